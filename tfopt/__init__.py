@@ -1,0 +1,48 @@
+"""tfopt: how should this Keras model be optimised, and is it then better than the simple thing?
+
+``import tfopt`` registers every serialisable class, so that ``keras.models.load_model`` finds them. The command line
+alone is exempt: it answers ``--help`` without importing TensorFlow, and its commands import what they need.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+__version__ = "0.1.0"
+
+# What registers classes with Keras on import. `tfopt.data.table_model` holds the exported models of `tfopt search`.
+_REGISTERING = (
+    "schedules",
+    "regularizers",
+    "initializers",
+    "constraints",
+    "layers",
+    "callbacks",
+    "data.table_model",
+)
+_PACKAGES = ("baselines", "comparison", "data", "devices", "errors", "report", "search")
+
+
+def _is_command_line() -> bool:
+    """True while this process is ``tfopt …`` or ``python -m tfopt …``."""
+    if os.path.basename(sys.argv[0]) in {"tfopt", "tfopt.exe"}:
+        return True
+    words = sys.orig_argv
+    return "-m" in words and words[words.index("-m") + 1 :][:1] == ["tfopt"]
+
+
+def register() -> None:
+    """Import every module that registers serialisable classes with Keras."""
+    for name in _REGISTERING:
+        importlib.import_module(f"tfopt.{name}")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES or name in _REGISTERING:
+        return importlib.import_module(f"tfopt.{name}")
+    raise AttributeError(f"module 'tfopt' has no attribute {name!r}")
+
+
+if not _is_command_line():
+    register()

@@ -1,0 +1,1 @@
+"""scikit-learn models and their grids."""

@@ -1,0 +1,1 @@
+"""Callbacks that measure or schedule without disturbing the training."""

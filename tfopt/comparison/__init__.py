@@ -1,0 +1,1 @@
+"""Folds, paired tests and the verdict."""

@@ -1,0 +1,42 @@
+"""What one model reports about one outer fold, network and baseline alike."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+
+@dataclass
+class FoldResult:
+    """One tuned model on one outer fold. Scores are higher-is-better.
+
+    Args:
+        model: The family, such as `"ridge"` or `"network"`.
+        kind: Which side of the comparison it stands on.
+        fold: Index of the outer split.
+        score: Outer test score; for a network the mean over refit seeds.
+        inner_score: Best mean inner validation score, the one it was chosen by; NaN where nothing was tuned.
+        default_score: Outer test score of the family's untuned default; NaN where there is none.
+        chosen: The hyperparameters chosen inside this fold.
+        num_configurations: Configurations tried inside this fold.
+        tune_seconds: Wall seconds spent on choosing.
+        fit_seconds: Wall seconds of one fit with the chosen hyperparameters.
+        predict_seconds: Wall seconds of predicting the outer test rows.
+        prediction: (test rows,) labels or values, (test rows, classes) probabilities where the objective needs them,
+            or (test rows, targets).
+        seed_scores: Outer test score of each refit seed (networks only).
+    """
+
+    model: str
+    kind: Literal["keras", "sklearn"]
+    fold: int
+    score: float
+    inner_score: float = float("nan")
+    default_score: float = float("nan")
+    chosen: dict[str, Any] = field(default_factory=dict)
+    num_configurations: int = 1
+    tune_seconds: float = 0.0
+    fit_seconds: float = 0.0
+    predict_seconds: float = 0.0
+    prediction: np.ndarray = field(default_factory=lambda: np.empty(0))
+    seed_scores: list[float] = field(default_factory=list)

@@ -1,0 +1,1 @@
+"""Tables: embedded data sets, files, and their encoding."""

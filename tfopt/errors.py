@@ -1,0 +1,14 @@
+"""The one error that means "what you asked for cannot be done": its text says what, where, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in the user's input; the command line prints it as one line and exits with 2."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the choice most like `name`, or ``""`` when none is close."""
+    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean {matches[0]!r}?" if matches else ""

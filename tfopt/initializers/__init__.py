@@ -1,0 +1,1 @@
+"""Initializers for Keras layers."""

@@ -1,0 +1,1 @@
+"""Layers whose hyperparameters can change while training."""
