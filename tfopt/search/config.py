@@ -1,0 +1,212 @@
+"""Everything that a search can be asked for, as plain values: the one home of every default."""
+
+import math
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tfopt.errors import UserError, nearest
+
+TASKS = ("auto", "regression", "classification")
+HEADERS = ("auto", "yes", "no")
+SPACES = ("small", "default", "wide")
+TUNERS = ("random", "grid", "bayesian", "hyperband")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+TARGET_SCALINGS = ("standard", "none")
+BASELINE_SETS = ("fast", "all", "none")
+
+# What may differ between a search and its resumption: none of it changes a trial's result.
+RESUMABLE = frozenset({"data", "time_limit", "jobs", "device", "out", "overwrite", "resume"})
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What `tfopt search` was asked for.
+
+    Args:
+        data: Name of an embedded data set, `openml:NAME`, `keras:NAME`, or a path.
+        target: Target columns; empty for the last column.
+        task: `"auto"`, `"regression"` or `"classification"`.
+        drop: Columns to leave out.
+        group: Column whose rows must stay in the same fold.
+        weights: Column of example weights.
+        header: Whether the first line holds names: `"auto"`, `"yes"` or `"no"`.
+        encoding: Text encoding of the file, or `"auto"`.
+        separator: Field separator of the file, or `"auto"`.
+        space: `"small"`, `"default"`, `"wide"`, or `"PATH.py:function"`.
+        tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
+        max_trials: Configurations tried for the network in each outer fold.
+        epochs: Passes over the training rows in each fit.
+        time_limit: Wall seconds after which no new trial starts; None for no limit.
+        patience: Trials without improvement after which a fold's search ends; 0 never.
+        folds: Outer folds, each scored once for every model.
+        inner_folds: Inner folds that choose hyperparameters inside each outer training part.
+        repeats: Times that the outer folds are drawn.
+        holdout: Fraction of the rows held out instead of outer folds; None for folds.
+        seed: Seed of folds, configurations and weights.
+        seeds: Refits of the chosen network, each with its own seed.
+        objective: Metric that chooses and scores; None for R² in regression, accuracy in classification.
+        rope: Half-width of the region of practical equivalence, in units of the objective; None for 0.01.
+        target_scaling: `"standard"` or `"none"`, for regression targets of the network.
+        baselines: `"fast"`, `"all"`, `"none"`, or comma-separated names.
+        jobs: Processes that fit the baselines; None for one a core.
+        device: `"auto"`, `"cpu"`, `"gpu"` or `"gpu:N"`.
+        precision: Keras dtype policy.
+        deterministic: Whether TensorFlow must use reproducible kernels only.
+        out: Run folder; None for a new one under `runs/`.
+        overwrite: Whether an existing run folder may be replaced.
+        resume: Run folder of an interrupted search to continue.
+    """
+
+    data: str = ""
+    target: tuple[str, ...] = ()
+    task: str = "auto"
+    drop: tuple[str, ...] = ()
+    group: str | None = None
+    weights: str | None = None
+    header: str = "auto"
+    encoding: str = "auto"
+    separator: str = "auto"
+    space: str = "default"
+    tuner: str = "random"
+    max_trials: int = 12
+    epochs: int = 40
+    time_limit: float | None = None
+    patience: int = 0
+    folds: int = 5
+    inner_folds: int = 3
+    repeats: int = 1
+    holdout: float | None = None
+    seed: int = 0
+    seeds: int = 3
+    objective: str | None = None
+    rope: float | None = None
+    target_scaling: str = "standard"
+    baselines: str = "fast"
+    jobs: int | None = None
+    device: str = "auto"
+    precision: str = "float32"
+    deterministic: bool = False
+    out: str | None = None
+    overwrite: bool = False
+    resume: str | None = None
+
+    def validate(self) -> "SearchConfig":
+        """Return self, or raise `UserError` for the first value that no search can use."""
+        if not self.data:
+            raise UserError(
+                "no data named. Give an embedded set (diabetes, digits, wine, …) or a file: `tfopt search diabetes`."
+            )
+        for name, choices in (
+            ("task", TASKS),
+            ("header", HEADERS),
+            ("tuner", TUNERS),
+            ("precision", PRECISIONS),
+            ("target_scaling", TARGET_SCALINGS),
+        ):
+            value = getattr(self, name)
+            if value not in choices:
+                raise UserError(
+                    f"{_flag(name)} must be one of {', '.join(choices)}. Received: {value}.{nearest(str(value), choices)}"
+                )
+        for name, least in (
+            ("max_trials", 1),
+            ("epochs", 1),
+            ("folds", 2),
+            ("inner_folds", 2),
+            ("repeats", 1),
+            ("seeds", 1),
+            ("patience", 0),
+            ("seed", 0),
+            ("jobs", 1),
+        ):
+            value = getattr(self, name)
+            if value is None and name == "jobs":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise UserError(f"{_flag(name)} must be a whole number. Received: {value!r}.")
+            if value < least:
+                raise UserError(f"{_flag(name)} must be at least {least}. Received: {value}.")
+        if self.seed >= 2**32:
+            raise UserError(f"--seed must be below 2**32. Received: {self.seed}.")
+        if self.time_limit is not None and not (self.time_limit > 0 and math.isfinite(self.time_limit)):
+            raise UserError(f"--time-limit must be above 0 seconds. Received: {self.time_limit:g}.")
+        if self.holdout is not None and not 0 < self.holdout < 1:
+            raise UserError(f"--holdout must be a fraction between 0 and 1, such as 0.2. Received: {self.holdout:g}.")
+        if self.holdout is not None and self.repeats > 1:
+            raise UserError(
+                f"--holdout draws one split, so --repeats {self.repeats} does not go with it. Leave one out."
+            )
+        if self.rope is not None and not (self.rope >= 0 and math.isfinite(self.rope)):
+            raise UserError(f"--rope must be 0 or more, in units of the objective. Received: {self.rope:g}.")
+        _validate_space(self.space)
+        _validate_device(self.device)
+        _validate_columns(self)
+        if self.resume is not None and self.overwrite:
+            raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every value, JSON-safe, in the order of the fields."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SearchConfig":
+        """Return the configuration that `to_dict` gave; an unknown key is a `UserError`."""
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise UserError(f"unknown setting {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def default_run_folder(config: SearchConfig) -> Path:
+    """Return the folder for a new run of `config`: `runs/<data>__<seed>__<local time>`."""
+    stem = Path(config.data.replace(":", "-")).name.split(".")[0]
+    word = re.sub(r"[^\w-]+", "-", stem).strip("-") or "data"
+    return Path("runs") / f"{word}__{config.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _validate_space(space: str) -> None:
+    if space in SPACES:
+        return
+    path, _, function = space.rpartition(":")
+    if path.endswith(".py") and function:
+        return
+    if space.endswith((".py", ".py:")):
+        raise UserError(
+            f"--space {space} does not name a function. Write {space.rstrip(':')}:build for its function `build(hp)`."
+        )
+    raise UserError(
+        f"--space must be one of {', '.join(SPACES)}, or PATH.py:function. Received: {space}.{nearest(space, SPACES)}"
+    )
+
+
+def _validate_device(device: str) -> None:
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", device):
+        raise UserError(
+            f"--device must be auto, cpu, gpu or gpu:N. Received: {device}.{nearest(device, ('auto', 'cpu', 'gpu'))}"
+        )
+
+
+def _validate_columns(config: SearchConfig) -> None:
+    roles: dict[str, str] = {}
+    named: list[tuple[str, Iterable[str]]] = [
+        ("--target", config.target),
+        ("--drop", config.drop),
+        ("--group", (config.group,) if config.group else ()),
+        ("--weights", (config.weights,) if config.weights else ()),
+    ]
+    for flag, names in named:
+        for name in names:
+            if name in roles:
+                what = f"twice in {flag}" if roles[name] == flag else f"both in {roles[name]} and in {flag}"
+                raise UserError(f"column {name!r} is named {what}. Name it once.")
+            roles[name] = flag
