@@ -38,10 +38,11 @@ class SearchConfig:
         separator: Field separator of the file, or `"auto"`.
         space: `"small"`, `"default"`, `"wide"`, or `"PATH.py:function"`.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
-        max_trials: Configurations tried for the network in each outer fold.
-        epochs: Passes over the training rows in each fit.
+        max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
+            24 (random, Bayesian), the whole grid, or as many as Hyperband's brackets hold.
+        epochs: Passes over the training rows in each fit; None for a number that falls with the table's size.
         time_limit: Wall seconds after which no new trial starts; None for no limit.
-        patience: Trials without improvement after which a fold's search ends; 0 never.
+        patience: Epochs without a better validation loss after which a trial's training ends; 0 never.
         folds: Outer folds, each scored once for every model.
         inner_folds: Inner folds that choose hyperparameters inside each outer training part.
         repeats: Times that the outer folds are drawn.
@@ -72,8 +73,8 @@ class SearchConfig:
     separator: str = "auto"
     space: str = "default"
     tuner: str = "random"
-    max_trials: int = 12
-    epochs: int = 40
+    max_trials: int | None = None
+    epochs: int | None = None
     time_limit: float | None = None
     patience: int = 0
     folds: int = 5
@@ -124,7 +125,7 @@ class SearchConfig:
             ("jobs", 1),
         ):
             value = getattr(self, name)
-            if value is None and name == "jobs":
+            if value is None and name in {"max_trials", "epochs", "jobs"}:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise UserError(f"{_flag(name)} must be a whole number. Received: {value!r}.")
