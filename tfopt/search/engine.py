@@ -6,7 +6,7 @@ build, so that a fit gives the same numbers alone and in any company. Models wit
 `HyperModel.fit` overrides, are trained by Keras instead (`PlainTrainer`).
 """
 
-import logging
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 import tensorflow as tf
-
-_log = logging.getLogger("tfopt")
 
 
 @dataclass
@@ -93,7 +91,7 @@ class Trainer:
         batch_size: Examples a step.
         epochs: Epochs to train.
         patience: Stop when the validation loss has not improved for so many epochs; 0 never stops early.
-        seeds: Seeds that will be asked for. Building is seeded globally, which empties TensorFlow's cache of optimised
+        seeds: Seeds of the fits to come. Building is seeded globally, which empties TensorFlow's cache of optimised
             graphs: all builds come before the first step.
     """
 
@@ -107,6 +105,7 @@ class Trainer:
         seeds: tuple[int, ...] = (0,),
     ):
         self.model = _built(build, width, seeds[0])
+        self.num_outputs = int(self.model(keras.ops.zeros((1, width))).shape[-1])
         self._initial = {seeds[0]: _state(self.model)}
         for seed in seeds[1:]:
             self._initial[seed] = _state(_built(build, width, seed))
@@ -119,8 +118,8 @@ class Trainer:
             input_signature=[tf.TensorSpec((None, width), tf.float32)],
         )
 
-    def fit(self, train: Rows, seed: int, validation: Rows | None = None) -> Curve:
-        """Train from the fresh state of `seed`; the trained weights stay in `self.model`.
+    def fit(self, train: Rows, seed: int, validation: Rows | None = None, epochs: int | None = None) -> Curve:
+        """Train from the fresh state of `seed`, for all epochs or so many; the weights stay in `self.model`.
 
         Raises:
             DivergedError: The loss is no longer finite.
@@ -130,14 +129,15 @@ class Trainer:
         ):
             variable.assign(value)
         curve = Curve()
+        epochs = self._epochs if epochs is None else epochs
         best, waited = float("inf"), 0
-        for epoch, loss in enumerate(self._train(train, seed, curve)):
+        for epoch, loss in enumerate(itertools.islice(self._train(train, seed, curve), epochs)):
             if not np.isfinite(loss):
                 raise DivergedError(
                     f"The loss became {loss} in epoch {epoch + 1}. Lower the learning rate or clip the gradients."
                 )
             curve.loss.append(loss)
-            if validation is None or (not self._patience and epoch + 1 < self._epochs):
+            if validation is None or (not self._patience and epoch + 1 < epochs):
                 continue
             value = self.evaluate(validation)
             curve.val_loss.append(value)
@@ -231,6 +231,14 @@ class PlainTrainer(Trainer):
                     verbose=0,
                 )
                 yield float(history.history["loss"][-1])
+
+
+def trainer_for(build: Callable[[], keras.Model], **arguments) -> Trainer:
+    """Return the fastest trainer that gives `model.fit`'s result for the model that `build` returns."""
+    trainer = SharedGraph(build, **arguments)
+    if type(trainer.model).train_step is keras.Model.train_step:
+        return trainer
+    return PlainTrainer(build, **arguments)
 
 
 def _chunks(x: np.ndarray, size: int = 65536) -> list[np.ndarray]:

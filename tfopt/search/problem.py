@@ -19,6 +19,8 @@ class Problem:
         num_outputs: Number of classes, or of regression targets.
         num_rows: Rows that the model will be trained on.
         epochs: Epochs that the model will be trained for.
+        table_rows: Rows of the whole table; the same in every fold, so that what is offered depends on it alone.
+        same_units: Whether all columns are numbers of one unit, such as pixels, to be scaled by one factor.
     """
 
     task: Task
@@ -26,6 +28,8 @@ class Problem:
     num_outputs: int
     num_rows: int
     epochs: int
+    table_rows: int
+    same_units: bool = False
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Return the optimizer steps of one epoch, the partial last batch included."""

@@ -1,0 +1,144 @@
+"""Between a table and a network: rows to numbers for one split, and the network's outputs back to predictions."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from tfopt.comparison.objective import Objective
+from tfopt.data.encoder import TableEncoder
+from tfopt.data.table import Table
+from tfopt.search.engine import Rows
+
+Output = Literal["values", "logits", "probabilities", "binary_logit", "binary_probability"]
+TargetForm = Literal["values", "codes", "one_hot", "binary"]
+
+
+@dataclass(frozen=True)
+class TargetScaler:
+    """Standardises regression targets by the mean and standard deviation of the training rows, per target."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, target: np.ndarray, how: str) -> "TargetScaler":
+        """Return the scaler of these training targets, (rows, targets); `how` is `"standard"` or `"none"`."""
+        if how == "none":
+            return cls(np.zeros(target.shape[1]), np.ones(target.shape[1]))
+        scale = target.std(axis=0)
+        return cls(target.mean(axis=0), np.where(scale > 0, scale, 1.0))
+
+
+def output_kind(model: keras.Model, width: int, table: Table) -> Output:
+    """Return what the network's last layer of this width emits, read off its width and its loss.
+
+    Raises:
+        ValueError: The width fits no target of this table.
+    """
+    if table.task == "regression":
+        if width != table.num_outputs:
+            raise ValueError(f"The network has {width} outputs for {table.num_outputs} target(s).")
+        return "values"
+    from_logits = bool(getattr(model.loss, "from_logits", False))
+    if width == table.num_outputs:
+        return "logits" if from_logits else "probabilities"
+    if width == 1 and table.num_outputs == 2:
+        return "binary_logit" if from_logits else "binary_probability"
+    raise ValueError(f"The network has {width} outputs for {table.num_outputs} classes.")
+
+
+def target_form(model: keras.Model, output: Output) -> TargetForm:
+    """Return how the loss wants its targets."""
+    if output == "values":
+        return "values"
+    if output.startswith("binary"):
+        return "binary"
+    loss = model.loss if isinstance(model.loss, str) else type(model.loss).__name__
+    return "codes" if "sparse" in loss.lower() else "one_hot"
+
+
+def code_target(target: np.ndarray, form: TargetForm, num_outputs: int, scaler: TargetScaler | None) -> np.ndarray:
+    """Return the targets as the loss wants them: float32 (rows, outputs), or int32 codes (rows,)."""
+    if form == "values":
+        assert scaler is not None
+        return ((target.reshape(len(target), -1) - scaler.mean) / scaler.scale).astype("float32")
+    if form == "codes":
+        return target.astype("int32")
+    if form == "binary":
+        return target.astype("float32")[:, None]
+    return np.eye(num_outputs, dtype="float32")[target]
+
+
+def decode(outputs: np.ndarray, kind: Output, scaler: TargetScaler | None) -> np.ndarray:
+    """Return predictions in the table's units: values (rows, targets), or probabilities (rows, classes)."""
+    outputs = outputs.astype("float64")
+    if kind == "values":
+        assert scaler is not None
+        return outputs * scaler.scale + scaler.mean
+    if kind == "logits":
+        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return shifted / shifted.sum(axis=1, keepdims=True)
+    if kind == "probabilities":
+        return outputs
+    positive = 1 / (1 + np.exp(-outputs[:, :1])) if kind == "binary_logit" else outputs[:, :1]
+    return np.concatenate([1 - positive, positive], axis=1)
+
+
+def for_objective(prediction: np.ndarray, table: Table, objective: Objective) -> np.ndarray:
+    """Return the decoded predictions in the form that the objective scores."""
+    if table.task == "regression":
+        return prediction[:, 0] if table.target.ndim == 1 else prediction
+    return prediction if objective.needs == "probabilities" else prediction.argmax(axis=1)
+
+
+class SplitCoder:
+    """Encodes the rows of a split, fitted on its training part; keeps the latest encodings within a byte budget."""
+
+    def __init__(self, table: Table, target_scaling: str, max_bytes: int = 2**30):
+        self._table, self._target_scaling, self._max_bytes = table, target_scaling, max_bytes
+        self._kept: OrderedDict[tuple, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+
+    @property
+    def num_features(self) -> int:
+        """Width of the encoded input, the same for every split and scaling."""
+        return len(self.encoder(np.arange(self._table.num_rows), "standard").get_feature_names_out())
+
+    def encoder(self, train: np.ndarray, scaling: str) -> TableEncoder:
+        """Return the encoder fitted on these rows."""
+        return TableEncoder(self._table.columns, scaling=scaling).fit(self._table.features.iloc[train])
+
+    def scaler(self, train: np.ndarray) -> TargetScaler | None:
+        """Return the target scaler fitted on these rows; None in classification."""
+        if self._table.task == "classification":
+            return None
+        return TargetScaler.fit(self._table.target[train].reshape(len(train), -1), self._target_scaling)
+
+    def features(self, train: np.ndarray, other: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the encoded training rows and the other rows, encoded as the training rows are."""
+        key = (train.tobytes(), other.tobytes(), scaling)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        encoder = self.encoder(train, scaling)
+        frame = self._table.features
+        pair = encoder.transform(frame.iloc[train]), encoder.transform(frame.iloc[other])
+        self._kept[key] = pair
+        while sum(a.nbytes + b.nbytes for a, b in self._kept.values()) > self._max_bytes and len(self._kept) > 1:
+            self._kept.popitem(last=False)
+        return pair
+
+    def rows(self, x: np.ndarray, rows: np.ndarray, form: TargetForm, scaler: TargetScaler | None) -> Rows:
+        """Return encoded features with the targets and weights of those rows; weights average 1."""
+        table = self._table
+        weights = np.ones(len(rows)) if table.weights is None else table.weights[rows]
+        weights = weights / max(weights.mean(), np.finfo(float).tiny)
+        y = code_target(table.target[rows], form, table.num_outputs, scaler)
+        return Rows(x, y, weights.astype("float32"))
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Return hyperparameter values as plain Python ones: oracles hand out NumPy scalars too."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}

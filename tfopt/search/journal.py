@@ -1,0 +1,77 @@
+"""`trials.jsonl`: a line for each finished piece of work, written at once, so that a search can be continued."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class Journal:
+    """The finished work of one run.
+
+    A line that a crash cut short is dropped when the journal is opened again; the work it stood for is done anew.
+
+    Args:
+        path: The file; created when it does not exist.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.records: list[Record] = []
+        if path.exists():
+            lines = path.read_bytes().splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith(b"\n") and _parses(line)]
+            self.records = [json.loads(line) for line in whole]
+            if len(whole) < len(lines):
+                path.write_bytes(b"".join(whole))
+        self._index = {_key(record): record for record in self.records}
+        self._file = path.open("a", encoding="utf-8")
+
+    def find(self, kind: str, **key: Any) -> Record | None:
+        """Return the finished record of this kind and key, or None."""
+        return self._index.get(_key({"kind": kind, **key}))
+
+    def append(self, record: Record) -> Record:
+        """Write a record and see it to the disk; return it as it will be read back."""
+        record = json.loads(json.dumps(_finite(record), ensure_ascii=False))
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.records.append(record)
+        self._index[_key(record)] = record
+        return record
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+_KEYS = ("kind", "fold", "trial_id", "model", "default")
+
+
+def _key(record: Record) -> str:
+    values = {name: record[name] for name in _KEYS if name in record}
+    if record["kind"] in {"trial", "refit"}:
+        values["values"] = record["values"]
+    return json.dumps(values, sort_keys=True)
+
+
+def _parses(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with every NaN and infinity as None: JSON has neither."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,392 @@
+"""The network's side of the nested comparison: trials inside each outer fold, then refits of what they chose."""
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfopt.comparison.fold_result import FoldResult
+from tfopt.comparison.folds import Split
+from tfopt.comparison.objective import Objective
+from tfopt.data.table import Table
+from tfopt.search.coding import SplitCoder, decode, for_objective, output_kind, plain, target_form
+from tfopt.search.config import SearchConfig
+from tfopt.search.engine import Curve, DivergedError, PlainTrainer, Trainer, trainer_for
+from tfopt.search.journal import Journal, Record
+from tfopt.search.oracles import FoldOracle, default_values, discover
+from tfopt.search.problem import Problem
+from tfopt.search.progress import Progress
+from tfopt.search.spaces import Space
+
+_log = logging.getLogger("tfopt")
+
+NETWORK = "network"
+FINAL = "final"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Where one search takes place: rows to train on, the inner splits that choose, and rows to be judged by.
+
+    Args:
+        key: Index of the outer split, or `"final"` for the search over all rows that the exported model comes from.
+        train: Rows that are searched over and refitted on.
+        test: Rows of the outer test part; empty for the final fold.
+        inner: Splits of `train`.
+    """
+
+    key: int | str
+    train: np.ndarray
+    test: np.ndarray
+    inner: tuple[Split, ...]
+
+
+class NetworkSearch:
+    """Runs one oracle a fold, in step, so that folds that propose the same configuration train it in one graph."""
+
+    def __init__(
+        self,
+        table: Table,
+        space: Space,
+        objective: Objective,
+        config: SearchConfig,
+        *,
+        epochs: int,
+        journal: Journal,
+        folder: Path,
+        progress: Progress,
+    ):
+        self._table, self._space, self._objective, self._config = table, space, objective, config
+        self._journal, self._folder, self._progress = journal, folder, progress
+        self.coder = SplitCoder(table, config.target_scaling)
+        self.problem = Problem(
+            task=table.task,
+            num_features=self.coder.num_features,
+            num_outputs=table.num_outputs,
+            num_rows=table.num_rows,
+            epochs=epochs,
+            table_rows=table.num_rows,
+            same_units=same_units(table),
+        )
+        self.hyperparameters, self.discovery_failure = discover(space, self.problem)
+
+    def search(self, folds: Sequence[Fold]) -> None:
+        """Run every fold's trials to the end, the time limit, or the oracle's last word."""
+        config = self._config
+        started = time.monotonic()
+        trials = None if config.max_trials is None else config.max_trials - 1
+        self._try(default_values(self.hyperparameters), {fold.key: "default" for fold in folds}, folds)
+        oracles = {
+            fold.key: FoldOracle(
+                config.tuner,
+                self.hyperparameters,
+                trials,
+                self.problem.epochs,
+                config.seed,
+                self._folder / "tuner" / f"fold-{fold.key}",
+            )
+            for fold in folds
+        }
+        while oracles:
+            if config.time_limit is not None and time.monotonic() - started > config.time_limit:
+                self._progress.note(f"The time limit of {config.time_limit:g} s is reached: no further trial starts.")
+                return
+            proposed = {key: oracle.propose() for key, oracle in oracles.items()}
+            oracles = {key: oracle for key, oracle in oracles.items() if proposed[key] is not None}
+            groups: dict[str, list[Fold]] = defaultdict(list)
+            for fold in folds:
+                if fold.key in oracles:
+                    groups[repr(sorted(_shared(proposed[fold.key].hyperparameters.values).items()))].append(fold)
+            for group in groups.values():
+                values = proposed[group[0].key].hyperparameters.values
+                records = self._try(_shared(values), {f.key: proposed[f.key].trial_id for f in group}, group)
+                for fold in group:
+                    record = records[fold.key]
+                    oracles[fold.key].tell(proposed[fold.key], record["score"], record["message"])
+
+    def _try(self, values: dict[str, Any], trial_ids: dict, folds: Sequence[Fold]) -> dict[Any, Record]:
+        """Return one journal record a fold for this configuration, running what the journal does not hold."""
+        values = plain(values)
+        records: dict[Any, Record] = {}
+        for fold in folds:
+            found = self._journal.find("trial", fold=fold.key, trial_id=trial_ids[fold.key], values=values)
+            if found:
+                records[fold.key] = found
+        todo = [fold for fold in folds if fold.key not in records]
+        outcomes: dict[Any, Record] = {
+            fold.key: {"inner_scores": [], "epochs": [], "seconds": 0.0, "message": None, "curve": {}} for fold in todo
+        }
+        for group in _by_steps(todo, self.problem, _batch_size(values)):
+            self._try_group(values, group, outcomes)
+        for fold in todo:
+            outcome = outcomes[fold.key]
+            failed = outcome["message"] is not None
+            score = None if failed else float(np.mean(outcome["inner_scores"]))
+            records[fold.key] = self._journal.append(
+                {
+                    "kind": "trial",
+                    "fold": fold.key,
+                    "trial_id": trial_ids[fold.key],
+                    "values": values,
+                    "status": "FAILED" if failed else "COMPLETED",
+                    "score": score,
+                    **outcome,
+                }
+            )
+        self._report(values, trial_ids, records)
+        return records
+
+    def _try_group(self, values: dict[str, Any], group: list[tuple[Fold, int]], outcomes: dict[Any, Record]) -> None:
+        """Train one configuration on inner splits that take the same number of steps."""
+        started = time.perf_counter()
+        num_rows = max(len(fold.inner[index].train) for fold, index in group)
+        seeds = {index: seed_of(self._config.seed, "inner", index) for _, index in group}
+        try:
+            trainer = self._trainer(values, num_rows, tuple(seeds.values()), self._config.patience)
+        except Exception as error:
+            _log.debug("building failed", exc_info=True)
+            for fold, _ in group:
+                outcomes[fold.key]["message"] = f"{type(error).__name__}: {error}"
+            return
+        shared_seconds = (time.perf_counter() - started) / len(group)
+        for fold, index in group:
+            outcome = outcomes[fold.key]
+            if outcome["message"] is not None:
+                continue
+            started = time.perf_counter()
+            try:
+                split = fold.inner[index]
+                prediction, curve = self._fit(trainer, values, split, seeds[index], validate=True)
+                score = self._score(prediction, split.test)
+            except Exception as error:
+                _log.debug("training failed", exc_info=True)
+                outcome["message"] = f"{type(error).__name__}: {error}"
+                continue
+            outcome["inner_scores"].append(score)
+            outcome["epochs"].append(len(curve.loss))
+            outcome["curve"] = outcome["curve"] or curve.to_dict()
+            outcome["seconds"] += shared_seconds + time.perf_counter() - started
+
+    def _report(self, values: dict[str, Any], trial_ids: dict, records: dict[Any, Record]) -> None:
+        scores = [record["score"] for record in records.values() if record["score"] is not None]
+        name = next(iter(trial_ids.values()))
+        if scores:
+            text = f"trial {name}: {self._objective.name} {np.mean(scores):.4f}"
+        else:
+            text = f"trial {name} failed: {next(iter(records.values()))['message']}"
+        self._progress.advance("network", text, amount=1)
+
+    def best_values(self, fold: Fold) -> tuple[dict[str, Any], float] | None:
+        """Return the configuration with the best inner score of this fold and that score; None if none completed."""
+        completed = [r for r in self.trials(fold.key) if r["status"] == "COMPLETED"]
+        if not completed:
+            return None
+        # Hyperband trains most trials for a few epochs only; only those trained to the end can be chosen.
+        longest = max(r["values"].get("tuner/epochs", 0) for r in completed)
+        full = [r for r in completed if r["values"].get("tuner/epochs", longest) == longest]
+        best = max(full, key=lambda r: r["score"])
+        return best["values"], best["score"]
+
+    def trials(self, key: int | str) -> list[Record]:
+        """Return the trial records of one fold, in order."""
+        return [r for r in self._journal.records if r["kind"] == "trial" and r["fold"] == key]
+
+    def outer_results(self, folds: Sequence[Fold]) -> list[FoldResult]:
+        """Refit each fold's choice with several seeds and its default with one; return the scores on the test rows.
+
+        Folds without a completed trial are left out.
+        """
+        results: list[FoldResult] = []
+        for fold in folds:
+            best = self.best_values(fold)
+            if best is None:
+                continue
+            values, inner_score = best
+            tuned = self._refit(fold, values, self._config.seeds)
+            default = self._refit(fold, default_values(self.hyperparameters), 1)
+            trials = self.trials(fold.key)
+            common: dict[str, Any] = {
+                "kind": "keras",
+                "fold": fold.key,
+                "inner_score": inner_score,
+                "chosen": values,
+                "num_configurations": len(trials),
+                "tune_seconds": sum(r["seconds"] for r in trials),
+                "predict_seconds": tuned["predict_seconds"],
+            }
+            outputs = np.load(self._folder / tuned["predictions"])
+            seeds = [for_objective(p, self._table, self._objective) for p in outputs]
+            scores = [math.nan if score is None else score for score in tuned["scores"]]
+            results.append(
+                FoldResult(
+                    model=NETWORK,
+                    score=float(np.mean(scores)),
+                    default_score=math.nan if default["scores"][0] is None else default["scores"][0],
+                    fit_seconds=tuned["fit_seconds"],
+                    prediction=np.stack(seeds),
+                    seed_scores=scores,
+                    **common,
+                )
+            )
+            if len(outputs) > 1:
+                ensemble = for_objective(outputs.mean(axis=0), self._table, self._objective)
+                results.append(
+                    FoldResult(
+                        model=f"{NETWORK} (ensemble of {len(outputs)} seeds)",
+                        score=self._score(outputs.mean(axis=0), fold.test),
+                        fit_seconds=tuned["fit_seconds"] * len(outputs),
+                        prediction=ensemble,
+                        **common,
+                    )
+                )
+        return results
+
+    def _refit(self, fold: Fold, values: dict[str, Any], num_seeds: int) -> Record:
+        """Return the record of this configuration trained on the fold's rows with several seeds, scored on its test."""
+        found = self._journal.find("refit", fold=fold.key, values=values)
+        if found and len(found["scores"]) >= num_seeds:
+            return found
+        seeds = tuple(seed_of(self._config.seed, "refit", index) for index in range(num_seeds))
+        split = Split(fold.train, fold.test)
+        started = time.perf_counter()
+        trainer = self._trainer(values, len(fold.train), seeds)
+        predictions, scores = [], []
+        for seed in seeds:
+            try:
+                prediction, _ = self._fit(trainer, values, split, seed, epochs=self._epochs_to_refit(fold, values))
+            except DivergedError as error:
+                self._progress.note(f"A refit of the network in fold {fold.key} diverged: {error}")
+                prediction = np.full((len(fold.test), self._table.num_outputs), np.nan)
+            predictions.append(prediction)
+            scores.append(self._score(prediction, fold.test))
+        fit_seconds = (time.perf_counter() - started) / num_seeds
+        started = time.perf_counter()
+        trainer.predict(self.coder.features(split.train, split.test, _scaling(values))[1])
+        predict_seconds = time.perf_counter() - started
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        path = Path("predictions") / f"{NETWORK}-fold-{fold.key}-{digest}.npy"
+        (self._folder / path).parent.mkdir(exist_ok=True)
+        np.save(self._folder / path, np.stack(predictions))
+        return self._journal.append(
+            {
+                "kind": "refit",
+                "fold": fold.key,
+                "values": values,
+                "scores": scores,
+                "fit_seconds": fit_seconds,
+                "predict_seconds": predict_seconds,
+                "predictions": path.as_posix(),
+            }
+        )
+
+    def train_final(self, fold: Fold) -> tuple[Trainer, dict[str, Any], Curve] | None:
+        """Train the final fold's choice on its rows; None when no trial completed there."""
+        best = self.best_values(fold)
+        if best is None:
+            return None
+        values, _ = best
+        seed = seed_of(self._config.seed, "refit", 0)
+        trainer = self._trainer(values, len(fold.train), (seed,))
+        _, curve = self._fit(
+            trainer, values, Split(fold.train, fold.train[:1]), seed, epochs=self._epochs_to_refit(fold, values)
+        )
+        return trainer, values, curve
+
+    def _trainer(self, values: dict[str, Any], num_rows: int, seeds: tuple[int, ...], patience: int = 0) -> Trainer:
+        hp = self.hyperparameters.copy()
+        hp.values = dict(values)
+        problem = self.problem.with_rows(num_rows)
+        arguments = {
+            "build": lambda: self._space.build(hp, problem),
+            "width": problem.num_features,
+            "batch_size": _batch_size(values),
+            "epochs": problem.epochs,
+            "patience": patience,
+            "seeds": seeds,
+        }
+        if self._space.fit is not None:
+            return PlainTrainer(fit=partial(self._space.fit, hp), **arguments)
+        return trainer_for(**arguments)
+
+    def _fit(
+        self,
+        trainer: Trainer,
+        values: dict[str, Any],
+        split: Split,
+        seed: int,
+        *,
+        validate: bool = False,
+        epochs: int | None = None,
+    ) -> tuple[np.ndarray, Curve]:
+        """Train on a split's training rows; return the decoded predictions for its test rows and the curve."""
+        coder, table = self.coder, self._table
+        output = output_kind(trainer.model, trainer.num_outputs, table)
+        form, scaler = target_form(trainer.model, output), coder.scaler(split.train)
+        train_x, test_x = coder.features(split.train, split.test, _scaling(values))
+        curve = trainer.fit(
+            coder.rows(train_x, split.train, form, scaler),
+            seed,
+            validation=coder.rows(test_x, split.test, form, scaler) if validate else None,
+            epochs=values.get("tuner/epochs", epochs),
+        )
+        return decode(trainer.predict(test_x), output, scaler), curve
+
+    def _score(self, prediction: np.ndarray, rows: np.ndarray) -> float:
+        if not np.isfinite(prediction).all():
+            return math.nan
+        weights = None if self._table.weights is None else self._table.weights[rows]
+        return self._objective.score(
+            self._table.target[rows], for_objective(prediction, self._table, self._objective), weights
+        )
+
+    def _epochs_to_refit(self, fold: Fold, values: dict[str, Any]) -> int | None:
+        """Return how long the inner fits of this configuration ran where patience stopped them; None for all epochs."""
+        if not self._config.patience:
+            return None
+        lengths = [r["epochs"] for r in self.trials(fold.key) if r["values"] == values and r["epochs"]]
+        return round(float(np.median(lengths[0]))) if lengths else None
+
+
+def same_units(table: Table) -> bool:
+    """Return whether all columns are numbers and at least half of 16 or more share one range, as pixels do."""
+    if len(table.columns) < 16 or any(column.kind != "numeric" or column.has_missing for column in table.columns):
+        return False
+    ranges = list(zip(table.features.min(), table.features.max(), strict=True))
+    return Counter(ranges).most_common(1)[0][1] * 2 >= len(ranges)
+
+
+def seed_of(seed: int, purpose: str, index: int) -> int:
+    """Return the seed of one fit: different for every purpose and index, the same in every process."""
+    words = [seed, index, *purpose.encode()]
+    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
+
+
+def _batch_size(values: dict[str, Any]) -> int:
+    return int(values.get("batch_size", 32))
+
+
+def _scaling(values: dict[str, Any]) -> str:
+    return str(values.get("scaling", "standard"))
+
+
+def _shared(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that train a model: of Hyperband's own, the epochs alone."""
+    return {name: value for name, value in values.items() if not name.startswith("tuner/") or name == "tuner/epochs"}
+
+
+def _by_steps(folds: Sequence[Fold], problem: Problem, batch_size: int) -> Iterable[list[tuple[Fold, int]]]:
+    """Yield the (fold, inner split) pairs whose training takes the same number of steps, which one graph can serve."""
+    groups: dict[int, list[tuple[Fold, int]]] = defaultdict(list)
+    for fold in folds:
+        for index, split in enumerate(fold.inner):
+            groups[problem.with_rows(len(split.train)).steps_per_epoch(batch_size)].append((fold, index))
+    return groups.values()

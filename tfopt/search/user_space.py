@@ -1,0 +1,84 @@
+"""Search spaces by name, and the user's own from `PATH.py:function`."""
+
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+
+from tfopt.errors import UserError, nearest
+from tfopt.search.problem import Problem
+from tfopt.search.spaces import SPACES, Space
+
+
+def load_space(name: str) -> Space:
+    """Return the space `small`, `default`, `wide`, or the hypermodel that `PATH.py:name` holds.
+
+    The name may be a function `build(hp)` or `build(hp, problem)`, a `keras_tuner.HyperModel` class, or an instance of
+    one.
+
+    Raises:
+        UserError: There is no such file or name, or it is not a hypermodel.
+    """
+    if name in SPACES:
+        return Space(name, SPACES[name])
+    path, _, attribute = name.rpartition(":")
+    module = _import_file(Path(path))
+    public = [key for key in vars(module) if not key.startswith("_")]
+    if not hasattr(module, attribute):
+        raise UserError(f"{path} has no {attribute!r}.{nearest(attribute, public)} It has: {', '.join(public)}.")
+    hypermodel = getattr(module, attribute)
+    if inspect.isclass(hypermodel) and issubclass(hypermodel, keras_tuner.HyperModel):
+        try:
+            hypermodel = hypermodel()
+        except TypeError as error:
+            raise UserError(f"{name}: the class needs arguments ({error}). Name an instance instead.") from error
+    if isinstance(hypermodel, keras_tuner.HyperModel):
+        overrides_fit = type(hypermodel).fit is not keras_tuner.HyperModel.fit
+        return Space(name, _with_problem(hypermodel.build), hypermodel.fit if overrides_fit else None)
+    if not callable(hypermodel) or inspect.isclass(hypermodel):
+        raise UserError(
+            f"{name} is a {type(hypermodel).__name__}, not a hypermodel. Name a function `build(hp)` that returns a "
+            "compiled Keras model, or a keras_tuner.HyperModel."
+        )
+    return Space(name, _with_problem(hypermodel))
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        siblings = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise UserError(f"no file {path}.{nearest(str(path), siblings)} --space takes PATH.py:function.")
+    name = f"tfopt_space_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is not a Python file. --space takes PATH.py:function.")
+    module = importlib.util.module_from_spec(spec)
+    # The file may import its neighbours, and what pickles its classes looks their module up by name.
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} could not be imported: {type(error).__name__}: {error}. Mend the file.") from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module
+
+
+def _with_problem(build):
+    """Return `build(hp, problem)`, whichever of the two forms `build` has."""
+    required = [
+        parameter
+        for parameter in inspect.signature(build).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.default is parameter.empty
+    ]
+    if len(required) >= 2:
+        return build
+
+    def build_without_problem(hp: keras_tuner.HyperParameters, problem: Problem):
+        return build(hp)
+
+    return build_without_problem
