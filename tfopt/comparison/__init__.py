@@ -1,1 +1,36 @@
-"""Folds, paired tests and the verdict."""
+"""Folds, paired tests and the verdict.
+
+Names are loaded at their first use, so that a command which only checks its arguments does not wait for SciPy.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "FoldResult": "fold_result",
+    "Objective": "objective",
+    "get_objective": "objective",
+    "objective_names": "objective",
+    "Split": "folds",
+    "outer_splits": "folds",
+    "inner_splits": "folds",
+    "check_split": "folds",
+    "Interval": "statistics",
+    "PairedDifference": "statistics",
+    "corrected_standard_error": "statistics",
+    "mean_interval": "statistics",
+    "paired_difference": "statistics",
+    "holm": "statistics",
+    "expected_best_of": "statistics",
+    "bootstrap_weights": "bootstrap",
+    "bootstrap_scores": "bootstrap",
+    "bootstrap_interval": "bootstrap",
+    "bootstrap_difference": "bootstrap",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

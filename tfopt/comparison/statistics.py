@@ -1,0 +1,162 @@
+"""How sure a difference between two models is: tests corrected for resampling.
+
+The scores of a cross-validation are not independent, because the training parts overlap. The plain paired t-test takes
+them to be and finds differences that are not there. The tests here use the variance of Nadeau & Bengio (2003).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its interval; the bounds are NaN where there are fewer than two scores."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The mean of `first - second`, its interval, and how probable each conclusion is.
+
+    Args:
+        mean: Mean difference.
+        low: Lower bound of the interval.
+        high: Upper bound of the interval.
+        p_value: Two-sided p-value of "there is no difference".
+        p_worse: Posterior probability that the difference is below `-rope`.
+        p_equivalent: Posterior probability that it is within `rope` of 0.
+        p_better: Posterior probability that it is above `rope`.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    p_worse: float
+    p_equivalent: float
+    p_better: float
+
+
+def corrected_standard_error(values: np.ndarray, test_to_train: float) -> float:
+    """Return the standard error of the mean of `values` over resampled splits.
+
+    Formula: sqrt(var(values) * (1/k + n_test/n_train)) for k splits, var with k - 1 in the denominator.
+
+    Args:
+        values: (splits,) scores, or differences of scores on the same splits.
+        test_to_train: n_test / n_train; 1/(folds - 1) for (repeated) cross-validation, 0 for independent values.
+
+    Reference: C. Nadeau & Y. Bengio, "Inference for the generalization error", Machine Learning 52, 2003; for repeated
+    cross-validation R. Bouckaert & E. Frank, PAKDD 2004.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        return float("nan")
+    return float(np.sqrt(values.var(ddof=1) * (1 / len(values) + test_to_train)))
+
+
+def mean_interval(values: np.ndarray, test_to_train: float, *, confidence: float = 0.95) -> Interval:
+    """Return the mean of a model's scores over resampled splits with its corrected Student interval.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfopt.comparison import mean_interval
+        >>> interval = mean_interval(np.array([0.40, 0.45, 0.50, 0.55, 0.60]), test_to_train=1 / 4)
+        >>> f"{interval.mean:.3f} in {interval.low:.3f} .. {interval.high:.3f}"
+        '0.500 in 0.353 .. 0.647'
+    """
+    values = np.asarray(values, dtype=np.float64)
+    mean = float(values.mean())
+    half = corrected_standard_error(values, test_to_train) * _student_quantile(0.5 + confidence / 2, len(values) - 1)
+    return Interval(mean, mean - half, mean + half)
+
+
+def paired_difference(
+    first: np.ndarray, second: np.ndarray, test_to_train: float, *, rope: float, confidence: float = 0.95
+) -> PairedDifference:
+    """Compare two models on the same resampled splits.
+
+    The interval and the p-value are those of the corrected resampled t-test, with k - 1 degrees of freedom. The
+    probabilities are those of the Bayesian correlated t-test: the posterior of the mean difference is a Student
+    distribution with the same scale.
+
+    Args:
+        first: (splits,) scores, higher is better.
+        second: (splits,) scores of the other model on the same splits.
+        test_to_train: n_test / n_train.
+        rope: Half width of the region of practical equivalence, in units of the score.
+        confidence: Of the interval.
+
+    Reference: G. Corani & A. Benavoli, "A Bayesian approach for comparing cross-validated algorithms on multiple data
+    sets", Machine Learning 100, 2015; A. Benavoli, G. Corani, J. Demšar & M. Zaffalon, "Time for a change", JMLR 18,
+    2017.
+    """
+    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    interval = mean_interval(difference, test_to_train, confidence=confidence)
+    error = corrected_standard_error(difference, test_to_train)
+    if not np.isfinite(error):
+        return PairedDifference(interval.mean, interval.low, interval.high, *[float("nan")] * 4)
+    if error <= 1e-12 * max(1.0, abs(interval.mean)):
+        return _certain_difference(interval.mean, rope)
+    freedom = len(difference) - 1
+    p_value = 2 * float(special.stdtr(freedom, -abs(interval.mean) / error))
+    p_worse = float(special.stdtr(freedom, (-rope - interval.mean) / error))
+    p_better = float(special.stdtr(freedom, (interval.mean - rope) / error))
+    p_equivalent = max(0.0, 1 - p_worse - p_better)
+    return PairedDifference(interval.mean, interval.low, interval.high, p_value, p_worse, p_equivalent, p_better)
+
+
+def _certain_difference(mean: float, rope: float) -> PairedDifference:
+    """Return what the tests tend to when every split shows the same difference."""
+    worse, better = float(mean < -rope), float(mean > rope)
+    p_value = 1.0 if abs(mean) <= 1e-12 else 0.0
+    return PairedDifference(mean, mean, mean, p_value, worse, 1 - worse - better, better)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return p-values adjusted for having made several tests; NaN stays NaN and does not count.
+
+    The i-th smallest of m is multiplied by m - i + 1, kept non-decreasing and at most 1.
+
+    Reference: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6, 1979.
+    """
+    raw = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(len(raw), np.nan)
+    order = [i for i in np.argsort(raw) if np.isfinite(raw[i])]
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, raw[i] * (len(order) - rank)))
+        adjusted[i] = largest
+    return adjusted
+
+
+def expected_best_of(scores: np.ndarray, k: int) -> float:
+    """Return the mean of the best of `k` scores drawn from `scores` without replacement.
+
+    It says what a search would have found with a budget of `k` configurations, without the luck of their order.
+    Formula: sum over the sorted scores s_(i) of s_(i) C(i-1, k-1) / C(n, k).
+
+    Reference: J. Dodge et al., "Show your work", EMNLP 2019; unbiased form of R. Tang et al., "Showing your work
+    doesn't always work", ACL 2020.
+    """
+    scores = np.sort(np.asarray(scores, dtype=np.float64))
+    if not 1 <= k <= len(scores):
+        raise ValueError(f"Argument `k` must be from 1 to the number of scores, {len(scores)}. Received: k={k}.")
+    below = np.arange(len(scores))
+    log_share = _log_choose(below, k - 1) - _log_choose(np.array(len(scores)), k)
+    return float((scores * np.where(below >= k - 1, np.exp(log_share), 0.0)).sum())
+
+
+def _student_quantile(probability: float, freedom: int) -> float:
+    return float(special.stdtrit(freedom, probability)) if freedom >= 1 else float("nan")
+
+
+def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(np.maximum(n - k, 0) + 1)
