@@ -54,7 +54,7 @@ OPTION_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         "the network",
         (
             Option("space", "small, default, wide, or PATH.py:function for your own build(hp)", metavar="SPACE"),
-            Option("epochs", "passes over the training rows in each fit", integer, "N"),
+            Option("epochs", "passes over the training rows in each fit", integer, "N", "fewer for larger tables"),
             Option(
                 "target_scaling",
                 "standard or none: how regression targets are scaled for the network",
@@ -68,9 +68,15 @@ OPTION_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         "the search",
         (
             Option("tuner", "random, grid, bayesian or hyperband", choice(*configuration.TUNERS), "TUNER"),
-            Option("max_trials", "network configurations in each outer fold", integer, "N"),
+            Option(
+                "max_trials",
+                "network configurations in each outer fold",
+                integer,
+                "N",
+                "24; the whole grid; as many as Hyperband's brackets hold",
+            ),
             Option("time_limit", "no new trial after this time: 90s, 10m, 1h", duration, "TIME", "none"),
-            Option("patience", "trials without improvement that end a fold's search; 0 never", integer, "N"),
+            Option("patience", "epochs without a better validation loss that end a trial; 0 never", integer, "N"),
             Option("objective", "metric that chooses and scores", metavar="METRIC", default_text="r2 or accuracy"),
             Option("seed", "seed of folds, configurations and weights", integer, "N"),
         ),
