@@ -110,9 +110,8 @@ class SearchConfig:
         ):
             value = getattr(self, name)
             if value not in choices:
-                raise UserError(
-                    f"{_flag(name)} must be one of {', '.join(choices)}. Received: {value}.{nearest(str(value), choices)}"
-                )
+                known = ", ".join(choices)
+                raise UserError(f"{_flag(name)} must be one of {known}. Received: {value}.{nearest(value, choices)}")
         for name, least in (
             ("max_trials", 1),
             ("epochs", 1),
@@ -161,7 +160,8 @@ class SearchConfig:
         for name in values:
             if name not in known:
                 raise UserError(f"unknown setting {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+        return cls(**plain)
 
 
 def default_run_folder(config: SearchConfig) -> Path:

@@ -20,12 +20,13 @@ def check_new(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
     if path.exists() and not path.is_dir():
         raise UserError(f"--out {path} is a file. Name a folder.")
     if path.is_dir() and any(path.iterdir()):
-        holds_run = (path / "config.json").exists()
-        if not overwrite:
-            remedy = f"Continue it with --resume {path}, replace" if holds_run else "Replace"
-            raise UserError(f"--out {path} is not empty. {remedy} it with --overwrite, or name another folder.")
-        if not holds_run:
+        if not (path / "config.json").exists():
             raise UserError(f"--out {path} holds files but no run (no config.json), so it is left alone. Name another.")
+        if not overwrite:
+            raise UserError(
+                f"--out {path} holds a run. Continue it with --resume {path}, replace it with --overwrite, "
+                "or name another folder."
+            )
     nearest_parent = path.absolute()
     while not nearest_parent.exists():
         nearest_parent = nearest_parent.parent

@@ -1,0 +1,138 @@
+"""The result of a search as a table for people, or as JSON, CSV or Markdown for programs."""
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the leaderboard.
+
+    Args:
+        heading: Its heading.
+        cell: Text of one row's cell; empty where the row has nothing to say.
+        rank: Importance; where the terminal is narrow the highest numbers go first.
+        right: Whether it is aligned to the right.
+    """
+
+    heading: str
+    cell: Callable[[Row], str]
+    rank: int
+    right: bool = True
+
+
+def figure(value: Any, digits: int = 3) -> str:
+    """Return a number with `digits` decimals, `–` for what is missing or not a number."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f}" if abs(value) < 10_000 else f"{value:.4g}"
+
+
+def _percent(row: Row, key: str) -> str:
+    value = row.get(key)
+    return "" if value is None or not math.isfinite(value) else f"{100 * value:.0f}%"
+
+
+def _interval(row: Row) -> str:
+    return f"{figure(row.get('low'))} … {figure(row.get('high'))}"
+
+
+def _difference(row: Row) -> str:
+    value = row.get("difference")
+    return "" if value is None or not math.isfinite(value) else f"{value:+.3f}"
+
+
+def _seconds(row: Row) -> str:
+    value = row.get("seconds")
+    return "" if value is None or not math.isfinite(value) else f"{value:.1f}"
+
+
+LEADERBOARD = (
+    Column("model", lambda row: str(row["model"]), 0, right=False),
+    Column("kind", lambda row: str(row["kind"]), 5, right=False),
+    Column("score", lambda row: figure(row["score"]), 1),
+    Column("95% interval", _interval, 2),
+    Column("vs best baseline", _difference, 3),
+    Column("better", lambda row: _percent(row, "p_better"), 4),
+    Column("same", lambda row: _percent(row, "p_equivalent"), 4),
+    Column("worse", lambda row: _percent(row, "p_worse"), 4),
+    Column("tried", lambda row: str(row.get("num_configurations") or ""), 6),
+    Column("seconds", _seconds, 6),
+)
+
+
+def print_result(result: Mapping[str, Any], format: str) -> None:
+    """Write a result to standard output as `table`, `json`, `csv` or `md`."""
+    if format == "json":
+        print(json.dumps(result, ensure_ascii=False, indent=2))
+    elif format == "csv":
+        print(to_csv(result["leaderboard"]), end="")
+    elif format == "md":
+        print(f"{to_markdown(result['leaderboard'])}\n\n{result['verdict']}")
+    else:
+        print_table(result)
+
+
+def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
+    """Write the leaderboard and the verdict under it, no wider than the terminal."""
+    console = Console(file=sys.stdout, highlight=False, width=width)
+    rows = result["leaderboard"]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    columns = fitting(rows, console.width)
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.right else "left", no_wrap=True)
+    for row in rows:
+        style = "green" if row["kind"] == "keras" else ""
+        table.add_row(*(Text(column.cell(row)) for column in columns), style=style)
+    console.print(table)
+    console.print()
+    console.print(Text(str(result["verdict"])))
+
+
+def fitting(rows: Sequence[Row], width: int) -> list[Column]:
+    """Return the columns that say something and fit into `width` cells together, the important ones first."""
+    columns = [column for column in LEADERBOARD if any(column.cell(row) for row in rows)]
+
+    def total() -> int:
+        return sum(max(map(cell_len, [c.heading, *(c.cell(row) for row in rows)])) + 2 for c in columns)
+
+    while total() > width and any(column.rank > 1 for column in columns):
+        last = max(column.rank for column in columns)
+        columns = [column for column in columns if column.rank < last]
+    return columns
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Return the rows as CSV with every key that any of them has; nested values as JSON."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(keys)
+    for row in rows:
+        cells = (row.get(key) for key in keys)
+        writer.writerow(["" if c is None else json.dumps(c) if isinstance(c, dict | list) else c for c in cells])
+    return text.getvalue()
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """Return the leaderboard as a Markdown table."""
+    columns = fitting(rows, 10_000)
+    lines = [
+        "| " + " | ".join(column.heading for column in columns) + " |",
+        "|" + "|".join("---:" if column.right else "---" for column in columns) + "|",
+    ]
+    lines += ["| " + " | ".join(column.cell(row).replace("|", "\\|") for column in columns) + " |" for row in rows]
+    return "\n".join(lines)

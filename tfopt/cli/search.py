@@ -1,0 +1,227 @@
+"""Tune Keras networks and scikit-learn models on the same folds of a table, and say which is better.
+
+The result goes to standard output, everything else to standard error.
+"""
+
+import argparse
+import importlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tfopt.cli.parser import Parser, choice, duration, integer, names, number, switch
+from tfopt.cli.settings import Option, add_options, from_environment, from_flags, from_toml, to_toml
+from tfopt.errors import UserError
+from tfopt.search import config as configuration
+from tfopt.search.config import SearchConfig, default_run_folder
+from tfopt.search.run_folder import check_existing, check_new
+
+EXAMPLES = """
+  tfopt search diabetes                               an embedded data set
+  tfopt search houses.csv --target price              a table; the task is guessed and said
+  tfopt search digits --space wide --max-trials 30 --time-limit 10m
+  tfopt search digits --space mine.py:build           your own KerasTuner build(hp)
+  tfopt search --resume runs/digits__0__…             go on after Ctrl-C or kill
+"""
+
+USAGE = "tfopt search DATA [options]"
+
+_FORMATS = ("table", "json", "csv", "md")
+
+OPTION_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
+    (
+        "the table",
+        (
+            Option("target", "column to predict; several for regression", names, "NAME[,…]", "the last column"),
+            Option("task", "auto, regression or classification", choice(*configuration.TASKS), "TASK"),
+            Option("drop", "columns to leave out", names, "NAME[,…]"),
+            Option("group", "column whose rows must stay in one fold together", metavar="NAME"),
+            Option("weights", "column of example weights", metavar="NAME"),
+            Option(
+                "header",
+                "whether the first line holds the names",
+                choice(*configuration.HEADERS),
+                default_text="guessed, and said",
+                constants=(("--header", "yes"), ("--no-header", "no")),
+            ),
+            Option("encoding", "encoding of the file, such as gb18030", metavar="NAME", default_text="guessed"),
+            Option("separator", "field separator, such as ';' or '\\t'", metavar="CHARACTER", default_text="guessed"),
+        ),
+    ),
+    (
+        "the network",
+        (
+            Option("space", "small, default, wide, or PATH.py:function for your own build(hp)", metavar="SPACE"),
+            Option("epochs", "passes over the training rows in each fit", integer, "N", "fewer for larger tables"),
+            Option(
+                "target_scaling",
+                "standard or none: how regression targets are scaled for the network",
+                choice(*configuration.TARGET_SCALINGS),
+                "HOW",
+            ),
+            Option("seeds", "refits of the chosen network, each with its own seed", integer, "N"),
+        ),
+    ),
+    (
+        "the search",
+        (
+            Option("tuner", "random, grid, bayesian or hyperband", choice(*configuration.TUNERS), "TUNER"),
+            Option(
+                "max_trials",
+                "network configurations in each outer fold",
+                integer,
+                "N",
+                "24; the whole grid; as many as Hyperband's brackets hold",
+            ),
+            Option("time_limit", "no new trial after this time: 90s, 10m, 1h", duration, "TIME", "none"),
+            Option("patience", "epochs without a better validation loss that end a trial; 0 never", integer, "N"),
+            Option("objective", "metric that chooses and scores", metavar="METRIC", default_text="r2 or accuracy"),
+            Option("seed", "seed of folds, configurations and weights", integer, "N"),
+        ),
+    ),
+    (
+        "the comparison",
+        (
+            Option("baselines", "fast, all, none, or names: ridge,lasso,…", metavar="NAMES"),
+            Option("folds", "outer folds; every model is scored once on each", integer, "N"),
+            Option("inner_folds", "folds inside each outer training part, for choosing", integer, "N"),
+            Option("repeats", "times that the outer folds are drawn", integer, "N"),
+            Option("holdout", "fraction of rows held out once, instead of folds", number, "FRACTION"),
+            Option("rope", "difference that does not matter in practice, in units of the metric", number, "WIDTH"),
+        ),
+    ),
+    (
+        "the machine",
+        (
+            Option("device", "auto, cpu, gpu or gpu:N; a device that is absent is an error", metavar="DEVICE"),
+            Option("precision", ", ".join(configuration.PRECISIONS), choice(*configuration.PRECISIONS), "POLICY"),
+            Option("deterministic", "only kernels that give the same bits each time; slower", switch),
+            Option("jobs", "processes that fit the baselines", integer, "N", "one a core"),
+        ),
+    ),
+    (
+        "the run folder",
+        (
+            Option("out", "where to write", metavar="DIR", default_text="runs/DATA__SEED__TIME"),
+            Option("overwrite", "replace the run that is in --out", switch, environment=False),
+            Option("resume", "continue an interrupted run with its own settings", metavar="DIR", environment=False),
+        ),
+    ),
+)
+_OPTIONS = tuple(option for _, options in OPTION_GROUPS for option in options)
+_DATA = Option("data", "the data", environment=False)
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `tfopt search`."""
+    parser.add_argument_group("the data").add_argument(
+        "data",
+        metavar="DATA",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        help="diabetes, digits, breast_cancer, wine, iris, linnerud, friedman1, friedman2, friedman3, moons, "
+        "openml:NAME, keras:mnist, or a CSV, TSV, Parquet or NPZ file",
+    )
+    defaults = SearchConfig().to_dict()
+    for title, options in OPTION_GROUPS:
+        add_options(parser, title, options, defaults)
+    group = parser.add_argument_group("settings and output")
+    group.add_argument(
+        "--config", metavar="FILE", help="TOML file of settings; TFOPT_* variables and flags win over it"
+    )
+    group.add_argument("--print-config", action="store_true", help="print the settings as TOML for --config, and exit")
+    group.add_argument(
+        "--format",
+        type=choice(*_FORMATS),
+        default="table",
+        metavar="FORMAT",
+        help="table, json, csv or md (default: table)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search, print the leaderboard and the verdict, and return the exit code."""
+    config = resolve(arguments, os.environ)
+    if arguments.print_config:
+        print(to_toml(config.to_dict(), (("data", (_DATA,)), *OPTION_GROUPS)), end="")
+        return 0
+    config.validate()
+    return _search(config, arguments)
+
+
+def resolve(arguments: argparse.Namespace, environment: Any) -> SearchConfig:
+    """Merge flags, environment, config file and defaults; a resumed run brings its own settings instead."""
+    options = (_DATA, *_OPTIONS)
+    flags = from_flags(arguments, options)
+    if "resume" in flags:
+        if arguments.config:
+            raise UserError("--resume keeps the settings of its run, so --config does not go with it. Leave one out.")
+        return _resumed(flags)
+    layers = (
+        SearchConfig().to_dict(),
+        from_toml(arguments.config, options) if arguments.config else {},
+        from_environment(environment, options),
+        flags,
+    )
+    return SearchConfig.from_dict({name: value for layer in layers for name, value in layer.items()})
+
+
+def _resumed(flags: dict[str, Any]) -> SearchConfig:
+    folder = check_existing(flags["resume"])
+    try:
+        stored = SearchConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{folder / 'config.json'} is damaged ({error}). Start the search anew.") from None
+    for name, value in flags.items():
+        if name not in configuration.RESUMABLE and value != getattr(stored, name):
+            flag = "--" + name.replace("_", "-")
+            raise UserError(
+                f"{flag} is {getattr(stored, name)} in {folder}, and a resumed run keeps its settings. "
+                f"Leave {flag} out, or start a new run."
+            )
+    if flags.get("overwrite"):
+        raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
+    if "out" in flags and Path(flags["out"]) != folder:
+        raise UserError(f"--resume writes to {folder} itself, so leave --out {flags['out']} out.")
+    return replace(stored, **{**flags, "out": str(folder), "overwrite": False})
+
+
+def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
+    from tfopt.cli import console, output
+    from tfopt.cli.startup import start
+
+    if config.resume is None:
+        config = replace(config, out=config.out or str(default_run_folder(config)))
+        check_new(config.out or "", config.overwrite)
+    folder = Path(config.out or "")
+    progress = console.progress(arguments)
+    try:
+        with start(config.device, config.precision, config.deterministic, debug=arguments.debug):
+            session: Any = importlib.import_module("tfopt.search.session")
+        with progress:
+            outcome = session.run(config, progress=progress)
+    except KeyboardInterrupt as interruption:
+        if (folder / "config.json").exists():
+            interruption.args = (f"go on with: tfopt search --resume {folder}",)
+        raise
+    if outcome.num_completed == 0:
+        return _nothing_completed(outcome)
+    output.print_result(outcome.result, arguments.format)
+    if not arguments.quiet:
+        if outcome.num_failed:
+            console.say(f"{outcome.num_failed} trials failed; the first: {outcome.first_failure}")
+        console.say(f"run folder: {outcome.run_folder}")
+        console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
+        console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions for new rows")
+    return 0
+
+
+def _nothing_completed(outcome: Any) -> int:
+    from tfopt.cli import console
+    from tfopt.cli.main import NO_TRIAL
+
+    reason = (outcome.first_failure or "no reason was recorded").strip().splitlines()[-1]
+    console.say(f"error: none of {outcome.num_failed} trials completed; the first failed with: {reason}")
+    return NO_TRIAL
