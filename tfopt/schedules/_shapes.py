@@ -1,0 +1,44 @@
+"""How to rise from 0 to 1 (warm-ups) and to fall from 1 to 0 (cooldowns), by name."""
+
+import math
+from typing import Any
+
+from keras import ops
+
+RISES = ("linear", "polynomial", "cosine", "exponential", "1-sqrt", "constant")
+FALLS = ("linear", "cosine", "1-sqrt", "1-square", "exponential", "mirror_cosine")
+
+
+def rise(shape: str, progress: Any, low: Any, high: Any, power: Any) -> Any:
+    """Return the value between `low` (progress 0) and `high` (progress 1); `"constant"` stays low."""
+    if shape == "exponential":
+        return low * ops.power(high / low, progress)
+    if shape == "linear":
+        fraction = progress
+    elif shape == "polynomial":
+        fraction = ops.power(progress, power)
+    elif shape == "cosine":
+        fraction = 0.5 * (1.0 - ops.cos(math.pi * progress))
+    elif shape == "1-sqrt":
+        fraction = 1.0 - ops.sqrt(1.0 - progress)
+    else:
+        fraction = ops.zeros_like(progress)
+    return low + (high - low) * fraction
+
+
+def fall(shape: str, progress: Any, high: Any, low: Any) -> Any:
+    """Return the value between `high` (progress 0) and `low` (progress 1)."""
+    if shape == "exponential":
+        return high * ops.power(low / high, progress)
+    cosine = 0.5 * (1.0 + ops.cos(math.pi * progress))
+    if shape == "linear":
+        fraction = 1.0 - progress
+    elif shape == "cosine":
+        fraction = cosine
+    elif shape == "1-sqrt":
+        fraction = 1.0 - ops.sqrt(progress)
+    elif shape == "1-square":
+        fraction = 1.0 - progress * progress
+    else:
+        fraction = 2.0 * (1.0 - progress) - cosine
+    return low + (high - low) * fraction

@@ -1,0 +1,170 @@
+"""Schedules by name, by config, and by name for a search."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tfopt.errors import nearest
+from tfopt.schedules._arguments import num_steps, number
+from tfopt.schedules.constant import Constant
+from tfopt.schedules.cosine import CosineDecay, CosineRestarts
+from tfopt.schedules.exponential import ExponentialDecay, InverseTimeDecay, MultiStepDecay, StepDecay
+from tfopt.schedules.polynomial import LinearDecay, PolynomialDecay
+from tfopt.schedules.schedule import Schedule
+from tfopt.schedules.warmup import Warmup
+
+_FAMILIES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "cosine": CosineDecay,
+    "cosine_restarts": CosineRestarts,
+    "exponential": ExponentialDecay,
+    "inverse_time": InverseTimeDecay,
+    "linear": LinearDecay,
+    "multi_step": MultiStepDecay,
+    "polynomial": PolynomialDecay,
+    "step": StepDecay,
+}
+_COMPOSITIONS: dict[str, type[Schedule]] = {"warmup": Warmup}
+_WARMUP = "warmup_"
+_WARMUP_FRACTION = 0.1
+
+
+def names() -> list[str]:
+    """Return every name that `tfopt.schedules.get` and `tfopt.schedules.from_name` know, sorted.
+
+    Each also works with the prefix ``warmup_`` in `from_name`.
+
+    Example:
+        >>> "linear" in tfopt.schedules.names()
+        True
+    """
+    return sorted(_FAMILIES)
+
+
+def schedule_class(name: str) -> type[Schedule]:
+    """Return the class of a name such as ``"linear"``, ``"linear_decay"`` or ``"LinearDecay"``; compositions too."""
+    known = _FAMILIES | _COMPOSITIONS
+    if name in known:
+        return known[name]
+    for cls in known.values():
+        if _flat(cls.__name__) == _flat(name):
+            return cls
+    raise ValueError(f"Unknown schedule: {name!r}.{nearest(name, known)} Known: {', '.join(sorted(known))}.")
+
+
+def get(identifier: Any, **arguments: Any) -> Any:
+    """Return a schedule from a name and its arguments, a config, or a schedule.
+
+    Args:
+        identifier: A name of `tfopt.schedules.names()` or of a class: the schedule with `arguments`, or the class
+            itself where there are none (no schedule can be made without a rate). A dict as `serialize` returns it: the
+            schedule. A schedule or None: itself.
+        **arguments: Arguments of the class, with a name only.
+
+    Raises:
+        ValueError: The name or an argument is unknown; the nearest one is named.
+        TypeError: `identifier` is none of these, or an argument is missing.
+
+    Example:
+        >>> schedule = tfopt.schedules.get("linear", initial_learning_rate=0.1, decay_steps=100)
+        >>> schedule
+        LinearDecay(initial_learning_rate=0.1, decay_steps=100, end_learning_rate=0.0)
+    """
+    if isinstance(identifier, str):
+        cls = schedule_class(identifier)
+        check_argument_names(cls, arguments)
+        return cls(**arguments) if arguments else cls
+    if arguments:
+        raise TypeError(f"Arguments {sorted(arguments)} need a name to go with. Received: identifier={identifier!r}.")
+    if identifier is None or isinstance(identifier, keras.optimizers.schedules.LearningRateSchedule):
+        return identifier
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    raise TypeError(f"A schedule must be a name, a config or a schedule. Received: {identifier!r}.")
+
+
+def serialize(schedule: keras.optimizers.schedules.LearningRateSchedule) -> dict[str, Any]:
+    """Return a schedule as a dict of plain values, nested schedules included.
+
+    Example:
+        >>> config = tfopt.schedules.serialize(tfopt.schedules.LinearDecay(0.1, 100))
+        >>> tfopt.schedules.deserialize(config)
+        LinearDecay(initial_learning_rate=0.1, decay_steps=100, end_learning_rate=0.0)
+    """
+    return keras.saving.serialize_keras_object(schedule)
+
+
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Return the schedule that `serialize` made `config` of; a short ``class_name`` of tfopt's will do.
+
+    Args:
+        config: Dict with ``class_name`` and ``config``.
+        custom_objects: Dict from names to classes that are not registered with Keras.
+    """
+    config = dict(config)
+    if "class_name" not in config:
+        raise ValueError(f"A schedule config must have a `class_name`. Received keys: {sorted(config)}.")
+    if (
+        "module" not in config
+        and "registered_name" not in config
+        and config["class_name"] not in (custom_objects or {})
+    ):
+        cls = schedule_class(config["class_name"])
+        return cls.from_config(config.get("config", {}), custom_objects=custom_objects)
+    return keras.saving.deserialize_keras_object(config, custom_objects=custom_objects)
+
+
+def from_name(
+    name: str, learning_rate: Any, total_steps: int, warmup_fraction: float = 0.0, **arguments: Any
+) -> Schedule:
+    """Return a schedule that peaks at `learning_rate` and lasts `total_steps` steps, by plain values only.
+
+    For a search: ``hp.Choice("schedule", ["constant", "linear", "warmup_cosine"])`` takes strings, and every family has
+    a sensible form for a given length.
+
+    Args:
+        name: A name of `tfopt.schedules.names()`; ``"warmup_"`` before it warms up over a tenth of the steps.
+        learning_rate: Float ≥ 0, a stack, a tensor or a variable: the highest value.
+        total_steps: Int ≥ 1: optimizer steps of the whole training, warm-up included.
+        warmup_fraction: Float in [0, 1): share of the steps of a linear warm-up from 0.
+        **arguments: Further arguments of the family, such as ``decay_rate`` of ``"step"``.
+
+    Raises:
+        ValueError: The name or an argument is unknown (the nearest one is named), or a number is out of bounds.
+
+    Example:
+        >>> schedule = tfopt.schedules.from_name("warmup_linear", learning_rate=0.1, total_steps=10)
+        >>> schedule.curve(11).round(3).tolist()
+        [0.0, 0.1, 0.089, 0.078, 0.067, 0.056, 0.044, 0.033, 0.022, 0.011, 0.0]
+    """
+    total_steps = num_steps("total_steps", total_steps)
+    warmup_fraction = number("warmup_fraction", warmup_fraction, minimum=0)
+    if warmup_fraction >= 1:
+        raise ValueError(f"Argument `warmup_fraction` must be < 1. Received: warmup_fraction={warmup_fraction}.")
+    family = name
+    if name.startswith(_WARMUP) and name not in _FAMILIES:
+        family, warmup_fraction = name.removeprefix(_WARMUP), warmup_fraction or _WARMUP_FRACTION
+    if family not in _FAMILIES:
+        known = [*_FAMILIES, *(_WARMUP + known for known in _FAMILIES)]
+        raise ValueError(f"Unknown schedule: {name!r}.{nearest(name, known)} Known: {', '.join(names())}.")
+    cls = _FAMILIES[family]
+    check_argument_names(cls, arguments)
+    warmup_steps = min(round(warmup_fraction * total_steps), total_steps - 1)
+    schedule = cls.for_total(learning_rate, total_steps - warmup_steps, **arguments)
+    return Warmup(schedule, warmup_steps) if warmup_steps else schedule
+
+
+def check_argument_names(cls: type[Schedule], arguments: Mapping[str, Any]) -> None:
+    """Refuse an argument that the class does not have, naming the nearest one that it has."""
+    known = list(inspect.signature(cls).parameters)
+    for name in arguments:
+        if name not in known:
+            raise ValueError(
+                f"{cls.__name__} has no argument {name!r}.{nearest(name, known)} It has: {', '.join(known)}."
+            )
+
+
+def _flat(name: str) -> str:
+    return name.replace("_", "").lower()
