@@ -1,1 +1,3 @@
 """Callbacks that measure or schedule without disturbing the training."""
+
+__all__: list[str] = []
