@@ -7,7 +7,6 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from tfopt.search.coding import SplitCoder, decode, for_objective, output_kind, 
 from tfopt.search.config import SearchConfig
 from tfopt.search.engine import Curve, DivergedError, PlainTrainer, Trainer, trainer_for
 from tfopt.search.journal import Journal, Record
-from tfopt.search.oracles import FoldOracle, default_values, discover
+from tfopt.search.oracles import FoldOracle, check_grid, default_values, discover
+from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
 from tfopt.search.spaces import Space
@@ -30,54 +30,31 @@ from tfopt.search.spaces import Space
 _log = logging.getLogger("tfopt")
 
 NETWORK = "network"
-FINAL = "final"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Where one search takes place: rows to train on, the inner splits that choose, and rows to be judged by.
-
-    Args:
-        key: Index of the outer split, or `"final"` for the search over all rows that the exported model comes from.
-        train: Rows that are searched over and refitted on.
-        test: Rows of the outer test part; empty for the final fold.
-        inner: Splits of `train`.
-    """
-
-    key: int | str
-    train: np.ndarray
-    test: np.ndarray
-    inner: tuple[Split, ...]
 
 
 class NetworkSearch:
     """Runs one oracle a fold, in step, so that folds that propose the same configuration train it in one graph."""
 
-    def __init__(
-        self,
-        table: Table,
-        space: Space,
-        objective: Objective,
-        config: SearchConfig,
-        *,
-        epochs: int,
-        journal: Journal,
-        folder: Path,
-        progress: Progress,
-    ):
-        self._table, self._space, self._objective, self._config = table, space, objective, config
-        self._journal, self._folder, self._progress = journal, folder, progress
+    def __init__(self, plan: Plan, space: Space):
+        self._plan, self._space = plan, space
+        self._table, self._objective, self._config = table, _, config = plan.table, plan.objective, plan.config
         self.coder = SplitCoder(table, config.target_scaling)
         self.problem = Problem(
             task=table.task,
             num_features=self.coder.num_features,
             num_outputs=table.num_outputs,
             num_rows=table.num_rows,
-            epochs=epochs,
+            epochs=config.epochs or 0,
             table_rows=table.num_rows,
             same_units=same_units(table),
         )
-        self.hyperparameters, self.discovery_failure = discover(space, self.problem)
+        self.hyperparameters = discover(space, self.problem)
+        if config.tuner == "grid":
+            check_grid(self.hyperparameters, config.max_trials)
+
+    def open(self, journal: Journal, folder: Path, progress: Progress) -> None:
+        """Say where results go and who is told."""
+        self._journal, self._folder, self._progress = journal, folder, progress
 
     def search(self, folds: Sequence[Fold]) -> None:
         """Run every fold's trials to the end, the time limit, or the oracle's last word."""
@@ -183,7 +160,7 @@ class NetworkSearch:
             text = f"trial {name}: {self._objective.name} {np.mean(scores):.4f}"
         else:
             text = f"trial {name} failed: {next(iter(records.values()))['message']}"
-        self._progress.advance("network", text, amount=1)
+        self._progress.advance(NETWORK, text, amount=len(records))
 
     def best_values(self, fold: Fold) -> tuple[dict[str, Any], float] | None:
         """Return the configuration with the best inner score of this fold and that score; None if none completed."""

@@ -7,6 +7,7 @@ scalars. Resuming does not rely on its project folder: the same oracle, told the
 
 import contextlib
 import io
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,28 @@ from tfopt.search.coding import plain
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import Space
 
+_log = logging.getLogger("tfopt")
+
 OBJECTIVE = keras_tuner.Objective("score", direction="max")
 RANDOM_TRIALS = 24
 LARGEST_GRID = 1000
 
 
-def discover(space: Space, problem: Problem) -> tuple[keras_tuner.HyperParameters, str | None]:
-    """Return the hyperparameters that the space declares, conditional ones included, and how building failed.
+def discover(space: Space, problem: Problem) -> keras_tuner.HyperParameters:
+    """Return the hyperparameters that the space declares, conditional ones included, at their defaults.
 
-    A space that raises still declares what came before; the failure is the message of the first one, or None.
+    A space that raises still declares what came before: its trials will fail and say why.
+
+    Raises:
+        UserError: A learning rate may be negative.
     """
     hp = keras_tuner.HyperParameters()
-    failure = None
     visited: list[Any] = []
     while True:
         try:
             space.build(hp, problem)
-        except Exception as error:
-            failure = failure or f"{type(error).__name__}: {error}"
+        except Exception:
+            _log.debug("the space raised while it was explored", exc_info=True)
         visited += [scope for scope in hp.active_scopes if scope not in visited]
         unvisited = [scope for scope in hp.inactive_scopes if scope not in visited]
         if not unvisited:
@@ -48,7 +53,7 @@ def discover(space: Space, problem: Problem) -> tuple[keras_tuner.HyperParameter
     defaults = keras_tuner.HyperParameters()
     defaults.merge(hp.space)
     _check_learning_rates(defaults)
-    return defaults, failure
+    return defaults
 
 
 def _check_learning_rates(hp: keras_tuner.HyperParameters) -> None:
