@@ -6,26 +6,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-Kind = Literal["numeric", "categorical", "boolean", "date"]
+from tfopt.data.column import Column, Kind
+
+__all__ = ["Column", "Kind", "Table", "Task"]
+
 Task = Literal["regression", "classification"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One feature column.
-
-    Args:
-        name: The column's name in the table.
-        kind: How it is encoded.
-        num_levels: Distinct values in the whole table (categorical only). It fixes the width of the encoding so that
-            every fold trains the same graph; which level goes where is learned on the training part of a fold.
-        has_missing: Whether any value is missing in the whole table; adds a missing-value indicator.
-    """
-
-    name: str
-    kind: Kind
-    num_levels: int = 0
-    has_missing: bool = False
 
 
 @dataclass
@@ -37,7 +22,9 @@ class Table:
         source: Where it came from: a path or the name of an embedded set.
         sha256: Hash of the data, to recognise the same data at `--resume`.
         task: What kind of target it has.
-        features: (rows, columns) raw values, pandas dtypes as read; one column for each entry of `columns`.
+        features: (rows, columns) values, one column for each entry of `columns`. Numeric columns are numbers with
+            NaN for missing, boolean columns 0.0, 1.0 or NaN, categorical columns pandas categories of strings, date
+            columns `datetime64`.
         columns: How each feature is encoded, in the order of `features`.
         target: Regression: float64, (rows,) or (rows, targets). Classification: int64 codes into `classes`, (rows,).
         target_names: Name of each target column.
@@ -45,6 +32,8 @@ class Table:
         groups: (rows,) int codes of the rows' groups, or None.
         weights: (rows,) float64 example weights, or None.
         notes: What was guessed or dropped, one sentence each, for saying aloud.
+        ignored: Columns of the source that are neither feature nor target: dropped, group, weights. New rows may have
+            them.
     """
 
     name: str
@@ -59,6 +48,7 @@ class Table:
     groups: np.ndarray | None = None
     weights: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
+    ignored: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:

@@ -1,0 +1,29 @@
+"""One feature column, apart from the table so that an exported model can name its columns without pandas."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["numeric", "categorical", "boolean", "date"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature column.
+
+    Args:
+        name: The column's name in the table.
+        kind: How it is encoded.
+        num_levels: Distinct values in the whole table (categorical only). It fixes the width of the encoding so that
+            every fold trains the same graph; which level goes where is learned on the training part of a fold.
+        has_missing: Whether any value is missing in the whole table; adds a missing-value indicator.
+        date_format: How the dates were written (`strptime` codes, or `"ISO8601"`; dates only), so that new rows are
+            read as the training rows were.
+        missing_text: What was read as a missing number, such as `("unknown",)` (numeric only).
+    """
+
+    name: str
+    kind: Kind
+    num_levels: int = 0
+    has_missing: bool = False
+    date_format: str = ""
+    missing_text: tuple[str, ...] = ()

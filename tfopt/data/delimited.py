@@ -1,0 +1,401 @@
+"""Read a CSV-like file of unknown encoding, separator and header, and say exactly where it is broken."""
+
+import csv
+import gzip
+import hashlib
+import io
+import itertools
+import re
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from tfopt.data.values import MISSING_TEXT
+from tfopt.errors import UserError, nearest
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "white space"}
+_SPELLINGS = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "\\t": "\t",
+    "pipe": "|",
+    "space": " ",
+    "whitespace": " ",
+    "\\s+": " ",
+}
+_SAMPLE_CHARACTERS = 200_000
+_SAMPLE_RECORDS = 500
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|infinity|Infinity)")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+")
+_DATE = re.compile(r"\d{1,4}[-/.年]\d{1,2}([-/.月]\d{1,4}日?)?([ T].*)?")
+
+
+@dataclass
+class RawTable:
+    """A file's columns before anyone has decided what they mean.
+
+    Args:
+        name: The file's name without its endings.
+        source: The path as the user wrote it.
+        sha256: Hash of the file's bytes.
+        frame: Numbers where a whole column reads as numbers, text otherwise; missing values as NaN.
+        has_header: Whether the file names its columns.
+        notes: What was guessed.
+        text: The decoded text, for finding line numbers (delimited files only).
+        separator: What separates fields (delimited files only).
+    """
+
+    name: str
+    source: str
+    sha256: str
+    frame: pd.DataFrame
+    has_header: bool = True
+    notes: list[str] = field(default_factory=list)
+    text: str = ""
+    separator: str = ","
+
+    def where(self, row: int) -> str:
+        """Return the place of a row (counted from 0) for a message: its line in a text file, else its number."""
+        if not self.text:
+            return f"row {row + 1}"
+        for number, (line, _) in enumerate(_records(self.text, self.separator)):
+            if number == row + self.has_header:
+                return f"line {line}"
+        return f"row {row + 1}"
+
+
+def read_delimited(
+    path: str | Path, *, header: str = "auto", encoding: str = "auto", separator: str = "auto"
+) -> RawTable:
+    """Read a CSV or TSV file.
+
+    Args:
+        path: The file; gzip is recognised by its first bytes.
+        header: `"yes"`, `"no"`, or `"auto"` to guess.
+        encoding: A Python codec's name, or `"auto"`: UTF-8 (with or without BOM), UTF-16 with BOM, GB18030, then
+            Windows-1252.
+        separator: A character, one of `comma semicolon tab pipe space`, or `"auto"`.
+
+    Raises:
+        UserError: When there is no such file, it is no text, or its rows are not all of one width.
+    """
+    source = str(path)
+    data = read_bytes(source)
+    sha256 = hashlib.sha256(data).hexdigest()
+    text, notes = _decode(_unzip(data, source), source, encoding)
+    if not text.strip():
+        raise UserError(f"the file is empty ({source}). Give a table with a header line and rows.")
+    sample = text[:_SAMPLE_CHARACTERS]
+    if separator == "auto":
+        separator = _guess_separator(sample, source)
+        if separator != ",":
+            notes.append(f"read as separated by {SEPARATORS[separator]} (change with --separator)")
+    else:
+        separator = _SPELLINGS.get(separator, separator)
+        if len(separator) != 1:
+            raise UserError(
+                f"a separator is one character (received {separator!r}). "
+                f"Use a character or one of {' '.join(_SPELLINGS)}."
+            )
+    records = [record for _, record in itertools.islice(_records(sample, separator), _SAMPLE_RECORDS)]
+    if len(text) > len(sample) and len(records) > 1:
+        records.pop()  # may be cut short
+    if len(records[0]) == 1:
+        _complain_about_one_column(source, records, separator)
+    has_header = _guess_header(records) if header == "auto" else header == "yes"
+    decimal = "." if separator == "," else _guess_decimal(records[has_header:])
+    if decimal == ",":
+        notes.append("read with decimal commas")
+    if has_header:
+        names = _names(records[0], source, notes)
+    else:
+        names = [f"column_{place}" for place in range(1, len(records[0]) + 1)]
+        guessed = "read as having no header line (change with --header); " if header == "auto" else ""
+        notes.append(f"{guessed}columns are named column_1 to column_{len(names)}")
+    names, trailing = _allow_trailing_separator(records, names, has_header)
+    if has_header and sum(1 for _ in itertools.islice(_records(text, separator), 2)) < 2:
+        raise UserError(f"a header and no rows ({source}: {_short(names)}). Add rows, or pass --no-header.")
+    frame = _parse(text, names + trailing, separator, decimal, has_header, source)
+    frame = frame[names]
+    return RawTable(
+        name=stem(source),
+        source=source,
+        sha256=sha256,
+        frame=frame,
+        has_header=has_header,
+        notes=notes,
+        text=text,
+        separator=separator,
+    )
+
+
+def read_bytes(source: str) -> bytes:
+    """Return a file's bytes, or say what is wrong with the path."""
+    path = Path(source)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        folder = path.parent
+        names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        hint = nearest(path.name, names) if folder.is_dir() else f" There is no folder {str(folder)!r}."
+        raise UserError(f"no such file ({source}).{hint or ' Check the path.'}") from None
+    except IsADirectoryError:
+        tables = sorted(entry.name for entry in path.iterdir() if entry.suffix in {".csv", ".tsv", ".gz", ".parquet"})
+        hint = f", such as {Path(source, tables[0])}" if tables else ""
+        raise UserError(f"a folder, not a file ({source}). Give the table's file{hint}.") from None
+    except OSError as error:
+        raise UserError(f"the file cannot be read ({source}: {error.strerror}). Check its permissions.") from None
+    if not data:
+        raise UserError(f"the file is empty, 0 bytes ({source}). Give a table with a header line and rows.")
+    return data
+
+
+def stem(source: str) -> str:
+    """Return a file's name without folder and endings."""
+    return Path(source).name.split(".")[0] or Path(source).name
+
+
+def _unzip(data: bytes, source: str) -> bytes:
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"a damaged gzip file ({source}: {error}). Fetch or compress it again.") from None
+
+
+def _decode(data: bytes, source: str, encoding: str) -> tuple[str, list[str]]:
+    """Return the text and a note where the encoding had to be guessed."""
+    if encoding != "auto":
+        try:
+            return data.decode(encoding).removeprefix("\ufeff"), []
+        except LookupError:
+            raise UserError(f"no such encoding (--encoding {encoding}). Try utf-8, gb18030 or cp1252.") from None
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"not {encoding} (byte 0x{data[error.start]:02x} at offset {error.start} of {source}). "
+                "Name its encoding with --encoding, or leave the option away to have it guessed."
+            ) from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return data.decode("utf-16"), ["read as UTF-16"]
+        except UnicodeDecodeError:
+            raise UserError(_not_text(data, source)) from None
+    if b"\0" in data:
+        raise UserError(_not_text(data, source))
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        offset, byte = error.start, data[error.start]
+    guess = "cp1252"
+    try:
+        text = data.decode("gb18030")
+        foreign = Counter(character for character in text if character > "\x7f")
+        common = sum(count for character, count in foreign.items() if _in_gb2312(character))
+        if common >= 0.8 * sum(foreign.values()):
+            guess = "gb18030"
+    except UnicodeDecodeError:
+        pass  # then it is not GB18030, and the guess stands
+    text = data.decode(guess, errors="replace")
+    odd = sum(
+        (character < " " and character not in "\t\r\n\f\v") or character == "\ufffd" for character in text[:100_000]
+    )
+    if odd > 0.001 * min(len(text), 100_000):
+        raise UserError(_not_text(data, source))
+    named = {"gb18030": "GB18030", "cp1252": "Windows-1252"}[guess]
+    return text, [f"not UTF-8 (byte 0x{byte:02x} at offset {offset}), read as {named} (change with --encoding)"]
+
+
+def _in_gb2312(character: str) -> bool:
+    try:
+        character.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _not_text(data: bytes, source: str) -> str:
+    known = {b"PK\x03\x04": "an Excel or zip file", b"\x89PNG": "a PNG picture", b"%PDF": "a PDF", b"PAR1": "Parquet"}
+    kind = next((f"; it looks like {what}" for start, what in known.items() if data.startswith(start)), "")
+    fix = "Rename it to end in .parquet." if data.startswith(b"PAR1") else "Save it as CSV."
+    return f"not a text file ({source}{kind}). {fix}"
+
+
+def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record that is not blank with the line on which it ends."""
+    if separator == " " and '"' not in text:
+        for number, line in enumerate(io.StringIO(text), start=1):
+            if fields := line.split():
+                yield number, fields
+        return
+    lines: Iterator[str] = io.StringIO(text, newline="")
+    if separator == " ":
+        lines = (line.strip() + "\n" for line in lines)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    csv.field_size_limit(2**31 - 1)
+    try:
+        for record in reader:
+            if record and not (len(record) == 1 and not record[0].strip()):
+                yield reader.line_num, record
+    except csv.Error as error:
+        raise UserError(f"not readable as a table (line {reader.line_num}: {error}). Check the quotes.") from None
+
+
+def _guess_separator(sample: str, source: str) -> str:
+    """Return the separator that gives most records the same number of fields, holding no other separator."""
+    best, best_score = "", 0.5
+    for separator in SEPARATORS:
+        records = [record for _, record in itertools.islice(_records(sample, separator), _SAMPLE_RECORDS)]
+        if len(records) > 1 and len(sample) == _SAMPLE_CHARACTERS:
+            records.pop()
+        width, count = Counter(map(len, records)).most_common(1)[0]
+        if width == 1:
+            continue
+        others = ";\t|" if separator == " " else ",;\t|".replace(separator, "")
+        fields = [cell for record in records[:50] for cell in record]
+        mixed = sum(
+            any(other in cell for other in others) or (separator == " " and cell.endswith(","))
+            for cell in fields
+            if not _DECIMAL_COMMA.fullmatch(cell)
+        )
+        score = count / len(records) - mixed / len(fields)
+        if score > best_score + 1e-9:
+            best, best_score = separator, score
+    if best:
+        return best
+    widths = {s: Counter(len(r) for _, r in itertools.islice(_records(sample, s), 200)) for s in ",;\t|"}
+    ragged = max(widths, key=lambda s: max(widths[s]))
+    return ragged if max(widths[ragged]) > 1 else ","
+
+
+def _complain_about_one_column(source: str, records: list[list[str]], separator: str) -> None:
+    first = records[0][0]
+    shown = first if len(first) <= 60 else f"{first[:57]}…"
+    better = next((s for s in SEPARATORS if s != separator and s in first.strip()), "")
+    if better:
+        fix = (
+            f"It looks separated by {SEPARATORS[better]}: pass --separator {SEPARATORS[better].replace('white ', '')}."
+        )
+    else:
+        fix = "A table needs a feature and a target; if another character separates them, name it with --separator."
+    split = SEPARATORS.get(separator, repr(separator))
+    raise UserError(f"one column only, split at {split} ({source}, line 1: {shown!r}). {fix}")
+
+
+def _guess_header(records: list[list[str]]) -> bool:
+    """Guess whether the first record names the columns: it holds no number, no date, and nothing that recurs below."""
+    first = [cell.strip() for cell in records[0]]
+    if first == [str(place) for place in range(len(first))] or first == ["", *map(str, range(len(first) - 1))]:
+        return True  # what pandas writes for a frame without names
+    if any(_NUMBER.fullmatch(cell) or _DATE.fullmatch(cell) or cell == "?" for cell in first):
+        return False
+    below = [{record[place].strip() for record in records[1:] if place < len(record)} for place in range(len(first))]
+    recurring = sum(cell in values for cell, values in zip(first, below, strict=True) if cell)
+    numeric_below = any(values and all(_is_number_or_missing(value) for value in values) for values in below)
+    return numeric_below or recurring == 0
+
+
+def _is_number_or_missing(text: str) -> bool:
+    return text in MISSING_TEXT or _NUMBER.fullmatch(text) is not None
+
+
+def _guess_decimal(records: list[list[str]]) -> str:
+    cells = [cell.strip() for record in records[:200] for cell in record]
+    commas = sum(_DECIMAL_COMMA.fullmatch(cell) is not None for cell in cells)
+    points = sum(_DECIMAL_POINT.fullmatch(cell) is not None for cell in cells)
+    return "," if commas and not points else "."
+
+
+def _names(cells: list[str], source: str, notes: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    while len(names) > 1 and not names[-1]:
+        names.pop()  # a separator at the end of the header line
+    for place, name in enumerate(names, start=1):
+        if not name:
+            names[place - 1] = f"column_{place}"
+            notes.append(f"column {place} has no name, called column_{place}")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        places = [place for place, name in enumerate(names, start=1) if name == twice[0]]
+        raise UserError(
+            f"two columns are named {twice[0]!r} ({source}, line 1, columns {_short(map(str, places))}). Rename one; "
+            "if the file has no header line, pass --no-header."
+        )
+    return names
+
+
+def _allow_trailing_separator(
+    records: list[list[str]], names: list[str], has_header: bool
+) -> tuple[list[str], list[str]]:
+    """Return the names to keep, and one for the empty field after a separator that ends every line."""
+    body = records[has_header:]
+    width = len(names) + has_header
+    if body and all(len(record) == width and not record[-1].strip() for record in body):
+        return (names, ["(nothing)"]) if has_header else (names[:-1], ["(nothing)"])
+    return names, []
+
+
+def _parse(text: str, names: list[str], separator: str, decimal: str, has_header: bool, source: str) -> pd.DataFrame:
+    def read(**options: object) -> pd.DataFrame:
+        return pd.read_csv(  # type: ignore[call-overload]
+            io.StringIO(text, newline=""),
+            sep=r"\s+" if separator == " " else separator,
+            decimal=decimal,
+            header=0 if has_header else None,
+            names=names,
+            index_col=False,
+            keep_default_na=False,
+            na_values=list(MISSING_TEXT),
+            skipinitialspace=True,
+            low_memory=False,
+            **options,
+        )
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = read()
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        _complain_about_ragged_rows(text, len(names), separator, has_header, source)
+        raise UserError(f"not readable as a table ({source}: {str(error).strip()}). Check its quotes.") from None
+    if frame.iloc[:, -1].isna().any():  # only then can a row have been too short
+        _complain_about_ragged_rows(text, len(names), separator, has_header, source)
+    as_text = [name for name in map(str, frame) if frame[name].dtype == bool or frame[name].dtype == object]
+    if as_text:  # pandas reads TRUE and True as one value; keep what was written
+        frame[as_text] = read(usecols=as_text, dtype="str")[as_text]
+    for name in frame.columns[frame.dtypes == "str"]:
+        stripped = frame[name].str.strip()
+        frame[name] = stripped.mask(stripped.isin(MISSING_TEXT))
+    return frame
+
+
+def _complain_about_ragged_rows(text: str, width: int, separator: str, has_header: bool, source: str) -> None:
+    end = 0
+    for number, (line, record) in enumerate(_records(text, separator)):
+        start, end = end + 1, line
+        if len(record) == width or (number == 0 and has_header):
+            continue
+        fields = f"{len(record)} field{'s' * (len(record) != 1)}"
+        expected = f"the header has {width}" if has_header else f"line 1 has {width}"
+        if '"' in text and (line > start or any("\n" in cell for cell in record)):
+            advice = "Check for a quote that is not closed"
+        elif len(record) > width:
+            advice = f"Check for an unquoted {SEPARATORS.get(separator, repr(separator))}"
+        else:
+            advice = "Complete it"
+        where = f"line {line}" if line <= start or separator == " " else f"the row of lines {start} to {line}"
+        raise UserError(
+            f"{where} has {fields}, {expected} ({source}). {advice}, or name the separator with --separator."
+        )
+
+
+def _short(names: object, most: int = 6) -> str:
+    words = list(names)  # type: ignore[call-overload]
+    return ", ".join(words[:most]) + (f" … ({len(words)} in all)" if len(words) > most else "")
