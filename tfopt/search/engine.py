@@ -79,7 +79,7 @@ def _built(build: Callable[[], keras.Model], width: int, seed: int) -> keras.Mod
 
 
 def _state(model: keras.Model) -> list[np.ndarray]:
-    return [np.array(v) for v in (*model.variables, *model.optimizer.variables)]
+    return [keras.ops.convert_to_numpy(v).copy() for v in (*model.variables, *model.optimizer.variables)]
 
 
 class Trainer:

@@ -37,7 +37,8 @@ class NetworkSearch:
 
     def __init__(self, plan: Plan, space: Space):
         self._plan, self._space = plan, space
-        self._table, self._objective, self._config = table, _, config = plan.table, plan.objective, plan.config
+        self._table, self._objective, self._config = plan.table, plan.objective, plan.config
+        table, config = plan.table, plan.config
         self.coder = SplitCoder(table, config.target_scaling)
         self.problem = Problem(
             task=table.task,

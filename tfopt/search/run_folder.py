@@ -1,9 +1,20 @@
-"""Where a run may write: checked before any work is done."""
+"""The run folder: where a run may write, checked before any work is done, and what says how it came about."""
 
+import json
 import os
+import platform
+import shutil
+import sys
+import time
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tfopt.errors import UserError, nearest
+from tfopt.search.config import SearchConfig
+
+if TYPE_CHECKING:
+    from tfopt.data.table import Table
 
 
 def check_new(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -59,3 +70,78 @@ def check_existing(folder: str | os.PathLike[str], *needed: str) -> Path:
                 f"{path} has no {name}: the search did not get that far. Finish it: tfopt search --resume {path}"
             )
     return path
+
+
+_WRITTEN = (
+    "config.json",
+    "environment.json",
+    "trials.jsonl",
+    "leaderboard.csv",
+    "result.json",
+    "best.keras",
+    "report.html",
+    "predictions",
+    "figures",
+    "tuner",
+)
+
+
+def create(folder: Path, config: SearchConfig, environment: dict[str, Any]) -> None:
+    """Make a run folder with its `config.json` and `environment.json`; what an earlier run wrote there is removed.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _WRITTEN:
+            path = folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        write_json(folder / "environment.json", environment)
+        # Last: a folder with a config.json is a run that can be resumed.
+        write_json(folder / "config.json", config.to_dict())
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}). Name another folder with --out.") from error
+
+
+def check_same_data(folder: Path, sha256: str) -> None:
+    """Raise `UserError` unless the run in `folder` is about the data with this hash."""
+    stored = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
+    if stored["sha256"] != sha256:
+        raise UserError(
+            f"{folder} was made from other data ({stored['source']}, sha256 {stored['sha256'][:12]}…; now "
+            f"{sha256[:12]}…). Restore that file, or start a new run without --resume."
+        )
+
+
+def environment(table: "Table", device: dict[str, Any]) -> dict[str, Any]:
+    """Return what a result depends on beside its configuration: data, versions, devices, machine, command."""
+    packages = ("tfopt", "tensorflow", "keras", "keras-tuner", "scikit-learn", "numpy", "scipy", "pandas")
+    return {
+        "data": {"name": table.name, "source": table.source, "sha256": table.sha256, "rows": table.num_rows},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "device": device,
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _version(package: str) -> str | None:
+    for name in (package, f"{package}-cpu"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None

@@ -1,0 +1,208 @@
+"""A whole search: baselines and networks on the same folds, the comparison, and the best network on all rows."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfopt.baselines import Family, tune
+from tfopt.comparison import Comparison, compare
+from tfopt.comparison.fold_result import FoldResult
+from tfopt.data.table_model import TableModel, TablePreprocessing
+from tfopt.search import run_folder
+from tfopt.search.coding import output_kind
+from tfopt.search.config import SearchConfig, default_run_folder
+from tfopt.search.journal import Journal
+from tfopt.search.nested import NETWORK, NetworkSearch
+from tfopt.search.oracles import RANDOM_TRIALS
+from tfopt.search.plan import Fold, Plan, prepare
+from tfopt.search.progress import Progress
+from tfopt.search.user_space import load_space
+
+
+@dataclass
+class SearchOutcome:
+    """What a search found.
+
+    Args:
+        comparison: Leaderboard and verdict; None when neither a network nor a baseline completed.
+        run_folder: Where everything was written.
+        num_completed: Trials that completed, summed over the folds.
+        num_failed: Trials that failed.
+        first_failure: What the first failed trial said, or None.
+        result: The JSON-safe summary that `result.json` holds.
+    """
+
+    comparison: Comparison | None
+    run_folder: Path
+    num_completed: int
+    num_failed: int
+    first_failure: str | None
+    result: dict[str, Any]
+
+
+def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | None = None) -> SearchOutcome:
+    """Search as `config` asks, continuing `config.resume` where it is given.
+
+    Args:
+        config: What to do. `tfopt.devices.configure` is called by whoever owns the process, before this.
+        progress: Told how far the search is.
+        plan: What `tfopt.search.plan.prepare(config)` gave, if it was called already.
+
+    Raises:
+        UserError: What was asked cannot be done.
+    """
+    progress = progress or Progress()
+    plan = plan or prepare(config, progress)
+    config = plan.config
+    started = time.perf_counter()
+    search = NetworkSearch(plan, load_space(config.space))
+    folder = _open_folder(plan)
+    journal = Journal(folder / "trials.jsonl")
+    try:
+        search.open(journal, folder, progress)
+        results = _baselines(plan, journal, folder, progress)
+        folds = (*plan.outer, plan.final)
+        progress.start(NETWORK, _num_trials(config, len(folds)))
+        search.search(folds)
+        progress.finish(NETWORK)
+        progress.start("refits", len(plan.outer))
+        results += search.outer_results(plan.outer)
+        progress.finish("refits")
+        _export(search, plan, folder, journal)
+    finally:
+        journal.close()
+    comparison = _compare(plan, results)
+    outcome = _outcome(plan, folder, journal, comparison, time.perf_counter() - started)
+    run_folder.write_json(folder / "result.json", outcome.result)
+    if comparison is not None:
+        comparison.leaderboard.to_csv(folder / "leaderboard.csv", index=False)
+    return outcome
+
+
+def _open_folder(plan: Plan) -> Path:
+    config = plan.config
+    if config.resume is not None:
+        folder = run_folder.check_existing(config.resume, "environment.json")
+        run_folder.check_same_data(folder, plan.table.sha256)
+        return folder
+    folder = run_folder.check_new(config.out or default_run_folder(config), config.overwrite)
+    device = {"device": config.device, "precision": config.precision, "deterministic": config.deterministic}
+    run_folder.create(folder, config, run_folder.environment(plan.table, device))
+    return folder
+
+
+def _num_trials(config: SearchConfig, num_folds: int) -> int | None:
+    if config.max_trials is not None:
+        return config.max_trials * num_folds
+    return RANDOM_TRIALS * num_folds if config.tuner in {"random", "bayesian"} else None
+
+
+def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress) -> list[FoldResult]:
+    """Return every family's result on every outer fold, from the journal where it is there."""
+    results = []
+    progress.start("baselines", len(plan.families) * len(plan.outer))
+    for family in plan.families:
+        for fold in plan.outer:
+            result = _baseline(family, fold, plan, journal, folder)
+            results.append(result)
+            progress.advance(
+                "baselines", f"{family.name} fold {fold.key}: {plan.objective.name} {result.score:.4f}"
+            )
+    progress.finish("baselines")
+    return results
+
+
+def _baseline(family: Family, fold: Fold, plan: Plan, journal: Journal, folder: Path) -> FoldResult:
+    path = Path("predictions") / f"{family.name}-fold-{fold.key}.npy"
+    record = journal.find("baseline", model=family.name, fold=fold.key)
+    if record is None:
+        result = tune(
+            family,
+            plan.table,
+            int(fold.key),
+            plan.splits[int(fold.key)],
+            list(fold.inner),
+            plan.objective,
+            jobs=plan.config.jobs or 1,
+            seed=plan.config.seed,
+        )
+        (folder / path).parent.mkdir(exist_ok=True)
+        np.save(folder / path, result.prediction)
+        fields = {name: value for name, value in asdict(result).items() if name not in {"kind", "prediction"}}
+        record = journal.append({"kind": "baseline", **fields})
+    fields = {
+        name: float("nan") if value is None and name.endswith("score") else value
+        for name, value in record.items()
+        if name != "kind"
+    }
+    return FoldResult(kind="sklearn", prediction=np.load(folder / path), **fields)
+
+
+def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -> None:
+    """Train the network on all rows as the final fold chose, and save it with its preprocessing as `best.keras`."""
+    if (folder / "best.keras").exists() and journal.find("final"):
+        return
+    trained = search.train_final(plan.final)
+    if trained is None:
+        return
+    trainer, values, curve = trained
+    train = plan.final.train
+    scaler = search.coder.scaler(train)
+    model = TableModel(
+        TablePreprocessing.from_encoder(search.coder.encoder(train, str(values.get("scaling", "standard")))),
+        trainer.model,
+        task=plan.table.task,
+        output=output_kind(trainer.model, trainer.num_outputs, plan.table),
+        classes=plan.table.classes,
+        target_names=plan.table.target_names,
+        target_mean=None if scaler is None else scaler.mean.tolist(),
+        target_scale=None if scaler is None else scaler.scale.tolist(),
+    )
+    partial = folder / "best.partial.keras"
+    model.save(partial)
+    partial.replace(folder / "best.keras")
+    journal.append({"kind": "final", "values": values, "curve": curve.to_dict()})
+
+
+def _compare(plan: Plan, results: list[FoldResult]) -> Comparison | None:
+    if not results:
+        return None
+    table = plan.table
+    return compare(
+        results,
+        plan.splits,
+        plan.objective,
+        rope=plan.config.rope,
+        target=table.target,
+        groups=table.groups,
+        weights=table.weights,
+    )
+
+
+def _outcome(
+    plan: Plan, folder: Path, journal: Journal, comparison: Comparison | None, seconds: float
+) -> SearchOutcome:
+    trials = [record for record in journal.records if record["kind"] == "trial"]
+    failed = [record for record in trials if record["status"] == "FAILED"]
+    first_failure = failed[0]["message"] if failed else None
+    result: dict[str, Any] = {
+        "data": plan.table.name,
+        "task": plan.table.task,
+        "rows": plan.table.num_rows,
+        "objective": plan.objective.name,
+        "leaderboard": [],
+        "verdict": None,
+        **(comparison.to_dict() if comparison is not None else {}),
+        "trials": {"completed": len(trials) - len(failed), "failed": len(failed), "first_failure": first_failure},
+        "best_network": next((r["values"] for r in journal.records if r["kind"] == "final"), None),
+        "notes": plan.table.notes,
+        "run_folder": str(folder),
+        "seconds": round(seconds, 1),
+    }
+    return SearchOutcome(comparison, folder, len(trials) - len(failed), len(failed), first_failure, result)
+
+
