@@ -25,6 +25,7 @@ class FoldResult:
         prediction: (test rows,) labels or values, (test rows, classes) probabilities where the objective needs them,
             or (test rows, targets).
         seed_scores: Outer test score of each refit seed (networks only).
+        num_unconverged: Fits of this fold whose solver stopped at its iteration limit.
     """
 
     model: str
@@ -40,3 +41,4 @@ class FoldResult:
     predict_seconds: float = 0.0
     prediction: np.ndarray = field(default_factory=lambda: np.empty(0))
     seed_scores: list[float] = field(default_factory=list)
+    num_unconverged: int = 0

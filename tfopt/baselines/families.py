@@ -1,0 +1,144 @@
+"""Which scikit-learn models a network is compared with, and which of them suit a table."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfopt.data.table import Table, Task
+from tfopt.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from tfopt.comparison.objective import Objective
+
+# A kernel matrix, or the distances of every row to every other, grow with the square of the rows.
+_QUADRATIC_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model with a grid of its own.
+
+    Args:
+        name: Short name, such as `"ridge"`.
+        task: The kind of target.
+        title: What it is, in words.
+        fast: Whether it is one of the `"fast"` families.
+        probabilities: Whether it predicts class probabilities.
+        weights: Whether its fit uses example weights.
+        max_rows: Rows beyond which it is left out unless asked for by name, or None.
+    """
+
+    name: str
+    task: Task
+    title: str
+    fast: bool = True
+    probabilities: bool = True
+    weights: bool = True
+    max_rows: int | None = None
+
+
+_REGRESSION = (
+    Family("dummy", "regression", "mean or median of the training targets"),
+    Family("linear", "regression", "least squares"),
+    Family("ridge", "regression", "linear regression with an L2 penalty"),
+    Family("lasso", "regression", "linear regression with an L1 penalty"),
+    Family("elastic_net", "regression", "linear regression with both penalties", fast=False),
+    Family("svm", "regression", "support vector regression, Gaussian kernel", max_rows=_QUADRATIC_ROWS),
+    Family("knn", "regression", "nearest neighbours", weights=False, max_rows=_QUADRATIC_ROWS),
+    Family("random_forest", "regression", "random forest"),
+    Family("hist_gradient_boosting", "regression", "gradient boosted trees on binned features"),
+    Family("mlp", "regression", "scikit-learn's multi-layer perceptron", fast=False),
+)
+_CLASSIFICATION = (
+    Family("dummy", "classification", "frequencies of the training classes"),
+    Family("logistic", "classification", "logistic regression with an L1 or L2 penalty"),
+    Family("ridge_classifier", "classification", "ridge regression on the classes", probabilities=False),
+    Family(
+        "svm",
+        "classification",
+        "support vector machine, Gaussian kernel",
+        probabilities=False,
+        max_rows=_QUADRATIC_ROWS,
+    ),
+    Family("knn", "classification", "nearest neighbours", weights=False, max_rows=_QUADRATIC_ROWS),
+    Family("random_forest", "classification", "random forest"),
+    Family("hist_gradient_boosting", "classification", "gradient boosted trees on binned features"),
+    Family("mlp", "classification", "scikit-learn's multi-layer perceptron", fast=False),
+)
+_FAMILIES: dict[Task, tuple[Family, ...]] = {"regression": _REGRESSION, "classification": _CLASSIFICATION}
+
+
+def family_names(task: Task) -> tuple[str, ...]:
+    """Return the names of all families for `task`."""
+    return tuple(family.name for family in _FAMILIES[task])
+
+
+def select_families(choice: str, task: Task, objective: "Objective", num_rows: int) -> tuple[Family, ...]:
+    """Return the families that `choice` means, in the order of `family_names`.
+
+    Args:
+        choice: `"fast"`, `"all"`, `"none"`, or names separated by commas.
+        task: The kind of target.
+        objective: What they are tuned for; families that cannot give probabilities are left out where it needs them.
+        num_rows: Rows of the table; families whose cost grows with their square are left out of large ones, unless
+            asked for by name.
+
+    Raises:
+        UserError: For a name that is unknown, belongs to the other task, or cannot serve the objective.
+    """
+    named = _named(choice, task)
+    if named is None:
+        left_out = left_out_families(choice, task, objective, num_rows)
+        return tuple(family for family in _of_choice(choice, task) if family.name not in left_out)
+    for family in named:
+        if objective.needs == "probabilities" and not family.probabilities:
+            raise UserError(
+                f"Baseline {family.name!r} gives no class probabilities, which objective {objective.name!r} needs. "
+                f"Leave it out, or use an objective of labels such as accuracy."
+            )
+    return named
+
+
+def left_out_families(choice: str, task: Task, objective: "Objective", num_rows: int) -> dict[str, str]:
+    """Return why families of `"fast"` or `"all"` are not among `select_families`: a sentence for each name."""
+    reasons: dict[str, str] = {}
+    if _named(choice, task) is not None:
+        return reasons
+    for family in _of_choice(choice, task):
+        if objective.needs == "probabilities" and not family.probabilities:
+            reasons[family.name] = f"{family.name} is left out: it gives no class probabilities for {objective.name}."
+        elif family.max_rows is not None and num_rows > family.max_rows:
+            reasons[family.name] = (
+                f"{family.name} is left out: its cost grows with the square of the rows, {num_rows} here and at most "
+                f"{family.max_rows} unless it is asked for by name."
+            )
+    return reasons
+
+
+def unweighted_families(families: Iterable[Family], table: Table) -> tuple[str, ...]:
+    """Return the names of the families that fit without the table's example weights (their scores are weighted)."""
+    return tuple(family.name for family in families if table.weights is not None and not family.weights)
+
+
+def _of_choice(choice: str, task: Task) -> tuple[Family, ...]:
+    if choice == "none":
+        return ()
+    return tuple(family for family in _FAMILIES[task] if family.fast or choice == "all")
+
+
+def _named(choice: str, task: Task) -> tuple[Family, ...] | None:
+    """Return the families named in `choice`, None where it is one of the three words."""
+    if choice in ("fast", "all", "none"):
+        return None
+    names = [name.strip() for name in choice.split(",") if name.strip()]
+    known = family_names(task)
+    other: Task = "classification" if task == "regression" else "regression"
+    if not names:
+        raise UserError(f"No baseline is named. Use fast, all, none, or some of {','.join(known)}.")
+    for name in names:
+        if name not in known and name in family_names(other):
+            raise UserError(f"Baseline {name!r} is for {other}. Known for {task}: {', '.join(known)}.")
+        if name not in known:
+            hint = nearest(name, (*known, "fast", "all", "none"))
+            raise UserError(f"Unknown baseline {name!r}.{hint} Known: fast, all, none, {', '.join(known)}.")
+    return tuple(family for family in _FAMILIES[task] if family.name in names)

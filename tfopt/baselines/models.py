@@ -1,0 +1,268 @@
+"""The scikit-learn model of each family, its untuned default, and the grid it is tuned over.
+
+Scaling is a choice in the grid wherever it matters: standardising helps most tables and harms those whose columns share
+a unit, such as pixels. Penalties and kernel widths are relative to standardised features and targets, so that one grid
+fits every table.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn import compose, dummy, ensemble, linear_model, multioutput, neighbors, neural_network, preprocessing, svm
+
+from tfopt.baselines.families import Family
+
+Grid = list[dict[str, list[Any]]]
+
+_SCALING = "encode__scaling"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a grid depends on.
+
+    Args:
+        num_rows: Rows of the outer training part.
+        width: Columns of the encoded matrix.
+        num_targets: Regression targets; 1 for classification.
+        num_classes: Classes; 0 for regression.
+        seed: Seed of everything random.
+    """
+
+    num_rows: int
+    width: int
+    num_targets: int
+    num_classes: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one family is fitted.
+
+    Args:
+        model: The model to tune.
+        default: What a user gets without tuning: scikit-learn's own defaults on standardised features.
+        grid: Parameter grids over the pipeline of `encode` and `model`; empty where there is nothing to tune.
+        scaling: The scaling of the features where the grid does not choose it.
+        num_draws: How many configurations to draw from the grid at random; None tries all.
+    """
+
+    model: Any
+    default: Any
+    grid: Grid
+    scaling: str = "standard"
+    num_draws: int | None = None
+
+
+def recipe(family: Family, setting: Setting) -> Recipe:
+    """Return how `family` is fitted in `setting`."""
+    return _RECIPES[family.task][family.name](setting)
+
+
+def _powers(low: float, high: float, steps: int) -> list[float]:
+    """Return `steps` values from 10^low to 10^high, evenly spaced in the logarithm."""
+    return [float(f"{value:.6g}") for value in np.logspace(low, high, steps)]
+
+
+def _widths(setting: Setting, factors: tuple[float, ...]) -> list[float]:
+    """Return `gamma` of a Gaussian kernel, relative to 1 / (number of columns of unit variance)."""
+    return [float(f"{factor / max(1, setting.width):.6g}") for factor in factors]
+
+
+def _standardised(model: Any) -> Any:
+    """Return `model` with the target standardised while fitting, for models whose grid depends on its scale."""
+    return compose.TransformedTargetRegressor(model, transformer=preprocessing.StandardScaler())
+
+
+def _each_target(model: Any, setting: Setting) -> tuple[Any, str]:
+    """Return a model that fits each target by itself where there are several, and the prefix of its parameters."""
+    if setting.num_targets == 1:
+        return model, ""
+    return multioutput.MultiOutputRegressor(model), "estimator__"
+
+
+def _under(prefix: str, **values: list[Any]) -> dict[str, list[Any]]:
+    return {f"model__{prefix}{name}": value for name, value in values.items()}
+
+
+def _dummy_regressor(setting: Setting) -> Recipe:
+    model = dummy.DummyRegressor()
+    return Recipe(model, model, [{"model__strategy": ["mean", "median"]}], scaling="none")
+
+
+def _linear(setting: Setting) -> Recipe:
+    return Recipe(linear_model.LinearRegression(), linear_model.LinearRegression(), [])
+
+
+def _ridge(setting: Setting) -> Recipe:
+    grid = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
+    return Recipe(linear_model.Ridge(), linear_model.Ridge(), [grid])
+
+
+def _lasso(setting: Setting) -> Recipe:
+    model = _standardised(linear_model.Lasso(max_iter=20_000))
+    grid = {_SCALING: ["standard", "robust", "common"], **_under("regressor__", alpha=_powers(-3.5, 0, 13))}
+    return Recipe(model, linear_model.Lasso(max_iter=20_000), [grid])
+
+
+def _elastic_net(setting: Setting) -> Recipe:
+    model = _standardised(linear_model.ElasticNet(max_iter=20_000))
+    grid = {
+        _SCALING: ["standard", "robust", "common"],
+        **_under("regressor__", l1_ratio=[0.1, 0.5, 0.9], alpha=_powers(-3.5, 0.5, 10)),
+    }
+    return Recipe(model, linear_model.ElasticNet(max_iter=20_000), [grid])
+
+
+def _svr(setting: Setting) -> Recipe:
+    single, prefix = _each_target(svm.SVR(), setting)
+    grid = {
+        _SCALING: ["standard", "robust", "common"],
+        **_under(
+            f"regressor__{prefix}", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.03, 0.1, 0.3, 1)), epsilon=[0.1, 0.5]
+        ),
+    }
+    return Recipe(_standardised(single), single, [grid], num_draws=None if setting.num_rows <= 1500 else 24)
+
+
+def _knn_regressor(setting: Setting) -> Recipe:
+    model = neighbors.KNeighborsRegressor()
+    return Recipe(model, model, [_neighbours(setting)])
+
+
+def _neighbours(setting: Setting) -> dict[str, list[Any]]:
+    # A third of the outer training part may be held back inside it, and half where there are two inner folds.
+    most = max(1, setting.num_rows // 2)
+    counts = sorted({min(count, most) for count in (1, 3, 5, 10, 20, 40)})
+    return {
+        _SCALING: ["standard", "robust", "common"],
+        "model__n_neighbors": counts,
+        "model__weights": ["uniform", "distance"],
+    }
+
+
+def _forest_regressor(setting: Setting) -> Recipe:
+    model = ensemble.RandomForestRegressor(random_state=setting.seed)
+    grid = {"model__max_features": [0.33, 1.0], "model__min_samples_leaf": [1, 3, 10]}
+    return Recipe(model, model, [grid], scaling="none")
+
+
+def _boosting_regressor(setting: Setting) -> Recipe:
+    model, prefix = _each_target(ensemble.HistGradientBoostingRegressor(random_state=setting.seed), setting)
+    return Recipe(model, model, _boosting_grid(prefix), scaling="none")
+
+
+def _boosting_grid(prefix: str) -> Grid:
+    """Slow and fast learning, each with small and large trees; many steps only where they are cheap."""
+    small = _under(prefix, max_leaf_nodes=[3, 6], learning_rate=[0.03, 0.1], max_iter=[100, 300])
+    large = _under(prefix, max_leaf_nodes=[31], learning_rate=[0.1], max_iter=[100])
+    return [small, large]
+
+
+def _mlp_regressor(setting: Setting) -> Recipe:
+    model = neural_network.MLPRegressor(max_iter=2000, random_state=setting.seed)
+    grid = {_SCALING: ["standard", "robust", "common"], **_perceptron("regressor__", setting)}
+    return Recipe(_standardised(model), _plain_perceptron(neural_network.MLPRegressor, setting), [grid], num_draws=12)
+
+
+def _perceptron(prefix: str, setting: Setting) -> dict[str, list[Any]]:
+    return _under(
+        prefix,
+        hidden_layer_sizes=[(64,), (100,), (64, 64)],
+        alpha=_powers(-4, 1, 6),
+        learning_rate_init=[0.001, 0.003, 0.01],
+        early_stopping=[False, True] if setting.num_rows >= 100 else [False],
+    )
+
+
+def _plain_perceptron(kind: Any, setting: Setting) -> Any:
+    return kind(random_state=setting.seed)
+
+
+def _dummy_classifier(setting: Setting) -> Recipe:
+    model = dummy.DummyClassifier(strategy="prior")
+    return Recipe(model, model, [], scaling="none")
+
+
+def _logistic(setting: Setting) -> Recipe:
+    """L2 by newton-cg and L1 by saga: no solver but saga knows both, and on digits it is twenty times slower for L2.
+
+    liblinear is out: at a weak L1 penalty it can run for half a minute where saga stops after 70 ms.
+    """
+    model = linear_model.LogisticRegression(random_state=setting.seed)
+    ridge = {
+        _SCALING: ["standard", "robust", "common"],
+        **_under("", solver=["newton-cg"], l1_ratio=[0.0], max_iter=[1000], C=_powers(-3, 3, 7)),
+    }
+    lasso = {
+        _SCALING: ["standard", "robust"],
+        **_under("", solver=["saga"], l1_ratio=[1.0], max_iter=[2000], tol=[0.01], C=_powers(-1.5, 1.5, 4)),
+    }
+    default = linear_model.LogisticRegression(max_iter=1000, random_state=setting.seed)
+    return Recipe(model, default, [ridge, lasso])
+
+
+def _ridge_classifier(setting: Setting) -> Recipe:
+    grid = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
+    return Recipe(linear_model.RidgeClassifier(), linear_model.RidgeClassifier(), [grid])
+
+
+def _svc(setting: Setting) -> Recipe:
+    grid = {
+        _SCALING: ["standard", "robust", "common"] if setting.num_rows <= 1000 else ["standard", "common"],
+        **_under("", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.1, 0.3, 1, 3))),
+    }
+    return Recipe(svm.SVC(), svm.SVC(), [grid], num_draws=None if setting.num_rows <= 1000 else 16)
+
+
+def _knn_classifier(setting: Setting) -> Recipe:
+    model = neighbors.KNeighborsClassifier()
+    return Recipe(model, model, [_neighbours(setting)])
+
+
+def _forest_classifier(setting: Setting) -> Recipe:
+    model = ensemble.RandomForestClassifier(random_state=setting.seed)
+    grid = {"model__max_features": ["sqrt", 0.3], "model__min_samples_leaf": [1, 3]}
+    return Recipe(model, model, [grid], scaling="none")
+
+
+def _boosting_classifier(setting: Setting) -> Recipe:
+    model = ensemble.HistGradientBoostingClassifier(random_state=setting.seed)
+    grid = _boosting_grid("")
+    if setting.num_classes > 3:  # a tree for each class in every step
+        grid = [_under("", max_leaf_nodes=[8], learning_rate=[0.1, 0.2], max_iter=[50])]
+    return Recipe(model, model, grid, scaling="none")
+
+
+def _mlp_classifier(setting: Setting) -> Recipe:
+    model = neural_network.MLPClassifier(max_iter=2000, random_state=setting.seed)
+    grid = {_SCALING: ["standard", "robust", "common"], **_perceptron("", setting)}
+    return Recipe(model, _plain_perceptron(neural_network.MLPClassifier, setting), [grid], num_draws=12)
+
+
+_RECIPES: dict[str, dict[str, Any]] = {
+    "regression": {
+        "dummy": _dummy_regressor,
+        "linear": _linear,
+        "ridge": _ridge,
+        "lasso": _lasso,
+        "elastic_net": _elastic_net,
+        "svm": _svr,
+        "knn": _knn_regressor,
+        "random_forest": _forest_regressor,
+        "hist_gradient_boosting": _boosting_regressor,
+        "mlp": _mlp_regressor,
+    },
+    "classification": {
+        "dummy": _dummy_classifier,
+        "logistic": _logistic,
+        "ridge_classifier": _ridge_classifier,
+        "svm": _svc,
+        "knn": _knn_classifier,
+        "random_forest": _forest_classifier,
+        "hist_gradient_boosting": _boosting_classifier,
+        "mlp": _mlp_classifier,
+    },
+}

@@ -1,0 +1,275 @@
+"""Tune one family inside one outer fold and score it on the fold's test part."""
+
+import logging
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, ParameterGrid, RandomizedSearchCV
+from sklearn.pipeline import Pipeline
+
+from tfopt.baselines.families import Family
+from tfopt.baselines.models import Recipe, Setting, recipe
+from tfopt.comparison.fold_result import FoldResult
+from tfopt.comparison.folds import Split
+from tfopt.comparison.objective import Objective
+from tfopt.data.encoder import TableEncoder
+from tfopt.data.table import Column, Table
+
+_LOGGER = logging.getLogger("tfopt")
+
+
+def tune(
+    family: Family,
+    table: Table,
+    fold: int,
+    split: Split,
+    inner: Sequence[Split],
+    objective: Objective,
+    *,
+    jobs: int = 1,
+    seed: int = 0,
+) -> FoldResult:
+    """Choose a family's hyperparameters by its mean score over `inner`, refit on `split.train`, score on `split.test`.
+
+    Fits are weighted by the table's weights where the family can (`Family.weights`), and so are all scores.
+
+    Args:
+        family: What to tune.
+        table: The data.
+        fold: Index of the outer fold, for the result.
+        split: The outer split.
+        inner: Splits of `split.train` for tuning; the very same are for the network.
+        objective: What to choose by and to report.
+        jobs: Processes of the grid search.
+        seed: Seed of the models and of randomly drawn configurations.
+
+    Returns:
+        The result, with the untuned default's score, the configurations tried and the seconds spent.
+
+    Raises:
+        Exception: Whatever a fit raises: a grid that fails anywhere fails as a whole.
+    """
+    features = table.features.set_axis(pd.RangeIndex(table.num_rows), axis=0)  # a row's index names it everywhere
+    rows = split.train
+    setting = Setting(
+        num_rows=len(rows),
+        width=TableEncoder(table.columns).width,
+        num_targets=table.num_outputs if table.task == "regression" else 1,
+        num_classes=table.num_outputs if table.task == "classification" else 0,
+        seed=seed,
+    )
+    how = recipe(family, setting)
+    encoder = _RememberingEncoder(table.columns, how.scaling, memory=_Memory())
+    fit_options = {}
+    if table.weights is not None and family.weights:
+        fit_options["model__sample_weight"] = table.weights[rows]
+    scorer = _Scorer(objective, table.weights, setting.num_classes)
+    pipeline = Pipeline([("encode", encoder), ("model", how.model)])
+    train, target = features.iloc[rows], table.target[rows]
+    test = features.iloc[split.test]
+    test_weight = None if table.weights is None else table.weights[split.test]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # counted by `_Scorer` instead
+        if how.grid:
+            search = _search(pipeline, how, _within(rows, inner, table.num_rows), scorer, jobs, seed)
+            started = time.perf_counter()
+            search.fit(train, target, **fit_options)
+            tune_seconds = time.perf_counter() - started - search.refit_time_
+            tuned, fit_seconds = search.best_estimator_, search.refit_time_
+            chosen = {_plain_name(name): _plain(value) for name, value in search.best_params_.items()}
+            inner_score = float(search.best_score_)
+            num_configurations = len(search.cv_results_["params"])
+            num_unconverged = _count_unconverged(search)
+        else:
+            inner_score = _mean_inner_score(pipeline, features, table, inner, family, scorer)
+            started = time.perf_counter()
+            tuned = pipeline.fit(train, target, **fit_options)
+            tune_seconds, fit_seconds = 0.0, time.perf_counter() - started
+            chosen, num_configurations, num_unconverged = {}, 1, 0
+        num_unconverged += _stopped_early(tuned)
+        started = time.perf_counter()
+        prediction = scorer.predict(tuned, test)
+        predict_seconds = time.perf_counter() - started
+        default = Pipeline([("encode", clone(encoder).set_params(scaling="standard")), ("model", how.default)])
+        default.fit(train, target, **fit_options)
+        default_prediction = scorer.predict(default, test)
+    if num_unconverged:
+        _LOGGER.info("%s, fold %d: %d fits stopped before they converged", family.name, fold, num_unconverged)
+    return FoldResult(
+        model=family.name,
+        kind="sklearn",
+        fold=fold,
+        score=objective.score(table.target[split.test], prediction, test_weight),
+        inner_score=inner_score,
+        default_score=objective.score(table.target[split.test], default_prediction, test_weight),
+        chosen=chosen,
+        num_configurations=num_configurations,
+        tune_seconds=tune_seconds,
+        fit_seconds=fit_seconds,
+        predict_seconds=predict_seconds,
+        prediction=prediction,
+        num_unconverged=num_unconverged,
+    )
+
+
+def _search(
+    pipeline: Pipeline, how: Recipe, inner: list[tuple[np.ndarray, np.ndarray]], scorer: Any, jobs: int, seed: int
+) -> Any:
+    options = {"scoring": scorer, "refit": "score", "cv": inner, "n_jobs": jobs, "error_score": "raise"}
+    size = len(ParameterGrid(how.grid))
+    if how.num_draws is None or how.num_draws >= size:
+        return GridSearchCV(pipeline, how.grid, **options)
+    return RandomizedSearchCV(pipeline, how.grid, n_iter=how.num_draws, random_state=seed, **options)
+
+
+def _within(rows: np.ndarray, inner: Sequence[Split], num_rows: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the inner splits as positions in `rows`."""
+    position = np.full(num_rows, -1)
+    position[rows] = np.arange(len(rows))
+    local = [(position[split.train], position[split.test]) for split in inner]
+    if any((part < 0).any() for parts in local for part in parts):
+        raise ValueError("An inner split reaches outside the training part of its outer split.")
+    return local
+
+
+def _mean_inner_score(
+    pipeline: Pipeline, features: pd.DataFrame, table: Table, inner: Sequence[Split], family: Family, scorer: Any
+) -> float:
+    """Return what a grid of one configuration would report, for a family with nothing to tune."""
+    scores = []
+    for split in inner:
+        options = {}
+        if table.weights is not None and family.weights:
+            options["model__sample_weight"] = table.weights[split.train]
+        fitted = clone(pipeline).fit(features.iloc[split.train], table.target[split.train], **options)
+        scores.append(scorer(fitted, features.iloc[split.test], table.target[split.test])["score"])
+    return float(np.mean(scores))
+
+
+class _Scorer:
+    """The objective as scikit-learn calls it; beside the score it reports whether the fit converged.
+
+    Args:
+        objective: What to compute.
+        weights: (rows,) weights of the whole table, found by the index of the frame that is scored.
+        num_classes: Classes of the whole table; a fold may have learned fewer.
+    """
+
+    def __init__(self, objective: Objective, weights: np.ndarray | None, num_classes: int):
+        self.objective = objective
+        self.weights = weights
+        self.num_classes = num_classes
+
+    def __call__(self, model: Any, features: pd.DataFrame, target: np.ndarray) -> dict[str, float]:
+        weight = None if self.weights is None else self.weights[features.index]
+        score = self.objective.score(target, self.predict(model, features), weight)
+        return {"score": score, "unconverged": float(_stopped_early(model))}
+
+    def predict(self, model: Any, features: pd.DataFrame) -> np.ndarray:
+        """Return values, class codes or (rows, classes) probabilities, as the objective needs."""
+        if self.objective.needs != "probabilities":
+            return model.predict(features)
+        probabilities = np.zeros((len(features), self.num_classes))
+        probabilities[:, model.classes_] = model.predict_proba(features)
+        return probabilities
+
+
+def _count_unconverged(search: Any) -> int:
+    results = search.cv_results_
+    return int(sum(results[f"split{i}_test_unconverged"].sum() for i in range(search.n_splits_)))
+
+
+def _stopped_early(pipeline: Pipeline) -> bool:
+    """Whether a solver of the pipeline's model used up its `max_iter`."""
+    return any(_used_up(model) for model in _solvers(pipeline[-1]))
+
+
+def _solvers(model: Any) -> Iterator[Any]:
+    if hasattr(model, "regressor_"):
+        yield from _solvers(model.regressor_)
+    elif hasattr(model, "estimators_") and hasattr(model, "estimator") and not hasattr(model, "n_estimators"):
+        for single in model.estimators_:
+            yield from _solvers(single)
+    else:
+        yield model
+
+
+def _used_up(model: Any) -> bool:
+    limit, used = getattr(model, "max_iter", None), getattr(model, "n_iter_", None)
+    # A boosted model's `max_iter` is its number of trees, which it is meant to use up.
+    if limit is None or used is None or limit < 0 or hasattr(model, "max_leaf_nodes"):
+        return False
+    return bool(np.max(used) >= limit)
+
+
+def _plain_name(name: str) -> str:
+    return name.rsplit("__", 1)[-1]
+
+
+def _plain(value: Any) -> Any:
+    """Return a hyperparameter as JSON has it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return list(value) if isinstance(value, tuple) else value
+
+
+class _Memory:
+    """Encoded rows, shared by all clones of one encoder in one process; an empty one wherever it is sent."""
+
+    def __init__(self, key: str | None = None):
+        self.key = key or uuid.uuid4().hex
+        self.fitted: dict[Any, TableEncoder] = {}
+        self.encoded: dict[Any, np.ndarray] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return _memory_of, (self.key,)
+
+
+_LATEST: dict[str, _Memory] = {}
+
+
+def _memory_of(key: str) -> _Memory:
+    """Return this process's memory for `key`, forgetting those of earlier searches."""
+    if key not in _LATEST:
+        _LATEST.clear()
+        _LATEST[key] = _Memory(key)
+    return _LATEST[key]
+
+
+class _RememberingEncoder(TransformerMixin, BaseEstimator):
+    """`TableEncoder` that encodes each part of a fold once, however many hyperparameters are tried on it.
+
+    The frame's index names its rows, so equal indices mean equal rows. Returns float64: closed-form solvers lose half
+    their digits in float32.
+    """
+
+    def __init__(self, columns: Sequence[Column] = (), scaling: str = "standard", memory: _Memory | None = None):
+        self.columns = columns
+        self.scaling = scaling
+        self.memory = memory
+
+    def fit(self, frame: pd.DataFrame, y: Any = None) -> Self:
+        """Fit the encoder on these rows, or take the one that was."""
+        memory = self.memory or _Memory()
+        self.memory_ = memory
+        self.key_ = (self.scaling, frame.index.to_numpy().tobytes())
+        if self.key_ not in memory.fitted:
+            memory.fitted[self.key_] = TableEncoder(self.columns, scaling=self.scaling).fit(frame)
+        return self
+
+    def transform(self, frame: pd.DataFrame) -> np.ndarray:
+        """Return these rows encoded."""
+        key = (*self.key_, frame.index.to_numpy().tobytes())
+        if key not in self.memory_.encoded:
+            self.memory_.encoded[key] = self.memory_.fitted[self.key_].transform(frame).astype(np.float64)
+        return self.memory_.encoded[key]
