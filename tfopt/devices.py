@@ -30,7 +30,7 @@ class DeviceReport:
         requested: The device that was asked for.
         kind: `"cpu"` or `"gpu"`: where the work will run.
         names: The devices in use, with the maker's name where TensorFlow knows it.
-        memory_growth: Whether each GPU takes memory as it needs it rather than all at once.
+        memory_growth: Whether every GPU in use takes memory as it needs it; False on the CPU, which always does.
         precision: The Keras dtype policy in force.
         deterministic: Whether TensorFlow was restricted to reproducible kernels.
     """
@@ -115,7 +115,7 @@ def configure(
         requested=device,
         kind="gpu" if chosen else "cpu",
         names=tuple(_describe(tf, physical) for physical in in_use),
-        memory_growth=all(grown),
+        memory_growth=bool(grown) and all(grown),
         precision=precision,
         deterministic=deterministic,
     )

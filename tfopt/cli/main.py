@@ -18,6 +18,7 @@ from tfopt.errors import UserError, nearest
 
 VERBS = {
     "search": "tune networks beside scikit-learn models on a table, and say which is better",
+    "doctor": "check that this machine can search: versions, devices, one real trial",
 }
 
 DONE, UNEXPECTED, USAGE, NO_TRIAL, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143

@@ -7,6 +7,7 @@ import argparse
 import importlib
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -177,8 +178,9 @@ def _resumed(flags: dict[str, Any]) -> SearchConfig:
     for name, value in flags.items():
         if name not in configuration.RESUMABLE and value != getattr(stored, name):
             flag = "--" + name.replace("_", "-")
+            kept = getattr(stored, name)
             raise UserError(
-                f"{flag} is {getattr(stored, name)} in {folder}, and a resumed run keeps its settings. "
+                f"{flag} is {'not set' if kept is None else kept} in {folder}, and a resumed run keeps its settings. "
                 f"Leave {flag} out, or start a new run."
             )
     if flags.get("overwrite"):
@@ -197,6 +199,8 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         check_new(config.out or "", config.overwrite)
     folder = Path(config.out or "")
     progress = console.progress(arguments)
+    if sys.stderr.isatty() and not arguments.quiet:
+        console.say("starting TensorFlow …")
     try:
         with start(config.device, config.precision, config.deterministic, debug=arguments.debug):
             session: Any = importlib.import_module("tfopt.search.session")

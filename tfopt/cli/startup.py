@@ -6,6 +6,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfopt.devices import DeviceReport
 
 # What TensorFlow writes to file descriptor 2 by itself, before its log level is read.
 _CHATTER = re.compile(
@@ -17,7 +21,7 @@ _CHATTER = re.compile(
 @contextlib.contextmanager
 def start(
     device: str = "auto", precision: str = "float32", deterministic: bool = False, debug: bool = False
-) -> Iterator[None]:
+) -> Iterator["DeviceReport"]:
     """Set up the devices and import tfopt's Keras classes; further imports go into the body of the `with`.
 
     Args:
@@ -32,12 +36,12 @@ def start(
         import tfopt
         from tfopt import devices
 
-        devices.configure(device, precision, deterministic)
+        report = devices.configure(device, precision, deterministic)
         import keras
 
         keras.config.disable_interactive_logging()  # Keras's own progress bar goes to standard output
         tfopt.register()
-        yield
+        yield report
 
 
 @contextlib.contextmanager
