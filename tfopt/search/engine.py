@@ -6,7 +6,6 @@ build, so that a fit gives the same numbers alone and in any company. Models wit
 `HyperModel.fit` overrides, are trained by Keras instead (`PlainTrainer`).
 """
 
-import itertools
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,7 +78,7 @@ def _built(build: Callable[[], keras.Model], width: int, seed: int) -> keras.Mod
 
 
 def _state(model: keras.Model) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(v).copy() for v in (*model.variables, *model.optimizer.variables)]
+    return [v.value.numpy().copy() for v in (*model.variables, *model.optimizer.variables)]
 
 
 class Trainer:
@@ -131,23 +130,29 @@ class Trainer:
         curve = Curve()
         epochs = self._epochs if epochs is None else epochs
         best, waited = float("inf"), 0
-        for epoch, loss in enumerate(itertools.islice(self._train(train, seed, curve), epochs)):
+
+        def ended(loss: float) -> bool:
+            """Note an epoch's loss; return whether the training ends with it."""
+            nonlocal best, waited
             if not np.isfinite(loss):
                 raise DivergedError(
-                    f"The loss became {loss} in epoch {epoch + 1}. Lower the learning rate or clip the gradients."
+                    f"The loss became {loss} in epoch {len(curve.loss) + 1}. Lower the learning rate or clip the "
+                    "gradients."
                 )
             curve.loss.append(loss)
-            if validation is None or (not self._patience and epoch + 1 < epochs):
-                continue
-            value = self.evaluate(validation)
-            curve.val_loss.append(value)
-            best, waited = (value, 0) if value < best else (best, waited + 1)
-            if self._patience and waited >= self._patience:
-                break
+            last = len(curve.loss) >= epochs
+            if validation is not None and (self._patience or last):
+                curve.val_loss.append(self.evaluate(validation))
+                best, waited = (curve.val_loss[-1], 0) if curve.val_loss[-1] < best else (best, waited + 1)
+            return last or (self._patience > 0 and waited >= self._patience)
+
+        self._train(train, seed, curve.learning_rate.append, ended)
         return curve
 
-    def _train(self, train: Rows, seed: int, curve: Curve) -> Iterator[float]:
-        """Train an epoch at a time, yielding its mean loss and noting its learning rate."""
+    def _train(
+        self, train: Rows, seed: int, begun: Callable[[float], None], ended: Callable[[float], bool]
+    ) -> None:
+        """Train epoch by epoch: `begun(learning rate)` before each, until `ended(mean loss)` is true after one."""
         raise NotImplementedError
 
     def predict(self, x: np.ndarray) -> np.ndarray:
@@ -168,7 +173,7 @@ class SharedGraph(Trainer):
         super().__init__(*args, **kwargs)
         self._epoch = None
 
-    def _train(self, train: Rows, seed: int, curve: Curve) -> Iterator[float]:
+    def _train(self, train, seed, begun, ended):
         x, y, weights = (tf.constant(array) for array in (train.x, train.y, train.weights))
         if self._epoch is None:
             rows = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in (x, y, weights)]
@@ -176,9 +181,13 @@ class SharedGraph(Trainer):
                 self._trace_epoch, autograph=False, input_signature=[*rows, tf.TensorSpec((None,), tf.int32)]
             )
         order = np.random.default_rng(seed)
-        for _ in range(self._epochs):
-            curve.learning_rate.append(float(self.model.optimizer.learning_rate))
-            yield float(self._epoch(x, y, weights, tf.constant(order.permutation(len(train)).astype("int32"))))
+        optimizer = self.model.optimizer
+        while True:
+            begun(float(optimizer.learning_rate))
+            chosen = tf.constant(order.permutation(len(train)).astype("int32"))
+            if ended(float(self._epoch(x, y, weights, chosen))):
+                break
+        optimizer.finalize_variable_values(self.model.trainable_variables)
 
     def _trace_epoch(self, x, y, weights, order):
         num_rows = tf.shape(order)[0]
@@ -208,29 +217,33 @@ class PlainTrainer(Trainer):
     """A `Trainer` that leaves the epoch to Keras: for a `train_step` or a `HyperModel.fit` of the user's own.
 
     Args:
-        fit: Called as `fit(model, x, y, sample_weight=…, batch_size=…, epochs=…, verbose=0)`; `keras.Model.fit`
-            unless a `HyperModel` brings its own.
+        fit: Called as `fit(model, x, y, sample_weight=…, batch_size=…, epochs=…, callbacks=…, verbose=0)`;
+            `keras.Model.fit` unless a `HyperModel` brings its own.
     """
 
     def __init__(self, *args, fit: Callable[..., keras.callbacks.History] = keras.Model.fit, **kwargs):
         super().__init__(*args, **kwargs)
         self._fit = fit
 
-    def _train(self, train: Rows, seed: int, curve: Curve) -> Iterator[float]:
+    def _train(self, train, seed, begun, ended):
+        def epoch_begun(epoch, logs=None):
+            begun(float(self.model.optimizer.learning_rate))
+
+        def epoch_ended(epoch, logs=None):
+            self.model.stop_training = ended(float(logs["loss"]))
+
         with _random_streams_kept():
             keras.utils.set_random_seed(seed)
-            for _ in range(self._epochs):
-                curve.learning_rate.append(float(self.model.optimizer.learning_rate))
-                history = self._fit(
-                    self.model,
-                    train.x,
-                    train.y,
-                    sample_weight=train.weights,
-                    batch_size=self._batch_size,
-                    epochs=1,
-                    verbose=0,
-                )
-                yield float(history.history["loss"][-1])
+            self._fit(
+                self.model,
+                train.x,
+                train.y,
+                sample_weight=train.weights,
+                batch_size=self._batch_size,
+                epochs=self._epochs,
+                verbose=0,
+                callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=epoch_begun, on_epoch_end=epoch_ended)],
+            )
 
 
 def trainer_for(build: Callable[[], keras.Model], **arguments) -> Trainer:
