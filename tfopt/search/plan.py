@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tfopt.baselines import Family, select_families
+from tfopt.baselines import Family, left_out_families, select_families, unweighted_families
 from tfopt.comparison.folds import Split, inner_splits, outer_splits
 from tfopt.comparison.objective import Objective, get_objective
 from tfopt.data import Table, load_table
@@ -92,9 +92,12 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
     splits = outer_splits(table, folds=config.folds, repeats=config.repeats, seed=config.seed, holdout=holdout)
     outer = tuple(_fold(table, config, index, split.train, split.test) for index, split in enumerate(splits))
     final = _fold(table, config, "final", np.arange(table.num_rows), np.arange(0))
-    families, skipped = select_families(config.baselines, table.task, objective, table.num_rows)
-    for reason in skipped:
+    families = select_families(config.baselines, table.task, objective, table.num_rows)
+    for reason in left_out_families(config.baselines, table.task, objective, table.num_rows).values():
         progress.note(reason)
+    unweighted = unweighted_families(families, table)
+    if unweighted:
+        progress.note(f"{', '.join(unweighted)}: trained without the weights, which they cannot take.")
     resolved = replace(
         config,
         data=os.path.abspath(config.data) if os.path.exists(config.data) else config.data,
@@ -109,8 +112,8 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
 
 
 def default_epochs(num_rows: int) -> int:
-    """Return 100 epochs for small tables, 10 for large ones; the steps in all grow as the root of the rows."""
-    return min(max(round(1200 / math.sqrt(num_rows)), 10), 100)
+    """Return 80 epochs for small tables, 10 for large ones; the steps in all grow as the root of the rows."""
+    return min(max(round(1000 / math.sqrt(num_rows)), 10), 80)
 
 
 def _fold(table: Table, config: SearchConfig, key: int | str, train: np.ndarray, test: np.ndarray) -> Fold:

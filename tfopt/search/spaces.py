@@ -69,7 +69,7 @@ def default(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
         learning_rate=learning_rate,
         schedule=hp.Choice("schedule", ["cosine", "linear", "exponential", "step", "constant"], default="cosine"),
         warmup_fraction=hp.Choice("warmup_fraction", [0.0, 0.1], default=0.0),
-        batch_size=_batch_size(hp, problem, 2),
+        batch_size=_batch_size(hp, problem, [1, 2]),
     )
 
 
@@ -94,7 +94,7 @@ def wide(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
         learning_rate=learning_rate,
         schedule=hp.Choice("schedule", ["cosine", "linear", "exponential", "step", "constant"], default="cosine"),
         warmup_fraction=hp.Choice("warmup_fraction", [0.0, 0.05, 0.1, 0.2], default=0.0),
-        batch_size=_batch_size(hp, problem, 4),
+        batch_size=_batch_size(hp, problem, [0.5, 1, 2, 4, 8]),
     )
 
 
@@ -139,7 +139,7 @@ def _network(
     # float32 whatever the precision policy: a loss on half-precision logits loses digits.
     model.add(keras.layers.Dense(problem.num_outputs, kernel_regularizer=penalty(), dtype="float32"))
 
-    batch_size = batch_size or _batch_size(hp, problem, 0)
+    batch_size = batch_size or _batch_size(hp, problem, [1])
     rate = from_name(schedule, learning_rate, problem.total_steps(batch_size), warmup_fraction=warmup_fraction)
     if problem.task == "regression":
         loss = keras.losses.MeanSquaredError()
@@ -193,11 +193,10 @@ def _label_smoothing(hp: keras_tuner.HyperParameters, problem: Problem) -> float
     return hp.Choice("label_smoothing", [0.0, 0.1], default=0.0) if problem.task == "classification" else 0.0
 
 
-def _batch_size(hp: keras_tuner.HyperParameters, problem: Problem, doublings: int) -> int:
-    """Declare the batch size: twice a power of two that grows with the table, or a choice of `doublings` from it up."""
-    smallest = 16
-    while smallest < 512 and smallest * 120 < problem.table_rows:
-        smallest *= 2
-    if not doublings:
-        return hp.Fixed("batch_size", 2 * smallest)
-    return hp.Choice("batch_size", [smallest * 2**i for i in range(doublings + 1)], default=2 * smallest)
+def _batch_size(hp: keras_tuner.HyperParameters, problem: Problem, multiples: list[float]) -> int:
+    """Declare the batch size as multiples of 32, or of a power of two that grows with large tables."""
+    usual = 32
+    while usual < 1024 and usual * 60 < problem.table_rows:
+        usual *= 2
+    sizes = [int(usual * multiple) for multiple in multiples]
+    return hp.Fixed("batch_size", usual) if len(sizes) == 1 else hp.Choice("batch_size", sizes, default=usual)
