@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tfopt.search
 from tfopt.errors import UserError
 from tfopt.search.config import SearchConfig
 
@@ -30,7 +31,8 @@ def session(monkeypatch):
     calls = []
     outcome = types.SimpleNamespace(num_completed=2, num_failed=0, first_failure=None, result=RESULT)
 
-    def run(config, progress):
+    def run(config, progress, plan):
+        assert plan == f"plan for {config.data}"
         calls.append(config)
         outcome.run_folder = Path(config.out)
         outcome.run_folder.mkdir(parents=True, exist_ok=True)
@@ -45,6 +47,10 @@ def session(monkeypatch):
     module = types.ModuleType("tfopt.search.session")
     module.run = run
     monkeypatch.setitem(sys.modules, "tfopt.search.session", module)
+    planning = types.ModuleType("tfopt.search.plan")
+    planning.prepare = lambda config, progress: f"plan for {config.data}"
+    monkeypatch.setitem(sys.modules, "tfopt.search.plan", planning)
+    monkeypatch.setattr(tfopt.search, "plan", planning, raising=False)
     monkeypatch.setattr(startup, "start", lambda *arguments, **settings: contextlib.nullcontext())
     return types.SimpleNamespace(calls=calls, outcome=outcome, module=module)
 
@@ -128,7 +134,7 @@ def test_bad_values_end_before_anything_is_made(session, tfopt, tmp_path):
 
 
 def test_bad_data_found_later_is_one_line_too(session, tfopt, tmp_path):
-    def run(config, progress):
+    def run(config, progress, plan):
         raise UserError("t.csv line 17 has 6 fields, the header has 5. Check for an unquoted comma.")
 
     session.module.run = run
@@ -140,8 +146,8 @@ def test_bad_data_found_later_is_one_line_too(session, tfopt, tmp_path):
 def test_interruption_names_the_command_that_goes_on(session, tfopt, tmp_path):
     usual = session.module.run
 
-    def run(config, progress):
-        usual(config, progress)
+    def run(config, progress, plan):
+        usual(config, progress, plan)
         raise KeyboardInterrupt
 
     session.module.run = run

@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfopt.cli.parser import Parser, choice, duration, integer, names, number, switch
 from tfopt.cli.settings import Option, add_options, from_environment, from_flags, from_toml, to_toml
@@ -18,6 +18,10 @@ from tfopt.errors import UserError
 from tfopt.search import config as configuration
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.run_folder import check_existing, check_new
+
+if TYPE_CHECKING:
+    from tfopt.search.plan import Plan
+    from tfopt.search.progress import Progress
 
 EXAMPLES = """
   tfopt search diabetes                               an embedded data set
@@ -199,13 +203,14 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         check_new(config.out or "", config.overwrite)
     folder = Path(config.out or "")
     progress = console.progress(arguments)
-    if sys.stderr.isatty() and not arguments.quiet:
-        console.say("starting TensorFlow …")
     try:
+        plan = _prepare(config, progress)
+        if sys.stderr.isatty() and not arguments.quiet:
+            console.say("starting TensorFlow …")
         with start(config.device, config.precision, config.deterministic, debug=arguments.debug):
             session: Any = importlib.import_module("tfopt.search.session")
         with progress:
-            outcome = session.run(config, progress=progress)
+            outcome = session.run(config, progress=progress, plan=plan)
     except KeyboardInterrupt as interruption:
         if (folder / "config.json").exists():
             interruption.args = (f"go on with: tfopt search --resume {folder}",)
@@ -220,6 +225,13 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
         console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions for new rows")
     return 0
+
+
+def _prepare(config: SearchConfig, progress: "Progress") -> "Plan":
+    # Before TensorFlow, which takes seconds to start: most mistakes are found here.
+    from tfopt.search import plan
+
+    return plan.prepare(config, progress)
 
 
 def _nothing_completed(outcome: Any) -> int:
