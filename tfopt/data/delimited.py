@@ -9,7 +9,7 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +50,7 @@ class RawTable:
         notes: What was guessed.
         text: The decoded text, for finding line numbers (delimited files only).
         separator: What separates fields (delimited files only).
+        read_text: Reads the named columns again, as written (delimited files only): `007` is the number 7 and a level.
     """
 
     name: str
@@ -60,6 +61,7 @@ class RawTable:
     notes: list[str] = field(default_factory=list)
     text: str = ""
     separator: str = ","
+    read_text: Callable[[list[str]], pd.DataFrame] | None = None
 
     def where(self, row: int) -> str:
         """Return the place of a row (counted from 0) for a message: its line in a text file, else its number."""
@@ -72,7 +74,12 @@ class RawTable:
 
 
 def read_delimited(
-    path: str | Path, *, header: str = "auto", encoding: str = "auto", separator: str = "auto"
+    path: str | Path,
+    *,
+    header: str = "auto",
+    encoding: str = "auto",
+    separator: str = "auto",
+    known_names: Collection[str] = (),
 ) -> RawTable:
     """Read a CSV or TSV file.
 
@@ -82,6 +89,8 @@ def read_delimited(
         encoding: A Python codec's name, or `"auto"`: UTF-8 (with or without BOM), UTF-16 with BOM, GB18030, then
             Windows-1252.
         separator: A character, one of `comma semicolon tab pipe space`, or `"auto"`.
+        known_names: Names that its columns should have. A first line with one of them is a header, and then one column
+            may be all there is.
 
     Raises:
         UserError: When there is no such file, it is no text, or its rows are not all of one width.
@@ -107,9 +116,13 @@ def read_delimited(
     records = [record for _, record in itertools.islice(_records(sample, separator), _SAMPLE_RECORDS)]
     if len(text) > len(sample) and len(records) > 1:
         records.pop()  # may be cut short
-    if len(records[0]) == 1:
+    names_known = any(cell.strip() in known_names for cell in records[0])
+    if len(records[0]) == 1 and len(known_names) != 1 and not names_known:
         _complain_about_one_column(source, records, separator)
-    has_header = _guess_header(records) if header == "auto" else header == "yes"
+    if header == "auto":
+        has_header = names_known or _guess_header(records)
+    else:
+        has_header = header == "yes"
     decimal = "." if separator == "," else _guess_decimal(records[has_header:])
     if decimal == ",":
         notes.append("read with decimal commas")
@@ -122,7 +135,7 @@ def read_delimited(
     names, trailing = _allow_trailing_separator(records, names, has_header)
     if has_header and sum(1 for _ in itertools.islice(_records(text, separator), 2)) < 2:
         raise UserError(f"a header and no rows ({source}: {_short(names)}). Add rows, or pass --no-header.")
-    frame = _parse(text, names + trailing, separator, decimal, has_header, source)
+    frame, read_text = _parse(text, names + trailing, separator, decimal, has_header, source)
     frame = frame[names]
     return RawTable(
         name=stem(source),
@@ -133,6 +146,7 @@ def read_delimited(
         notes=notes,
         text=text,
         separator=separator,
+        read_text=read_text,
     )
 
 
@@ -342,7 +356,9 @@ def _allow_trailing_separator(
     return names, []
 
 
-def _parse(text: str, names: list[str], separator: str, decimal: str, has_header: bool, source: str) -> pd.DataFrame:
+def _parse(
+    text: str, names: list[str], separator: str, decimal: str, has_header: bool, source: str
+) -> tuple[pd.DataFrame, Callable[[list[str]], pd.DataFrame]]:
     def read(**options: object) -> pd.DataFrame:
         return pd.read_csv(  # type: ignore[call-overload]
             io.StringIO(text, newline=""),
@@ -358,6 +374,13 @@ def _parse(text: str, names: list[str], separator: str, decimal: str, has_header
             **options,
         )
 
+    def read_text(chosen: list[str]) -> pd.DataFrame:
+        columns = read(usecols=chosen, dtype="str")
+        for name in chosen:
+            stripped = columns[name].str.strip()
+            columns[name] = stripped.mask(stripped.isin(MISSING_TEXT))
+        return columns
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -369,11 +392,11 @@ def _parse(text: str, names: list[str], separator: str, decimal: str, has_header
         _complain_about_ragged_rows(text, len(names), separator, has_header, source)
     as_text = [name for name in map(str, frame) if frame[name].dtype == bool or frame[name].dtype == object]
     if as_text:  # pandas reads TRUE and True as one value; keep what was written
-        frame[as_text] = read(usecols=as_text, dtype="str")[as_text]
+        frame[as_text] = read_text(as_text)[as_text]
     for name in frame.columns[frame.dtypes == "str"]:
         stripped = frame[name].str.strip()
         frame[name] = stripped.mask(stripped.isin(MISSING_TEXT))
-    return frame
+    return frame, read_text
 
 
 def _complain_about_ragged_rows(text: str, width: int, separator: str, has_header: bool, source: str) -> None:
@@ -396,6 +419,6 @@ def _complain_about_ragged_rows(text: str, width: int, separator: str, has_heade
         )
 
 
-def _short(names: object, most: int = 6) -> str:
-    words = list(names)  # type: ignore[call-overload]
+def _short(names: Iterable[str], most: int = 6) -> str:
+    words = list(names)
     return ", ".join(words[:most]) + (f" … ({len(words)} in all)" if len(words) > most else "")

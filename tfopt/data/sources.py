@@ -5,7 +5,7 @@ import importlib.util
 import io
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,20 @@ def read_source(source: str, *, header: str, encoding: str, separator: str) -> _
     return read_file(source, header=header, encoding=encoding, separator=separator)
 
 
-def read_file(source: str, *, header: str = "auto", encoding: str = "auto", separator: str = "auto") -> _Source:
-    """Return the columns of a file; its targets where its format tells them."""
+def read_file(
+    source: str,
+    *,
+    header: str = "auto",
+    encoding: str = "auto",
+    separator: str = "auto",
+    known_names: Collection[str] = (),
+) -> _Source:
+    """Return the columns of a file; its targets where its format tells them.
+
+    With `known_names` the file holds rows to predict: an NPZ file may do without `y`.
+    """
     path = Path(source)
-    if not path.exists() and path.parent == Path("."):
+    if not path.exists() and path.parent == Path(".") and not known_names:
         files = [entry.name for entry in Path().iterdir() if entry.suffix.lower() in _FILE_ENDINGS]
         hint = nearest(source, [*EMBEDDED, *files]) or nearest(source.partition(":")[0], ["openml", "keras"])
         raise UserError(
@@ -51,10 +61,11 @@ def read_file(source: str, *, header: str = "auto", encoding: str = "auto", sepa
         )
     ending = path.suffix.lower()
     if ending == ".npz":
-        return _npz(source)
+        return _npz(source, with_targets=not known_names)
     if ending in {".parquet", ".pq"}:
         return _parquet(source), ()
-    return read_delimited(source, header=header, encoding=encoding, separator=separator), ()
+    raw = read_delimited(source, header=header, encoding=encoding, separator=separator, known_names=known_names)
+    return raw, ()
 
 
 def _embedded(name: str) -> _Source:
@@ -97,7 +108,7 @@ def _arrays(name: str, source: str, frame: pd.DataFrame, targets: dict[str, np.n
     return RawTable(name=name, source=source, sha256=digest.hexdigest(), frame=frame), tuple(targets)
 
 
-def _npz(source: str) -> _Source:
+def _npz(source: str, with_targets: bool) -> _Source:
     data = read_bytes(source)
     if not zipfile.is_zipfile(io.BytesIO(data)):
         raise UserError(f"not an NPZ file ({source}). Save it with numpy.savez(path, x=..., y=...).")
@@ -106,6 +117,9 @@ def _npz(source: str) -> _Source:
             held = {name: archive[name] for name in archive.files}
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise UserError(f"not an NPZ file ({source}: {error}). Save it with numpy.savez(path, x=..., y=...).") from None
+    sha256 = hashlib.sha256(data).hexdigest()
+    if not with_targets and "x" in held and held["x"].ndim:
+        return RawTable(stem(source), source, sha256, _text_missing(_x_frame(held["x"]))), ()
     if not {"x", "y"} <= set(held):
         raise UserError(
             f"an NPZ file must hold 'x' and 'y' ({source} holds {', '.join(held) or 'nothing'}). Rename them."
@@ -118,15 +132,16 @@ def _npz(source: str) -> _Source:
         )
     if not len(x):
         raise UserError(f"no rows ({source}: x has shape {x.shape}). Add rows.")
-    frame = pd.DataFrame(x.reshape(len(x), -1))
-    frame.columns = _element_names("x", x.shape[1:])
+    frame = _x_frame(x)
     y = y.reshape(len(y), -1)
     names = ["y"] if y.shape[1] == 1 else [f"y_{place}" for place in range(y.shape[1])]
     for name, values in zip(names, y.T, strict=True):
         frame[name] = values
-    return RawTable(
-        name=stem(source), source=source, sha256=hashlib.sha256(data).hexdigest(), frame=_text_missing(frame)
-    ), tuple(names)
+    return RawTable(stem(source), source, sha256, _text_missing(frame)), tuple(names)
+
+
+def _x_frame(x: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(x.reshape(len(x), -1), columns=_element_names("x", x.shape[1:]))
 
 
 def _element_names(stem_name: str, shape: tuple[int, ...]) -> list[str]:

@@ -1,1 +1,402 @@
-"""Exported models that take raw columns."""
+"""Exported models that take raw columns: what `TableEncoder` learned, inside the TensorFlow graph.
+
+Imports no pandas, because `import tfopt` imports this module.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.data.column import Column
+
+if TYPE_CHECKING:
+    from tfopt.data.encoder import TableEncoder
+
+__all__ = ["TableModel", "TablePreprocessing"]
+
+_OUTPUTS = ("values", "probabilities", "logits", "binary_probability", "binary_logit")
+_DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
+_SECONDS_PER_DAY = 86400
+_DAYS_PER_YEAR = 365.25
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class TablePreprocessing(keras.layers.Layer):
+    """Raw columns to the matrix of a fitted `TableEncoder`, as a layer.
+
+    It gives what the encoder gives, to rounding in float32, and is saved with the model, so that nothing beside the
+    `.keras` file is needed to predict. It computes in float64 inside and returns float32 under every dtype policy.
+    Build it with `from_encoder`. It uses TensorFlow's text functions and runs on that backend only.
+
+    Args:
+        columns: One dict for each column: `name`, `kind` and the fields of `tfopt.data.Column`.
+        scaling: The encoder's `scaling`.
+        center: What is subtracted from each value column (numeric columns, then dates in days since 1970).
+        factor: What the difference is multiplied with.
+        fill: What stands in for a missing value, before scaling.
+        boolean_fill: What stands in for a missing truth value, 0.0 or 1.0.
+        levels: For each categorical column the levels that have a slot, in the order of slots.
+        num_slots: For each categorical column the number of slots.
+        name: The layer's name.
+
+    Call arguments:
+        columns: Dict of tensors, (rows,) or (rows, 1): numbers with NaN for missing (numeric, boolean), text with `""`
+            for missing (categorical; dates as `YYYY-MM-DD`, with or without ` HH:MM:SS`).
+
+    Returns:
+        (rows, width) float32.
+
+    Raises:
+        ValueError: When called without one of the columns.
+
+    Example:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from tfopt.data import Column, TableEncoder, TablePreprocessing
+        >>> frame = pd.DataFrame({"size": [1.0, 2.0, 3.0], "colour": ["red", "blue", "red"]})
+        >>> columns = [Column("size", "numeric"), Column("colour", "categorical", num_levels=2)]
+        >>> layer = TablePreprocessing.from_encoder(TableEncoder(columns).fit(frame))
+        >>> layer({"size": np.array([2.0, np.nan]), "colour": np.array(["blue", "green"])}).numpy().tolist()
+        [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Mapping[str, Any]],
+        scaling: str,
+        center: Sequence[float],
+        factor: Sequence[float],
+        fill: Sequence[float],
+        boolean_fill: Sequence[float],
+        levels: Mapping[str, Sequence[str]],
+        num_slots: Mapping[str, int],
+        name: str = "preprocessing",
+    ):
+        # Text cannot be cast, and casting numbers to float32 here would cost the digits that float64 keeps below.
+        super().__init__(name=name, dtype="float32", autocast=False, trainable=False)
+        self.columns = tuple(_column(column) for column in columns)
+        self.scaling = scaling
+        self.center, self.factor, self.fill = list(center), list(factor), list(fill)
+        self.boolean_fill = list(boolean_fill)
+        self.levels = {column: list(names) for column, names in levels.items()}
+        self.num_slots = dict(num_slots)
+        self.built = True
+
+    @classmethod
+    def from_encoder(cls, encoder: "TableEncoder") -> Self:
+        """Return the layer that does what a fitted encoder does."""
+        return cls(
+            columns=[_column_config(column) for column in encoder.columns],
+            scaling=encoder.scaling,
+            center=encoder.center_.tolist(),
+            factor=encoder.factor_.tolist(),
+            fill=encoder.fill_.tolist(),
+            boolean_fill=encoder.boolean_fill_.tolist(),
+            levels={name: list(levels) for name, levels in encoder.levels_.items()},
+            num_slots={
+                column.name: min(column.num_levels, encoder.max_levels)
+                for column in encoder.columns
+                if column.kind == "categorical"
+            },
+        )
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the matrix."""
+        widths = {"numeric": 1, "boolean": 1, "date": 7, "categorical": 1}
+        return sum(
+            widths[column.kind] + self.num_slots.get(column.name, 0) + column.has_missing for column in self.columns
+        )
+
+    def call(self, columns: Mapping[str, Any]) -> Any:
+        """Return the matrix of the given rows."""
+        absent = [column.name for column in self.columns if column.name not in columns]
+        if absent:
+            raise ValueError(f"A column is missing: {absent[0]!r}. Received: columns {sorted(columns)}.")
+        numeric, dates = self._of_kind("numeric"), self._of_kind("date")
+        values, seconds, missing, parts = [], {}, {}, []
+        for column in numeric:
+            values.append(_numbers(columns[column.name]))
+            missing[column.name] = tf.math.is_nan(values[-1])
+        for column in dates:
+            seconds[column.name], missing[column.name] = _parse_dates(columns[column.name])
+            values.append(tf.cast(seconds[column.name], tf.float64) / _SECONDS_PER_DAY)
+        if values:
+            stacked = tf.stack(values, axis=1)
+            gaps = tf.stack([missing[column.name] for column in numeric + dates], axis=1)
+            filled = tf.where(gaps, tf.constant(self.fill, tf.float64), stacked)
+            parts.append(self._scale(filled))
+        for column, fill in zip(self._of_kind("boolean"), self.boolean_fill, strict=True):
+            truth = _numbers(columns[column.name])
+            missing[column.name] = tf.math.is_nan(truth)
+            parts.append(tf.where(missing[column.name], tf.constant(fill, tf.float64), truth)[:, None])
+        parts += [_cycles(seconds[column.name], missing[column.name]) for column in dates]
+        parts += [self._slots(column, columns[column.name]) for column in self._of_kind("categorical")]
+        indicated = [column for column in numeric + dates + self._of_kind("boolean") if column.has_missing]
+        parts += [tf.cast(missing[column.name], tf.float64)[:, None] for column in indicated]
+        return tf.cast(tf.concat(parts, axis=1), tf.float32)
+
+    def compute_output_shape(self, input_shape: Mapping[str, Sequence[int | None]]) -> tuple[int | None, int]:
+        """Return (rows, width)."""
+        rows = next(iter(input_shape.values()))[0] if input_shape else None
+        return (rows, self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the whole fitted state as plain values."""
+        return {
+            "columns": [_column_config(column) for column in self.columns],
+            "scaling": self.scaling,
+            "center": self.center,
+            "factor": self.factor,
+            "fill": self.fill,
+            "boolean_fill": self.boolean_fill,
+            "levels": self.levels,
+            "num_slots": self.num_slots,
+            "name": self.name,
+        }
+
+    def _of_kind(self, kind: str) -> list[Column]:
+        return [column for column in self.columns if column.kind == kind]
+
+    def _scale(self, values: Any) -> Any:
+        scaled = (values - tf.constant(self.center, tf.float64)) * tf.constant(self.factor, tf.float64)
+        if self.scaling == "robust":
+            # Dividing by the larger of 1 and |z|/3 first keeps the square from overflowing.
+            third = tf.abs(scaled) / 3.0
+            larger, smaller = tf.maximum(third, 1.0), tf.minimum(third, 1.0)
+            scaled = scaled / (larger * tf.sqrt(1.0 + tf.square(smaller / larger)))
+        return tf.clip_by_value(scaled, -_FLOAT32_MAX, _FLOAT32_MAX)
+
+    def _slots(self, column: Column, values: Any) -> Any:
+        texts = _texts(values)
+        missing = tf.equal(texts, "")
+        levels = self.levels[column.name]
+        num_slots = self.num_slots[column.name]
+        hits = tf.equal(texts[:, None], tf.constant(levels, tf.string, shape=(1, len(levels))))
+        other = ~tf.reduce_any(hits, axis=1) & ~(missing & column.has_missing)
+        hits = tf.pad(hits, [[0, 0], [0, num_slots - len(levels)]])
+        parts = [hits, other[:, None]] + ([missing[:, None]] if column.has_missing else [])
+        return tf.cast(tf.concat(parts, axis=1), tf.float64)
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class TableModel(keras.Model):
+    """A trained network together with its preprocessing: raw columns in, predictions in the target's own terms out.
+
+    Saved as one `.keras` file, it loads with `keras.models.load_model` after `import tfopt`. `tfopt.data.to_inputs`
+    makes the dict of columns from a data frame. `predict` reads numbers in float64 and text of any NumPy kind.
+
+    Args:
+        preprocessing: Raw columns to matrix.
+        network: Any Keras model that takes the matrix.
+        output: What the network emits. Regression: `"values"`, scaled targets. Classification: `"logits"` or
+            `"probabilities"` (rows, classes), or `"binary_logit"` or `"binary_probability"` (rows, 1) of the
+            second class.
+        classes: Class labels in the order of the columns of the result; empty for regression.
+        target_names: Name of each target.
+        target_mean: For regression, added to the scaled values; a number for each target.
+        target_scale: For regression, the scaled values are first multiplied with it; a number for each target.
+        name: The model's name.
+
+    Call arguments:
+        columns: As for `TablePreprocessing`.
+
+    Returns:
+        float32: predictions (rows, targets), or probabilities (rows, classes).
+
+    Raises:
+        ValueError: When `output`, `classes` and the target's scale do not fit together.
+
+    Example:
+        >>> import keras
+        >>> from tfopt.data import TableEncoder, TableModel, TablePreprocessing, load_table, to_inputs
+        >>> table = load_table("iris")
+        >>> encoder = TableEncoder(table.columns).fit(table.features)
+        >>> network = keras.Sequential([keras.Input((encoder.width,)), keras.layers.Dense(3)])
+        >>> preprocessing = TablePreprocessing.from_encoder(encoder)
+        >>> model = TableModel(preprocessing, network, output="logits", classes=table.classes)
+        >>> model.predict(to_inputs(table.features, table.columns), verbose=0).shape
+        (150, 3)
+    """
+
+    def __init__(
+        self,
+        preprocessing: TablePreprocessing,
+        network: keras.Model,
+        output: str = "values",
+        classes: Sequence[str] = (),
+        target_names: Sequence[str] = (),
+        target_mean: Sequence[float] = (),
+        target_scale: Sequence[float] = (),
+        name: str = "table_model",
+    ):
+        super().__init__(name=name, dtype="float32", autocast=False)
+        if output not in _OUTPUTS:
+            raise ValueError(f"Argument `output` must be one of {_OUTPUTS}. Received: output={output!r}.")
+        if (output == "values") == bool(classes):
+            raise ValueError(
+                "Argument `classes` must be empty for `output='values'` and name the classes otherwise. "
+                f"Received: output={output!r}, classes={list(classes)!r}."
+            )
+        if output.startswith("binary") and len(classes) != 2:
+            raise ValueError(
+                f"A single output is for two classes. Received: output={output!r}, classes={list(classes)!r}. "
+                "Use 'logits' or 'probabilities'."
+            )
+        if output == "values" and (not target_mean or len(target_mean) != len(target_scale)):
+            raise ValueError(
+                "Arguments `target_mean` and `target_scale` must hold a number for each target. Received: "
+                f"target_mean={list(target_mean)!r}, target_scale={list(target_scale)!r}."
+            )
+        if not all(map(math.isfinite, [*target_mean, *target_scale])):
+            raise ValueError(
+                "Arguments `target_mean` and `target_scale` must be finite. Received: "
+                f"target_mean={list(target_mean)!r}, target_scale={list(target_scale)!r}."
+            )
+        self.preprocessing = preprocessing
+        self.network = network
+        self.output_kind = output
+        self.classes = tuple(map(str, classes))
+        self.target_names = tuple(map(str, target_names))
+        self.target_mean = tuple(map(float, target_mean))
+        self.target_scale = tuple(map(float, target_scale))
+        self.columns = preprocessing.columns
+        if not network.built:
+            network.build((None, preprocessing.width))
+        self.built = True
+
+    def call(self, columns: Mapping[str, Any], training: bool | None = None) -> Any:
+        """Return predictions, or class probabilities."""
+        emitted = self.network(self.preprocessing(columns), training=training)
+        # After a bfloat16 network, rounding once more in the softmax would be visible in the third digit.
+        emitted = tf.cast(emitted, tf.float32)
+        if self.output_kind == "values":
+            emitted = tf.reshape(emitted, (-1, len(self.target_mean)))
+            return emitted * tf.constant(self.target_scale) + tf.constant(self.target_mean)
+        if self.output_kind == "logits":
+            return tf.nn.softmax(emitted)
+        if self.output_kind == "probabilities":
+            return emitted
+        second = tf.reshape(emitted, (-1, 1))
+        if self.output_kind == "binary_logit":
+            return tf.sigmoid(tf.concat([-second, second], axis=1))
+        return tf.concat([1.0 - second, second], axis=1)
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", **options: Any) -> np.ndarray:
+        """Return the predictions for a dict of columns, or whatever else `keras.Model.predict` takes."""
+        if isinstance(x, Mapping):
+            # Keras would cast numbers to float32 and refuses NumPy text.
+            tensors = {column.name: _as_tensor(x, column) for column in self.columns}
+            x = tf.data.Dataset.from_tensor_slices(tensors).batch(batch_size or 1024)
+            batch_size = None
+        return super().predict(x, batch_size=batch_size, verbose=verbose, **options)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration, the network's and the preprocessing's included."""
+        return {
+            "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "output": self.output_kind,
+            "classes": list(self.classes),
+            "target_names": list(self.target_names),
+            "target_mean": list(self.target_mean),
+            "target_scale": list(self.target_scale),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
+        """Return the model of a configuration, without weights."""
+        config = dict(config)
+        for part in ("preprocessing", "network"):
+            config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects=custom_objects)
+        return cls(**config)
+
+
+def _column(config: Mapping[str, Any]) -> Column:
+    return Column(**{**config, "missing_text": tuple(config.get("missing_text", ()))})
+
+
+def _column_config(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "num_levels": column.num_levels,
+        "has_missing": bool(column.has_missing),
+        "date_format": column.date_format,
+        "missing_text": list(column.missing_text),
+    }
+
+
+def _as_tensor(columns: Mapping[str, Any], column: Column) -> Any:
+    if column.name not in columns:
+        raise ValueError(f"A column is missing: {column.name!r}. Received: columns {sorted(map(str, columns))}.")
+    values = columns[column.name]
+    if column.kind in ("numeric", "boolean"):
+        return tf.convert_to_tensor(np.asarray(values, dtype=np.float64))
+    return values if tf.is_tensor(values) else tf.constant(np.asarray(values, dtype=object), tf.string)
+
+
+def _numbers(values: Any) -> Any:
+    return tf.cast(tf.reshape(tf.convert_to_tensor(values), [-1]), tf.float64)
+
+
+def _texts(values: Any) -> Any:
+    return tf.reshape(tf.convert_to_tensor(values, tf.string), [-1])
+
+
+def _parse_dates(values: Any) -> tuple[Any, Any]:
+    """Return whole seconds since 1970 (int64) and which are missing, of texts `YYYY-MM-DD[ HH:MM:SS]`."""
+    texts = _texts(values)
+    missing = tf.equal(texts, "")
+    whole = tf.strings.join(
+        [tf.where(missing, "1970-01-01", texts), " 00:00:00"]
+    )  # the end is cut where there is a time
+
+    def digits(start: int, length: int) -> Any:
+        return tf.strings.to_number(tf.strings.substr(whole, start, length), tf.int64)
+
+    days = _days_since_1970(digits(0, 4), digits(5, 2), digits(8, 2))
+    seconds = ((days * 24 + digits(11, 2)) * 60 + digits(14, 2)) * 60 + digits(17, 2)
+    return seconds, missing
+
+
+def _is_leap(year: Any) -> Any:
+    return (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+
+
+def _days_before_year(year: Any) -> Any:
+    """Return the days from 1970-01-01 to January 1 of a year (proleptic Gregorian)."""
+    before = year - 1
+    return 365 * (year - 1970) + before // 4 - before // 100 + before // 400 - 477
+
+
+def _days_since_1970(year: Any, month: Any, day: Any) -> Any:
+    leap_day = tf.cast(_is_leap(year) & (month > 2), tf.int64)
+    before_month = tf.gather(tf.constant(_DAYS_BEFORE_MONTH, tf.int64), month - 1)
+    return _days_before_year(year) + before_month + leap_day + day - 1
+
+
+def _year_of(days: Any) -> Any:
+    """Return the year that holds a day; the estimate is off by at most one."""
+    year = 1970 + tf.cast(tf.floor(tf.cast(days, tf.float64) / 365.2425), tf.int64)
+    year = tf.where(_days_before_year(year) > days, year - 1, year)
+    return tf.where(_days_before_year(year + 1) <= days, year + 1, year)
+
+
+def _cycles(seconds: Any, missing: Any) -> Any:
+    """Return (rows, 6) sines and cosines of the day in the year, the day in the week and the time of the day."""
+    days = seconds // _SECONDS_PER_DAY
+    day_of_year = days - _days_before_year(_year_of(days))
+    day_of_week = (days + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
+    second_of_day = seconds - days * _SECONDS_PER_DAY
+    cycles = []
+    for part, whole in ((day_of_year, _DAYS_PER_YEAR), (day_of_week, 7.0), (second_of_day, float(_SECONDS_PER_DAY))):
+        angle = 2.0 * math.pi * tf.cast(part, tf.float64) / whole
+        cycles += [tf.sin(angle), tf.cos(angle)]
+    return tf.where(missing[:, None], tf.constant(0.0, tf.float64), tf.stack(cycles, axis=1))

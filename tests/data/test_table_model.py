@@ -1,0 +1,231 @@
+"""The exported graph gives the encoder's numbers, and survives saving, other names, other policies and text arrays."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfopt.data import Column, TableEncoder, TableModel, TablePreprocessing, to_inputs
+from tfopt.data.table_model import _parse_dates, _year_of
+
+# Keras 3.15 converts variables with NumPy 1 manners when it saves them.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+ROOT = Path(__file__).parents[2]
+
+
+def network(width, outputs):
+    return keras.Sequential([keras.Input((width,)), keras.layers.Dense(5, "relu"), keras.layers.Dense(outputs)])
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard", "robust", "common"])
+@pytest.mark.parametrize("max_levels", [0, 3, 32])
+def test_layer_equals_encoder(columns, make_rows, scaling, max_levels):
+    encoder = TableEncoder(columns, scaling=scaling, max_levels=max_levels).fit(make_rows(0))
+    layer = TablePreprocessing.from_encoder(encoder)
+    new = make_rows(1, num_rows=300, new_levels=True)
+    new.loc[:4, "closed"] = np.nan  # missing where training had none
+    new.loc[3:6, "length (cm)"] = np.nan
+    new.loc[3:6, "since"] = pd.NaT
+    new.loc[3:6, "颜色"] = None
+    expected = encoder.transform(new)
+    given = layer({name: tf.constant(values) for name, values in to_inputs(new, columns).items()}).numpy()
+    assert given.dtype == np.float32
+    assert given.shape == (300, layer.width) == (300, encoder.width)
+    # Days since 1970 and the far column are as large as they are only without scaling: one unit in the last place.
+    np.testing.assert_allclose(given, expected, rtol=1e-7 if scaling == "none" else 0, atol=1e-5)
+
+
+def test_layer_takes_columns_with_a_second_axis_and_dates_without_time(columns, make_rows):
+    encoder = TableEncoder(columns).fit(make_rows(0))
+    layer = TablePreprocessing.from_encoder(encoder)
+    new = make_rows(1)
+    new["since"] = new["since"].dt.normalize()
+    inputs = to_inputs(new, columns)
+    inputs["since"] = np.array([text[:10] for text in inputs["since"]])
+    given = layer({name: tf.constant(values)[:, None] for name, values in inputs.items()}).numpy()
+    np.testing.assert_allclose(given, encoder.transform(new), atol=1e-5)
+
+
+@given(st.datetimes(min_value=pd.Timestamp("1678-01-01"), max_value=pd.Timestamp("2261-12-31")))
+@settings(max_examples=200, deadline=None)
+def test_dates_are_parsed_as_numpy_does(moment):
+    text = moment.strftime("%Y-%m-%d %H:%M:%S")
+    seconds, missing = _parse_dates([text])
+    assert seconds.numpy()[0] == np.datetime64(text, "s").astype("int64")
+    assert not missing.numpy()[0]
+
+
+def test_the_year_of_every_day_of_eight_centuries():
+    days = np.arange(np.datetime64("1600-01-01"), np.datetime64("2400-01-02"))
+    expected = days.astype("datetime64[Y]").astype("int64") + 1970
+    np.testing.assert_array_equal(_year_of(tf.constant(days.astype("int64"))).numpy(), expected)
+
+
+def test_config_is_plain_json_and_survives_it(columns, make_rows):
+    layer = TablePreprocessing.from_encoder(TableEncoder(columns, scaling="robust").fit(make_rows(0)))
+    config = json.loads(json.dumps(layer.get_config()))
+    again = TablePreprocessing.from_config(config)
+    assert again.get_config() == layer.get_config()
+    assert again.columns == columns
+
+
+def test_a_missing_column_is_named(columns, make_rows):
+    layer = TablePreprocessing.from_encoder(TableEncoder(columns).fit(make_rows(0)))
+    inputs = to_inputs(make_rows(1), columns)
+    del inputs["颜色"]
+    with pytest.raises(ValueError, match="'颜色'"):
+        layer(inputs)
+    model = TableModel(layer, network(layer.width, 1), target_mean=[0.0], target_scale=[1.0])
+    with pytest.raises(ValueError, match="'颜色'"):
+        model.predict(inputs, verbose=0)
+
+
+@pytest.mark.parametrize("dtype", [object, str])
+def test_predict_takes_text_arrays_of_both_kinds(columns, make_rows, dtype):
+    encoder = TableEncoder(columns).fit(make_rows(0))
+    inner = network(encoder.width, 2)
+    model = TableModel(
+        TablePreprocessing.from_encoder(encoder), inner, target_mean=[10.0, -1.0], target_scale=[2.0, 0.5]
+    )
+    new = make_rows(1, num_rows=37, new_levels=True)
+    inputs = {
+        name: values.astype(dtype) if values.dtype == object else values
+        for name, values in to_inputs(new, columns).items()
+    }
+    expected = inner.predict(encoder.transform(new), verbose=0) * [2.0, 0.5] + [10.0, -1.0]
+    given = model.predict(inputs, verbose=0, batch_size=10)
+    assert given.shape == (37, 2)
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def sigmoid(logits):
+    return 1.0 / (1.0 + np.exp(-logits))
+
+
+@pytest.mark.parametrize(
+    ("output", "width", "transform"),
+    [
+        ("logits", 3, softmax),
+        ("probabilities", 3, lambda emitted: emitted),
+        ("binary_logit", 1, lambda logit: np.hstack([1 - sigmoid(logit), sigmoid(logit)])),
+        ("binary_probability", 1, lambda share: np.hstack([1 - share, share])),
+    ],
+)
+def test_what_the_network_emits_becomes_probabilities(columns, make_rows, output, width, transform):
+    encoder = TableEncoder(columns).fit(make_rows(0))
+    inner = network(encoder.width, width)
+    classes = ("no", "yes", "maybe")[: max(2, width)]
+    model = TableModel(TablePreprocessing.from_encoder(encoder), inner, output=output, classes=classes)
+    new = make_rows(1)
+    given = model.predict(to_inputs(new, columns), verbose=0)
+    assert model.classes == classes
+    np.testing.assert_allclose(given, transform(inner.predict(encoder.transform(new), verbose=0)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output": "logit"}, "must be one of"),
+        ({"output": "logits"}, "name the classes"),
+        ({"output": "values", "classes": ["a", "b"]}, "must be empty"),
+        ({"output": "binary_logit", "classes": ["a", "b", "c"]}, "two classes"),
+        ({}, "a number for each target"),
+        ({"target_mean": [0.0, 1.0], "target_scale": [1.0]}, "a number for each target"),
+        ({"target_mean": [float("nan")], "target_scale": [1.0]}, "finite"),
+    ],
+)
+def test_arguments_that_do_not_fit(columns, make_rows, arguments, message):
+    layer = TablePreprocessing.from_encoder(TableEncoder(columns).fit(make_rows(0)))
+    with pytest.raises(ValueError, match=message):
+        TableModel(layer, network(layer.width, 1), **arguments)
+
+
+def test_saved_model_predicts_the_same_in_a_fresh_process(columns, make_rows, tmp_path):
+    encoder = TableEncoder(columns, scaling="robust").fit(make_rows(0))
+    model = TableModel(
+        TablePreprocessing.from_encoder(encoder),
+        network(encoder.width, 3),
+        output="logits",
+        classes=("甲", "b c", "1"),
+        target_names=("what is it?",),
+    )
+    inputs = to_inputs(make_rows(1, new_levels=True), columns)
+    expected = model.predict(inputs, verbose=0)
+    model.save(tmp_path / "best.keras")
+    np.savez(
+        tmp_path / "inputs.npz",
+        *[values.astype(str) if values.dtype == object else values for values in inputs.values()],
+    )
+    (tmp_path / "names.json").write_text(json.dumps(list(inputs)), encoding="utf-8")
+    script = """
+import json, sys
+import keras, numpy as np
+import tfopt
+model = keras.models.load_model("best.keras")
+names = json.load(open("names.json", encoding="utf-8"))
+held = np.load("inputs.npz")
+print(model.classes, model.target_names, [column.kind for column in model.columns])
+np.save("given.npy", model.predict({name: held[f"arr_{k}"] for k, name in enumerate(names)}, verbose=0))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "('甲', 'b c', '1') ('what is it?',)" in done.stdout
+    np.testing.assert_array_equal(np.load(tmp_path / "given.npy"), expected)
+    with zipfile.ZipFile(tmp_path / "best.keras") as archive:
+        assert set(archive.namelist()) >= {"config.json", "model.weights.h5"}
+
+
+def test_preprocessing_stays_float32_in_mixed_precision(columns, make_rows):
+    encoder = TableEncoder(columns).fit(make_rows(0))
+    new = make_rows(1)
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        layer = TablePreprocessing.from_encoder(encoder)
+        model = TableModel(layer, network(encoder.width, 2), output="logits", classes=("a", "b"))
+        inputs = to_inputs(new, columns)
+        matrix = layer({name: tf.constant(values) for name, values in inputs.items()})
+        given = model.predict(inputs, verbose=0)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    assert matrix.dtype == tf.float32
+    np.testing.assert_allclose(matrix.numpy(), encoder.transform(new), atol=1e-5)
+    assert given.dtype == np.float32
+    np.testing.assert_allclose(given.sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_a_network_with_a_functional_input_and_a_trained_optimizer_can_be_exported(tmp_path):
+    column = Column("x", "numeric")
+    frame = pd.DataFrame({"x": np.linspace(0.0, 1.0, 64)})
+    encoder = TableEncoder([column]).fit(frame)
+    inner = network(1, 1)
+    inner.compile("sgd", "mse")
+    inner.fit(encoder.transform(frame), 3.0 * frame["x"].to_numpy(), epochs=2, verbose=0)
+    model = TableModel(TablePreprocessing.from_encoder(encoder), inner, target_mean=[0.5], target_scale=[2.0])
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(
+        again.predict({"x": frame["x"]}, verbose=0), model.predict({"x": frame["x"]}, verbose=0)
+    )

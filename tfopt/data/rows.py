@@ -1,0 +1,138 @@
+"""New rows for a trained model: read as the training table was, and in the form that an exported model takes."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tfopt.data.column import Column
+from tfopt.data.columns import read_as
+from tfopt.data.delimited import RawTable
+from tfopt.data.sources import read_file
+from tfopt.errors import UserError, nearest
+
+_NUMBERED = re.compile(r"column_(\d+)")
+
+
+def read_rows(
+    path: str | Path,
+    columns: Sequence[Column],
+    *,
+    target_names: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    header: str = "auto",
+    encoding: str = "auto",
+    separator: str = "auto",
+) -> pd.DataFrame:
+    """Read the rows of a file that are to be predicted.
+
+    Columns are matched by name; in a file without a header line, by position.
+
+    Args:
+        path: A file that `load_table` could read.
+        columns: The training table's columns.
+        target_names: The training table's targets; the file may have them or not.
+        ignored: Other columns that the file may have, as in `Table.ignored`.
+        header: Whether the first line names the columns: `"yes"`, `"no"`, or `"auto"` to guess.
+        encoding: A Python codec's name, or `"auto"`.
+        separator: What separates fields, or `"auto"`.
+
+    Returns:
+        (rows, columns) values in the form of `Table.features`.
+
+    Raises:
+        UserError: When a column is missing or unknown, or holds what its kind cannot.
+    """
+    allowed = [*(column.name for column in columns), *target_names, *ignored]
+    raw, _ = read_file(str(path), header=header, encoding=encoding, separator=separator, known_names=allowed)
+    frame = raw.frame.rename(columns=str)
+    if not raw.has_header:
+        frame = frame.rename(columns=_match_by_position(list(map(str, frame)), columns, target_names, ignored, raw))
+    extra = [name for name in map(str, frame) if name not in allowed]
+    missing = [column.name for column in columns if column.name not in frame]
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(
+            f"column {missing[0]!r}{others} is missing ({raw.source}).{nearest(missing[0], extra)} "
+            f"The model needs {_shown(columns)}."
+        )
+    if extra:
+        others = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+        raise UserError(
+            f"column {extra[0]!r}{others} is unknown to the model ({raw.source}).{nearest(extra[0], allowed)} "
+            f"Take it out; the model needs {_shown(columns)}."
+        )
+    categorical = [column.name for column in columns if column.kind == "categorical"]
+    if raw.read_text and categorical:
+        raw_name = dict(zip(frame, raw.frame, strict=True))
+        texts = raw.read_text([str(raw_name[name]) for name in categorical])
+        for name in categorical:  # as a level, 007 is not 7
+            frame[name] = texts[raw_name[name]]
+    return pd.DataFrame({column.name: read_as(column, frame[column.name], raw) for column in columns})
+
+
+def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+    """Return the columns as arrays in the form that `TableModel` takes.
+
+    Args:
+        frame: Rows as `Table.features` or `read_rows` has them, or a frame of your own: numbers, categories of any type
+            (`1`, `1.0` and `"1"` are the same level), truth values (`True`, `"yes"`, `0`), dates as text or times.
+        columns: The training table's columns.
+
+    Returns:
+        For each column an array (rows,): float64 with NaN for missing (numeric, boolean), or text with `""` for missing
+        (categorical; dates as `YYYY-MM-DD HH:MM:SS`).
+
+    Raises:
+        UserError: When a column is missing, or holds what its kind cannot.
+    """
+    raw = RawTable(name="rows", source="the given frame", sha256="", frame=frame)
+    inputs = {}
+    for column in columns:
+        if column.name not in frame:
+            raise UserError(
+                f"column {column.name!r} is missing ({raw.source}).{nearest(column.name, map(str, frame))} "
+                f"The model needs {_shown(columns)}."
+            )
+        values = read_as(column, frame[column.name], raw)
+        if column.kind == "categorical":
+            texts = np.array([*map(str, values.cat.categories), ""], dtype=object)
+            inputs[column.name] = texts[values.cat.codes.to_numpy()]  # code -1, missing, takes the last
+        elif column.kind == "date":
+            times = values.to_numpy(dtype="datetime64[s]")
+            written = np.char.replace(np.datetime_as_string(times), "T", " ").astype(object)
+            inputs[column.name] = np.where(np.isnat(times), "", written)
+        else:
+            inputs[column.name] = values.to_numpy(dtype=np.float64)
+    return inputs
+
+
+def _match_by_position(
+    given: list[str], columns: Sequence[Column], target_names: Sequence[str], ignored: Sequence[str], raw: RawTable
+) -> dict[str, str]:
+    """Return what the numbered columns of a file without a header line are called in the training table."""
+    features = [column.name for column in columns]
+    everything = [*features, *target_names, *ignored]
+    numbers = [_NUMBERED.fullmatch(name) for name in everything]
+    orders = [features]
+    if all(numbers):  # the training table had no header line either, so every column's place is known
+        place = {match.string: int(match.group(1)) for match in numbers if match}
+        orders = [
+            sorted(names, key=place.__getitem__)
+            for names in (everything, [*features, *ignored], [*features, *target_names], features)
+        ]
+    for order in orders:
+        if len(order) == len(given):
+            return dict(zip(given, order, strict=True))
+    counts = " or ".join(dict.fromkeys(str(len(order)) for order in orders))
+    raise UserError(
+        f"no header line and {len(given)} columns, where {counts} can be matched by position ({raw.source}). "
+        f"Add a header line with {_shown(columns)}."
+    )
+
+
+def _shown(columns: Sequence[Column], most: int = 8) -> str:
+    names = [column.name for column in columns]
+    return ", ".join(names[:most]) + (f" … ({len(names)} in all)" if len(names) > most else "")
