@@ -1,25 +1,65 @@
 """Learning-rate schedules: functions of the optimizer step, right to the last one."""
 
+from tfopt.schedules.composition import AccumulatedSteps, Anneal, Clip, Offset, Product, Scale, Sequence
 from tfopt.schedules.constant import Constant
 from tfopt.schedules.cosine import CosineDecay, CosineRestarts
+from tfopt.schedules.cyclical import Cyclical
+from tfopt.schedules.dropout import CurriculumDropout, EarlyDropout, LateDropout
 from tfopt.schedules.exponential import ExponentialDecay, InverseTimeDecay, MultiStepDecay, StepDecay
+from tfopt.schedules.noise import Noise
+from tfopt.schedules.one_cycle import OneCycle, OneCycleMomentum
+from tfopt.schedules.piecewise import PiecewiseConstant, PiecewiseInterpolation
 from tfopt.schedules.polynomial import LinearDecay, PolynomialDecay
+from tfopt.schedules.power import InverseSquareRootDecay, NoamDecay, PowerLawDecay
 from tfopt.schedules.registry import deserialize, from_name, get, names, serialize
 from tfopt.schedules.schedule import Schedule
+from tfopt.schedules.shapes import (
+    ChebyshevSteps,
+    CosineWave,
+    FlatThenAnneal,
+    RexDecay,
+    TanhDecay,
+    WarmupStableDecay,
+)
 from tfopt.schedules.warmup import Warmup
 
 __all__ = [
+    "AccumulatedSteps",
+    "Anneal",
+    "ChebyshevSteps",
+    "Clip",
     "Constant",
     "CosineDecay",
     "CosineRestarts",
+    "CosineWave",
+    "CurriculumDropout",
+    "Cyclical",
+    "EarlyDropout",
     "ExponentialDecay",
+    "FlatThenAnneal",
+    "InverseSquareRootDecay",
     "InverseTimeDecay",
+    "LateDropout",
     "LinearDecay",
     "MultiStepDecay",
+    "NoamDecay",
+    "Noise",
+    "Offset",
+    "OneCycle",
+    "OneCycleMomentum",
+    "PiecewiseConstant",
+    "PiecewiseInterpolation",
     "PolynomialDecay",
+    "PowerLawDecay",
+    "Product",
+    "RexDecay",
+    "Scale",
     "Schedule",
+    "Sequence",
     "StepDecay",
+    "TanhDecay",
     "Warmup",
+    "WarmupStableDecay",
     "deserialize",
     "from_name",
     "get",

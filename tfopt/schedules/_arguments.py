@@ -42,6 +42,7 @@ def number(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """Return `value` as a float, or as the stack, tensor or variable that it is, once its bounds are checked.
 
@@ -63,6 +64,8 @@ def number(
         wishes.append(f">= {minimum:g}")
     if above is not None and not np.all(array > above):
         wishes.append(f"> {above:g}")
+    if below is not None and not np.all(array < below):
+        wishes.append(f"< {below:g}")
     if maximum is not None and not np.all(array <= maximum):
         wishes.append(f"<= {maximum:g}")
     if not np.all(np.isfinite(array)):
@@ -96,14 +99,20 @@ def choice(name: str, value: Any, choices: Iterable[str]) -> str:
     return value
 
 
-def increasing_steps(name: str, value: Any, minimum: int = 1, at_least: int = 1) -> list[Any]:
-    """Return a list of step counts, each greater than the one before; tensors are taken on trust."""
+def increasing_steps(name: str, value: Any, minimum: int = 1, at_least: int = 1, strictly: bool = True) -> list[Any]:
+    """Return a list of step counts, each greater than the one before, or as great; tensors are taken on trust."""
     if not isinstance(value, (list, tuple, np.ndarray)) or len(value) < at_least:
         raise TypeError(
             f"Argument `{name}` must be a list of at least {at_least} step numbers. Received: {name}={value!r}."
         )
     steps = [num_steps(name, item, minimum) for item in value]
     known = [step for step in steps if not is_live(step)]
-    if any(later <= earlier for earlier, later in itertools.pairwise(known)):
-        raise ValueError(f"Argument `{name}` must increase. Received: {name}={value!r}.")
+    if any(later < earlier or (strictly and later == earlier) for earlier, later in itertools.pairwise(known)):
+        wish = "increase" if strictly else "not decrease"
+        raise ValueError(f"Argument `{name}` must {wish}. Received: {name}={value!r}.")
     return steps
+
+
+def positive_if_exponential(name: str, value: Any, shape: str) -> Any:
+    """Return a rate ≥ 0, or > 0 where the shape is geometric and would never reach 0."""
+    return number(name, value, minimum=0, above=0 if shape == "exponential" else None)

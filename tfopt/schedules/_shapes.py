@@ -42,3 +42,17 @@ def fall(shape: str, progress: Any, high: Any, low: Any) -> Any:
     else:
         fraction = 2.0 * (1.0 - progress) - cosine
     return low + (high - low) * fraction
+
+
+def interpolate(shape: str, step: Any, knots: list[Any], values: list[Any]) -> Any:
+    """Return the curve through the points (knot, value); level before the first and after the last.
+
+    Two knots at the same step make a jump; the later value holds from that step on.
+    """
+    result = values[0] + ops.zeros_like(step)
+    for start, end, low, high in zip(knots[:-1], knots[1:], values[:-1], values[1:], strict=True):
+        width = end - start
+        progress = ops.clip((step - start) / ops.where(width > 0.0, width, ops.ones_like(width)), 0.0, 1.0)
+        progress = ops.where(width > 0.0, progress, ops.ones_like(progress))
+        result = ops.where(step >= start, rise(shape, progress, low, high, 1.0), result)
+    return result

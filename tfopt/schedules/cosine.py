@@ -121,7 +121,7 @@ class CosineRestarts(Schedule):
     @classmethod
     def for_total(cls, learning_rate: Any, total_steps: int, **arguments: Any) -> "CosineRestarts":
         """Three cycles, each twice as long as the one before, within the training, unless told otherwise."""
-        settled = {"t_mul": 2.0, "num_cycles": 3} | arguments
+        settled: dict[str, Any] = {"t_mul": 2.0, "num_cycles": 3} | arguments
         parts = sum(settled["t_mul"] ** cycle for cycle in range(settled["num_cycles"] or 3))
         return cls(learning_rate, **{"first_decay_steps": max(1, int(total_steps / parts))} | settled)
 

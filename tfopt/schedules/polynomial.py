@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import num_steps, number, read
+from tfopt.schedules._arguments import num_steps, number
 from tfopt.schedules.schedule import Schedule
 
 
@@ -131,8 +131,7 @@ class PolynomialDecay(Schedule):
         """Stretch the decay to the next multiple of its length first, where it cycles."""
         if self.cycle:
             step = ops.maximum(step, 0.0)
-            length = read(self.decay_steps) - (1.0 if self.reach_end == "last_step" else 0.0)
-            step = step / ops.maximum(1.0, ops.ceil(step / length))
+            step = step / ops.maximum(1.0, ops.ceil(step / self._end()))
         return super().evaluate(step)
 
     @staticmethod

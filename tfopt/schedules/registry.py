@@ -8,33 +8,78 @@ import keras
 
 from tfopt.errors import nearest
 from tfopt.schedules._arguments import num_steps, number
+from tfopt.schedules.composition import AccumulatedSteps, Anneal, Clip, Offset, Product, Scale, Sequence
 from tfopt.schedules.constant import Constant
 from tfopt.schedules.cosine import CosineDecay, CosineRestarts
+from tfopt.schedules.cyclical import Cyclical
+from tfopt.schedules.dropout import CurriculumDropout, EarlyDropout, LateDropout
 from tfopt.schedules.exponential import ExponentialDecay, InverseTimeDecay, MultiStepDecay, StepDecay
+from tfopt.schedules.noise import Noise
+from tfopt.schedules.one_cycle import OneCycle, OneCycleMomentum
+from tfopt.schedules.piecewise import PiecewiseConstant, PiecewiseInterpolation
 from tfopt.schedules.polynomial import LinearDecay, PolynomialDecay
+from tfopt.schedules.power import InverseSquareRootDecay, NoamDecay, PowerLawDecay
 from tfopt.schedules.schedule import Schedule
+from tfopt.schedules.shapes import (
+    ChebyshevSteps,
+    CosineWave,
+    FlatThenAnneal,
+    RexDecay,
+    TanhDecay,
+    WarmupStableDecay,
+)
 from tfopt.schedules.warmup import Warmup
 
+# Every family whose `for_total` makes a learning-rate schedule of a rate and a length.
 _FAMILIES: dict[str, type[Schedule]] = {
+    "anneal": Anneal,
+    "chebyshev": ChebyshevSteps,
     "constant": Constant,
     "cosine": CosineDecay,
     "cosine_restarts": CosineRestarts,
+    "cosine_wave": CosineWave,
+    "cyclical": Cyclical,
     "exponential": ExponentialDecay,
+    "flat_then_anneal": FlatThenAnneal,
+    "inverse_square_root": InverseSquareRootDecay,
     "inverse_time": InverseTimeDecay,
     "linear": LinearDecay,
     "multi_step": MultiStepDecay,
+    "noam": NoamDecay,
+    "one_cycle": OneCycle,
+    "piecewise_constant": PiecewiseConstant,
+    "piecewise_interpolation": PiecewiseInterpolation,
     "polynomial": PolynomialDecay,
+    "power_law": PowerLawDecay,
+    "rex": RexDecay,
     "step": StepDecay,
+    "tanh": TanhDecay,
+    "warmup_stable_decay": WarmupStableDecay,
 }
-_COMPOSITIONS: dict[str, type[Schedule]] = {"warmup": Warmup}
+# What goes around a schedule, and schedules of other hyperparameters: known to `get`, not to `from_name`.
+_OTHERS: dict[str, type[Schedule]] = {
+    "accumulated_steps": AccumulatedSteps,
+    "clip": Clip,
+    "curriculum_dropout": CurriculumDropout,
+    "early_dropout": EarlyDropout,
+    "late_dropout": LateDropout,
+    "noise": Noise,
+    "offset": Offset,
+    "one_cycle_momentum": OneCycleMomentum,
+    "product": Product,
+    "scale": Scale,
+    "sequence": Sequence,
+    "warmup": Warmup,
+}
 _WARMUP = "warmup_"
 _WARMUP_FRACTION = 0.1
 
 
 def names() -> list[str]:
-    """Return every name that `tfopt.schedules.get` and `tfopt.schedules.from_name` know, sorted.
+    """Return the names of all families that `tfopt.schedules.from_name` can fit to a rate and a length, sorted.
 
-    Each also works with the prefix ``warmup_`` in `from_name`.
+    Each also works there with the prefix ``warmup_``. `tfopt.schedules.get` knows them too, and beside them what goes
+    around a schedule and the schedules of other hyperparameters, such as ``"warmup"`` and ``"curriculum_dropout"``.
 
     Example:
         >>> "linear" in tfopt.schedules.names()
@@ -45,7 +90,7 @@ def names() -> list[str]:
 
 def schedule_class(name: str) -> type[Schedule]:
     """Return the class of a name such as ``"linear"``, ``"linear_decay"`` or ``"LinearDecay"``; compositions too."""
-    known = _FAMILIES | _COMPOSITIONS
+    known = _FAMILIES | _OTHERS
     if name in known:
         return known[name]
     for cls in known.values():

@@ -12,6 +12,7 @@ from tfopt.schedules._arguments import choice, compute_dtype, is_live, plain, re
 
 REACH_END = ("decay_steps", "last_step")
 _CHUNK = 2**20
+_COMPUTED = ("step", "progress", "end")
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -24,8 +25,9 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     stack of shape S gives learning rates of shape ``step.shape + S``.
 
     To write one: store the arguments under their own names in `__init__`, and give a static method `formula` whose
-    parameters are names of arguments, `step` (float, clamped) or `progress` (step ÷ length, in [0, 1]). A schedule
-    that ends names the argument that holds its length in `length_argument`.
+    parameters are names of arguments, or `step` (float, clamped), `end` (the step that reaches the end value) or
+    `progress` (step ÷ end, in [0, 1]). A schedule that ends names the argument that holds its length in
+    `length_argument`.
 
     Args:
         reach_end: `"decay_steps"`: the end value is that of the first step after the last of `decay_steps` batches,
@@ -76,12 +78,14 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         Families whose arguments are not a rate and a length say here what they make of the two; an argument given by
         name wins.
         """
-        return cls(learning_rate, total_steps, **arguments)
+        family: Any = cls
+        return family(learning_rate, total_steps, **arguments)
 
     @property
     def length(self) -> int | None:
         """The number of steps after which the value no longer changes; None for a schedule without an end."""
-        return int(plain(getattr(self, self.length_argument))) if self.length_argument else None
+        length = getattr(self, self.length_argument, None)
+        return None if length is None else int(plain(length))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain values; a tensor or variable gives its current value."""
@@ -96,6 +100,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         pairs = ((name, getattr(self, name)) for name in _argument_names(type(self)))
         shown = ", ".join(f"{name}={_shown(value)}" for name, value in pairs if name not in ("name", "reach_end"))
         return f"{type(self).__name__}({shown})"
+
+    def _end(self) -> Any:
+        """Return the step at which the end value is reached, as a float64 tensor, or None."""
+        length = getattr(self, self.length_argument, None)
+        return None if length is None else read(length) - (1.0 if self.reach_end == "last_step" else 0.0)
 
     def _check_reach_end(self) -> None:
         """Refuse a run of one batch that should both start at the start and end at the end."""
@@ -128,13 +137,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     def evaluate(self, step: Any) -> Any:
         """Return the float64 value at a float64 tensor `step` that broadcasts against the stack."""
         step = ops.maximum(step, 0.0)
-        values = {name: _symbol(getattr(self, name)) for name in self._symbols if name not in ("step", "progress")}
-        if self.length_argument:
-            length = read(getattr(self, self.length_argument)) - (1.0 if self.reach_end == "last_step" else 0.0)
-            step = ops.minimum(step, length)
-            values["progress"] = step / length
-        values["step"] = step
-        return self.formula(**{name: values[name] for name in self._symbols})  # type: ignore[attr-defined]
+        values = {name: _symbol(getattr(self, name)) for name in self._symbols if name not in _COMPUTED}
+        end = self._end()
+        step = step if end is None else ops.minimum(step, end)
+        values |= {"step": step, "end": end, "progress": None if end is None else step / end}
+        return self.formula(**{name: values[name] for name in self._symbols})
 
 
 def _argument_names(cls: type) -> list[str]:
