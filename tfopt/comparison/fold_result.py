@@ -24,7 +24,8 @@ class FoldResult:
         predict_seconds: Wall seconds of predicting the outer test rows.
         prediction: (test rows,) labels or values, (test rows, classes) probabilities where the objective needs them,
             or (test rows, targets).
-        seed_scores: Outer test score of each refit seed (networks only).
+        seed_scores: Outer test score of each refit seed (networks only); `score` is their mean.
+        seed_predictions: The prediction of each refit seed (networks only); `prediction` is the first of them.
         num_unconverged: Fits of this fold whose solver stopped at its iteration limit.
     """
 
@@ -41,4 +42,5 @@ class FoldResult:
     predict_seconds: float = 0.0
     prediction: np.ndarray = field(default_factory=lambda: np.empty(0))
     seed_scores: list[float] = field(default_factory=list)
+    seed_predictions: list[np.ndarray] = field(default_factory=list)
     num_unconverged: int = 0

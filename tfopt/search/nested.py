@@ -210,8 +210,9 @@ class NetworkSearch:
                     score=float(np.mean(scores)),
                     default_score=math.nan if default["scores"][0] is None else default["scores"][0],
                     fit_seconds=tuned["fit_seconds"],
-                    prediction=np.stack(seeds),
+                    prediction=seeds[0],
                     seed_scores=scores,
+                    seed_predictions=seeds,
                     **common,
                 )
             )

@@ -6,6 +6,7 @@ import platform
 import shutil
 import sys
 import time
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,14 @@ def environment(table: "Table", device: dict[str, Any]) -> dict[str, Any]:
     """Return what a result depends on beside its configuration: data, versions, devices, machine, command."""
     packages = ("tfopt", "tensorflow", "keras", "keras-tuner", "scikit-learn", "numpy", "scipy", "pandas")
     return {
-        "data": {"name": table.name, "source": table.source, "sha256": table.sha256, "rows": table.num_rows},
+        "data": {
+            "name": table.name,
+            "source": table.source,
+            "sha256": table.sha256,
+            "rows": table.num_rows,
+            "columns": [asdict(column) for column in table.columns],
+            "ignored": list(table.ignored),
+        },
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "platform": platform.platform(),
         "cores": os.cpu_count(),

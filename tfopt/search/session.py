@@ -132,7 +132,7 @@ def _baseline(family: Family, fold: Fold, plan: Plan, journal: Journal, folder: 
         )
         (folder / path).parent.mkdir(exist_ok=True)
         np.save(folder / path, result.prediction)
-        fields = {name: value for name, value in asdict(result).items() if name not in {"kind", "prediction"}}
+        fields = {name: value for name, value in asdict(result).items() if name not in {"kind", "prediction", "seed_scores", "seed_predictions"}}
         record = journal.append({"kind": "baseline", **fields})
     fields = {
         name: float("nan") if value is None and name.endswith("score") else value
@@ -155,12 +155,11 @@ def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -
     model = TableModel(
         TablePreprocessing.from_encoder(search.coder.encoder(train, str(values.get("scaling", "standard")))),
         trainer.model,
-        task=plan.table.task,
         output=output_kind(trainer.model, trainer.num_outputs, plan.table),
         classes=plan.table.classes,
         target_names=plan.table.target_names,
-        target_mean=None if scaler is None else scaler.mean.tolist(),
-        target_scale=None if scaler is None else scaler.scale.tolist(),
+        target_mean=() if scaler is None else scaler.mean.tolist(),
+        target_scale=() if scaler is None else scaler.scale.tolist(),
     )
     partial = folder / "best.partial.keras"
     model.save(partial)
