@@ -85,7 +85,7 @@ def test_a_missing_column_is_named(columns, make_rows):
     del inputs["颜色"]
     with pytest.raises(ValueError, match="'颜色'"):
         layer(inputs)
-    model = TableModel(layer, network(layer.width, 1), target_mean=[0.0], target_scale=[1.0])
+    model = TableModel(layer, network(layer.width, 1), "regression", "values", target_mean=[0.0], target_scale=[1.0])
     with pytest.raises(ValueError, match="'颜色'"):
         model.predict(inputs, verbose=0)
 
@@ -95,7 +95,12 @@ def test_predict_takes_text_arrays_of_both_kinds(columns, make_rows, dtype):
     encoder = TableEncoder(columns).fit(make_rows(0))
     inner = network(encoder.width, 2)
     model = TableModel(
-        TablePreprocessing.from_encoder(encoder), inner, target_mean=[10.0, -1.0], target_scale=[2.0, 0.5]
+        TablePreprocessing.from_encoder(encoder),
+        inner,
+        "regression",
+        "values",
+        target_mean=[10.0, -1.0],
+        target_scale=[2.0, 0.5],
     )
     new = make_rows(1, num_rows=37, new_levels=True)
     inputs = {
@@ -130,7 +135,7 @@ def test_what_the_network_emits_becomes_probabilities(columns, make_rows, output
     encoder = TableEncoder(columns).fit(make_rows(0))
     inner = network(encoder.width, width)
     classes = ("no", "yes", "maybe")[: max(2, width)]
-    model = TableModel(TablePreprocessing.from_encoder(encoder), inner, output=output, classes=classes)
+    model = TableModel(TablePreprocessing.from_encoder(encoder), inner, "classification", output, classes=classes)
     new = make_rows(1)
     given = model.predict(to_inputs(new, columns), verbose=0)
     assert model.classes == classes
@@ -140,13 +145,19 @@ def test_what_the_network_emits_becomes_probabilities(columns, make_rows, output
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"output": "logit"}, "must be one of"),
-        ({"output": "logits"}, "name the classes"),
-        ({"output": "values", "classes": ["a", "b"]}, "must be empty"),
-        ({"output": "binary_logit", "classes": ["a", "b", "c"]}, "two classes"),
-        ({}, "a number for each target"),
-        ({"target_mean": [0.0, 1.0], "target_scale": [1.0]}, "a number for each target"),
-        ({"target_mean": [float("nan")], "target_scale": [1.0]}, "finite"),
+        ({"task": "ranking", "output": "values"}, "`task` must be one of"),
+        ({"task": "classification", "output": "logit"}, "`output` must be one of"),
+        ({"task": "regression", "output": "logits"}, "`output` must be one of"),
+        ({"task": "classification", "output": "logits"}, "two labels or more"),
+        ({"task": "classification", "output": "binary_logit", "classes": ["a", "b", "c"]}, "two labels for"),
+        ({"task": "classification", "output": "logits", "classes": ["a", "b"], "target_mean": [1.0]}, "must be None"),
+        ({"task": "regression", "output": "values", "classes": ["a", "b"]}, "must be empty"),
+        ({"task": "regression", "output": "values"}, "a finite number for each target"),
+        (
+            {"task": "regression", "output": "values", "target_mean": [0.0, 1.0], "target_scale": [1.0]},
+            "for each target",
+        ),
+        ({"task": "regression", "output": "values", "target_mean": [np.nan], "target_scale": [1.0]}, "a finite number"),
     ],
 )
 def test_arguments_that_do_not_fit(columns, make_rows, arguments, message):
@@ -160,7 +171,8 @@ def test_saved_model_predicts_the_same_in_a_fresh_process(columns, make_rows, tm
     model = TableModel(
         TablePreprocessing.from_encoder(encoder),
         network(encoder.width, 3),
-        output="logits",
+        "classification",
+        "logits",
         classes=("甲", "b c", "1"),
         target_names=("what is it?",),
     )
@@ -204,7 +216,7 @@ def test_preprocessing_stays_float32_in_mixed_precision(columns, make_rows):
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
         layer = TablePreprocessing.from_encoder(encoder)
-        model = TableModel(layer, network(encoder.width, 2), output="logits", classes=("a", "b"))
+        model = TableModel(layer, network(encoder.width, 2), "classification", "logits", classes=("a", "b"))
         inputs = to_inputs(new, columns)
         matrix = layer({name: tf.constant(values) for name, values in inputs.items()})
         given = model.predict(inputs, verbose=0)
@@ -223,7 +235,9 @@ def test_a_network_with_a_functional_input_and_a_trained_optimizer_can_be_export
     inner = network(1, 1)
     inner.compile("sgd", "mse")
     inner.fit(encoder.transform(frame), 3.0 * frame["x"].to_numpy(), epochs=2, verbose=0)
-    model = TableModel(TablePreprocessing.from_encoder(encoder), inner, target_mean=[0.5], target_scale=[2.0])
+    model = TableModel(
+        TablePreprocessing.from_encoder(encoder), inner, "regression", "values", target_mean=[0.5], target_scale=[2.0]
+    )
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TableModel", "TablePreprocessing"]
 
-_OUTPUTS = ("values", "probabilities", "logits", "binary_probability", "binary_logit")
+_OUTPUTS = {
+    "regression": ("values",),
+    "classification": ("probabilities", "logits", "binary_probability", "binary_logit"),
+}
 _DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _SECONDS_PER_DAY = 86400
 _DAYS_PER_YEAR = 365.25
@@ -194,13 +197,14 @@ class TableModel(keras.Model):
     Args:
         preprocessing: Raw columns to matrix.
         network: Any Keras model that takes the matrix.
+        task: `"regression"` or `"classification"`.
         output: What the network emits. Regression: `"values"`, scaled targets. Classification: `"logits"` or
             `"probabilities"` (rows, classes), or `"binary_logit"` or `"binary_probability"` (rows, 1) of the
             second class.
         classes: Class labels in the order of the columns of the result; empty for regression.
         target_names: Name of each target.
-        target_mean: For regression, added to the scaled values; a number for each target.
-        target_scale: For regression, the scaled values are first multiplied with it; a number for each target.
+        target_mean: For regression, added to the scaled values: a number for each target. None for classification.
+        target_scale: For regression, what the scaled values are first multiplied with, likewise.
         name: The model's name.
 
     Call arguments:
@@ -210,7 +214,7 @@ class TableModel(keras.Model):
         float32: predictions (rows, targets), or probabilities (rows, classes).
 
     Raises:
-        ValueError: When `output`, `classes` and the target's scale do not fit together.
+        ValueError: When `task`, `output`, `classes` and the target's scale do not fit together.
 
     Example:
         >>> import keras
@@ -219,7 +223,7 @@ class TableModel(keras.Model):
         >>> encoder = TableEncoder(table.columns).fit(table.features)
         >>> network = keras.Sequential([keras.Input((encoder.width,)), keras.layers.Dense(3)])
         >>> preprocessing = TablePreprocessing.from_encoder(encoder)
-        >>> model = TableModel(preprocessing, network, output="logits", classes=table.classes)
+        >>> model = TableModel(preprocessing, network, "classification", "logits", classes=table.classes)
         >>> model.predict(to_inputs(table.features, table.columns), verbose=0).shape
         (150, 3)
     """
@@ -228,43 +232,25 @@ class TableModel(keras.Model):
         self,
         preprocessing: TablePreprocessing,
         network: keras.Model,
-        output: str = "values",
+        task: str,
+        output: str,
         classes: Sequence[str] = (),
         target_names: Sequence[str] = (),
-        target_mean: Sequence[float] = (),
-        target_scale: Sequence[float] = (),
+        target_mean: Sequence[float] | None = None,
+        target_scale: Sequence[float] | None = None,
         name: str = "table_model",
     ):
         super().__init__(name=name, dtype="float32", autocast=False)
-        if output not in _OUTPUTS:
-            raise ValueError(f"Argument `output` must be one of {_OUTPUTS}. Received: output={output!r}.")
-        if (output == "values") == bool(classes):
-            raise ValueError(
-                "Argument `classes` must be empty for `output='values'` and name the classes otherwise. "
-                f"Received: output={output!r}, classes={list(classes)!r}."
-            )
-        if output.startswith("binary") and len(classes) != 2:
-            raise ValueError(
-                f"A single output is for two classes. Received: output={output!r}, classes={list(classes)!r}. "
-                "Use 'logits' or 'probabilities'."
-            )
-        if output == "values" and (not target_mean or len(target_mean) != len(target_scale)):
-            raise ValueError(
-                "Arguments `target_mean` and `target_scale` must hold a number for each target. Received: "
-                f"target_mean={list(target_mean)!r}, target_scale={list(target_scale)!r}."
-            )
-        if not all(map(math.isfinite, [*target_mean, *target_scale])):
-            raise ValueError(
-                "Arguments `target_mean` and `target_scale` must be finite. Received: "
-                f"target_mean={list(target_mean)!r}, target_scale={list(target_scale)!r}."
-            )
+        mean, scale = list(target_mean or ()), list(target_scale or ())
+        _check_target(task, output, list(classes), mean, scale)
         self.preprocessing = preprocessing
         self.network = network
+        self.task = task
         self.output_kind = output
         self.classes = tuple(map(str, classes))
         self.target_names = tuple(map(str, target_names))
-        self.target_mean = tuple(map(float, target_mean))
-        self.target_scale = tuple(map(float, target_scale))
+        self.target_mean = tuple(map(float, mean))
+        self.target_scale = tuple(map(float, scale))
         self.columns = preprocessing.columns
         if not network.built:
             network.build((None, preprocessing.width))
@@ -301,11 +287,12 @@ class TableModel(keras.Model):
         return {
             "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
             "network": keras.saving.serialize_keras_object(self.network),
+            "task": self.task,
             "output": self.output_kind,
             "classes": list(self.classes),
             "target_names": list(self.target_names),
-            "target_mean": list(self.target_mean),
-            "target_scale": list(self.target_scale),
+            "target_mean": list(self.target_mean) or None,
+            "target_scale": list(self.target_scale) or None,
             "name": self.name,
         }
 
@@ -316,6 +303,30 @@ class TableModel(keras.Model):
         for part in ("preprocessing", "network"):
             config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects=custom_objects)
         return cls(**config)
+
+
+def _check_target(task: str, output: str, classes: list[str], mean: list[float], scale: list[float]) -> None:
+    if task not in _OUTPUTS:
+        raise ValueError(f"Argument `task` must be one of {tuple(_OUTPUTS)}. Received: task={task!r}.")
+    if output not in _OUTPUTS[task]:
+        raise ValueError(f"Argument `output` must be one of {_OUTPUTS[task]} for {task}. Received: output={output!r}.")
+    if task == "regression":
+        if classes:
+            raise ValueError(f"Argument `classes` must be empty for regression. Received: classes={classes!r}.")
+        if not mean or len(mean) != len(scale) or not all(map(math.isfinite, mean + scale)):
+            raise ValueError(
+                "Arguments `target_mean` and `target_scale` must hold a finite number for each target. "
+                f"Received: target_mean={mean!r}, target_scale={scale!r}."
+            )
+        return
+    if mean or scale:
+        raise ValueError(
+            "Arguments `target_mean` and `target_scale` must be None for classification. "
+            f"Received: target_mean={mean!r}, target_scale={scale!r}."
+        )
+    if len(classes) < 2 or (output.startswith("binary") and len(classes) != 2):
+        needed = "two labels" if output.startswith("binary") else "two labels or more"
+        raise ValueError(f"Argument `classes` must hold {needed} for output={output!r}. Received: classes={classes!r}.")
 
 
 def _column(config: Mapping[str, Any]) -> Column:
