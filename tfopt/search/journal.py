@@ -28,7 +28,7 @@ class Journal:
             if len(whole) < len(lines):
                 path.write_bytes(b"".join(whole))
         self._index = {_key(record): record for record in self.records}
-        self._file = path.open("a", encoding="utf-8")
+        path.touch()
 
     def find(self, kind: str, **key: Any) -> Record | None:
         """Return the finished record of this kind and key, or None."""
@@ -37,16 +37,13 @@ class Journal:
     def append(self, record: Record) -> Record:
         """Write a record and see it to the disk; return it as it will be read back."""
         record = json.loads(json.dumps(_finite(record), ensure_ascii=False))
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         self.records.append(record)
         self._index[_key(record)] = record
         return record
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 _KEYS = ("kind", "fold", "trial_id", "model", "default")

@@ -1,0 +1,102 @@
+"""Every configuration of the MLP spaces builds, trains and ends its schedule with the training."""
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from tfopt.search.oracles import default_values, discover, grid_size
+from tfopt.search.problem import Problem
+from tfopt.search.spaces import SPACES, Space
+
+
+def problem(task="classification", **changes) -> Problem:
+    values = {"num_features": 6, "num_outputs": 3, "num_rows": 100, "epochs": 5, "table_rows": 150} | changes
+    return Problem(task, **values)
+
+
+def sample(name: str, of: Problem, seed: int) -> tuple[dict, keras.Model]:
+    """Build a random configuration as KerasTuner's random search draws it."""
+    hp = discover(Space(name, SPACES[name]), of)
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        objective=keras_tuner.Objective("score", "max"), hyperparameters=hp, max_trials=1, seed=seed + 1
+    )
+    values = oracle.populate_space("0")["values"]
+    drawn = hp.copy()
+    drawn.values = values
+    return values, SPACES[name](drawn, of)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_wide_configurations_build_what_they_say(task, seed):
+    of = problem(task)
+    values, model = sample("wide", of, seed)
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    assert len(layers) == values["num_layers"] + 1
+    assert all(layer.units == values["units"] for layer in layers[:-1])
+    assert model.output_shape == (None, of.num_outputs)
+    assert sum(isinstance(layer, keras.layers.Dropout) for layer in model.layers) == (
+        values["num_layers"] if values["dropout"] else 0
+    )
+    rate = values["sgd_learning_rate"] if values["optimizer"] in ("sgd", "momentum") else values["learning_rate"]
+    schedule = keras.optimizers.serialize(model.optimizer)["config"]["learning_rate"]
+    peak = max(
+        float(keras.optimizers.schedules.deserialize(schedule)(step))
+        for step in range(of.total_steps(values["batch_size"]))
+    )
+    assert peak == pytest.approx(rate, rel=0.2)
+    assert not isinstance(model.optimizer, keras.optimizers.AdamW) or values["optimizer"] == "adamw"
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_the_schedule_ends_with_the_training(name):
+    of = problem()
+    hp = discover(Space("default", SPACES["default"]), of).copy()
+    hp.values = {**default_values(hp), "schedule": name}
+    model = SPACES["default"](hp, of)
+    model.optimizer.build(model.trainable_variables)
+    for steps, expected in ((0, hp.values["learning_rate"]), (of.total_steps(hp.values["batch_size"]), 0.0)):
+        model.optimizer.iterations.assign(steps)
+        assert float(model.optimizer.learning_rate) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_offer_depends_on_the_table_alone():
+    names = [p.name for p in discover(Space("default", SPACES["default"]), problem()).space]
+    for rows in (10, 90, 140):
+        again = discover(Space("default", SPACES["default"]), problem(num_rows=rows))
+        assert default_values(again) == default_values(discover(Space("default", SPACES["default"]), problem()))
+        assert [p.name for p in again.space] == names
+
+
+def test_large_tables_get_large_batches():
+    sizes = [
+        default_values(discover(Space("small", SPACES["small"]), problem(table_rows=rows)))["batch_size"]
+        for rows in (100, 2_000, 20_000, 10**6)
+    ]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 32
+    assert sizes[-1] == 1024
+
+
+def test_pixels_are_scaled_by_one_factor():
+    values = default_values(discover(Space("default", SPACES["default"]), problem(same_units=True)))
+    assert values["scaling"] == "common"
+
+
+def test_small_is_a_grid_of_72():
+    hp = discover(Space("small", SPACES["small"]), problem())
+    assert grid_size(hp) == 72
+
+
+def test_an_initializer_matches_its_activation():
+    """The spread of a wide layer's output keeps its size through He, LeCun and friends."""
+    for activation in ("relu", "selu", "silu", "tanh"):
+        hp = discover(Space("default", SPACES["default"]), problem(num_features=400)).copy()
+        hp.values = {**default_values(hp), "activation": activation, "num_layers": 3, "units": 128, "dropout": 0.0}
+        keras.utils.set_random_seed(0)
+        model = SPACES["default"](hp, problem(num_features=400))
+        hidden = keras.Sequential(model.layers[:-1])
+        x = np.random.default_rng(0).normal(size=(256, 400)).astype("float32")
+        spread = float(np.sqrt(np.mean(keras.ops.convert_to_numpy(hidden(x)) ** 2)))
+        assert 0.5 < spread < 2.0, activation
