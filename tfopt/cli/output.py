@@ -115,6 +115,12 @@ def fitting(rows: Sequence[Row], width: int) -> list[Column]:
     return columns
 
 
+def as_text(rows: Sequence[Row]) -> list[list[str]]:
+    """Return the leaderboard's headings and cells, every column that says something."""
+    columns = fitting(rows, 10_000)
+    return [[column.heading for column in columns], *([column.cell(row) for column in columns] for row in rows)]
+
+
 def to_csv(rows: Sequence[Row]) -> str:
     """Return the rows as CSV with every key that any of them has; nested values as JSON."""
     keys = list(dict.fromkeys(key for row in rows for key in row))

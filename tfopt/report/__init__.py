@@ -1,1 +1,25 @@
-"""Pictures and the HTML report."""
+"""Pictures and the HTML report of a run.
+
+Names load on first use: `import tfopt` should not pay for matplotlib.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Run": "run",
+    "best_so_far": "figures",
+    "leaderboard": "figures",
+    "load_run": "run",
+    "style": "style",
+    "training_curves": "figures",
+    "write_report": "write",
+}
+
+__all__ = ["Run", "best_so_far", "leaderboard", "load_run", "style", "training_curves", "write_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"tfopt.report.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'tfopt.report' has no attribute {name!r}")

@@ -1,0 +1,89 @@
+"""A run folder written by hand, as `tfopt search` would leave it."""
+
+import json
+
+import pytest
+
+SCORES = {"svm": 0.499, "ridge": 0.487, "network": 0.472, "knn": 0.431, "random_forest": 0.433, "dummy": -0.021}
+
+
+def leaderboard():
+    rows = []
+    for model, score in SCORES.items():
+        half = 0.01 if model == "dummy" else 0.07
+        kind = "keras" if model == "network" else "sklearn"
+        rows.append({"model": model, "kind": kind, "score": score, "low": score - half, "high": score + half})
+    return rows
+
+
+def trials():
+    records = []
+    for fold in (0, 1, "final"):
+        for number, score in enumerate([0.21, 0.38, None, 0.33, 0.45, 0.40]):
+            failed = score is None
+            records.append(
+                {
+                    "kind": "trial",
+                    "fold": fold,
+                    "trial_id": f"{number:04d}",
+                    "values": {"learning_rate": 0.01, "units": 64},
+                    "status": "FAILED" if failed else "COMPLETED",
+                    "score": None if failed else score + 0.01 * (fold == 1),
+                    "inner_scores": [] if failed else [score] * 3,
+                    "seconds": 1.5,
+                    "message": "Traceback …\nDivergedError: loss is NaN" if failed else None,
+                    "curve": {},
+                }
+            )
+    return records
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """Return a finished run's folder."""
+    folder = tmp_path / "diabetes__0"
+    folder.mkdir()
+    config = {
+        "data": "diabetes",
+        "task": "regression",
+        "folds": 2,
+        "repeats": 1,
+        "seed": 0,
+        "holdout": None,
+        "rope": None,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    environment = {
+        "data": {"name": "diabetes", "rows": 442},
+        "versions": {"keras": "3.15.1"},
+        "command": ["tfopt", "<x>"],
+    }
+    (folder / "environment.json").write_text(json.dumps(environment))
+    result = {
+        "data": "diabetes",
+        "task": "regression",
+        "rows": 442,
+        "objective": "r2",
+        "rope": 0.01,
+        "leaderboard": leaderboard(),
+        "verdict": "Keep ridge: the network is not better.",
+        "notes": ["The last column, 'target', is the target."],
+        "seconds": 61.2,
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    baselines = [
+        {"kind": "baseline", "model": model, "fold": fold, "score": score, "inner_score": score + 0.01}
+        for model, score in SCORES.items()
+        if model != "network"
+        for fold in (0, 1)
+    ]
+    epochs = range(40)
+    curve = {
+        "loss": [1 / (1 + epoch) + 0.05 for epoch in epochs],
+        "val_loss": [],
+        "learning_rate": [0.01 * (1 - epoch / 40) for epoch in epochs],
+    }
+    final = {"kind": "final", "values": {"learning_rate": 0.01, "units": 64, "optimizer": "adamw"}, "curve": curve}
+    lines = [json.dumps(record) for record in [*baselines, *trials(), final]]
+    (folder / "trials.jsonl").write_text("\n".join(lines) + "\n")
+    return folder

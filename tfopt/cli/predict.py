@@ -1,0 +1,108 @@
+"""Write a run's predictions for the rows of a table, as CSV.
+
+Regression gives a column for each target. Classification gives `prediction`, and `probability_CLASS` for each class.
+"""
+
+import argparse
+import csv
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfopt.cli.parser import Parser
+from tfopt.errors import UserError, nearest
+from tfopt.search.run_folder import check_existing
+
+EXAMPLES = """
+  tfopt predict runs/houses__0__… new.csv > predictions.csv
+  tfopt predict runs/houses__0__… new.csv --output predictions.csv
+"""
+USAGE = "tfopt predict RUN TABLE [options]"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `tfopt predict`."""
+    group = parser.add_argument_group("what to predict")
+    group.add_argument("run", metavar="RUN", help="run folder that tfopt search made")
+    group.add_argument(
+        "table", metavar="TABLE", help="file with the columns of the training table; targets may be absent"
+    )
+    group.add_argument("--output", "-o", metavar="FILE", help="write here instead of to standard output")
+    reading = parser.add_argument_group("how to read TABLE")
+    reading.add_argument(
+        "--header", action="store_const", const="yes", default="auto", help="the first line holds names"
+    )
+    reading.add_argument(
+        "--no-header", dest="header", action="store_const", const="no", help="it does not (default: guessed)"
+    )
+    reading.add_argument("--encoding", default="auto", metavar="NAME", help="such as gb18030 (default: guessed)")
+    reading.add_argument("--separator", default="auto", metavar="CHARACTER", help="such as ';' (default: guessed)")
+    machine = parser.add_argument_group("the machine")
+    machine.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, gpu or gpu:N (default: auto)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict."""
+    from tfopt.cli.startup import start
+    from tfopt.report.run import load_run
+
+    folder = check_existing(arguments.run, "best.keras")
+    table = Path(arguments.table)
+    if not table.exists():  # before TensorFlow, which takes seconds to start
+        siblings = [str(table.parent / entry.name) for entry in table.parent.glob("*")]
+        raise UserError(f"no file {table}.{nearest(str(table), siblings)}")
+    with start(arguments.device, debug=arguments.debug):
+        import keras
+
+    from tfopt.data import read_rows, to_inputs
+
+    model = keras.models.load_model(folder / "best.keras", compile=False)
+    frame = read_rows(
+        table,
+        model.columns,
+        target_names=model.target_names,
+        ignored=_ignored(load_run(folder)),
+        header=arguments.header,
+        encoding=arguments.encoding,
+        separator=arguments.separator,
+    )
+    outputs = model.predict(to_inputs(frame, model.columns), verbose=0)
+    _write(_as_csv(model, outputs), arguments.output)
+    return 0
+
+
+def _ignored(run: Any) -> list[str]:
+    """Return the columns of the training table that the network never saw, so that new rows may have them."""
+    config = run.config
+    named = [*config.get("drop", ()), config.get("group"), config.get("weights")]
+    return [name for name in [*named, *run.environment.get("data", {}).get("ignored", ())] if name]
+
+
+def _as_csv(model: Any, outputs: Sequence[Sequence[float]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if model.task == "regression":
+        writer.writerow(model.target_names)
+        writer.writerows([f"{value:.7g}" for value in row] for row in outputs)
+    else:
+        writer.writerow(["prediction", *(f"probability_{name}" for name in model.classes)])
+        for row in outputs:
+            best = max(range(len(row)), key=row.__getitem__)
+            writer.writerow([model.classes[best], *(f"{value:.7g}" for value in row)])
+    return text.getvalue()
+
+
+def _write(text: str, output: str | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+        return
+    partial = Path(f"{output}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"--output {output} cannot be written: {error.strerror}.") from None

@@ -1,0 +1,61 @@
+"""Draw a run's leaderboard, its search and its best network's training, and write `report.html`.
+
+Works for a search that is still going or was interrupted, with what has finished so far.
+"""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from tfopt.cli.parser import Parser, choice
+
+EXAMPLES = """
+  tfopt report runs/diabetes__0__…               figures/ and report.html in the run folder
+  tfopt report runs/* --format md                the leaderboards as Markdown
+  tfopt report runs/diabetes__0__… --format json
+"""
+USAGE = "tfopt report RUN [RUN …] [options]"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `tfopt report`."""
+    group = parser.add_argument_group("what to report")
+    group.add_argument("runs", metavar="RUN", nargs="+", help="run folder that tfopt search made")
+    group.add_argument(
+        "--format",
+        type=choice("html", "md", "json"),
+        default="html",
+        metavar="FORMAT",
+        help="html writes into the run folder and prints the page's path; md and json print (default: html)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Report on each run folder."""
+    os.environ["MPLBACKEND"] = "Agg"
+    from tfopt.cli import output
+    from tfopt.report.run import load_run
+
+    runs = [load_run(folder) for folder in arguments.runs]
+    if arguments.format == "json":
+        results: list[Any] = [each.result for each in runs]
+        print(json.dumps(results[0] if len(results) == 1 else results, ensure_ascii=False, indent=2))
+    elif arguments.format == "md":
+        print("\n\n".join(_markdown(each) for each in runs))
+    else:
+        from tfopt.report.write import write_report
+
+        for each in runs:
+            print(write_report(each.folder, output.as_text(each.leaderboard)))
+            sys.stdout.flush()
+    return 0
+
+
+def _markdown(run: Any) -> str:
+    from tfopt.cli import output
+
+    verdict = run.result.get("verdict") or "The search has not ended."
+    table = f"{output.to_markdown(run.leaderboard)}\n\n" if run.leaderboard else ""
+    return f"## {run.name}\n\n{table}{verdict}"

@@ -1,0 +1,123 @@
+"""A run folder, read back."""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfopt.errors import UserError
+from tfopt.search.run_folder import check_existing
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Run:
+    """What `tfopt search` left behind.
+
+    Args:
+        folder: Where it is.
+        config: Every setting.
+        environment: Versions, devices, data and command.
+        result: What `--format json` printed; empty while the search has not ended.
+        records: The lines of `trials.jsonl`, in order.
+    """
+
+    folder: Path
+    config: Record
+    environment: Record
+    result: Record = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The data set's name."""
+        return str(self.result.get("data") or Path(str(self.config.get("data", ""))).name or self.folder.name)
+
+    @property
+    def objective(self) -> str:
+        """The metric that chose and scored."""
+        return str(self.result.get("objective") or self.config.get("objective") or "score")
+
+    @property
+    def leaderboard(self) -> list[Record]:
+        """One row a model, the best first; empty while the search has not ended."""
+        return sorted(self.result.get("leaderboard", []), key=lambda row: -_number(row.get("score"), -math.inf))
+
+    @property
+    def rope(self) -> float | None:
+        """Half-width of the region of practical equivalence that the verdict used."""
+        return self.result.get("rope", self.config.get("rope"))
+
+    def of_kind(self, kind: str) -> list[Record]:
+        """Return the records of one kind."""
+        return [record for record in self.records if record.get("kind") == kind]
+
+    def best_baseline(self) -> Record | None:
+        """Return the leaderboard's best scikit-learn row."""
+        return next((row for row in self.leaderboard if row.get("kind") == "sklearn"), None)
+
+    def baseline_inner_score(self, model: str) -> float | None:
+        """Return a baseline's best inner score, averaged over the folds that recorded one."""
+        scores = [
+            record["inner_score"]
+            for record in self.of_kind("baseline")
+            if record.get("model") == model and record.get("inner_score") is not None
+        ]
+        return sum(scores) / len(scores) if scores else None
+
+    def final(self) -> Record | None:
+        """Return the record of the network in `best.keras`."""
+        return next(iter(self.of_kind("final")), None)
+
+    def failures(self) -> list[Record]:
+        """Return the failed trials."""
+        return [record for record in self.of_kind("trial") if record.get("status") == "FAILED"]
+
+
+def load_run(folder: str | os.PathLike[str]) -> Run:
+    """Read a run folder; a run that is still going, or was interrupted, is read as far as it got.
+
+    Raises:
+        UserError: It is not a run folder, or a file in it is damaged.
+    """
+    path = check_existing(folder)
+    return Run(
+        folder=path,
+        config=_read_json(path / "config.json"),
+        environment=_read_json(path / "environment.json"),
+        result=_read_json(path / "result.json"),
+        records=list(_read_lines(path / "trials.jsonl")),
+    )
+
+
+def _read_json(path: Path) -> Record:
+    if not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Run the search again, or restore the file.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object. Run the search again, or restore the file.")
+    return value
+
+
+def _read_lines(path: Path) -> Iterator[Record]:
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                return  # cut short by a kill in the middle of writing; the work it stood for was not finished
+            raise UserError(f"{path} line {number} is damaged. Remove the line, then resume the search.") from None
+
+
+def _number(value: Any, missing: float) -> float:
+    return missing if value is None or math.isnan(value) else float(value)

@@ -1,0 +1,93 @@
+"""How every figure looks: one accent colour, greys, fonts that know Chinese, files that can be diffed."""
+
+import contextlib
+import functools
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+
+# Okabe & Ito, "Color universal design", 2008.
+ACCENT = "#0072b2"
+WARNING = "#d55e00"
+GREEN = "#009e73"
+INK = "#1a1a1a"
+GREY = "#767676"
+PALE = "#d5d5d5"
+PAPER = "#ffffff"
+
+_CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "SimHei",
+)
+_logger = logging.getLogger("tfopt")
+
+
+@functools.cache
+def fonts() -> list[str]:
+    """Return the font families to use: matplotlib's own, then an installed one that knows Chinese."""
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in _CJK_FONTS if name in installed)]
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Draw what is in the `with` in the house style."""
+    settings: Any = {
+        "font.family": fonts(),
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": GREY,
+        "axes.labelcolor": INK,
+        "axes.facecolor": PAPER,
+        "figure.facecolor": PAPER,
+        "savefig.facecolor": PAPER,
+        "text.color": INK,
+        "xtick.color": GREY,
+        "ytick.color": GREY,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "svg.hashsalt": "tfopt",
+        "svg.fonttype": "path",
+        "figure.dpi": 100,
+    }
+    with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    missing = [str(warning.message) for warning in caught if "missing from font" in str(warning.message)]
+    if missing:
+        _logger.warning(
+            "no installed font can draw some letters of the figures; install Noto Sans CJK (%s)", missing[0]
+        )
+    for warning in caught:
+        if "missing from font" not in str(warning.message):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def literal(text: str) -> str:
+    """Return text that matplotlib draws as it stands, dollar signs too."""
+    return text.replace("$", r"\$")
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG, the same bytes each time; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.png", folder / f"{name}.svg"]
+    with style():
+        figure.savefig(files[0], dpi=150, metadata={"Software": None})
+        figure.savefig(files[1], metadata={"Date": None, "Creator": None})
+    return files
