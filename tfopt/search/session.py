@@ -152,6 +152,7 @@ def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -
     model = TableModel(
         TablePreprocessing.from_encoder(search.coder.encoder(train, str(values.get("scaling", "standard")))),
         trainer.model,
+        task=plan.table.task,
         output=output_kind(trainer.model, trainer.num_outputs, plan.table),
         classes=plan.table.classes,
         target_names=plan.table.target_names,
