@@ -124,7 +124,7 @@ def _svr(setting: Setting) -> Recipe:
             f"regressor__{prefix}", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.03, 0.1, 0.3, 1)), epsilon=[0.1, 0.5]
         ),
     }
-    return Recipe(_standardised(single), single, [grid], num_draws=None if setting.num_rows <= 1500 else 24)
+    return Recipe(_standardised(single), single, [grid], num_draws=48 if setting.num_rows <= 1000 else 24)
 
 
 def _knn_regressor(setting: Setting) -> Recipe:
@@ -135,7 +135,7 @@ def _knn_regressor(setting: Setting) -> Recipe:
 def _neighbours(setting: Setting) -> dict[str, list[Any]]:
     # A third of the outer training part may be held back inside it, and half where there are two inner folds.
     most = max(1, setting.num_rows // 2)
-    counts = sorted({min(count, most) for count in (1, 3, 5, 10, 20, 40)})
+    counts = sorted({min(count, most) for count in (1, 3, 7, 15, 30)})
     return {
         _SCALING: ["standard", "robust", "common"],
         "model__n_neighbors": counts,
@@ -145,7 +145,7 @@ def _neighbours(setting: Setting) -> dict[str, list[Any]]:
 
 def _forest_regressor(setting: Setting) -> Recipe:
     model = ensemble.RandomForestRegressor(random_state=setting.seed)
-    grid = {"model__max_features": [0.33, 1.0], "model__min_samples_leaf": [1, 3, 10]}
+    grid = {"model__max_features": [0.33, 1.0], "model__min_samples_leaf": [1, 5]}
     return Recipe(model, model, [grid], scaling="none")
 
 
@@ -155,10 +155,10 @@ def _boosting_regressor(setting: Setting) -> Recipe:
 
 
 def _boosting_grid(prefix: str) -> Grid:
-    """Slow and fast learning, each with small and large trees; many steps only where they are cheap."""
-    small = _under(prefix, max_leaf_nodes=[3, 6], learning_rate=[0.03, 0.1], max_iter=[100, 300])
-    large = _under(prefix, max_leaf_nodes=[31], learning_rate=[0.1], max_iter=[100])
-    return [small, large]
+    """Many small steps with small trees, the usual steps with small trees, and scikit-learn's own default."""
+    slow = _under(prefix, learning_rate=[0.03], max_iter=[300], max_leaf_nodes=[3, 6])
+    usual = _under(prefix, learning_rate=[0.1], max_iter=[100], max_leaf_nodes=[3, 6, 31])
+    return [slow, usual]
 
 
 def _mlp_regressor(setting: Setting) -> Recipe:
@@ -196,9 +196,12 @@ def _logistic(setting: Setting) -> Recipe:
         _SCALING: ["standard", "robust", "common"],
         **_under("", solver=["newton-cg"], l1_ratio=[0.0], max_iter=[1000], C=_powers(-3, 3, 7)),
     }
+    costly = setting.num_rows * setting.num_classes > 5000
     lasso = {
-        _SCALING: ["standard", "robust"],
-        **_under("", solver=["saga"], l1_ratio=[1.0], max_iter=[2000], tol=[0.01], C=_powers(-1.5, 1.5, 4)),
+        _SCALING: ["standard"] if costly else ["standard", "robust"],
+        **_under(
+            "", solver=["saga"], l1_ratio=[1.0], max_iter=[2000], tol=[0.01], C=_powers(-1.5, 1.5, 3 if costly else 4)
+        ),
     }
     default = linear_model.LogisticRegression(max_iter=1000, random_state=setting.seed)
     return Recipe(model, default, [ridge, lasso])
@@ -224,7 +227,8 @@ def _knn_classifier(setting: Setting) -> Recipe:
 
 def _forest_classifier(setting: Setting) -> Recipe:
     model = ensemble.RandomForestClassifier(random_state=setting.seed)
-    grid = {"model__max_features": ["sqrt", 0.3], "model__min_samples_leaf": [1, 3]}
+    costly = setting.num_rows * setting.num_classes > 5000
+    grid = {"model__max_features": ["sqrt", 0.3], "model__min_samples_leaf": [1] if costly else [1, 3]}
     return Recipe(model, model, [grid], scaling="none")
 
 
