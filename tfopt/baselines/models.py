@@ -97,19 +97,22 @@ def _linear(setting: Setting) -> Recipe:
 
 
 def _ridge(setting: Setting) -> Recipe:
-    grid = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
+    grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
     return Recipe(linear_model.Ridge(), linear_model.Ridge(), [grid])
 
 
 def _lasso(setting: Setting) -> Recipe:
     model = _standardised(linear_model.Lasso(max_iter=20_000))
-    grid = {_SCALING: ["standard", "robust", "common"], **_under("regressor__", alpha=_powers(-3.5, 0, 13))}
+    grid: dict[str, list[Any]] = {
+        _SCALING: ["standard", "robust", "common"],
+        **_under("regressor__", alpha=_powers(-3.5, 0, 13)),
+    }
     return Recipe(model, linear_model.Lasso(max_iter=20_000), [grid])
 
 
 def _elastic_net(setting: Setting) -> Recipe:
     model = _standardised(linear_model.ElasticNet(max_iter=20_000))
-    grid = {
+    grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
         **_under("regressor__", l1_ratio=[0.1, 0.5, 0.9], alpha=_powers(-3.5, 0.5, 10)),
     }
@@ -118,7 +121,7 @@ def _elastic_net(setting: Setting) -> Recipe:
 
 def _svr(setting: Setting) -> Recipe:
     single, prefix = _each_target(svm.SVR(), setting)
-    grid = {
+    grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
         **_under(
             f"regressor__{prefix}", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.03, 0.1, 0.3, 1)), epsilon=[0.1, 0.5]
@@ -145,7 +148,7 @@ def _neighbours(setting: Setting) -> dict[str, list[Any]]:
 
 def _forest_regressor(setting: Setting) -> Recipe:
     model = ensemble.RandomForestRegressor(random_state=setting.seed)
-    grid = {"model__max_features": [0.33, 1.0], "model__min_samples_leaf": [1, 5]}
+    grid: dict[str, list[Any]] = {"model__max_features": [0.33, 1.0], "model__min_samples_leaf": [1, 5]}
     return Recipe(model, model, [grid], scaling="none")
 
 
@@ -163,7 +166,7 @@ def _boosting_grid(prefix: str) -> Grid:
 
 def _mlp_regressor(setting: Setting) -> Recipe:
     model = neural_network.MLPRegressor(max_iter=2000, random_state=setting.seed)
-    grid = {_SCALING: ["standard", "robust", "common"], **_perceptron("regressor__", setting)}
+    grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], **_perceptron("regressor__", setting)}
     return Recipe(_standardised(model), _plain_perceptron(neural_network.MLPRegressor, setting), [grid], num_draws=12)
 
 
@@ -208,12 +211,12 @@ def _logistic(setting: Setting) -> Recipe:
 
 
 def _ridge_classifier(setting: Setting) -> Recipe:
-    grid = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
+    grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
     return Recipe(linear_model.RidgeClassifier(), linear_model.RidgeClassifier(), [grid])
 
 
 def _svc(setting: Setting) -> Recipe:
-    grid = {
+    grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"] if setting.num_rows <= 1000 else ["standard", "common"],
         **_under("", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.1, 0.3, 1, 3))),
     }
@@ -228,7 +231,10 @@ def _knn_classifier(setting: Setting) -> Recipe:
 def _forest_classifier(setting: Setting) -> Recipe:
     model = ensemble.RandomForestClassifier(random_state=setting.seed)
     costly = setting.num_rows * setting.num_classes > 5000
-    grid = {"model__max_features": ["sqrt", 0.3], "model__min_samples_leaf": [1] if costly else [1, 3]}
+    grid: dict[str, list[Any]] = {
+        "model__max_features": ["sqrt", 0.3],
+        "model__min_samples_leaf": [1] if costly else [1, 3],
+    }
     return Recipe(model, model, [grid], scaling="none")
 
 
@@ -242,7 +248,7 @@ def _boosting_classifier(setting: Setting) -> Recipe:
 
 def _mlp_classifier(setting: Setting) -> Recipe:
     model = neural_network.MLPClassifier(max_iter=2000, random_state=setting.seed)
-    grid = {_SCALING: ["standard", "robust", "common"], **_perceptron("", setting)}
+    grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], **_perceptron("", setting)}
     return Recipe(model, _plain_perceptron(neural_network.MLPClassifier, setting), [grid], num_draws=12)
 
 
