@@ -97,19 +97,22 @@ def _linear(setting: Setting) -> Recipe:
 
 
 def _ridge(setting: Setting) -> Recipe:
-    grid = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
+    grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
     return Recipe(linear_model.Ridge(), linear_model.Ridge(), [grid])
 
 
 def _lasso(setting: Setting) -> Recipe:
     model = _standardised(linear_model.Lasso(max_iter=20_000))
-    grid = {_SCALING: ["standard", "robust", "common"], **_under("regressor__", alpha=_powers(-3.5, 0, 13))}
+    grid: dict[str, list[Any]] = {
+        _SCALING: ["standard", "robust", "common"],
+        **_under("regressor__", alpha=_powers(-3.5, 0, 13)),
+    }
     return Recipe(model, linear_model.Lasso(max_iter=20_000), [grid])
 
 
 def _elastic_net(setting: Setting) -> Recipe:
     model = _standardised(linear_model.ElasticNet(max_iter=20_000))
-    grid = {
+    grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
         **_under("regressor__", l1_ratio=[0.1, 0.5, 0.9], alpha=_powers(-3.5, 0.5, 10)),
     }
@@ -118,13 +121,13 @@ def _elastic_net(setting: Setting) -> Recipe:
 
 def _svr(setting: Setting) -> Recipe:
     single, prefix = _each_target(svm.SVR(), setting)
-    grid = {
+    grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
         **_under(
             f"regressor__{prefix}", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.03, 0.1, 0.3, 1)), epsilon=[0.1, 0.5]
         ),
     }
-    return Recipe(_standardised(single), single, [grid], num_draws=None if setting.num_rows <= 1500 else 24)
+    return Recipe(_standardised(single), single, [grid], num_draws=48 if setting.num_rows <= 1000 else 24)
 
 
 def _knn_regressor(setting: Setting) -> Recipe:
@@ -135,7 +138,7 @@ def _knn_regressor(setting: Setting) -> Recipe:
 def _neighbours(setting: Setting) -> dict[str, list[Any]]:
     # A third of the outer training part may be held back inside it, and half where there are two inner folds.
     most = max(1, setting.num_rows // 2)
-    counts = sorted({min(count, most) for count in (1, 3, 5, 10, 20, 40)})
+    counts = sorted({min(count, most) for count in (1, 3, 7, 15, 30)})
     return {
         _SCALING: ["standard", "robust", "common"],
         "model__n_neighbors": counts,
@@ -145,7 +148,7 @@ def _neighbours(setting: Setting) -> dict[str, list[Any]]:
 
 def _forest_regressor(setting: Setting) -> Recipe:
     model = ensemble.RandomForestRegressor(random_state=setting.seed)
-    grid = {"model__max_features": [0.33, 1.0], "model__min_samples_leaf": [1, 3, 10]}
+    grid: dict[str, list[Any]] = {"model__max_features": [0.33, 1.0], "model__min_samples_leaf": [1, 5]}
     return Recipe(model, model, [grid], scaling="none")
 
 
@@ -155,15 +158,15 @@ def _boosting_regressor(setting: Setting) -> Recipe:
 
 
 def _boosting_grid(prefix: str) -> Grid:
-    """Slow and fast learning, each with small and large trees; many steps only where they are cheap."""
-    small = _under(prefix, max_leaf_nodes=[3, 6], learning_rate=[0.03, 0.1], max_iter=[100, 300])
-    large = _under(prefix, max_leaf_nodes=[31], learning_rate=[0.1], max_iter=[100])
-    return [small, large]
+    """Many small steps with small trees, the usual steps with small trees, and scikit-learn's own default."""
+    slow = _under(prefix, learning_rate=[0.03], max_iter=[300], max_leaf_nodes=[3, 6])
+    usual = _under(prefix, learning_rate=[0.1], max_iter=[100], max_leaf_nodes=[3, 6, 31])
+    return [slow, usual]
 
 
 def _mlp_regressor(setting: Setting) -> Recipe:
     model = neural_network.MLPRegressor(max_iter=2000, random_state=setting.seed)
-    grid = {_SCALING: ["standard", "robust", "common"], **_perceptron("regressor__", setting)}
+    grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], **_perceptron("regressor__", setting)}
     return Recipe(_standardised(model), _plain_perceptron(neural_network.MLPRegressor, setting), [grid], num_draws=12)
 
 
@@ -196,21 +199,24 @@ def _logistic(setting: Setting) -> Recipe:
         _SCALING: ["standard", "robust", "common"],
         **_under("", solver=["newton-cg"], l1_ratio=[0.0], max_iter=[1000], C=_powers(-3, 3, 7)),
     }
+    costly = setting.num_rows * setting.num_classes > 5000
     lasso = {
-        _SCALING: ["standard", "robust"],
-        **_under("", solver=["saga"], l1_ratio=[1.0], max_iter=[2000], tol=[0.01], C=_powers(-1.5, 1.5, 4)),
+        _SCALING: ["standard"] if costly else ["standard", "robust"],
+        **_under(
+            "", solver=["saga"], l1_ratio=[1.0], max_iter=[2000], tol=[0.01], C=_powers(-1.5, 1.5, 3 if costly else 4)
+        ),
     }
     default = linear_model.LogisticRegression(max_iter=1000, random_state=setting.seed)
     return Recipe(model, default, [ridge, lasso])
 
 
 def _ridge_classifier(setting: Setting) -> Recipe:
-    grid = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
+    grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
     return Recipe(linear_model.RidgeClassifier(), linear_model.RidgeClassifier(), [grid])
 
 
 def _svc(setting: Setting) -> Recipe:
-    grid = {
+    grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"] if setting.num_rows <= 1000 else ["standard", "common"],
         **_under("", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.1, 0.3, 1, 3))),
     }
@@ -224,7 +230,11 @@ def _knn_classifier(setting: Setting) -> Recipe:
 
 def _forest_classifier(setting: Setting) -> Recipe:
     model = ensemble.RandomForestClassifier(random_state=setting.seed)
-    grid = {"model__max_features": ["sqrt", 0.3], "model__min_samples_leaf": [1, 3]}
+    costly = setting.num_rows * setting.num_classes > 5000
+    grid: dict[str, list[Any]] = {
+        "model__max_features": ["sqrt", 0.3],
+        "model__min_samples_leaf": [1] if costly else [1, 3],
+    }
     return Recipe(model, model, [grid], scaling="none")
 
 
@@ -238,7 +248,7 @@ def _boosting_classifier(setting: Setting) -> Recipe:
 
 def _mlp_classifier(setting: Setting) -> Recipe:
     model = neural_network.MLPClassifier(max_iter=2000, random_state=setting.seed)
-    grid = {_SCALING: ["standard", "robust", "common"], **_perceptron("", setting)}
+    grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], **_perceptron("", setting)}
     return Recipe(model, _plain_perceptron(neural_network.MLPClassifier, setting), [grid], num_draws=12)
 
 
