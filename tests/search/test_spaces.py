@@ -39,7 +39,8 @@ def test_wide_configurations_build_what_they_say(task, seed):
     assert sum(isinstance(layer, keras.layers.Dropout) for layer in model.layers) == (
         values["num_layers"] if values["dropout"] else 0
     )
-    rate = values["sgd_learning_rate"] if values["optimizer"] in ("sgd", "momentum") else values["learning_rate"]
+    rates = {"sgd": "sgd_learning_rate", "momentum": "momentum_learning_rate"}
+    rate = values[rates.get(values["optimizer"], "learning_rate")]
     schedule = keras.optimizers.serialize(model.optimizer)["config"]["learning_rate"]
     peak = max(
         float(keras.optimizers.schedules.deserialize(schedule)(step))

@@ -43,16 +43,23 @@ def small(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
         units=hp.Choice("units", [64, 128], default=64),
         activation=hp.Choice("activation", ["relu", "tanh"], default="relu"),
         dropout=hp.Choice("dropout", [0.0, 0.2], default=0.2),
-        weight_decay=hp.Choice("weight_decay", [0.01, 0.1, 1.0], default=0.1),
-        learning_rate=hp.Choice("learning_rate", [0.001, 0.003, 0.01], default=0.003),
+        optimizer=_OptimizerChoice(
+            "adamw",
+            learning_rate=hp.Choice("learning_rate", [0.001, 0.003, 0.01], default=0.003),
+            weight_decay=hp.Choice("weight_decay", [0.01, 0.1, 1.0], default=0.1),
+        ),
+        batch_size=_batch_size(hp, problem, [1]),
     )
 
 
 def default(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
-    """Vary schedule, optimizer, penalties, dropout, normalisation and shape of a network of 1 to 3 layers."""
+    """Vary schedule, optimizer, penalty, dropout, normalisation and shape of a network of 1 to 3 layers."""
     _scaling(hp, problem, ["standard", "robust"])
-    optimizer = hp.Choice("optimizer", ["adamw", "adam", "rmsprop", "momentum", "sgd"], default="adamw")
-    weight_decay, learning_rate = _optimizer_numbers(hp, (0.01, 1.0), (0.001, 0.01), (0.01, 0.1))
+    penalty = hp.Choice("penalty", ["none", "l1", "l2"], default="none")
+    with hp.conditional_scope("penalty", ["l1"]):
+        l1 = hp.Float("l1", 1e-5, 3e-4, sampling="log", default=1e-4)
+    with hp.conditional_scope("penalty", ["l2"]):
+        l2 = hp.Float("l2", 1e-4, 1e-2, sampling="log", default=1e-3)
     return _network(
         hp,
         problem,
@@ -61,12 +68,10 @@ def default(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
         activation=hp.Choice("activation", ["relu", "selu", "silu", "tanh"], default="relu"),
         batch_normalization=hp.Boolean("batch_normalization", default=False),
         dropout=hp.Choice("dropout", [0.0, 0.1, 0.2, 0.4], default=0.1),
-        l1=hp.Choice("l1", [0.0, 1e-4, 1e-3], default=0.0),
-        l2=hp.Choice("l2", [0.0, 1e-3, 1e-2], default=0.0),
+        l1=l1 if penalty == "l1" else 0.0,
+        l2=l2 if penalty == "l2" else 0.0,
         label_smoothing=_label_smoothing(hp, problem),
-        optimizer=optimizer,
-        weight_decay=weight_decay,
-        learning_rate=learning_rate,
+        optimizer=_optimizer(hp, spread=3),
         schedule=hp.Choice("schedule", ["cosine", "linear", "exponential", "step", "constant"], default="cosine"),
         warmup_fraction=hp.Choice("warmup_fraction", [0.0, 0.1], default=0.0),
         batch_size=_batch_size(hp, problem, [1, 2]),
@@ -76,8 +81,6 @@ def default(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
 def wide(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
     """Vary everything, over several orders of magnitude."""
     _scaling(hp, problem, ["standard", "robust", "none"])
-    optimizer = hp.Choice("optimizer", ["adamw", "adam", "rmsprop", "momentum", "sgd"], default="adamw")
-    weight_decay, learning_rate = _optimizer_numbers(hp, (1e-4, 3.0), (1e-4, 0.03), (1e-3, 1.0))
     return _network(
         hp,
         problem,
@@ -86,12 +89,10 @@ def wide(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
         activation=hp.Choice("activation", ["relu", "elu", "selu", "gelu", "silu", "tanh"], default="relu"),
         batch_normalization=hp.Boolean("batch_normalization", default=False),
         dropout=hp.Float("dropout", 0.0, 0.6, default=0.1),
-        l1=hp.Choice("l1", [0.0, 1e-5, 1e-4, 1e-3, 1e-2], default=0.0),
-        l2=hp.Choice("l2", [0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1], default=0.0),
+        l1=hp.Choice("l1", [0.0, 1e-5, 1e-4, 1e-3], default=0.0),
+        l2=hp.Choice("l2", [0.0, 1e-5, 1e-4, 1e-3, 1e-2], default=0.0),
         label_smoothing=_label_smoothing(hp, problem),
-        optimizer=optimizer,
-        weight_decay=weight_decay,
-        learning_rate=learning_rate,
+        optimizer=_optimizer(hp, spread=20),
         schedule=hp.Choice("schedule", ["cosine", "linear", "exponential", "step", "constant"], default="cosine"),
         warmup_fraction=hp.Choice("warmup_fraction", [0.0, 0.05, 0.1, 0.2], default=0.0),
         batch_size=_batch_size(hp, problem, [0.5, 1, 2, 4, 8]),
@@ -109,16 +110,14 @@ def _network(
     units: int,
     activation: str,
     dropout: float,
-    weight_decay: float,
-    learning_rate: float,
+    optimizer: "_OptimizerChoice",
+    batch_size: int,
     batch_normalization: bool = False,
     l1: float = 0.0,
     l2: float = 0.0,
     label_smoothing: float = 0.0,
-    optimizer: str = "adamw",
     schedule: str = "cosine",
     warmup_fraction: float = 0.0,
-    batch_size: int | None = None,
 ) -> keras.Model:
     penalty = (lambda: L1L2(l1, l2)) if l1 or l2 else (lambda: None)
     model = keras.Sequential([keras.Input((problem.num_features,))])
@@ -132,54 +131,67 @@ def _network(
             )
         )
         if batch_normalization:
-            model.add(keras.layers.BatchNormalization())
+            # Keras's 0.99 remembers the first hundred steps, which may be half of a small table's training.
+            model.add(keras.layers.BatchNormalization(momentum=0.9))
         model.add(keras.layers.Activation(activation))
         if dropout:
             model.add(keras.layers.Dropout(dropout))
     # float32 whatever the precision policy: a loss on half-precision logits loses digits.
     model.add(keras.layers.Dense(problem.num_outputs, kernel_regularizer=penalty(), dtype="float32"))
 
-    batch_size = batch_size or _batch_size(hp, problem, [1])
-    rate = from_name(schedule, learning_rate, problem.total_steps(batch_size), warmup_fraction=warmup_fraction)
+    rate = from_name(
+        schedule, optimizer.learning_rate, problem.total_steps(batch_size), warmup_fraction=warmup_fraction
+    )
     if problem.task == "regression":
         loss = keras.losses.MeanSquaredError()
     elif label_smoothing:
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(_optimizer(optimizer, rate, weight_decay), loss)
+    model.compile(optimizer.make(rate), loss)
     return model
 
 
-def _optimizer(name: str, learning_rate, weight_decay: float) -> keras.optimizers.Optimizer:
-    if name == "adamw":
-        return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
-    if name == "adam":
-        return keras.optimizers.Adam(learning_rate)
-    if name == "rmsprop":
-        return keras.optimizers.RMSprop(learning_rate)
-    return keras.optimizers.SGD(learning_rate, momentum=0.9 if name == "momentum" else 0.0, nesterov=name == "momentum")
+@dataclass(frozen=True)
+class _OptimizerChoice:
+    """An optimizer's name and numbers; `make` gives it a schedule."""
+
+    name: str
+    learning_rate: float
+    weight_decay: float = 0.0
+
+    def make(self, schedule: keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
+        if self.name == "adamw":
+            return keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay)
+        if self.name == "adam":
+            return keras.optimizers.Adam(schedule)
+        if self.name == "rmsprop":
+            return keras.optimizers.RMSprop(schedule)
+        if self.name == "momentum":
+            return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True)
+        return keras.optimizers.SGD(schedule)
 
 
-def _optimizer_numbers(
-    hp: keras_tuner.HyperParameters,
-    weight_decay: tuple[float, float],
-    adaptive: tuple[float, float],
-    gradient: tuple[float, float],
-) -> tuple[float, float]:
-    """Return (weight decay, peak learning rate) in the range that fits the optimizer chosen.
+# A step along the plain gradient needs a larger rate than one divided by the gradient's size; momentum 0.9 takes ten
+# such steps in one. Each kind has a name of its own: KerasTuner 1.4.8 loses a name that two conditions share.
+_RATES = {
+    "learning_rate": (("adamw", "adam", "rmsprop"), 0.003),
+    "momentum_learning_rate": (("momentum",), 0.03),
+    "sgd_learning_rate": (("sgd",), 0.2),
+}
 
-    A plain gradient step needs rates some ten times those of the optimizers that divide by the gradient's size. The two
-    rates have two names: KerasTuner 1.4.8 loses a name that two conditions share.
-    """
-    optimizer = hp.get("optimizer")
+
+def _optimizer(hp: keras_tuner.HyperParameters, spread: float) -> _OptimizerChoice:
+    """Declare the optimizer and its numbers, `spread` times to either side of the usual ones."""
+    name = hp.Choice("optimizer", ["adamw", "adam", "rmsprop", "momentum", "sgd"], default="adamw")
     with hp.conditional_scope("optimizer", ["adamw"]):
-        decay = hp.Float("weight_decay", *weight_decay, sampling="log", default=0.1)
-    with hp.conditional_scope("optimizer", ["adamw", "adam", "rmsprop"]):
-        adaptive_rate = hp.Float("learning_rate", *adaptive, sampling="log", default=0.003)
-    with hp.conditional_scope("optimizer", ["momentum", "sgd"]):
-        gradient_rate = hp.Float("sgd_learning_rate", *gradient, sampling="log", default=0.03)
-    return decay, gradient_rate if optimizer in {"momentum", "sgd"} else adaptive_rate
+        weight_decay = hp.Float("weight_decay", 0.1 / spread, 0.3 * spread, sampling="log", default=0.1)
+    learning_rate = 0.0
+    for parameter, (optimizers, usual) in _RATES.items():
+        with hp.conditional_scope("optimizer", list(optimizers)):
+            value = hp.Float(parameter, usual / spread, usual * spread, sampling="log", default=usual)
+        learning_rate = value if name in optimizers else learning_rate
+    return _OptimizerChoice(name, learning_rate, weight_decay if name == "adamw" else 0.0)
 
 
 def _scaling(hp: keras_tuner.HyperParameters, problem: Problem, choices: list[str]) -> None:
