@@ -1,0 +1,44 @@
+"""A table small enough to search in seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfopt.search.config import SearchConfig
+
+
+@pytest.fixture(scope="session")
+def table_path(tmp_path_factory) -> Path:
+    """Return a CSV of 60 rows: two numbers, a category with a missing value, and a price."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": random.normal(100, 20, 60).round(3), "age": random.integers(0, 50, 60) + 0.5})
+    frame["city"] = random.choice(["Bonn", "Köln", "Trier"], 60)
+    frame.loc[7, "city"] = None
+    frame["price"] = (3 * frame["size"] - 2 * frame["age"] + 40 * (frame["city"] == "Köln")).round(2)
+    path = tmp_path_factory.mktemp("table") / "houses.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def quick(table_path, tmp_path):
+    """Return a function that makes a configuration of a search of a few seconds."""
+
+    def configure(**changes) -> SearchConfig:
+        values = {
+            "data": str(table_path),
+            "space": "small",
+            "max_trials": 3,
+            "epochs": 3,
+            "folds": 2,
+            "inner_folds": 2,
+            "seeds": 2,
+            "baselines": "dummy,ridge",
+            "jobs": 1,
+            "out": str(tmp_path / "run"),
+        }
+        return SearchConfig(**(values | changes))
+
+    return configure

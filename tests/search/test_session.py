@@ -1,0 +1,249 @@
+"""A whole search, small: what it leaves behind, how it goes on after a crash, and what it must never do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfopt.data import load_table, read_rows, to_inputs
+from tfopt.errors import UserError
+from tfopt.search.plan import prepare
+from tfopt.search.progress import Progress
+from tfopt.search.session import run
+
+
+def lines(folder: Path, kind: str) -> list[dict]:
+    records = [json.loads(line) for line in (folder / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [record for record in records if record["kind"] == kind]
+
+
+def scores(outcome) -> dict[str, float]:
+    return dict(zip(outcome.comparison.leaderboard["model"], outcome.comparison.leaderboard["score"], strict=True))
+
+
+def test_a_search_leaves_a_complete_run_folder(quick):
+    config = quick()
+    outcome = run(config)
+    folder = outcome.run_folder
+    for name in ("config.json", "environment.json", "trials.jsonl", "leaderboard.csv", "result.json", "best.keras"):
+        assert (folder / name).stat().st_size > 0, name
+    assert not list(folder.glob("*partial*"))
+
+    stored = json.loads((folder / "config.json").read_text())
+    assert stored["seed"] == 0
+    assert stored["epochs"] == 3
+    assert stored["target"] == ["price"]
+    assert stored["objective"] == "r2"
+
+    result = json.loads((folder / "result.json").read_text())
+    assert {row["model"] for row in result["leaderboard"]} >= {"network", "ridge", "dummy"}
+    assert {row["kind"] for row in result["leaderboard"]} == {"keras", "sklearn"}
+    assert all(row["low"] <= row["score"] <= row["high"] for row in result["leaderboard"])
+    assert result["verdict"].count(".") >= 1
+    assert "keep ridge" in result["verdict"].lower(), "the table is linear: ridge must win against 3 epochs"
+    assert pd.read_csv(folder / "leaderboard.csv")["model"].tolist() == [r["model"] for r in result["leaderboard"]]
+
+    # Three configurations in each of two outer folds and on all rows; two inner scores each.
+    trials = lines(folder, "trial")
+    assert len(trials) == 3 * 3
+    assert all(len(trial["inner_scores"]) == 2 for trial in trials)
+    assert outcome.num_completed == 9
+
+
+def test_best_keras_takes_raw_columns_and_is_the_final_folds_choice(quick, table_path):
+    folder = run(quick()).run_folder
+    model = keras.models.load_model(folder / "best.keras")
+    table = load_table(str(table_path))
+    predicted = model.predict(to_inputs(table.features, table.columns), verbose=0)
+    assert predicted.shape == (60, 1)
+    rows = read_rows(table_path, model.columns, target_names=model.target_names)
+    np.testing.assert_array_equal(model.predict(to_inputs(rows, model.columns), verbose=0), predicted)
+    assert abs(predicted.mean() - table.target.mean()) < 3 * table.target.std(), "in the target's own units"
+
+    final = lines(folder, "trial")
+    best = max((t for t in final if t["fold"] == "final"), key=lambda t: t["score"])
+    assert lines(folder, "final")[0]["values"] == best["values"]
+
+
+def test_an_outer_folds_test_rows_reach_nothing_that_judges_it(quick, table_path, tmp_path):
+    """Other targets in the test rows of fold 0 change neither its choice nor its predictions."""
+    config = quick()
+    plan = prepare(config)
+    run(config, plan=plan)
+    frame = pd.read_csv(table_path)
+    test = plan.outer[0].test
+    frame.loc[test, "price"] = frame.loc[test, "price"].to_numpy()[::-1] * 7
+    frame.loc[test, "size"] += 1000
+    other_path = tmp_path / "other.csv"
+    frame.to_csv(other_path, index=False)
+    other = replace(config, data=str(other_path), out=str(tmp_path / "other"))
+    run(other)
+    first, second = (Path(folder) for folder in (config.out, other.out))
+    for mine, theirs in zip(lines(first, "trial"), lines(second, "trial"), strict=True):
+        if mine["fold"] == 0:
+            assert mine["inner_scores"] == theirs["inner_scores"]
+    for name in ("ridge", "dummy"):
+        mine, theirs = (r for folder in (first, second) for r in lines(folder, "baseline") if r["model"] == name and r["fold"] == 0)
+        assert (mine["chosen"], mine["inner_score"]) == (theirs["chosen"], theirs["inner_score"])
+
+
+def test_a_configuration_scores_the_same_alone_and_in_company(quick, tmp_path):
+    run(quick())
+    alone = run(quick(max_trials=1, out=str(tmp_path / "alone"), baselines="none"))
+    mine = {(t["fold"], t["trial_id"]): t["inner_scores"] for t in lines(tmp_path / "run", "trial")}
+    for trial in lines(alone.run_folder, "trial"):
+        assert mine[trial["fold"], trial["trial_id"]] == trial["inner_scores"]
+
+
+@pytest.mark.parametrize("tuner", ["grid", "bayesian", "hyperband"])
+def test_every_tuner_searches_and_resumes(quick, tuner):
+    config = quick(tuner=tuner, baselines="none", max_trials=4)
+    whole = run(config)
+    journal = whole.run_folder / "trials.jsonl"
+    text = journal.read_text().splitlines(keepends=True)
+    cut = len([line for line in text if '"trial"' in line]) // 2
+    journal.write_text("".join(text[:cut]) + text[cut][:20])
+    for name in ("leaderboard.csv", "result.json", "best.keras"):
+        (whole.run_folder / name).unlink()
+    resumed = run(replace(config, resume=config.out))
+    assert scores(resumed) == scores(whole)
+    assert [t["trial_id"] for t in lines(resumed.run_folder, "trial")] == [
+        json.loads(line)["trial_id"] for line in text if '"kind": "trial"' in line
+    ]
+    assert (whole.run_folder / "best.keras").exists()
+
+
+@pytest.mark.slow
+def test_kill_9_and_resume_end_with_the_uninterrupted_leaderboard(quick, tmp_path):
+    whole = run(quick())
+    arguments = [
+        *("search", quick().data, "--space", "small", "--max-trials", "3", "--epochs", "3", "--folds", "2"),
+        *("--inner-folds", "2", "--seeds", "2", "--baselines", "dummy,ridge", "--jobs", "1"),
+    ]
+    folder = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfopt", *arguments, "--out", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "trial 0" in line:  # the first trial after the default's
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    finished = len(lines(folder, "trial"))
+    assert 0 < finished < 9
+    assert not (folder / "result.json").exists()
+
+    again = subprocess.run(
+        [sys.executable, "-m", "tfopt", "search", "--resume", str(folder), "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    resumed = {row["model"]: row["score"] for row in json.loads(again.stdout)["leaderboard"]}
+    assert resumed == pytest.approx(scores(whole), abs=1e-12)
+    assert len(lines(folder, "trial")) == 9
+
+
+def test_a_folder_from_other_data_is_not_resumed(quick, tmp_path, table_path):
+    config = quick(max_trials=1, baselines="none")
+    run(config)
+    other = tmp_path / "other.csv"
+    other.write_text(table_path.read_text() + "1,2,Bonn,3\n")
+    with pytest.raises(UserError, match=r"was made from other data .*houses\.csv"):
+        run(replace(config, data=str(other), resume=config.out))
+
+
+def write_space(tmp_path: Path, body: str) -> str:
+    path = tmp_path / "space.py"
+    path.write_text(
+        "import keras\n"
+        "def build(hp):\n"
+        "    units = hp.Choice('units', [2, 3, 4, 5])\n"
+        f"    {body}\n"
+        "    model = keras.Sequential([keras.layers.Dense(units), keras.layers.Dense(1)])\n"
+        "    model.compile('adam', 'mse')\n"
+        "    return model\n"
+    )
+    return f"{path}:build"
+
+
+def test_a_space_that_raises_now_and_then_is_searched_all_the_same(quick, tmp_path):
+    space = write_space(tmp_path, "if units == 3: raise ValueError('three is odd')")
+    outcome = run(quick(space=space, tuner="grid", max_trials=None, baselines="dummy"))
+    assert outcome.num_failed == 3, "once in each of two folds, and on all rows"
+    assert outcome.first_failure == "ValueError: three is odd"
+    assert outcome.num_completed > 0
+    assert "network" in scores(outcome)
+
+
+def test_a_space_that_always_raises_leaves_the_baselines(quick, tmp_path):
+    outcome = run(quick(space=write_space(tmp_path, "raise ValueError('never')"), baselines="dummy"))
+    assert outcome.num_completed == 0
+    assert outcome.first_failure == "ValueError: never"
+    assert list(scores(outcome)) == ["dummy"]
+    assert not (outcome.run_folder / "best.keras").exists()
+
+
+def test_divergence_is_a_failed_trial(quick, tmp_path):
+    path = tmp_path / "space.py"
+    path.write_text(
+        "import keras\n"
+        "def build(hp):\n"
+        "    rate = hp.Choice('learning_rate', [0.01, 1e12])\n"
+        "    model = keras.Sequential([keras.layers.Dense(8), keras.layers.Dense(1)])\n"
+        "    model.compile(keras.optimizers.SGD(rate), 'mse')\n"
+        "    return model\n"
+    )
+    outcome = run(quick(space=f"{path}:build", tuner="grid", max_trials=None, epochs=30, baselines="dummy"))
+    assert outcome.num_failed > 0
+    assert outcome.first_failure.startswith("DivergedError: The loss became")
+    assert np.isfinite(scores(outcome)["network"])
+
+
+def test_the_time_limit_starts_no_further_trial(quick):
+    notes: list[str] = []
+
+    class Notes(Progress):
+        def note(self, text):
+            notes.append(text)
+
+    outcome = run(quick(time_limit=0.001, max_trials=3, baselines="none"), Notes())
+    assert {trial["trial_id"] for trial in lines(outcome.run_folder, "trial")} == {"default"}
+    assert any("time limit" in note for note in notes)
+
+
+def test_a_hold_out_gives_bootstrap_intervals(quick):
+    outcome = run(quick(holdout=0.3))
+    board = outcome.comparison.leaderboard.set_index("model")
+    assert board.loc["ridge", "low"] < board.loc["ridge", "score"] <= board.loc["ridge", "high"]
+    assert board.loc["network", "low"] < board.loc["network", "score"] < board.loc["network", "high"]
+
+
+def test_classes_and_several_targets(quick):
+    iris = run(quick(data="iris", baselines="dummy,knn"))
+    assert scores(iris)["knn"] > 0.9
+    model = keras.models.load_model(iris.run_folder / "best.keras")
+    assert model.classes == ("setosa", "versicolor", "virginica")
+    linnerud = run(
+        quick(data="linnerud", target=("Weight", "Waist", "Pulse"), out=quick().out + "-linnerud", max_trials=1)
+    )
+    assert keras.models.load_model(linnerud.run_folder / "best.keras").target_names == ("Weight", "Waist", "Pulse")
+
+
+def test_patience_shortens_trials_and_refits(quick):
+    outcome = run(quick(epochs=40, patience=1, max_trials=2, baselines="none"))
+    assert any(epochs < 40 for trial in lines(outcome.run_folder, "trial") for epochs in trial["epochs"])
+    lengths = {len(record["curve"]["loss"]) for record in lines(outcome.run_folder, "final")}
+    assert all(length < 40 for length in lengths)
