@@ -7,7 +7,7 @@ import pytest
 from tfopt.data import Column
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def columns():
     return (
         Column("length (cm)", "numeric"),
@@ -22,7 +22,7 @@ def columns():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_rows():
     def make(seed, num_rows=60, new_levels=False):
         rng = np.random.default_rng(seed)

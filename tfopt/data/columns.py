@@ -69,6 +69,8 @@ def understand(
         return _finish(Column(name, "date", date_format=ISO), _naive(values), notes, dropped)
     if values.dtype == bool or isinstance(values.dtype, pd.BooleanDtype):
         return _finish(Column(name, "boolean"), values.astype("Float64").astype("float64"), notes, dropped)
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        values = values.dt.total_seconds()
     if pd.api.types.is_numeric_dtype(values.dtype):
         return _finish(Column(name, "numeric"), finite(values, raw), notes, dropped)
     if not isinstance(values.dtype, pd.CategoricalDtype):
@@ -119,6 +121,8 @@ def read_as(column: Column, values: pd.Series, raw: RawTable) -> pd.Series:
             dates = dates.fillna(parse_dates(texts, ISO))
         _complain(dates.isna() & values.notna(), values, column, raw, "a date")
         return dates
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        values = values.dt.total_seconds()
     numbers = as_numbers(values)
     bad = numbers.isna() & values.notna()
     if bad.any():

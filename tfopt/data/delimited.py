@@ -31,6 +31,7 @@ _SPELLINGS = {
 }
 _SAMPLE_CHARACTERS = 200_000
 _SAMPLE_RECORDS = 500
+_NUMBERED = re.compile(r"column_\d+")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|infinity|Infinity)")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+")
@@ -90,7 +91,7 @@ def read_delimited(
             Windows-1252.
         separator: A character, one of `comma semicolon tab pipe space`, or `"auto"`.
         known_names: Names that its columns should have. A first line with one of them is a header, and then one column
-            may be all there is.
+            may be all there is; if all are of the form `column_1`, a first line with none of them is no header.
 
     Raises:
         UserError: When there is no such file, it is no text, or its rows are not all of one width.
@@ -117,10 +118,11 @@ def read_delimited(
     if len(text) > len(sample) and len(records) > 1:
         records.pop()  # may be cut short
     names_known = any(cell.strip() in known_names for cell in records[0])
-    if len(records[0]) == 1 and len(known_names) != 1 and not names_known:
+    unnamed = bool(known_names) and all(map(_NUMBERED.fullmatch, known_names))
+    if len(records[0]) == 1 and not (names_known or unnamed):
         _complain_about_one_column(source, records, separator)
     if header == "auto":
-        has_header = names_known or _guess_header(records)
+        has_header = names_known or (not unnamed and _guess_header(records))
     else:
         has_header = header == "yes"
     decimal = "." if separator == "," else _guess_decimal(records[has_header:])
@@ -368,7 +370,7 @@ def _parse(
             names=names,
             index_col=False,
             keep_default_na=False,
-            na_values=list(MISSING_TEXT),
+            na_values=[*MISSING_TEXT, *(f"{text} " for text in MISSING_TEXT)],
             skipinitialspace=True,
             low_memory=False,
             **options,

@@ -25,6 +25,7 @@ SECONDS_PER_DAY = 86400
 _NO_DATE = np.iinfo(np.int64).min
 _ROWS_AT_ONCE = 4096
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+_LARGEST = 1e150  # larger values count as this one, so that squares and their sums do not overflow
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -172,7 +173,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         for column in self._of_kind("date"):
             seconds = to_seconds(frame[column.name])
             days.append(np.where(seconds == _NO_DATE, np.nan, seconds / SECONDS_PER_DAY))
-        return np.column_stack([values, *days]) if days else values
+        values = np.column_stack([values, *days]) if days else values
+        with np.errstate(invalid="ignore"):
+            return values if np.abs(values).max(initial=0.0) <= _LARGEST else np.clip(values, -_LARGEST, _LARGEST)
 
     def _center_and_factor(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what is subtracted from each value column and what it is then multiplied with."""
@@ -191,10 +194,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             elif self.scaling == "robust":
                 center[place], spread[place] = _robust(column)
             else:
-                center[place], spread[place] = _standard(column)
+                center[place], spread[place] = column.mean(), column.std()
                 if place < num_numeric:
-                    with np.errstate(over="ignore"):
-                        squares += len(column) * spread[place] ** 2
+                    squares += len(column) * spread[place] ** 2
                     count += len(column)
         if self.scaling == "common":
             spread[:num_numeric] = np.sqrt(squares / count) if count else 0.0
@@ -203,10 +205,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return center, np.where(np.isfinite(factor), factor, 0.0)
 
     def _scale(self, values: np.ndarray) -> np.ndarray:
-        scaled = (values - self.center_) * self.factor_
-        if self.scaling == "robust":
-            scaled = smooth_clip(scaled)
-        return np.clip(scaled, -_FLOAT32_MAX, _FLOAT32_MAX)
+        with np.errstate(over="ignore"):
+            scaled = np.clip((values - self.center_) * self.factor_, -_FLOAT32_MAX, _FLOAT32_MAX)
+        return scaled / np.sqrt(1.0 + (scaled / 3.0) ** 2) if self.scaling == "robust" else scaled
 
     def _slots(self, values: pd.Series, column: Column) -> np.ndarray:
         """Return each row's slot within the column's part, −1 for none."""
@@ -218,23 +219,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.array([*slots, missing])[values.cat.codes.to_numpy()]  # code -1 takes the last
 
 
-def smooth_clip(values: np.ndarray) -> np.ndarray:
-    """Bend values towards ±3: z / √(1 + (z/3)²)."""
-    return values / np.hypot(1.0, values / 3.0)  # hypot does not overflow
-
-
 def _median(column: np.ndarray) -> float:
     column = column[~np.isnan(column)]
     return float(np.median(column)) if len(column) else 0.0
-
-
-def _standard(column: np.ndarray) -> tuple[float, float]:
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, spread = column.mean(), column.std()
-    if not np.isfinite(spread):  # squares overflow beyond 1e154
-        unit = np.abs(column).max()
-        mean, spread = (column / unit).mean() * unit, (column / unit).std() * unit
-    return float(mean), float(spread)
 
 
 def _robust(column: np.ndarray) -> tuple[float, float]:

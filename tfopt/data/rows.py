@@ -60,8 +60,9 @@ def read_rows(
         )
     if extra:
         others = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+        absent = [name for name in allowed if name not in frame]
         raise UserError(
-            f"column {extra[0]!r}{others} is unknown to the model ({raw.source}).{nearest(extra[0], allowed)} "
+            f"column {extra[0]!r}{others} is unknown to the model ({raw.source}).{nearest(extra[0], absent)} "
             f"Take it out; the model needs {_shown(columns)}."
         )
     categorical = [column.name for column in columns if column.kind == "categorical"]
@@ -119,17 +120,14 @@ def _match_by_position(
     orders = [features]
     if all(numbers):  # the training table had no header line either, so every column's place is known
         place = {match.string: int(match.group(1)) for match in numbers if match}
-        orders = [
-            sorted(names, key=place.__getitem__)
-            for names in (everything, [*features, *ignored], [*features, *target_names], features)
-        ]
+        orders = [sorted(names, key=place.__getitem__) for names in (everything, [*features, *ignored], features)]
     for order in orders:
         if len(order) == len(given):
             return dict(zip(given, order, strict=True))
     counts = " or ".join(dict.fromkeys(str(len(order)) for order in orders))
     raise UserError(
-        f"no header line and {len(given)} columns, where {counts} can be matched by position ({raw.source}). "
-        f"Add a header line with {_shown(columns)}."
+        f"no header line and {len(given)} column{'s' * (len(given) > 1)}, where {counts} can be matched by position "
+        f"({raw.source}). Add a header line with {_shown(columns)}."
     )
 
 

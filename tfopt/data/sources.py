@@ -93,10 +93,10 @@ def _embedded(name: str) -> _Source:
         return _arrays(name, name, frame, {"progression": bunch.target})
     labels = np.array([str(label) for label in bunch.target_names], dtype=object)
     target_name = {"digits": "digit", "breast_cancer": "diagnosis", "wine": "cultivar", "iris": "species"}[name]
-    return _arrays(name, name, frame, {target_name: labels[bunch.target]})
+    return _arrays(name, name, frame, {target_name: pd.Categorical(labels[bunch.target])})
 
 
-def _arrays(name: str, source: str, frame: pd.DataFrame, targets: dict[str, np.ndarray]) -> _Source:
+def _arrays(name: str, source: str, frame: pd.DataFrame, targets: dict[str, Any]) -> _Source:
     frame = pd.concat([frame, pd.DataFrame(targets, index=frame.index)], axis=1)
     digest = hashlib.sha256()
     for column in frame:
@@ -119,7 +119,7 @@ def _npz(source: str, with_targets: bool) -> _Source:
         raise UserError(f"not an NPZ file ({source}: {error}). Save it with numpy.savez(path, x=..., y=...).") from None
     sha256 = hashlib.sha256(data).hexdigest()
     if not with_targets and "x" in held and held["x"].ndim:
-        return RawTable(stem(source), source, sha256, _text_missing(_x_frame(held["x"]))), ()
+        return RawTable(stem(source), source, sha256, _text_missing(_x_frame(held["x"]), source)), ()
     if not {"x", "y"} <= set(held):
         raise UserError(
             f"an NPZ file must hold 'x' and 'y' ({source} holds {', '.join(held) or 'nothing'}). Rename them."
@@ -137,7 +137,7 @@ def _npz(source: str, with_targets: bool) -> _Source:
     names = ["y"] if y.shape[1] == 1 else [f"y_{place}" for place in range(y.shape[1])]
     for name, values in zip(names, y.T, strict=True):
         frame[name] = values
-    return RawTable(stem(source), source, sha256, _text_missing(frame)), tuple(names)
+    return RawTable(stem(source), source, sha256, _text_missing(frame, source)), tuple(names)
 
 
 def _x_frame(x: np.ndarray) -> pd.DataFrame:
@@ -165,13 +165,17 @@ def _parquet(source: str) -> RawTable:
     if not len(frame):
         raise UserError(f"no rows ({source}: columns {', '.join(map(str, frame.columns[:6]))}). Add rows.")
     return RawTable(
-        name=stem(source), source=source, sha256=hashlib.sha256(data).hexdigest(), frame=_text_missing(frame)
+        name=stem(source), source=source, sha256=hashlib.sha256(data).hexdigest(), frame=_text_missing(frame, source)
     )
 
 
-def _text_missing(frame: pd.DataFrame) -> pd.DataFrame:
+def _text_missing(frame: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the frame with empty and `?` texts as missing, as in a text file."""
     for name in frame.columns[(frame.dtypes == "str") | frame.dtypes.map(pd.api.types.is_object_dtype)]:
+        present = frame[name].dropna()
+        if len(present) and not pd.api.types.is_hashable(present.iloc[0]):
+            kind = type(present.iloc[0]).__name__
+            raise UserError(f"column {name!r} holds a {kind} in each row ({source}). Split it into columns of its own.")
         frame[name] = frame[name].mask(frame[name].isin(MISSING_TEXT))
     return frame
 
@@ -191,7 +195,7 @@ def _openml(name: str) -> _Source:
         ) from None
     frame, targets = bunch.frame, [str(target) for target in bunch.target_names]
     digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
-    frame = _text_missing(frame.reset_index(drop=True))
+    frame = _text_missing(frame.reset_index(drop=True), f"openml:{name}")
     return RawTable(name=name, source=f"openml:{name}", sha256=digest, frame=frame), tuple(targets)
 
 
@@ -211,7 +215,7 @@ def _keras(name: str) -> _Source:
     x, y = np.concatenate([x_train, x_test]), np.concatenate([y_train, y_test])
     stem_name = "pixel" if name in _PICTURES else "x"
     frame = pd.DataFrame(x.reshape(len(x), -1), columns=_element_names(stem_name, x.shape[1:]))
-    labels: Any = y.reshape(-1).astype(str).astype(object) if name in _PICTURES else y
+    labels: Any = pd.Categorical(y.reshape(-1).astype(str)) if name in _PICTURES else y
     return _arrays(name, f"keras:{name}", frame, {"label" if name in _PICTURES else "price": labels})
 
 

@@ -26,6 +26,7 @@ _DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _SECONDS_PER_DAY = 86400
 _DAYS_PER_YEAR = 365.25
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+_LARGEST = 1e150
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
@@ -167,13 +168,10 @@ class TablePreprocessing(keras.layers.Layer):
         return [column for column in self.columns if column.kind == kind]
 
     def _scale(self, values: Any) -> Any:
+        values = tf.clip_by_value(values, -_LARGEST, _LARGEST)
         scaled = (values - tf.constant(self.center, tf.float64)) * tf.constant(self.factor, tf.float64)
-        if self.scaling == "robust":
-            # Dividing by the larger of 1 and |z|/3 first keeps the square from overflowing.
-            third = tf.abs(scaled) / 3.0
-            larger, smaller = tf.maximum(third, 1.0), tf.minimum(third, 1.0)
-            scaled = scaled / (larger * tf.sqrt(1.0 + tf.square(smaller / larger)))
-        return tf.clip_by_value(scaled, -_FLOAT32_MAX, _FLOAT32_MAX)
+        scaled = tf.clip_by_value(scaled, -_FLOAT32_MAX, _FLOAT32_MAX)
+        return scaled / tf.sqrt(1.0 + tf.square(scaled / 3.0)) if self.scaling == "robust" else scaled
 
     def _slots(self, column: Column, values: Any) -> Any:
         texts = _texts(values)

@@ -1,0 +1,227 @@
+"""Files of every dialect read as the same table; broken ones are refused with their place."""
+
+import csv
+import gzip
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfopt.data.delimited import read_delimited
+from tfopt.errors import UserError
+
+ROWS = [(f"{k * 0.25}", "red" if k % 3 else "dark blue", f"{k % 2}") for k in range(24)]
+LINES = ["x,colour,y", *(",".join(row) for row in ROWS)]
+PLAIN = "\n".join(LINES) + "\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="table.csv", encoding="utf-8"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+        return path
+
+    return write
+
+
+def check_plain(frame):
+    assert list(frame) == ["x", "colour", "y"]
+    np.testing.assert_array_equal(frame["x"], np.arange(24) * 0.25)
+    assert frame["colour"].tolist() == [row[1] for row in ROWS]
+    assert frame["y"].tolist() == [k % 2 for k in range(24)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN,
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace(",", "|"),
+        PLAIN.replace(",", ", "),
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n", "\r"),
+        PLAIN.replace("\n", "\n\n"),
+        PLAIN.rstrip("\n"),
+        PLAIN.replace("\n", ",\n"),
+        PLAIN.replace("dark blue", '"dark blue"'),
+        PLAIN.replace(",", " ").replace("dark blue", '"dark blue"'),
+        PLAIN.replace(",", "   ").replace("dark blue", '"dark blue"').replace("\n", "  \n  "),
+        gzip.compress(PLAIN.encode()),
+        b"\xef\xbb\xbf" + PLAIN.encode(),
+        PLAIN.encode("utf-16"),
+    ],
+    ids=lambda content: repr(content[:24]),
+)
+def test_every_dialect_reads_as_the_same_table(write, content):
+    check_plain(read_delimited(write(content)).frame)
+
+
+@pytest.mark.parametrize("separator", ["^", ":", "tab", "\t", "space"])
+def test_a_separator_that_is_named(write, separator):
+    character = {"tab": "\t", "space": " "}.get(separator, separator)
+    content = PLAIN.replace("dark blue", "dark").replace(",", character)
+    frame = read_delimited(write(content), separator=separator).frame
+    np.testing.assert_array_equal(frame["x"], np.arange(24) * 0.25)
+
+
+def test_decimal_commas(write):
+    content = "länge;tiefe;y\n" + "".join(f"{k},25;{k}00,5;{k % 2}\n" for k in range(20))
+    raw = read_delimited(write(content))
+    np.testing.assert_array_equal(raw.frame["länge"], np.arange(20) + 0.25)
+    assert "read with decimal commas" in raw.notes
+
+
+def test_separators_and_newlines_inside_quotes(write):
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(["text", "y"])
+    texts = [f'line {k}\nwith "quotes", commas; and\ttabs' for k in range(12)]
+    writer.writerows([text, k] for k, text in enumerate(texts))
+    raw = read_delimited(write(buffer.getvalue()))
+    assert raw.frame["text"].tolist() == texts
+    assert raw.where(0) == "line 3"
+    assert raw.where(11) == "line 25"
+
+
+CELLS = st.one_of(
+    st.floats(-1e6, 1e6).map(lambda value: f"{value:.4f}"),
+    st.integers(-999, 999).map(str),
+    st.text("abcXYZ äß红 ,;|\"'", min_size=1, max_size=8).map(str.strip).filter(bool),
+)
+
+
+@given(
+    rows=st.integers(2, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=3)),
+    separator=st.sampled_from(",;\t|"),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_csv_writes_is_read_back(tmp_path_factory, rows, separator):
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(
+            [[f"name {place}" for place in range(len(rows[0]))], *rows]
+        )
+    frame = read_delimited(path, separator=separator, header="yes").frame
+    assert frame.shape == (len(rows), len(rows[0]))
+    for place, name in enumerate(frame):
+        written = [row[place] for row in rows]
+        if frame[name].dtype == "str":
+            assert frame[name].tolist() == written
+        else:
+            np.testing.assert_allclose(frame[name], [float(cell) for cell in written])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "note"),
+    [
+        ("gb18030", "尺寸,颜色,结果", "read as GB18030"),
+        ("cp1252", "Größe,Café,Prénom", "read as Windows-1252"),
+        ("utf-8", "尺寸,颜色,结果", ""),
+        ("utf-16", "尺寸,Café,结果", "read as UTF-16"),
+    ],
+)
+def test_encodings_are_guessed_and_said(write, encoding, text, note):
+    content = text + "\n" + "".join(f"{k}.5,{text.split(',')[1]}{k % 3},{k % 2}\n" for k in range(20))
+    raw = read_delimited(write(content, encoding=encoding))
+    assert list(raw.frame) == text.split(",")
+    assert note in " ".join(raw.notes)
+    named = read_delimited(write(content, encoding=encoding), encoding=encoding)
+    pd.testing.assert_frame_equal(raw.frame, named.frame)
+
+
+@pytest.mark.parametrize("word", ["", "?", "NA", "N/A", "NaN", "null", " ? "])
+def test_missing_values(write, word):
+    frame = read_delimited(write(PLAIN.replace("0.25", word).replace("dark blue", word))).frame
+    assert frame["x"].isna().sum() == 1
+    assert frame["x"].dtype == "float64"
+    assert frame["colour"].isna().sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("content", "has_header"),
+    [
+        ("a,b\n1,2\n3,4\n", True),
+        ("1,2\n3,4\n5,6\n", False),
+        ("a,b\nx,y\nz,w\n", True),
+        ("x,y\nz,y\nx,w\n", False),
+        ("0,1,2\n0.5,a,1\n0.7,b,2\n", True),
+        ("2020-01-01,a\n2020-01-02,b\n", False),
+        ("?,a\n1,b\n2,a\n", False),
+        ('A11,6,"A34",1\nA12,48,"A32",2\nA11,3,"A34",2\n', False),
+        (" 1.5   2\n 2.5   3\n", False),
+        ("name,2019,2020\na,1,2\nb,3,4\n", False),
+    ],
+)
+def test_the_header_is_guessed(write, content, has_header):
+    raw = read_delimited(write(content))
+    assert raw.has_header == has_header
+    assert any("no header" in note for note in raw.notes) == (not has_header)
+    assert len(raw.frame) == content.count("\n") - has_header
+    assert read_delimited(write(content), header="no").frame.shape[0] == content.count("\n")
+
+
+def test_a_large_table_is_checked_for_short_rows_only_where_one_can_be(write):
+    content = "a,b\n" + "1,2\n" * 1000 + "3,\n" + "4\n"
+    with pytest.raises(UserError, match="line 1003 has 1 field, the header has 2"):
+        read_delimited(write(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty, 0 bytes ({path})"),
+        ("\n \n\n", "the file is empty ({path})"),
+        ("a,b,c\n", "a header and no rows ({path}: a, b, c)"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a text file ({path}; it looks like a PNG picture). Save it as CSV."),
+        (b"PK\x03\x04\0\0", "it looks like an Excel or zip file"),
+        (b"PAR1\0\0", "Rename it to end in .parquet"),
+        (bytes(range(1, 256)) * 20, "not a text file ({path})"),
+        (gzip.compress(PLAIN.encode())[:40], "a damaged gzip file ({path}"),
+        ("\n".join([*LINES[:9], "1,2,3,4", *LINES[9:]]), "line 10 has 4 fields, the header has 3 ({path})"),
+        ("\n".join([*LINES[:9], "1,2", *LINES[9:]]), "line 10 has 2 fields, the header has 3 ({path})"),
+        ("\n".join([LINES[0], "1,a,b,2", *LINES[1:]]), "line 2 has 4 fields, the header has 3 ({path})"),
+        (PLAIN.replace(",0\n", ",0,9\n").replace(",1\n", ",1,9\n"), "line 2 has 4 fields, the header has 3"),
+        ("1,2\n3,4\n5,6,7\n", "line 3 has 3 fields, line 1 has 2"),
+        (PLAIN + '5.0,"red,1\n6.0,red,1\n', "Check for a quote that is not closed"),
+        ("a\n1\n2\n", "one column only, split at comma ({path}, line 1: 'a')"),
+        ("a^b\n1^2\n", "if another character separates them, name it with --separator"),
+        ("x,x,y\n1,2,3\n", "two columns are named 'x' ({path}, line 1, columns 1, 2)"),
+    ],
+)
+def test_a_broken_file_is_refused(write, content, message):
+    path = write(content)
+    with pytest.raises(UserError) as error:
+        read_delimited(path)
+    assert message.format(path=path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_wrong_separator(write):
+    with pytest.raises(
+        UserError, match=r"one column only, split at semicolon .* separated by comma: pass --separator comma"
+    ):
+        read_delimited(write(PLAIN), separator=";")
+    with pytest.raises(UserError, match="a separator is one character"):
+        read_delimited(write(PLAIN), separator="::")
+
+
+def test_a_path_without_a_file(write, tmp_path):
+    write(PLAIN, "houses.csv")
+    with pytest.raises(UserError, match=r"no such file .*Did you mean 'houses.csv'"):
+        read_delimited(tmp_path / "house.csv")
+    with pytest.raises(UserError, match=r"There is no folder .*nowhere"):
+        read_delimited(tmp_path / "nowhere" / "a.csv")
+    with pytest.raises(UserError, match=r"a folder, not a file .* such as .*houses.csv"):
+        read_delimited(tmp_path)
+
+
+def test_a_named_encoding_that_does_not_fit(write):
+    with pytest.raises(UserError, match="no such encoding"):
+        read_delimited(write(PLAIN), encoding="klingon")
+    with pytest.raises(UserError, match=r"not utf-8 \(byte 0xfc at offset 2"):
+        read_delimited(write(b"a,\xfc\n1,2\n"), encoding="utf-8")
