@@ -11,12 +11,12 @@ _HOMES = {
     "best_so_far": "figures",
     "leaderboard": "figures",
     "load_run": "run",
-    "style": "style",
+    "house_style": "style",
     "training_curves": "figures",
     "write_report": "write",
 }
 
-__all__ = ["Run", "best_so_far", "leaderboard", "load_run", "style", "training_curves", "write_report"]
+__all__ = ["Run", "best_so_far", "house_style", "leaderboard", "load_run", "training_curves", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tfopt.report.run import Run
-from tfopt.report.style import ACCENT, GREY, INK, PALE, PAPER, style
+from tfopt.report.style import ACCENT, GREY, INK, PALE, PAPER, house_style
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1a1a1a; --grey: #6a6a6a; --pale: #d5d5d5;
@@ -160,7 +160,7 @@ def _details(title: str, content: str) -> str:
 def _svg(figure: Figure, title: str) -> str:
     """Return a figure as inline SVG in the page's own colours."""
     buffer = io.StringIO()
-    with style():
+    with house_style():
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

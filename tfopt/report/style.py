@@ -41,7 +41,7 @@ def fonts() -> list[str]:
 
 
 @contextlib.contextmanager
-def style() -> Iterator[None]:
+def house_style() -> Iterator[None]:
     """Draw what is in the `with` in the house style."""
     settings: Any = {
         "font.family": fonts(),
@@ -87,7 +87,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and SVG, the same bytes each time; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.png", folder / f"{name}.svg"]
-    with style():
+    with house_style():
         figure.savefig(files[0], dpi=150, metadata={"Software": None})
         figure.savefig(files[1], metadata={"Date": None, "Creator": None})
     return files

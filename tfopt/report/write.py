@@ -11,13 +11,13 @@ from tfopt.errors import UserError
 from tfopt.report import figures as draw
 from tfopt.report.html import render
 from tfopt.report.run import Run, load_run
-from tfopt.report.style import save, style
+from tfopt.report.style import house_style, save
 
 
 def draw_figures(run: Run) -> dict[str, tuple[str, str, Figure]]:
     """Return the figures that the run has data for: file name to title, caption and figure."""
     figures: dict[str, tuple[str, str, Figure]] = {}
-    with style():
+    with house_style():
         if run.leaderboard:
             axes = draw.leaderboard(run.leaderboard, objective=run.objective, rope=run.rope)
             caption = "Every model on the same outer folds. Intervals are corrected for overlapping training parts."

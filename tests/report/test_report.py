@@ -1,0 +1,158 @@
+import html.parser
+import json
+import re
+
+import pytest
+
+from tfopt.errors import UserError
+from tfopt.report import load_run, write_report
+
+
+class Page(html.parser.HTMLParser):
+    """Collects a page's text and everything that it would load, and checks that its tags are closed."""
+
+    void = frozenset({"meta", "br", "img", "link", "input"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.words, self.loads, self.open = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in self.void:
+            self.open.append(tag)
+        for name, value in attributes:
+            if name in {"src", "href", "xlink:href", "srcset"} and not (value or "").startswith(("#", "data:")):
+                self.loads.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture
+def tfopt(capsys):
+    from tfopt.cli import main
+
+    def run(*words):
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_run_reads_what_the_search_wrote(run_folder):
+    run = load_run(run_folder)
+    assert (run.name, run.objective, run.rope) == ("diabetes", "r2", 0.01)
+    assert [row["model"] for row in run.leaderboard][:2] == ["svm", "ridge"]
+    assert run.best_baseline()["model"] == "svm"
+    assert run.baseline_inner_score("svm") == pytest.approx(0.509)
+    assert run.baseline_inner_score("nobody") is None
+    assert len(run.failures()) == 3
+    assert run.final()["values"]["optimizer"] == "adamw"
+
+
+def test_report_is_one_page_with_everything_in_it(run_folder, tfopt):
+    code, out, err = tfopt("report", run_folder)
+    assert (code, out, err) == (0, f"{run_folder / 'report.html'}\n", "")
+    source = (run_folder / "report.html").read_text(encoding="utf-8")
+    page = Page(source)
+    assert page.open == []
+    assert page.loads == []
+    assert not re.search(r"url\((?!#)|@import", source)
+    assert source.count("<svg") == 3
+    for text in (
+        "Keep ridge: the network is not better.",
+        "random_forest",
+        "0.402 … 0.542",
+        "regression · 442 rows · scored by r2 · 2 folds · seed 0 · 61 s",
+        "The last column, 'target', is the target.",
+        "3 of 18 trials failed",
+        "3 × DivergedError: loss is NaN",
+        "adamw",
+        "3.15.1",
+        "tfopt <x>",  # escaped in the source, as it was typed in the text
+    ):
+        assert text in page.text
+    assert page.text.index("Keep ridge") < page.text.index("random_forest")
+    names = {path.name for path in (run_folder / "figures").iterdir()}
+    assert names == {f"{stem}.{end}" for stem in ("leaderboard", "best_so_far", "training") for end in ("png", "svg")}
+
+
+def test_inline_figures_take_the_pages_colours(run_folder):
+    write_report(run_folder)
+    source = (run_folder / "report.html").read_text(encoding="utf-8")
+    drawing = source[source.index("<svg") :]
+    assert "var(--ink)" in drawing
+    assert "var(--accent)" in drawing
+    assert "#1a1a1a" not in drawing
+    assert "prefers-color-scheme: dark" in source
+    assert "#1a1a1a" in (run_folder / "figures" / "leaderboard.svg").read_text()
+
+
+def test_report_is_the_same_bytes_every_time(run_folder):
+    first = write_report(run_folder).read_bytes()
+    assert write_report(run_folder).read_bytes() == first
+
+
+def test_unfinished_run_is_reported_as_far_as_it_got(run_folder, tfopt):
+    (run_folder / "result.json").unlink()
+    with (run_folder / "trials.jsonl").open("a") as file:
+        file.write('{"kind": "tri')  # killed while it wrote
+    assert tfopt("report", run_folder)[0] == 0
+    page = Page((run_folder / "report.html").read_text(encoding="utf-8"))
+    assert "The search has not ended" in page.text
+    assert "Leaderboard" not in page.text
+    assert "Search" in page.text
+
+
+def test_run_that_has_just_begun(tmp_path):
+    (tmp_path / "config.json").write_text('{"data": "wine", "folds": 5, "seed": 0}')
+    page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert page.text.startswith("wine – tfopt")
+    assert not (tmp_path / "figures").exists()
+
+
+def test_markdown_and_json_are_printed(run_folder, tfopt):
+    code, out, _ = tfopt("report", run_folder, "--format", "md")
+    assert code == 0
+    assert out.startswith("## diabetes\n\n| model | kind | score | 95% interval |\n")
+    assert out.endswith("\n\nKeep ridge: the network is not better.\n")
+    out = tfopt("report", run_folder, "--format", "json")[1]
+    assert json.loads(out) == json.loads((run_folder / "result.json").read_text())
+    assert len(json.loads(tfopt("report", run_folder, run_folder, "--format", "json")[1])) == 2
+    assert not (run_folder / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("config.json", "{", "config.json cannot be read"),
+        ("result.json", "[]", "result.json holds no JSON object"),
+        ("trials.jsonl", "{}\nbroken\n{}\n", "trials.jsonl line 2 is damaged"),
+    ],
+)
+def test_damaged_files_are_named(name, content, told, run_folder, tfopt):
+    (run_folder / name).write_text(content)
+    code, out, err = tfopt("report", run_folder)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert told in err
+
+
+def test_folder_that_cannot_be_written(run_folder):
+    (run_folder / "figures").write_text("in the way")
+    with pytest.raises(UserError, match="the report cannot be written into"):
+        write_report(run_folder)
+
+
+def test_no_run_is_needed_to_be_told_so(tfopt, tmp_path):
+    assert "no run folder" in tfopt("report", tmp_path / "nothing")[2]
+    assert "is missing" in tfopt("report")[2]
