@@ -6,11 +6,13 @@ from tfopt.schedules.cosine import CosineDecay, CosineRestarts
 from tfopt.schedules.cyclical import Cyclical
 from tfopt.schedules.dropout import CurriculumDropout, EarlyDropout, LateDropout
 from tfopt.schedules.exponential import ExponentialDecay, InverseTimeDecay, MultiStepDecay, StepDecay
+from tfopt.schedules.fitting import for_fit, num_updates
 from tfopt.schedules.noise import Noise
 from tfopt.schedules.one_cycle import OneCycle, OneCycleMomentum
 from tfopt.schedules.piecewise import PiecewiseConstant, PiecewiseInterpolation
 from tfopt.schedules.polynomial import LinearDecay, PolynomialDecay
 from tfopt.schedules.power import InverseSquareRootDecay, NoamDecay, PowerLawDecay
+from tfopt.schedules.refinement import refine
 from tfopt.schedules.registry import deserialize, from_name, get, names, serialize
 from tfopt.schedules.schedule import Schedule
 from tfopt.schedules.shapes import (
@@ -61,8 +63,11 @@ __all__ = [
     "Warmup",
     "WarmupStableDecay",
     "deserialize",
+    "for_fit",
     "from_name",
     "get",
     "names",
+    "num_updates",
+    "refine",
     "serialize",
 ]

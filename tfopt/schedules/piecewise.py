@@ -5,8 +5,8 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import choice, increasing_steps, number, plain
-from tfopt.schedules._shapes import interpolate
+from tfopt.schedules._arguments import choice, increasing_steps, number, plain, read
+from tfopt.schedules._shapes import interpolate, rise
 from tfopt.schedules.composition import Scale
 from tfopt.schedules.schedule import Schedule
 
@@ -49,10 +49,8 @@ class PiecewiseConstant(Schedule):
     def for_total(cls, learning_rate: Any, total_steps: int, **arguments: Any) -> Schedule:
         """The whole rate, a tenth after a half and a hundredth after three quarters, unless told otherwise."""
         boundaries = sorted({max(1, total_steps // 2), max(1, total_steps * 3 // 4)})
-        given: dict[str, Any] = {
-            "boundaries": boundaries,
-            "values": [0.1**place for place in range(len(boundaries) + 1)],
-        } | arguments
+        values = [0.1**place for place in range(len(boundaries) + 1)]
+        given: dict[str, Any] = {"boundaries": boundaries, "values": values} | arguments
         return Scale(cls(**given), learning_rate)
 
     @property
@@ -114,7 +112,15 @@ class PiecewiseInterpolation(Schedule):
         """The last step."""
         return int(plain(self.steps[-1]))
 
-    @staticmethod
-    def formula(step, steps, values, interpolation):
-        """Level, joined, level."""
-        return interpolate(interpolation, step, steps, values)
+    def evaluate(self, step: Any) -> Any:
+        """Look up the two knots around each step; stacks of values go from knot to knot instead."""
+        step = ops.maximum(step, 0.0)
+        knots, values = [read(item) for item in self.steps], [read(item) for item in self.values]
+        if self.stack_rank():
+            return interpolate(self.interpolation, step, knots, values)
+        table, heights = ops.stack(knots), ops.stack(values)
+        passed = ops.sum(ops.cast(ops.expand_dims(step, -1) >= table, "int32"), axis=-1)
+        before, after = ops.maximum(passed - 1, 0), ops.minimum(passed, len(knots) - 1)
+        start, low, high = ops.take(table, before), ops.take(heights, before), ops.take(heights, after)
+        width = ops.maximum(ops.take(table, after) - start, 1.0)
+        return rise(self.interpolation, ops.clip((step - start) / width, 0.0, 1.0), low, high, 1.0)
