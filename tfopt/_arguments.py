@@ -23,15 +23,14 @@ def value_argument(
     """
     if is_live(value):
         return value
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        array = np.asarray(value, dtype=np.float64)
-    elif isinstance(value, (list, tuple, np.ndarray, np.generic)) and np.asarray(value).dtype.kind in "iuf":
-        array = np.asarray(value, dtype=np.float64)
-    else:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    is_stack = isinstance(value, (list, tuple, np.ndarray, np.generic)) and np.asarray(value).dtype.kind in "iuf"
+    if not (is_number or is_stack):
         raise TypeError(
             f"Argument `{name}` of {owner} must be a number, a list of numbers, a tensor or a variable. "
             f"Received: {name}={value!r} (a {type(value).__name__})."
         )
+    array = np.asarray(value, dtype=np.float64)
     low = -math.inf if minimum is None else minimum
     high = math.inf if maximum is None else maximum
     if not np.all(np.isfinite(array)) or np.any(array < low) or np.any(array > high):

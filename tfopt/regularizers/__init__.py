@@ -6,21 +6,63 @@ import keras
 
 from tfopt._arguments import look_up
 from tfopt.regularizers.base import Penalty
+from tfopt.regularizers.concentration import SLOPE, Hoyer, HoyerSquare
 from tfopt.regularizers.elementwise import L1, L1L2, L2, ElasticNet, TextbookL2
+from tfopt.regularizers.fused import TotalVariation
+from tfopt.regularizers.group import L21, GroupLasso, SparseGroupLasso
+from tfopt.regularizers.matrix import Nuclear, Orthogonal, Spectral
+from tfopt.regularizers.nonconvex import MCP, SCAD, LHalf, LogSum
+from tfopt.regularizers.reference import L2SP
 
 __all__ = [
     "L1",
     "L1L2",
     "L2",
+    "L2SP",
+    "L21",
+    "MCP",
+    "SCAD",
+    "SLOPE",
     "ElasticNet",
+    "GroupLasso",
+    "Hoyer",
+    "HoyerSquare",
+    "LHalf",
+    "LogSum",
+    "Nuclear",
+    "Orthogonal",
     "Penalty",
+    "SparseGroupLasso",
+    "Spectral",
     "TextbookL2",
+    "TotalVariation",
     "deserialize",
     "get",
     "serialize",
 ]
 
-_CLASSES: tuple[type, ...] = (L1, L1L2, L2, ElasticNet, TextbookL2)
+_CLASSES: tuple[type, ...] = (
+    ElasticNet,
+    GroupLasso,
+    Hoyer,
+    HoyerSquare,
+    L1,
+    L1L2,
+    L2,
+    L21,
+    L2SP,
+    LHalf,
+    LogSum,
+    MCP,
+    Nuclear,
+    Orthogonal,
+    SCAD,
+    SLOPE,
+    SparseGroupLasso,
+    Spectral,
+    TextbookL2,
+    TotalVariation,
+)
 
 
 def get(identifier: Any) -> Any:
