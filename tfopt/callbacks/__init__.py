@@ -1,3 +1,5 @@
 """Callbacks that measure or schedule without disturbing the training."""
 
-__all__: list[str] = []
+from tfopt.callbacks.gradient_norms import GradientNorms
+
+__all__ = ["GradientNorms"]
