@@ -25,6 +25,7 @@ class FoldResult:
         prediction: (test rows,) labels or values, (test rows, classes) probabilities where the objective needs them,
             or (test rows, targets).
         seed_scores: Outer test score of each refit seed (networks only).
+        num_members: Fits whose predictions are averaged; above 1 it is an ensemble.
         num_unconverged: Fits of this fold whose solver stopped at its iteration limit.
     """
 
@@ -41,4 +42,5 @@ class FoldResult:
     predict_seconds: float = 0.0
     prediction: np.ndarray = field(default_factory=lambda: np.empty(0))
     seed_scores: list[float] = field(default_factory=list)
+    num_members: int = 1
     num_unconverged: int = 0
