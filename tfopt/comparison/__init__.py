@@ -7,6 +7,8 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "compare": "leaderboard",
+    "Comparison": "leaderboard",
     "FoldResult": "fold_result",
     "Objective": "objective",
     "get_objective": "objective",

@@ -26,6 +26,7 @@ class FoldResult:
             or (test rows, targets).
         seed_scores: Outer test score of each refit seed (networks only); `score` is their mean.
         seed_predictions: The prediction of each refit seed (networks only); `prediction` is the first of them.
+        num_members: Fits whose predictions are averaged; above 1 it is an ensemble.
         num_unconverged: Fits of this fold whose solver stopped at its iteration limit.
     """
 
@@ -43,4 +44,5 @@ class FoldResult:
     prediction: np.ndarray = field(default_factory=lambda: np.empty(0))
     seed_scores: list[float] = field(default_factory=list)
     seed_predictions: list[np.ndarray] = field(default_factory=list)
+    num_members: int = 1
     num_unconverged: int = 0

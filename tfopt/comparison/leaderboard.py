@@ -1,0 +1,327 @@
+"""One row for each model, scored on the same outer folds, and how sure its difference to the best baseline is."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfopt.comparison.bootstrap import bootstrap_difference, bootstrap_interval, bootstrap_scores, bootstrap_weights
+from tfopt.comparison.fold_result import FoldResult
+from tfopt.comparison.folds import Split
+from tfopt.comparison.objective import Objective
+from tfopt.comparison.statistics import Interval, PairedDifference, holm, mean_interval, paired_difference
+from tfopt.comparison.verdict import DUMMY, Contest, Contestant, judge
+
+CORRECTED = "corrected resampled t-test"
+BOOTSTRAP = "paired bootstrap of the hold-out"
+
+_NOTHING = PairedDifference(*[float("nan")] * 7)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Args:
+        leaderboard: One row for each model, best first. Scores are higher-is-better: errors are negated.
+            `rank` (missing for a model that failed in a fold), `model`, `kind`, `score` (mean over folds), `low` and
+            `high` (its 95 % interval), `fold_sd`, `seed_sd` (pooled over folds; networks only), `default_score`
+            (untuned), `inner_score`, `optimism` (inner minus outer score: the winner's curse), `difference` to the best
+            baseline (the best baseline's own row: to the network) with `difference_low`, `difference_high`, `p_value`,
+            `p_holm`, `p_better`, `p_equivalent`, `p_worse`; `num_configurations` in a fold, `tune_seconds` in all,
+            `fit_seconds` and `predict_seconds` of one fold; `num_members` (above 1: an ensemble), `failed_folds`.
+        verdict: One sentence.
+        outcome: `"better"`, `"worse"`, `"equivalent"` or `"undecided"`, about the network against the best baseline;
+            or `"guessing"` (nothing clearly beats the dummy), `"only dummy"`, `"only networks"`, `"only baselines"`,
+            `"nothing"`.
+        objective: The metric.
+        rope: Half width of the region of practical equivalence, in units of the score.
+        method: How intervals and p-values were computed.
+        network: The network that the verdict is about, or None.
+        best_baseline: The best baseline, or None.
+    """
+
+    leaderboard: pd.DataFrame
+    verdict: str
+    outcome: str
+    objective: Objective
+    rope: float
+    method: str
+    network: str | None
+    best_baseline: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON has it, null in place of NaN."""
+        rows = [
+            {name: _plain(value) for name, value in row.items()} for row in self.leaderboard.to_dict(orient="records")
+        ]
+        return {
+            "objective": self.objective.name,
+            "greater_is_better": True,
+            "negated": not self.objective.greater_is_better,
+            "rope": _plain(self.rope),
+            "method": self.method,
+            "network": self.network,
+            "best_baseline": self.best_baseline,
+            "outcome": self.outcome,
+            "verdict": self.verdict,
+            "leaderboard": rows,
+        }
+
+
+@dataclass
+class _Model:
+    """The fold results of one model in the order of the splits; None where a fold is missing."""
+
+    name: str
+    kind: str
+    results: list[FoldResult | None]
+
+    @property
+    def scores(self) -> np.ndarray:
+        return self.values("score")
+
+    @property
+    def score(self) -> float:
+        return float(self.scores.mean())
+
+    @property
+    def num_members(self) -> int:
+        return max(result.num_members for result in self.results if result is not None)
+
+    def values(self, field: str) -> np.ndarray:
+        return np.array([math.nan if result is None else getattr(result, field) for result in self.results], float)
+
+
+def compare(
+    results: Sequence[FoldResult],
+    splits: Sequence[Split],
+    objective: Objective,
+    *,
+    rope: float | None = None,
+    target: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> Comparison:
+    """Rank the models and say whether the network is better than the best baseline.
+
+    Several splits are compared by the corrected resampled t-test and its Bayesian counterpart, one split by a paired
+    bootstrap of its test rows. A model that failed or is missing in a fold is ranked last, without a score.
+
+    The best baseline is the one with the best outer score. Choosing it there favours the baselines: the best of
+    several is partly lucky, so a network that beats it does so honestly, while a network that trails it narrowly may
+    be as good. `p_holm` corrects for this: it is the network's p-value against the best baseline, adjusted for having
+    been tested against every baseline. The rows of the other baselines are adjusted for having been tested against the
+    best. Of several networks the one with the best inner score speaks for them, which no outer fold has influenced;
+    ensembles (`num_members` above 1) only where there is no single network.
+
+    Args:
+        results: One for each model and fold.
+        splits: The outer splits, which `FoldResult.fold` counts.
+        objective: What the scores are.
+        rope: Half width of the region of practical equivalence, in units of the score; None takes 0.01 where higher is
+            better (accuracies, R²), and 1 % of the best baseline's error for errors.
+        target: Targets of the whole table; needed with a single split.
+        groups: Groups of the whole table, so that a hold-out is bootstrapped by groups.
+        weights: Example weights of the whole table, for the bootstrap of a hold-out.
+
+    Raises:
+        ValueError: When there are no results or splits, a fold is given twice, or a single split comes without targets.
+    """
+    models = _by_model(results, len(splits))
+    scored = [model for model in models if np.isfinite(model.scores).all()]
+    baselines = sorted((m for m in scored if m.kind == "sklearn"), key=lambda m: -m.score)
+    networks = [model for model in scored if model.kind == "keras"]
+    network = _spokesman(networks)
+    best = baselines[0] if baselines else None
+    if rope is None:
+        rope = _default_rope(objective, best or network)
+    intervals, pair = _estimators(scored, splits, objective, rope, target, groups, weights)
+    differences = _differences(networks, baselines, network, pair)
+    dummy = next((model for model in baselines if model.name == DUMMY), None)
+    leading = max((model for model in scored if model is not dummy), key=lambda m: m.score, default=None)
+    contest = Contest(
+        objective=objective,
+        rope=rope,
+        holdout=len(splits) == 1,
+        network=_contestant(network, sum(model.num_members == 1 for model in networks)),
+        baseline=_contestant(best),
+        difference=_NOTHING if network is None or best is None else pair(network, best),
+        dummy=_contestant(dummy),
+        leading=_contestant(leading, len(networks)),
+        over_dummy=_NOTHING if dummy is None or leading is None else pair(leading, dummy),
+        only_dummy=all(model.name == DUMMY for model in models if model.kind == "sklearn"),
+        failed=tuple(model.name for model in models if model not in scored),
+    )
+    outcome, verdict = judge(contest)
+    rows = [
+        _row(model, intervals.get(model.name), *differences.get(model.name, (_NOTHING, math.nan)))
+        for model in sorted(models, key=lambda m: (m not in scored, -m.score if m in scored else 0.0))
+    ]
+    leaderboard = pd.DataFrame(rows)
+    ranks = [rank if model["failed_folds"] == 0 else pd.NA for rank, model in enumerate(rows, start=1)]
+    leaderboard.insert(0, "rank", pd.Series(ranks, dtype="Int64"))
+    return Comparison(
+        leaderboard=leaderboard,
+        verdict=verdict,
+        outcome=outcome,
+        objective=objective,
+        rope=rope,
+        method=BOOTSTRAP if len(splits) == 1 else CORRECTED,
+        network=network.name if network else None,
+        best_baseline=best.name if best else None,
+    )
+
+
+def _by_model(results: Sequence[FoldResult], num_folds: int) -> list[_Model]:
+    if not results or not num_folds:
+        raise ValueError(
+            f"There must be results and splits to compare. Received: {len(results)} results, {num_folds} splits."
+        )
+    models: dict[str, _Model] = {}
+    for result in results:
+        model = models.setdefault(result.model, _Model(result.model, result.kind, [None] * num_folds))
+        if not 0 <= result.fold < num_folds:
+            raise ValueError(
+                f"Fold {result.fold} of model {result.model!r} is not one of the {num_folds} splits (counted from 0)."
+            )
+        if model.results[result.fold] is not None or model.kind != result.kind:
+            raise ValueError(f"Model {result.model!r} is given twice for fold {result.fold}.")
+        model.results[result.fold] = result
+    return list(models.values())
+
+
+def _spokesman(networks: list[_Model]) -> _Model | None:
+    single = [model for model in networks if model.num_members == 1] or networks
+    if not single:
+        return None
+    inner = [float(model.values("inner_score").mean()) for model in single]
+    by_inner = bool(np.isfinite(inner).all())
+    return max(zip(single, inner, strict=True), key=lambda pair: pair[1] if by_inner else pair[0].score)[0]
+
+
+def _default_rope(objective: Objective, reference: _Model | None) -> float:
+    if objective.greater_is_better or reference is None:
+        return 0.01
+    return 0.01 * abs(reference.score)
+
+
+Pair = Callable[[_Model, _Model], PairedDifference]
+
+
+def _estimators(
+    models: list[_Model],
+    splits: Sequence[Split],
+    objective: Objective,
+    rope: float,
+    target: np.ndarray | None,
+    groups: np.ndarray | None,
+    weights: np.ndarray | None,
+) -> tuple[dict[str, Interval], Pair]:
+    """Return the interval of each model, and a function that compares two."""
+    if len(splits) > 1:
+        test_to_train = sum(len(split.test) for split in splits) / sum(len(split.train) for split in splits)
+        intervals = {model.name: mean_interval(model.scores, test_to_train) for model in models}
+        return intervals, lambda one, two: paired_difference(one.scores, two.scores, test_to_train, rope=rope)
+    if target is None:
+        raise ValueError("A comparison on one split needs `target`, to bootstrap the test rows.")
+    test = splits[0].test
+    part = lambda values: None if values is None else np.asarray(values)[test]  # noqa: E731
+    counts = bootstrap_weights(len(test), groups=part(groups))
+    samples = {
+        model.name: _samples(model, objective, np.asarray(target)[test], counts, part(weights)) for model in models
+    }
+    intervals = {model.name: bootstrap_interval(model.score, samples[model.name]) for model in models}
+    return intervals, lambda one, two: bootstrap_difference(
+        one.score, two.score, samples[one.name], samples[two.name], rope=rope
+    )
+
+
+def _samples(
+    model: _Model, objective: Objective, target: np.ndarray, counts: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray:
+    """Return bootstrap scores of a hold-out, centred on the model's score.
+
+    A network's score is the mean over refit seeds, and its prediction one of them or their mean: they differ by a
+    little, and the spread of the bootstrap is taken from the prediction.
+    """
+    result = model.results[0]
+    assert result is not None
+    if len(result.prediction) == 0:
+        return np.full(len(counts), np.nan)
+    shift = model.score - objective.score(target, result.prediction, weights)
+    return bootstrap_scores(objective, target, result.prediction, counts, weights) + shift
+
+
+def _differences(
+    networks: list[_Model], baselines: list[_Model], network: _Model | None, pair: Pair
+) -> dict[str, tuple[PairedDifference, float]]:
+    """Return each model's difference to the best baseline (the best baseline's: to the network), and its Holm p."""
+    if not baselines:
+        return {}
+    best, others = baselines[0], baselines[1:]
+    found: dict[str, tuple[PairedDifference, float]] = {}
+    for model in networks:
+        against_all = [pair(model, baseline) for baseline in baselines]
+        found[model.name] = against_all[0], float(holm([one.p_value for one in against_all])[0])
+    if network is not None:
+        found[best.name] = pair(best, network), found[network.name][1]
+    against_best = [pair(model, best) for model in others]
+    adjusted = holm([one.p_value for one in against_best])
+    found.update({m.name: (one, float(p)) for m, one, p in zip(others, against_best, adjusted, strict=True)})
+    return found
+
+
+def _contestant(model: _Model | None, num_networks: int = 1) -> Contestant | None:
+    if model is None:
+        return None
+    return Contestant(
+        name=model.name,
+        is_network=model.kind == "keras",
+        score=model.score,
+        fit_seconds=float(np.nanmean(model.values("fit_seconds"))),
+        only_network=num_networks == 1,
+    )
+
+
+def _row(model: _Model, interval: Interval | None, difference: PairedDifference, p_holm: float) -> dict[str, Any]:
+    interval = interval or Interval(math.nan, math.nan, math.nan)
+    scores = model.scores
+    inner = float(model.values("inner_score").mean())
+    variances = [np.var(r.seed_scores, ddof=1) for r in model.results if r is not None and len(r.seed_scores) > 1]
+    return {
+        "model": model.name,
+        "kind": model.kind,
+        "score": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "fold_sd": float(scores.std(ddof=1)) if len(scores) > 1 else math.nan,
+        "seed_sd": float(np.sqrt(np.mean(variances))) if variances else math.nan,
+        "default_score": float(model.values("default_score").mean()),
+        "inner_score": inner,
+        "optimism": inner - interval.mean,
+        "difference": difference.mean,
+        "difference_low": difference.low,
+        "difference_high": difference.high,
+        "p_value": difference.p_value,
+        "p_holm": p_holm,
+        "p_better": difference.p_better,
+        "p_equivalent": difference.p_equivalent,
+        "p_worse": difference.p_worse,
+        "num_configurations": round(float(np.nanmean(model.values("num_configurations")))),
+        "tune_seconds": float(np.nansum(model.values("tune_seconds"))),
+        "fit_seconds": float(np.nanmean(model.values("fit_seconds"))),
+        "predict_seconds": float(np.nanmean(model.values("predict_seconds"))),
+        "num_members": model.num_members,
+        "failed_folds": int((~np.isfinite(scores)).sum()),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a number as JSON has it."""
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,251 @@
+"""One sentence in plain words: which model to keep, by how much, and how sure that is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfopt.comparison.objective import Objective
+from tfopt.comparison.statistics import PairedDifference
+
+DUMMY = "dummy"
+
+# Posterior probabilities from which on a conclusion is drawn.
+_PROBABLE = 0.9
+_SAME = 0.8
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model as the verdict speaks of it."""
+
+    name: str
+    is_network: bool
+    score: float
+    fit_seconds: float
+    only_network: bool = True
+
+    @property
+    def called(self) -> str:
+        """The model in a sentence: `the network`, or a baseline's name."""
+        if not self.is_network:
+            return "the dummy" if self.name == DUMMY else self.name
+        return "the network" if self.only_network else f"network {self.name!r}"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What a verdict is drawn from.
+
+    Args:
+        objective: The metric.
+        rope: Half width of the region of practical equivalence.
+        holdout: Whether there is one split only.
+        network: The network that speaks for all, None where none has a score on every fold.
+        baseline: The best baseline, likewise.
+        difference: Network minus best baseline.
+        dummy: The baseline that guesses, likewise.
+        leading: The best model beside the dummy.
+        over_dummy: Best model minus dummy.
+        only_dummy: Whether no baseline but the dummy was asked for.
+        failed: Models without a score on every fold.
+    """
+
+    objective: Objective
+    rope: float
+    holdout: bool
+    network: Contestant | None
+    baseline: Contestant | None
+    difference: PairedDifference
+    dummy: Contestant | None
+    leading: Contestant | None
+    over_dummy: PairedDifference
+    only_dummy: bool
+    failed: tuple[str, ...] = ()
+
+
+def judge(contest: Contest) -> tuple[str, str]:
+    """Return the outcome in a word (see `Comparison.outcome`) and the verdict as a sentence.
+
+    In this order: nothing to compare; the best model is not clearly better than the dummy (its interval holds 0); the
+    two are practically the same with a probability of at least 0.8; the network is better or worse, if its 95 %
+    interval leaves out 0 or the posterior probability of a difference beyond the region of practical equivalence is at
+    least 0.9; else undecided. Where it is not better, the simpler model is the one to keep.
+    """
+    words = _Words(contest)
+    if contest.leading is None and contest.dummy is None:
+        return "nothing", f"No verdict: no model has a score on every fold{words.failures}."
+    if contest.dummy is not None and not contest.over_dummy.low > 0:
+        return "guessing", words.guessing()
+    if contest.network is None:
+        return "only baselines", words.only_baselines()
+    if contest.baseline is None:
+        return "only networks", words.only_networks()
+    if contest.baseline.name == DUMMY:
+        return "only dummy", words.only_dummy()
+    difference = contest.difference
+    if not np.isfinite(difference.p_better):
+        return "undecided", words.no_interval()
+    if difference.p_equivalent >= _SAME:
+        return "equivalent", words.equivalent()
+    if difference.low > 0 or difference.p_better >= _PROBABLE:
+        return "better", words.better()
+    if difference.high < 0 or difference.p_worse >= _PROBABLE:
+        return "worse", words.worse()
+    return "undecided", words.undecided()
+
+
+class _Words:
+    """The sentences of a contest."""
+
+    def __init__(self, contest: Contest):
+        self.contest = contest
+        self.objective = contest.objective
+
+    @property
+    def failures(self) -> str:
+        names = ", ".join(self.contest.failed)
+        return f" ({names} failed)" if names else ""
+
+    def better(self) -> str:
+        network, baseline, difference = self._pair()
+        return (
+            f"Use {network.called}: {self._scores(network, baseline, 'it')}; it is better than {baseline.called}, the best "
+            f"baseline, by {self._size(difference.mean)} ({self._interval(difference)}), "
+            f"P(better by more than {self._rope}) {_probability(difference.p_better)}."
+        )
+
+    def worse(self) -> str:
+        network, baseline, difference = self._pair()
+        return (
+            f"Keep {baseline.called}: {self._scores(baseline, network, 'it')}; {network.called} is worse by "
+            f"{self._size(difference.mean)} ({self._interval(difference)}), "
+            f"P(worse by more than {self._rope}) {_probability(difference.p_worse)}."
+        )
+
+    def equivalent(self) -> str:
+        network, baseline, difference = self._pair()
+        same = (
+            f"{self._scores(network, baseline)}, practically the same "
+            f"(P(within {self._rope}) {_probability(difference.p_equivalent)})"
+        )
+        seconds = f"{_seconds(network.fit_seconds)} against {_seconds(baseline.fit_seconds)} a fit"
+        if 0 < network.fit_seconds < baseline.fit_seconds:
+            return f"Either will do: {same}; {baseline.called} is simpler, {network.called} is faster ({seconds})."
+        faster = f", and faster ({seconds})" if network.fit_seconds > baseline.fit_seconds else ""
+        return f"Keep {baseline.called}: {same}, and {baseline.called} is the simpler{faster}."
+
+    def undecided(self) -> str:
+        network, baseline, difference = self._pair()
+        side = "ahead of" if difference.mean > 0 else "behind"
+        return (
+            f"Undecided: {self._scores(network, baseline)}; {network.called} is {self._size(difference.mean)} {side} "
+            f"{baseline.called}, the best baseline, which chance may explain ({self._interval(difference)}; "
+            f"P(better by more than {self._rope}) {_probability(difference.p_better)}, P(worse by more) "
+            f"{_probability(difference.p_worse)}), so keep the simpler "
+            f"{baseline.called} or add repeats."
+        )
+
+    def no_interval(self) -> str:
+        network, baseline, _ = self._pair()
+        return f"Undecided: {self._scores(network, baseline)}, but there is no interval to judge the difference by."
+
+    def guessing(self) -> str:
+        contest = self.contest
+        assert contest.dummy is not None
+        if contest.leading is None:
+            return f"Only the dummy has a score on every fold{self.failures}: there is nothing to compare it with."
+        leading = contest.leading
+        scores = self._scores(leading, contest.dummy)
+        if contest.over_dummy.mean <= 0:
+            return f"Nothing beats the dummy: the best of the others is {leading.called}, and {scores}."
+        interval = f" ({self._interval(contest.over_dummy)})" if np.isfinite(contest.over_dummy.low) else ""
+        return (
+            f"Nothing is clearly better than guessing: the best is {leading.called}, and {scores}, better by "
+            f"{self._size(contest.over_dummy.mean)}{interval}."
+        )
+
+    def only_baselines(self) -> str:
+        baseline = self.contest.baseline
+        assert baseline is not None
+        what = f"{baseline.called} is the best baseline with {self._measure} {self._value(baseline.score)}"
+        if self.contest.failed:
+            return f"Keep {baseline.called}: no network has a score on every fold{self.failures}, and {what}."
+        return f"No network was compared: {what}."
+
+    def only_networks(self) -> str:
+        network = self.contest.network
+        assert network is not None
+        why = (
+            f"no baseline has a score on every fold{self.failures}" if self.contest.failed else "no baseline was tuned"
+        )
+        return (
+            f"No verdict: {network.called} has {self._measure} {self._value(network.score)}, but {why}, so it is not "
+            f"known whether something simpler does as well."
+        )
+
+    def only_dummy(self) -> str:
+        network, baseline, difference = self._pair()
+        why = "was tuned beside it" if self.contest.only_dummy else f"has a score on every fold{self.failures}"
+        return (
+            f"{_upper(network.called)} beats guessing by {self._size(difference.mean)} ({self._interval(difference)}; "
+            f"{self._scores(network, baseline)}), but no real baseline {why}."
+        )
+
+    def _pair(self) -> tuple[Contestant, Contestant, PairedDifference]:
+        network, baseline = self.contest.network, self.contest.baseline
+        assert network is not None
+        assert baseline is not None
+        return network, baseline, self.contest.difference
+
+    @property
+    def _measure(self) -> str:
+        return self.objective.name if self.objective.greater_is_better else f"{self.objective.name} (an error)"
+
+    def _scores(self, first: Contestant, second: Contestant, subject: str | None = None) -> str:
+        """Return who scores what in the metric's own direction, `subject` standing for the first."""
+        one, two = self._value(first.score), self._value(second.score)
+        if self.objective.greater_is_better:
+            return f"{subject or first.called} scores {one} against {_possessive(second.called)} {two}"
+        owner = {None: _possessive(first.called), "it": "its"}.get(subject, subject)
+        return f"{owner} {self.objective.name} is {one} against {_possessive(second.called)} {two}"
+
+    def _value(self, score: float) -> str:
+        return self._number(self.objective.raw(score))
+
+    def _size(self, difference: float) -> str:
+        return self._number(abs(difference))
+
+    def _number(self, value: float) -> str:
+        if self.objective.greater_is_better:
+            return f"{value + 0.0:.3f}"
+        return f"{value:.4g}"
+
+    @property
+    def _rope(self) -> str:
+        return f"{self.contest.rope:.2g}"
+
+    def _interval(self, difference: PairedDifference) -> str:
+        kind = "95 % bootstrap interval" if self.contest.holdout else "95 % interval"
+        return f"{kind} {self._side(difference.low)} to {self._side(difference.high)}"
+
+    def _side(self, bound: float) -> str:
+        return f"{self._size(bound)} {'worse' if bound < 0 else 'better'}"
+
+
+def _possessive(name: str) -> str:
+    return f"{name}'" if name.endswith("s") else f"{name}'s"
+
+
+def _probability(value: float) -> str:
+    """Two digits, and never a certainty that is not there."""
+    if value > 0.995:
+        return "> 0.99"
+    return "< 0.01" if value < 0.005 else f"= {value:.2f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
