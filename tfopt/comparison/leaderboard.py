@@ -243,17 +243,13 @@ def _estimators(
 def _samples(
     model: _Model, objective: Objective, target: np.ndarray, counts: np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray:
-    """Return bootstrap scores of a hold-out, centred on the model's score.
-
-    A network's score is the mean over refit seeds, and its prediction one of them or their mean: they differ by a
-    little, and the spread of the bootstrap is taken from the prediction.
-    """
+    """Return bootstrap scores of a hold-out: for a network the mean over its refit seeds, as its score is."""
     result = model.results[0]
     assert result is not None
-    if len(result.prediction) == 0:
+    predictions = result.seed_predictions or [result.prediction]
+    if len(predictions[0]) == 0:
         return np.full(len(counts), np.nan)
-    shift = model.score - objective.score(target, result.prediction, weights)
-    return bootstrap_scores(objective, target, result.prediction, counts, weights) + shift
+    return np.mean([bootstrap_scores(objective, target, each, counts, weights) for each in predictions], axis=0)
 
 
 def _differences(

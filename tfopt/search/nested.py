@@ -224,6 +224,7 @@ class NetworkSearch:
                         score=self._score(outputs.mean(axis=0), fold.test),
                         fit_seconds=tuned["fit_seconds"] * len(outputs),
                         prediction=ensemble,
+                        num_members=len(outputs),
                         **common,
                     )
                 )
