@@ -33,6 +33,7 @@ def test_layer_equals_encoder(columns, make_rows, scaling, max_levels):
     encoder = TableEncoder(columns, scaling=scaling, max_levels=max_levels).fit(make_rows(0))
     layer = TablePreprocessing.from_encoder(encoder)
     new = make_rows(1, num_rows=300, new_levels=True)
+    new.loc[10:13, "a/b.c"] = [1e308, -1e200, 1e-300, 1e40]
     new.loc[:4, "closed"] = np.nan  # missing where training had none
     new.loc[3:6, "length (cm)"] = np.nan
     new.loc[3:6, "since"] = pd.NaT
@@ -111,6 +112,23 @@ def test_predict_takes_text_arrays_of_both_kinds(columns, make_rows, dtype):
     given = model.predict(inputs, verbose=0, batch_size=10)
     assert given.shape == (37, 2)
     np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_predict_takes_a_frame_and_values_as_they_come(columns, make_rows):
+    encoder = TableEncoder(columns).fit(make_rows(0))
+    inner = network(encoder.width, 1)
+    model = TableModel(
+        TablePreprocessing.from_encoder(encoder), inner, "regression", "values", target_mean=[0.0], target_scale=[1.0]
+    )
+    new = make_rows(1, new_levels=True)
+    expected = model.predict(to_inputs(new, columns), verbose=0)
+    np.testing.assert_array_equal(model.predict(new, verbose=0), expected)
+    np.testing.assert_array_equal(model.predict(dict(new), verbose=0), expected)
+    new["place"] = new["place"].astype(object).map(lambda value: {"1": 1.0, "rare": "?"}.get(value, value))
+    expected = model.predict(to_inputs(new, columns), verbose=0)
+    lists = {name: list(values) for name, values in new.items() if values.dtype.kind != "M"}
+    dates = {name: new[name].to_numpy() for name in new if name not in lists}
+    np.testing.assert_array_equal(model.predict({**lists, **dates}, verbose=0), expected)
 
 
 def softmax(logits):

@@ -7,7 +7,8 @@ import pandas as pd
 
 from tfopt.data.column import Column
 from tfopt.data.delimited import RawTable
-from tfopt.data.values import BOOLEAN_PAIRS, MISSING_TEXT, TRUTH_VALUES, level_text, to_categories, to_truth
+from tfopt.data.spelling import BOOLEAN_PAIRS, MISSING_TEXT, TRUTH_VALUES, level_text
+from tfopt.data.values import to_categories, to_truth
 from tfopt.errors import UserError
 
 # Of the values of a column of numbers (or dates), this share must read as such; the others then count as missing.
@@ -80,7 +81,7 @@ def understand(
             truth = to_truth(values)
             if truth.isna().sum() == num_missing and {w.lower() for w in present.unique()} in BOOLEAN_PAIRS:
                 return _finish(Column(name, "boolean"), truth, notes, dropped)
-        numbers = as_numbers(values)
+        numbers = as_numbers(values) if mostly_numbers(values) else pd.Series(np.nan, index=values.index)
         bad = numbers.isna() & values.notna()
         if bad.sum() <= (1 - ENOUGH) * len(present):
             if bad.any():
@@ -137,6 +138,12 @@ def as_numbers(values: pd.Series) -> pd.Series:
         values = values.astype("object")
     numbers = pd.to_numeric(values, errors="coerce")
     return numbers.astype("Float64").astype("float64") if numbers.dtype != "float64" else numbers
+
+
+def mostly_numbers(values: pd.Series) -> bool:
+    """Whether at least half of a sample of the values are numbers; spares reading a million words as numbers."""
+    sample = values.dropna().iloc[:: max(1, len(values) // 1000)]
+    return bool(as_numbers(sample).notna().mean() >= 0.5)
 
 
 def finite(values: pd.Series, raw: RawTable) -> pd.Series:

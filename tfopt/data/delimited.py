@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tfopt.data.values import MISSING_TEXT
+from tfopt.data.spelling import MISSING_TEXT
 from tfopt.errors import UserError, nearest
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "white space"}

@@ -9,7 +9,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tfopt.data.column import Column
-from tfopt.data.values import level_text, to_categories, to_seconds, to_truth
+from tfopt.data.spelling import level_text
+from tfopt.data.values import to_categories, to_seconds, to_truth
 
 SCALINGS = ("none", "standard", "robust", "common")
 CYCLES = (
@@ -62,8 +63,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         >>> from tfopt.data import Column, TableEncoder
         >>> frame = pd.DataFrame({"size": [1.0, 2.0, 3.0], "colour": ["red", "blue", "red"]})
         >>> encoder = TableEncoder([Column("size", "numeric"), Column("colour", "categorical", num_levels=2)])
-        >>> encoder.fit_transform(frame).round(2).tolist()
-        [[-1.22, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [1.22, 1.0, 0.0, 0.0]]
+        >>> print(encoder.fit_transform(frame).round(2))
+        [[-1.22  1.    0.    0.  ]
+         [ 0.    0.    1.    0.  ]
+         [ 1.22  1.    0.    0.  ]]
     """
 
     def __init__(self, columns: Sequence[Column] = (), scaling: str = "standard", max_levels: int = 32):

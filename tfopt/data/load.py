@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfopt.data.columns import as_numbers, examples, finite, understand
+from tfopt.data.columns import ENOUGH, as_numbers, examples, finite, mostly_numbers, understand
 from tfopt.data.delimited import RawTable
 from tfopt.data.sources import EMBEDDED, read_source
 from tfopt.data.table import Column, Table, Task
@@ -180,8 +180,8 @@ def _read_target(
 def _infer_task(values: pd.Series) -> str:
     if values.dtype == bool or not (pd.api.types.is_numeric_dtype(values.dtype) or values.dtype == "str"):
         return "classification"
-    numbers = as_numbers(values)
-    if numbers.isna().mean() > 0.05:
+    numbers = as_numbers(values) if mostly_numbers(values) else pd.Series(dtype="float64")
+    if numbers.notna().mean() < ENOUGH or numbers.empty:
         return "classification"
     present = numbers[numbers.notna()]
     levels = present.nunique()

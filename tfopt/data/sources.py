@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tfopt.data.delimited import RawTable, read_bytes, read_delimited, stem
-from tfopt.data.values import MISSING_TEXT
+from tfopt.data.spelling import MISSING_TEXT
 from tfopt.errors import UserError, nearest
 
 _LOADED = ("digits", "diabetes", "breast_cancer", "wine", "iris", "linnerud")

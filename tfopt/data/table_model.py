@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.data.column import Column
+from tfopt.data.spelling import is_missing_text, level_text
 
 if TYPE_CHECKING:
     from tfopt.data.encoder import TableEncoder
@@ -272,9 +273,13 @@ class TableModel(keras.Model):
         return tf.concat([1.0 - second, second], axis=1)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", **options: Any) -> np.ndarray:
-        """Return the predictions for a dict of columns, or whatever else `keras.Model.predict` takes."""
-        if isinstance(x, Mapping):
-            # Keras would cast numbers to float32 and refuses NumPy text.
+        """Return the predictions for a dict of columns or a data frame, or whatever else `keras.Model.predict` takes.
+
+        Numbers may be of any type; levels too (`1`, `1.0` and `"1"` are one), and None and NaN count as missing; dates
+        may be text or `datetime64`.
+        """
+        if hasattr(x, "keys"):
+            # A dict or a data frame. Keras would cast numbers to float32, and refuses NumPy text.
             tensors = {column.name: _as_tensor(x, column) for column in self.columns}
             x = tf.data.Dataset.from_tensor_slices(tensors).batch(batch_size or 1024)
             batch_size = None
@@ -348,7 +353,20 @@ def _as_tensor(columns: Mapping[str, Any], column: Column) -> Any:
     values = columns[column.name]
     if column.kind in ("numeric", "boolean"):
         return tf.convert_to_tensor(np.asarray(values, dtype=np.float64))
-    return values if tf.is_tensor(values) else tf.constant(np.asarray(values, dtype=object), tf.string)
+    if tf.is_tensor(values):
+        return values
+    values = np.asarray(values)
+    if values.dtype.kind == "M":
+        values = np.datetime_as_string(values.astype("datetime64[s]"))
+    flat = [_text(value) for value in values.reshape(-1).tolist()]
+    return tf.reshape(tf.constant(flat, tf.string), values.shape)
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:  # NaN
+        return ""
+    text = level_text(value)
+    return "" if text == "NaT" or is_missing_text(text) else text
 
 
 def _numbers(values: Any) -> Any:

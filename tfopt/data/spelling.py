@@ -1,0 +1,41 @@
+"""One spelling for each value, so that the same level or truth value reads the same in training and in new rows."""
+
+import re
+from typing import Any
+
+MISSING_TEXT = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "NULL", "null")
+
+TRUTH_VALUES = {
+    "true": 1.0,
+    "yes": 1.0,
+    "t": 1.0,
+    "y": 1.0,
+    "on": 1.0,
+    "1": 1.0,
+    "1.0": 1.0,
+    "false": 0.0,
+    "no": 0.0,
+    "f": 0.0,
+    "n": 0.0,
+    "off": 0.0,
+    "0": 0.0,
+    "0.0": 0.0,
+}
+# A text column is boolean when all its values are of one pair; 0/1 columns stay numeric.
+BOOLEAN_PAIRS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"}, {"on", "off"})
+
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+
+
+def level_text(value: Any) -> str:
+    """Return the text of one category: `1`, `1.0`, `"1"` and `"1.0"` are the same level `"1"`."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    text = str(value).strip()
+    match = _WHOLE.fullmatch(text)
+    return match.group(1) if match else text
+
+
+def is_missing_text(text: str) -> bool:
+    """Whether a category's text stands for a missing value."""
+    return text in MISSING_TEXT
