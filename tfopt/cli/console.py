@@ -13,6 +13,8 @@ from rich.progress import Progress as Bars
 
 from tfopt.search.progress import Progress
 
+_LONGEST = 36
+
 
 def set_up(arguments: argparse.Namespace) -> None:
     """Send log records and Python warnings to standard error, as many as the user asked for."""
@@ -67,7 +69,9 @@ class LineProgress(QuietProgress):
 
     def advance(self, phase: str, text: str = "", amount: int = 1) -> None:
         """Write what was finished and how long the rest of the phase will take."""
-        state = self._phases.setdefault(phase, _Phase(None))
+        if phase not in self._phases:
+            self.start(phase, None)
+        state = self._phases[phase]
         state.done += amount
         count = f"{state.done}/{state.total}" if state.total else f"{state.done}"
         left = state.seconds_left()
@@ -132,7 +136,7 @@ class TerminalProgress(QuietProgress):
         task = self._tasks[phase]
         self._bars.advance(task, amount)
         if text:
-            self._bars.update(task, text=text)
+            self._bars.update(task, text=text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
     def finish(self, phase: str) -> None:
         """Leave the bar as it stands."""

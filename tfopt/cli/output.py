@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,32 +47,58 @@ def _percent(row: Row, key: str) -> str:
     return "" if value is None or not math.isfinite(value) else f"{100 * value:.0f}%"
 
 
+def _optional(row: Row, key: str, form: str) -> str:
+    value = row.get(key)
+    return "" if value is None or not math.isfinite(value) else format(value, form)
+
+
 def _interval(row: Row) -> str:
     return f"{figure(row.get('low'))} … {figure(row.get('high'))}"
 
 
-def _difference(row: Row) -> str:
-    value = row.get("difference")
-    return "" if value is None or not math.isfinite(value) else f"{value:+.3f}"
-
-
-def _seconds(row: Row) -> str:
-    value = row.get("seconds")
-    return "" if value is None or not math.isfinite(value) else f"{value:.1f}"
+def _model(row: Row) -> str:
+    return re.sub(r"^network \((ensemble of \d+ seeds)\)$", r"\1", str(row["model"]))
 
 
 LEADERBOARD = (
-    Column("model", lambda row: str(row["model"]), 0, right=False),
+    Column("model", _model, 0, right=False),
     Column("kind", lambda row: str(row["kind"]), 5, right=False),
     Column("score", lambda row: figure(row["score"]), 1),
     Column("95% interval", _interval, 2),
-    Column("vs best baseline", _difference, 3),
+    Column("vs best", lambda row: _optional(row, "difference", "+.3f"), 3),
     Column("better", lambda row: _percent(row, "p_better"), 4),
     Column("same", lambda row: _percent(row, "p_equivalent"), 4),
     Column("worse", lambda row: _percent(row, "p_worse"), 4),
+    Column("p (Holm)", lambda row: _optional(row, "p_holm", ".2g"), 7),
+    Column("untuned", lambda row: _optional(row, "default_score", ".3f"), 6),
+    Column("optimism", lambda row: _optional(row, "optimism", "+.3f"), 7),
     Column("tried", lambda row: str(row.get("num_configurations") or ""), 6),
-    Column("seconds", _seconds, 6),
+    Column("tune s", lambda row: _optional(row, "tune_seconds", ".1f"), 6),
+    Column("fit s", lambda row: _optional(row, "fit_seconds", ".2g"), 7),
+    Column("predict s", lambda row: _optional(row, "predict_seconds", ".1g"), 7),
 )
+_COMPARED = ("difference", "p_holm", "p_better", "p_equivalent", "p_worse")
+
+
+def shown_rows(result: Mapping[str, Any]) -> list[Row]:
+    """Return the leaderboard as people see it: the best baseline is not compared with itself."""
+    best = result.get("best_baseline")
+    return [
+        {**row, **dict.fromkeys(_COMPARED)} if best is not None and row["model"] == best else row
+        for row in result.get("leaderboard", ())
+    ]
+
+
+def legend(result: Mapping[str, Any]) -> str:
+    """Return what the columns mean, in a sentence."""
+    if not result.get("objective"):
+        return ""
+    sign = "negated, so that higher is better" if result.get("negated") else "higher is better"
+    text = f"score: {result['objective']}, {sign}"
+    if result.get("best_baseline"):
+        rope = f", within {result['rope']:.2g} being the same" if result.get("rope") is not None else ""
+        text += f"; vs best: difference to {result['best_baseline']}, and how probably better, the same or worse{rope}"
+    return text + "."
 
 
 def print_result(result: Mapping[str, Any], format: str) -> None:
@@ -81,7 +108,7 @@ def print_result(result: Mapping[str, Any], format: str) -> None:
     elif format == "csv":
         print(to_csv(result["leaderboard"]), end="")
     elif format == "md":
-        print(f"{to_markdown(result['leaderboard'])}\n\n{result['verdict']}")
+        print(f"{to_markdown(shown_rows(result))}\n\n{legend(result)}\n\n{result['verdict']}")
     else:
         print_table(result)
 
@@ -89,7 +116,7 @@ def print_result(result: Mapping[str, Any], format: str) -> None:
 def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
     """Write the leaderboard and the verdict under it, no wider than the terminal."""
     console = Console(file=sys.stdout, highlight=False, width=width)
-    rows = result["leaderboard"]
+    rows = shown_rows(result)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     columns = fitting(rows, console.width)
     for column in columns:
@@ -98,8 +125,10 @@ def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
         style = "green" if row["kind"] == "keras" else ""
         table.add_row(*(Text(column.cell(row)) for column in columns), style=style)
     console.print(table)
+    if legend(result):
+        console.print(Text(legend(result), style="dim"))
     console.print()
-    console.print(Text(str(result["verdict"])))
+    console.print(Text(str(result["verdict"]), style="bold"))
 
 
 def fitting(rows: Sequence[Row], width: int) -> list[Column]:

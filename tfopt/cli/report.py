@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         from tfopt.report.write import write_report
 
         for each in runs:
-            print(write_report(each.folder, output.as_text(each.leaderboard)))
+            print(write_report(each.folder, output.as_text(output.shown_rows(each.result)), output.legend(each.result)))
             sys.stdout.flush()
     return 0
 
@@ -57,5 +57,5 @@ def _markdown(run: Any) -> str:
     from tfopt.cli import output
 
     verdict = run.result.get("verdict") or "The search has not ended."
-    table = f"{output.to_markdown(run.leaderboard)}\n\n" if run.leaderboard else ""
+    table = f"{output.to_markdown(output.shown_rows(run.result))}\n\n" if run.leaderboard else ""
     return f"## {run.name}\n\n{table}{verdict}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   tfopt search diabetes                               an embedded data set
   tfopt search houses.csv --target price              a table; the task is guessed and said
+  tfopt search houses.csv --target price --dry-run    what would be done
   tfopt search digits --space wide --max-trials 30 --time-limit 10m
   tfopt search digits --space mine.py:build           your own KerasTuner build(hp)
   tfopt search --resume runs/digits__0__…             go on after Ctrl-C or kill
@@ -137,6 +138,7 @@ def add_arguments(parser: Parser) -> None:
         "--config", metavar="FILE", help="TOML file of settings; TFOPT_* variables and flags win over it"
     )
     group.add_argument("--print-config", action="store_true", help="print the settings as TOML for --config, and exit")
+    group.add_argument("--dry-run", action="store_true", help="say what would be done, and exit")
     group.add_argument(
         "--format",
         type=choice(*_FORMATS),
@@ -153,7 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(to_toml(config.to_dict(), (("data", (_DATA,)), *OPTION_GROUPS)), end="")
         return 0
     config.validate()
-    return _search(config, arguments)
+    return _dry_run(config, arguments) if arguments.dry_run else _search(config, arguments)
 
 
 def resolve(arguments: argparse.Namespace, environment: Any) -> SearchConfig:
@@ -224,6 +226,17 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         console.say(f"run folder: {outcome.run_folder}")
         console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
         console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions for new rows")
+    return 0
+
+
+def _dry_run(config: SearchConfig, arguments: argparse.Namespace) -> int:
+    from tfopt.cli import console, dry_run
+    from tfopt.cli.startup import start
+
+    plan = _prepare(config, console.progress(arguments))
+    with start(config.device, config.precision, config.deterministic, debug=arguments.debug):
+        description = dry_run.describe(plan)
+    print(json.dumps(description, indent=2) if arguments.format == "json" else dry_run.as_text(description))
     return 0
 
 

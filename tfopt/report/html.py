@@ -37,12 +37,13 @@ details { margin: .6rem 0; } summary { cursor: pointer; } ul { padding-left: 1.2
 _VARIABLES = {PAPER: "none", INK: "var(--ink)", GREY: "var(--grey)", PALE: "var(--pale)", ACCENT: "var(--accent)"}
 
 
-def render(run: Run, table: Sequence[Sequence[str]], figures: Mapping[str, tuple[str, Figure]]) -> str:
+def render(run: Run, table: Sequence[Sequence[str]], legend: str, figures: Mapping[str, tuple[str, Figure]]) -> str:
     """Return the page.
 
     Args:
         run: The run.
         table: The leaderboard as text, headings first; the first column holds the model, as in `run.leaderboard`.
+        legend: What its columns mean.
         figures: For each title a caption and a figure.
     """
     verdict = run.result.get("verdict") or "The search has not ended; what has finished so far is below."
@@ -52,7 +53,7 @@ def render(run: Run, table: Sequence[Sequence[str]], figures: Mapping[str, tuple
         f'<p class="verdict">{escape(str(verdict))}</p>',
     ]
     if len(table) > 1:
-        parts.append(_section("Leaderboard", _leaderboard(run, table)))
+        parts.append(_section("Leaderboard", _leaderboard(run, table) + f'<p class="note">{escape(legend)}</p>'))
     for title, (caption, figure) in figures.items():
         parts.append(
             _section(title, f"<figure>{_svg(figure, title)}<figcaption>{escape(caption)}</figcaption></figure>")
@@ -91,6 +92,7 @@ def _facts(run: Run) -> str:
         plan,
         f"seed {config.get('seed')}",
         f"{result['seconds']:.0f} s" if result.get("seconds") else "",
+        str(result.get("method") or ""),
     ]
     return " · ".join(fact for fact in facts if fact)
 

@@ -1,7 +1,6 @@
 """A run folder, read back."""
 
 import json
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,7 +44,7 @@ class Run:
     @property
     def leaderboard(self) -> list[Record]:
         """One row a model, the best first; empty while the search has not ended."""
-        return sorted(self.result.get("leaderboard", []), key=lambda row: -_number(row.get("score"), -math.inf))
+        return list(self.result.get("leaderboard", []))
 
     @property
     def rope(self) -> float | None:
@@ -58,7 +57,8 @@ class Run:
 
     def best_baseline(self) -> Record | None:
         """Return the leaderboard's best scikit-learn row."""
-        return next((row for row in self.leaderboard if row.get("kind") == "sklearn"), None)
+        rows = (row for row in self.leaderboard if row.get("kind") == "sklearn" and row.get("score") is not None)
+        return next(rows, None)
 
     def baseline_inner_score(self, model: str) -> float | None:
         """Return a baseline's best inner score, averaged over the folds that recorded one."""
@@ -117,7 +117,3 @@ def _read_lines(path: Path) -> Iterator[Record]:
             if number == len(lines):
                 return  # cut short by a kill in the middle of writing; the work it stood for was not finished
             raise UserError(f"{path} line {number} is damaged. Remove the line, then resume the search.") from None
-
-
-def _number(value: Any, missing: float) -> float:
-    return missing if value is None or math.isnan(value) else float(value)

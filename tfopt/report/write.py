@@ -36,12 +36,13 @@ def draw_figures(run: Run) -> dict[str, tuple[str, str, Figure]]:
     return figures
 
 
-def write_report(folder: str | os.PathLike[str], table: Sequence[Sequence[str]] = ()) -> Path:
+def write_report(folder: str | os.PathLike[str], table: Sequence[Sequence[str]] = (), legend: str = "") -> Path:
     """Write `figures/` and `report.html` into a run folder; return the page.
 
     Args:
         folder: The run folder.
         table: The leaderboard as text, headings first.
+        legend: What its columns mean.
 
     Raises:
         UserError: It is not a run folder, or cannot be written.
@@ -52,7 +53,7 @@ def write_report(folder: str | os.PathLike[str], table: Sequence[Sequence[str]] 
     try:
         for name, (_, _, figure) in figures.items():
             save(figure, run.folder / "figures", name)
-        text = render(run, table, {title: (caption, figure) for title, caption, figure in figures.values()})
+        text = render(run, table, legend, {title: (caption, figure) for title, caption, figure in figures.values()})
         partial = page.with_suffix(".partial")
         partial.write_text(text, encoding="utf-8")
         partial.replace(page)
