@@ -32,7 +32,7 @@ def read(value: Any) -> Any:
 def plain(value: Any) -> Any:
     """Return a number as it is, and the current value of anything else as a number or nested list."""
     if is_live(value):
-        return ops.convert_to_numpy(value).tolist()
+        return ops.convert_to_numpy(ops.convert_to_tensor(value)).tolist()
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
