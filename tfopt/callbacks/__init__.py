@@ -1,5 +1,11 @@
 """Callbacks that measure or schedule without disturbing the training."""
 
 from tfopt.callbacks.gradient_norms import GradientNorms
+from tfopt.callbacks.non_finite_guard import NonFiniteGuard
+from tfopt.callbacks.run_log import RunLog
 
-__all__ = ["GradientNorms"]
+__all__ = [
+    "GradientNorms",
+    "NonFiniteGuard",
+    "RunLog",
+]
