@@ -76,7 +76,8 @@ class NonFiniteGuard(keras.callbacks.Callback):
         self._training = TappedTraining.join(self)
         if self.action == "restore":
             self._check_learning_rate()
-            self._take_snapshot()
+            if all(optimizer.built for optimizer in self._optimizers()):
+                self._take_snapshot()  # else after the first step, which makes the optimizer's variables
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Number the epoch."""
@@ -95,7 +96,8 @@ class NonFiniteGuard(keras.callbacks.Callback):
             found = found or self._first_bad(tap, start)
         if found is None and not bad_loss:
             self._batches += 1
-            if self.action == "restore" and self._batches % self.snapshot_steps == 0:
+            is_due = self._snapshot is None or self._batches % self.snapshot_steps == 0
+            if self.action == "restore" and is_due:
                 self._take_snapshot()
             return
         self._act(self._describe(batch, bad_loss, found))
@@ -181,9 +183,9 @@ class NonFiniteGuard(keras.callbacks.Callback):
         self.message = message
         if self.action == "raise":
             raise RuntimeError(message)
-        if self.action == "restore" and self.num_restores < self.max_restores:
+        if self._snapshot is not None and self.num_restores < self.max_restores:
             self.num_restores += 1
-            self._restore()
+            self._restore(self._snapshot)
             _logger.warning(
                 "%s Went back to the last good weights, learning rate %.3g.", message, self._learning_rate()
             )
@@ -206,9 +208,9 @@ class NonFiniteGuard(keras.callbacks.Callback):
         if all(np.isfinite(value).all() for value in values):
             self._snapshot = values
 
-    def _restore(self) -> None:
+    def _restore(self, snapshot: list[np.ndarray]) -> None:
         rates = [(leaf, float(leaf.learning_rate)) for optimizer in self._optimizers() for leaf in innermost(optimizer)]
-        for variable, value in zip(self._state(), self._snapshot or [], strict=True):
+        for variable, value in zip(self._state(), snapshot, strict=True):
             variable.assign(value)
         for leaf, rate in rates:
             leaf.learning_rate = rate * self.factor
