@@ -103,9 +103,7 @@ def test_grid_covers_every_point_once(tmp_path):
 
     space = discover(Space("test", small), PROBLEM)
     tried = run(FoldOracle("grid", space, None, 4, 0, tmp_path / "a"))
-    assert sorted((values["a"], values["b"]) for values in tried) == [
-        (a, b) for a in (1, 2, 3) for b in (False, True)
-    ]
+    assert sorted((values["a"], values["b"]) for values in tried) == [(a, b) for a in (1, 2, 3) for b in (False, True)]
 
 
 def test_hyperband_trains_few_epochs_first_and_promotes_the_best(hp, tmp_path):

@@ -10,7 +10,7 @@ from tfopt.search.user_space import load_space
 
 PROBLEM = Problem("regression", num_features=3, num_outputs=1, num_rows=90, epochs=4, table_rows=100)
 
-FILE = '''
+FILE = """
 import keras, keras_tuner
 from helper_of_this_file import UNITS
 
@@ -38,7 +38,7 @@ class NeedsArguments(Hyper):
 
 instance = Hyper()
 number = 3
-'''
+"""
 
 
 @pytest.fixture

@@ -2,8 +2,12 @@
 
 from tfopt.callbacks.gradient_norms import GradientNorms
 from tfopt.callbacks.hyperparameter_scheduler import HyperparameterScheduler
+from tfopt.callbacks.non_finite_guard import NonFiniteGuard
+from tfopt.callbacks.run_log import RunLog
 
 __all__ = [
     "GradientNorms",
     "HyperparameterScheduler",
+    "NonFiniteGuard",
+    "RunLog",
 ]

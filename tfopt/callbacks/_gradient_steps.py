@@ -55,6 +55,11 @@ class GradientSteps:
     def __len__(self) -> int:
         return len(self.gradient)
 
+    def bad(self) -> np.ndarray:
+        """Where a variable's gradient, or that of the micro-batch behind it, was not finite ``[steps, variables]``."""
+        bad = ~np.isfinite(self.gradient)
+        return bad if self.micro is None else bad | ~np.isfinite(self.micro)
+
 
 def total_norm(squares: np.ndarray) -> np.ndarray:
     """``√Σ`` over the variables that have a gradient; NaN where none has."""

@@ -73,6 +73,7 @@ class TappedTraining:
 
     def __init__(self, model: Any, params: Any) -> None:
         self.taps: list[OptimizerTap] = []
+        self.starts: list[int] = []  # rows that the taps held before this fit
         self._model, self._params = weakref.ref(model), params
         self._consumers: list[Consumer] = []
         self._options = TapOptions()
@@ -166,7 +167,8 @@ class TappedTraining:
             # Past Keras's tracking: the model's variables, saved file and config do not know of it.
             object.__setattr__(model, _CACHE, traced)
         self._function, self._plain_code, self.taps = traced.function, traced.plain_code, traced.taps
-        self._delivered = [tap.count() for tap in self.taps]
+        self.starts = [tap.count() for tap in self.taps]
+        self._delivered = list(self.starts)
         self._calls, self._calls_allowed = 0, 1
 
     def _is_ready(self, tap: OptimizerTap, model: Any) -> bool:

@@ -159,7 +159,7 @@ class GradientNorms(keras.callbacks.Callback):
         logs = {
             self.prefix: _finite_mean(norms),
             f"{self.prefix}_max": float(finite.max()) if finite.size else float("nan"),
-            f"{self.prefix}_nonfinite": float(sum(_bad_variables(block).any(axis=1).sum() for block in blocks)),
+            f"{self.prefix}_nonfinite": float(sum(block.bad().any(axis=1).sum() for block in blocks)),
         }
         if any(block.applied is not None for block in blocks):
             applied = [total_norm(block.applied) for block in blocks if block.applied is not None]
@@ -205,7 +205,7 @@ class GradientNorms(keras.callbacks.Callback):
             "epoch": np.full(count, block.epoch),
             "optimizer": np.full(count, block.label),
             prefix: total_norm(steps.gradient),
-            f"{prefix}_nonfinite": _bad_variables(steps).any(axis=1).astype(float),
+            f"{prefix}_nonfinite": steps.bad().any(axis=1).astype(float),
         }
         if steps.micro is not None:
             table[f"{prefix}_micro"] = total_norm(steps.micro)
@@ -233,7 +233,7 @@ class GradientNorms(keras.callbacks.Callback):
         """
         found = []
         for block in self._blocks:
-            bad = _bad_variables(block.steps)
+            bad = block.steps.bad()
             for i in np.flatnonzero(bad.any(axis=1)):
                 found.append(
                     {
@@ -287,12 +287,6 @@ class GradientNorms(keras.callbacks.Callback):
 def _finite_mean(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else float("nan")
-
-
-def _bad_variables(steps: GradientSteps) -> np.ndarray:
-    """Where a variable's gradient, or that of the micro-batch behind it, was not finite ``[steps, variables]``."""
-    bad = ~np.isfinite(steps.gradient)
-    return bad if steps.micro is None else bad | ~np.isfinite(steps.micro)
 
 
 def _ratio(steps: GradientSteps, columns: Any = slice(None)) -> np.ndarray:

@@ -149,9 +149,7 @@ class Trainer:
         self._train(train, seed, curve.learning_rate.append, ended)
         return curve
 
-    def _train(
-        self, train: Rows, seed: int, begun: Callable[[float], None], ended: Callable[[float], bool]
-    ) -> None:
+    def _train(self, train: Rows, seed: int, begun: Callable[[float], None], ended: Callable[[float], bool]) -> None:
         """Train epoch by epoch: `begun(learning rate)` before each, until `ended(mean loss)` is true after one."""
         raise NotImplementedError
 

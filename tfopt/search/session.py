@@ -106,9 +106,7 @@ def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress) -
         for fold in plan.outer:
             result = _baseline(family, fold, plan, journal, folder)
             results.append(result)
-            progress.advance(
-                "baselines", f"{family.name} fold {fold.key}: {plan.objective.name} {result.score:.4f}"
-            )
+            progress.advance("baselines", f"{family.name} fold {fold.key}: {plan.objective.name} {result.score:.4f}")
     progress.finish("baselines")
     return results
 
@@ -129,7 +127,11 @@ def _baseline(family: Family, fold: Fold, plan: Plan, journal: Journal, folder: 
         )
         (folder / path).parent.mkdir(exist_ok=True)
         np.save(folder / path, result.prediction)
-        fields = {name: value for name, value in asdict(result).items() if name not in {"kind", "prediction", "seed_scores", "seed_predictions"}}
+        fields = {
+            name: value
+            for name, value in asdict(result).items()
+            if name not in {"kind", "prediction", "seed_scores", "seed_predictions"}
+        }
         record = journal.append({"kind": "baseline", **fields})
     fields = {
         name: float("nan") if value is None and name.endswith("score") else value
@@ -201,5 +203,3 @@ def _outcome(
         "seconds": round(seconds, 1),
     }
     return SearchOutcome(comparison, folder, len(trials) - len(failed), len(failed), first_failure, result)
-
-
