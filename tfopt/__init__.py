@@ -1,7 +1,8 @@
 """tfopt: how should this Keras model be optimised, and is it then better than the simple thing?
 
-``import tfopt`` registers every serialisable class, so that ``keras.models.load_model`` finds them. The command line
-alone is exempt: it answers ``--help`` without importing TensorFlow, and its commands import what they need.
+``import tfopt`` registers every serialisable class, so that ``keras.models.load_model`` finds them. Two kinds of process
+are exempt, and import what they need: the command line, which answers ``--help`` without TensorFlow, and the processes
+that `tfopt search` starts with ``TFOPT_LAZY`` set to fit its scikit-learn models.
 """
 
 import importlib
@@ -44,5 +45,5 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tfopt' has no attribute {name!r}")
 
 
-if not _is_command_line():
+if not _is_command_line() and "TFOPT_LAZY" not in os.environ:
     register()

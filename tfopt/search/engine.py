@@ -111,10 +111,8 @@ class Trainer:
         self._width, self._batch_size, self._epochs, self._patience = width, batch_size, epochs, patience
         loss = self.model.loss
         self._loss = keras.losses.get(loss) if isinstance(loss, str) or callable(loss) else None
-        self._predict = tf.function(
-            lambda x: self.model(x, training=False),
-            autograph=False,
-            input_signature=[tf.TensorSpec((None, width), tf.float32)],
+        self._predict = _graph(
+            lambda x: self.model(x, training=False), [tf.TensorSpec((None, width), tf.float32)]
         )
 
     def fit(self, train: Rows, seed: int, validation: Rows | None = None, epochs: int | None = None) -> Curve:
@@ -155,7 +153,7 @@ class Trainer:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return the model's outputs, (rows, outputs)."""
-        return np.concatenate([self._predict(chunk).numpy() for chunk in _chunks(x)])
+        return np.concatenate([self._predict(tf.constant(chunk)).numpy() for chunk in _chunks(x)])
 
     def evaluate(self, rows: Rows) -> float:
         """Return the mean loss without penalties."""
@@ -175,9 +173,7 @@ class SharedGraph(Trainer):
         x, y, weights = (tf.constant(array) for array in (train.x, train.y, train.weights))
         if self._epoch is None:
             rows = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in (x, y, weights)]
-            self._epoch = tf.function(
-                self._trace_epoch, autograph=False, input_signature=[*rows, tf.TensorSpec((None,), tf.int32)]
-            )
+            self._epoch = _graph(self._trace_epoch, [*rows, tf.TensorSpec((None,), tf.int32)])
         order = np.random.default_rng(seed)
         optimizer = self.model.optimizer
         while True:
@@ -250,6 +246,11 @@ def trainer_for(build: Callable[[], keras.Model], **arguments) -> Trainer:
     if type(trainer.model).train_step is keras.Model.train_step:
         return trainer
     return PlainTrainer(build, **arguments)
+
+
+def _graph(function: Callable, signature: list[tf.TensorSpec]) -> Callable:
+    """Return the one graph of a function: as it cannot be retraced, TensorFlow does not warn that it might be."""
+    return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
 
 
 def _chunks(x: np.ndarray, size: int = 65536) -> list[np.ndarray]:

@@ -1,12 +1,15 @@
 """A whole search: baselines and networks on the same folds, the comparison, and the best network on all rows."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 
 from tfopt.baselines import Family, tune
 from tfopt.comparison import Comparison, compare
@@ -100,45 +103,65 @@ def _num_trials(config: SearchConfig, num_folds: int) -> int | None:
 
 def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress) -> list[FoldResult]:
     """Return every family's result on every outer fold, from the journal where it is there."""
-    results = []
     progress.start("baselines", len(plan.families) * len(plan.outer))
+    todo = []
     for family in plan.families:
         for fold in plan.outer:
-            result = _baseline(family, fold, plan, journal, folder)
-            results.append(result)
-            progress.advance("baselines", f"{family.name} fold {fold.key}: {plan.objective.name} {result.score:.4f}")
-    progress.finish("baselines")
-    return results
-
-
-def _baseline(family: Family, fold: Fold, plan: Plan, journal: Journal, folder: Path) -> FoldResult:
-    path = Path("predictions") / f"{family.name}-fold-{fold.key}.npy"
-    record = journal.find("baseline", model=family.name, fold=fold.key)
-    if record is None:
-        result = tune(
-            family,
-            plan.table,
-            int(fold.key),
-            plan.splits[int(fold.key)],
-            list(fold.inner),
-            plan.objective,
-            jobs=plan.config.jobs or 1,
-            seed=plan.config.seed,
+            if journal.find("baseline", model=family.name, fold=fold.key) is None:
+                todo.append((family, fold))
+            else:
+                progress.advance("baselines", f"{family.name} fold {fold.key}: kept")
+    for result in _tuned(plan, todo):
+        (folder / "predictions").mkdir(exist_ok=True)
+        np.save(folder / _prediction_path(result.model, result.fold), result.prediction)
+        fields = asdict(result)
+        for name in ("kind", "prediction", "seed_scores", "seed_predictions"):
+            del fields[name]
+        journal.append({"kind": "baseline", **fields})
+        progress.advance(
+            "baselines", f"{result.model} fold {result.fold}: {plan.objective.name} {result.score:.4f}"
         )
-        (folder / path).parent.mkdir(exist_ok=True)
-        np.save(folder / path, result.prediction)
-        fields = {
-            name: value
-            for name, value in asdict(result).items()
-            if name not in {"kind", "prediction", "seed_scores", "seed_predictions"}
-        }
-        record = journal.append({"kind": "baseline", **fields})
+    progress.finish("baselines")
+    return [_baseline(family, fold, journal, folder) for family in plan.families for fold in plan.outer]
+
+
+def _tuned(plan: Plan, todo: list[tuple[Family, Fold]]) -> Iterator[FoldResult]:
+    """Tune each family on each fold, several at once in processes of their own, and yield what is finished."""
+
+    def arguments(family: Family, fold: Fold) -> tuple:
+        index = int(fold.key)
+        return family, plan.table, index, plan.splits[index], list(fold.inner), plan.objective
+
+    jobs = min(plan.config.jobs or 1, len(todo))
+    if jobs <= 1:
+        for family, fold in todo:
+            yield tune(*arguments(family, fold), jobs=1, seed=plan.config.seed)
+        return
+    os.environ["TFOPT_LAZY"] = "1"
+    try:
+        parallel = joblib.Parallel(jobs, return_as="generator_unordered")
+        yield from parallel(
+            joblib.delayed(tune)(*arguments(family, fold), jobs=1, seed=plan.config.seed) for family, fold in todo
+        )
+    finally:
+        del os.environ["TFOPT_LAZY"]
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)
+
+
+def _prediction_path(model: str, fold: int | str) -> Path:
+    return Path("predictions") / f"{model}-fold-{fold}.npy"
+
+
+def _baseline(family: Family, fold: Fold, journal: Journal, folder: Path) -> FoldResult:
+    record = journal.find("baseline", model=family.name, fold=fold.key)
+    assert record is not None
     fields = {
         name: float("nan") if value is None and name.endswith("score") else value
         for name, value in record.items()
         if name != "kind"
     }
-    return FoldResult(kind="sklearn", prediction=np.load(folder / path), **fields)
+    prediction = np.load(folder / _prediction_path(family.name, fold.key))
+    return FoldResult(kind="sklearn", prediction=prediction, **fields)
 
 
 def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -> None:

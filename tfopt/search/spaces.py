@@ -177,7 +177,7 @@ class _OptimizerChoice:
 _RATES = {
     "learning_rate": (("adamw", "adam", "rmsprop"), 0.003),
     "momentum_learning_rate": (("momentum",), 0.03),
-    "sgd_learning_rate": (("sgd",), 0.2),
+    "sgd_learning_rate": (("sgd",), 0.1),
 }
 
 
