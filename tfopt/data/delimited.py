@@ -115,9 +115,11 @@ def read_delimited(
                 f"Use a character or one of {' '.join(_SPELLINGS)}."
             )
     records = [record for _, record in itertools.islice(_records(sample, separator), _SAMPLE_RECORDS)]
+    if not records:
+        raise UserError(f"no columns, only quotes and blanks ({source}). Give a table with a header line and rows.")
     if len(text) > len(sample) and len(records) > 1:
         records.pop()  # may be cut short
-    names_known = any(cell.strip() in known_names for cell in records[0])
+    names_known = any(name in known_names for name in _tidy(records[0]))
     unnamed = bool(known_names) and all(map(_NUMBERED.fullmatch, known_names))
     if len(records[0]) == 1 and not (names_known or unnamed):
         _complain_about_one_column(source, records, separator)
@@ -271,8 +273,8 @@ def _guess_separator(sample: str, source: str) -> str:
         records = [record for _, record in itertools.islice(_records(sample, separator), _SAMPLE_RECORDS)]
         if len(records) > 1 and len(sample) == _SAMPLE_CHARACTERS:
             records.pop()
-        width, count = Counter(map(len, records)).most_common(1)[0]
-        if width == 1:
+        width, count = Counter(map(len, records)).most_common(1)[0] if records else (0, 0)
+        if width <= 1:
             continue
         others = ";\t|" if separator == " " else ",;\t|".replace(separator, "")
         fields = [cell for record in records[:50] for cell in record]
@@ -287,8 +289,8 @@ def _guess_separator(sample: str, source: str) -> str:
     if best:
         return best
     widths = {s: Counter(len(r) for _, r in itertools.islice(_records(sample, s), 200)) for s in ",;\t|"}
-    ragged = max(widths, key=lambda s: max(widths[s]))
-    return ragged if max(widths[ragged]) > 1 else ","
+    ragged = max(widths, key=lambda s: max(widths[s], default=0))
+    return ragged if max(widths[ragged], default=0) > 1 else ","
 
 
 def _complain_about_one_column(source: str, records: list[list[str]], separator: str) -> None:
@@ -329,8 +331,13 @@ def _guess_decimal(records: list[list[str]]) -> str:
     return "," if commas and not points else "."
 
 
+def _tidy(cells: list[str]) -> list[str]:
+    """Return header cells without outer blanks and without the line breaks of spreadsheets."""
+    return [re.sub(r"\s*[\r\n]+\s*", " ", cell.strip()) for cell in cells]
+
+
 def _names(cells: list[str], source: str, notes: list[str]) -> list[str]:
-    names = [cell.strip() for cell in cells]
+    names = _tidy(cells)
     while len(names) > 1 and not names[-1]:
         names.pop()  # a separator at the end of the header line
     for place, name in enumerate(names, start=1):
@@ -388,6 +395,11 @@ def _parse(
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = read()
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        if "EOF inside string" in str(error):
+            ends = [0, *(line for line, _ in _records(text, separator))]
+            raise UserError(
+                f"a quote opened on line {ends[-2] + 1} is not closed ({source}). Close or remove it."
+            ) from None
         _complain_about_ragged_rows(text, len(names), separator, has_header, source)
         raise UserError(f"not readable as a table ({source}: {str(error).strip()}). Check its quotes.") from None
     if frame.iloc[:, -1].isna().any():  # only then can a row have been too short
