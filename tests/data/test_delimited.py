@@ -77,6 +77,17 @@ def test_decimal_commas(write):
     assert "read with decimal commas" in raw.notes
 
 
+def test_lines_longer_than_the_sample(write):
+    width = 60_000
+    lines = [
+        ",".join(f"pixel {place}" for place in range(width)),
+        *(",".join(str(k) for _ in range(width)) for k in (1, 2, 3)),
+    ]
+    frame = read_delimited(write("\n".join(lines))).frame
+    assert frame.shape == (3, width)
+    assert frame["pixel 59999"].tolist() == [1, 2, 3]
+
+
 def test_a_header_broken_over_lines(write):
     raw = read_delimited(write('"size\n (cm)",y\n1,2\n3,4\n5,x\n'))
     assert list(raw.frame) == ["size (cm)", "y"]
