@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfopt.data import TableEncoder, load_table
 from tfopt.data.delimited import read_delimited
 from tfopt.errors import UserError
 
@@ -76,6 +77,23 @@ def test_decimal_commas(write):
     assert "read with decimal commas" in raw.notes
 
 
+def test_lines_longer_than_the_sample(write):
+    width = 60_000
+    lines = [
+        ",".join(f"pixel {place}" for place in range(width)),
+        *(",".join(str(k) for _ in range(width)) for k in (1, 2, 3)),
+    ]
+    frame = read_delimited(write("\n".join(lines))).frame
+    assert frame.shape == (3, width)
+    assert frame["pixel 59999"].tolist() == [1, 2, 3]
+
+
+def test_a_header_broken_over_lines(write):
+    raw = read_delimited(write('"size\n (cm)",y\n1,2\n3,4\n5,x\n'))
+    assert list(raw.frame) == ["size (cm)", "y"]
+    assert raw.where(2) == "line 5"
+
+
 def test_separators_and_newlines_inside_quotes(write):
     buffer = io.StringIO()
     writer = csv.writer(buffer)
@@ -114,6 +132,27 @@ def test_what_csv_writes_is_read_back(tmp_path_factory, rows, separator):
             assert frame[name].tolist() == written
         else:
             np.testing.assert_allclose(frame[name], [float(cell) for cell in written])
+
+
+@given(
+    lines=st.lists(
+        st.lists(
+            st.sampled_from(["1", "2.5", "a", '"', "", "?", "inf", "1e999", "2020-01-01", "x y", "红", "1,5"])
+        ).map(",".join),
+        min_size=1,
+        max_size=12,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_any_text_is_a_table_or_a_mistake_of_the_user(tmp_path_factory, lines):
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    try:
+        table = load_table(path)
+    except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert np.isfinite(TableEncoder(table.columns).fit_transform(table.features)).all()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +226,8 @@ def test_a_large_table_is_checked_for_short_rows_only_where_one_can_be(write):
         ("\n".join([LINES[0], "1,a,b,2", *LINES[1:]]), "line 2 has 4 fields, the header has 3 ({path})"),
         (PLAIN.replace(",0\n", ",0,9\n").replace(",1\n", ",1,9\n"), "line 2 has 4 fields, the header has 3"),
         ("1,2\n3,4\n5,6,7\n", "line 3 has 3 fields, line 1 has 2"),
-        (PLAIN + '5.0,"red,1\n6.0,red,1\n', "Check for a quote that is not closed"),
+        (PLAIN + '5.0,"red,1\n6.0,red,1\n', "a quote opened on line 26 is not closed ({path})"),
+        (PLAIN + '5.0,"red,1\n6.0,red",1,2\n', "the row of lines 26 to 27 has 4 fields, the header has 3 ({path})"),
         ("a\n1\n2\n", "one column only, split at comma ({path}, line 1: 'a')"),
         ("a^b\n1^2\n", "if another character separates them, name it with --separator"),
         ("x,x,y\n1,2,3\n", "two columns are named 'x' ({path}, line 1, columns 1, 2)"),

@@ -18,7 +18,7 @@ class Column:
         has_missing: Whether any value is missing in the whole table; adds a missing-value indicator.
         date_format: How the dates were written (`strptime` codes, or `"ISO8601"`; dates only), so that new rows are
             read as the training rows were.
-        missing_text: What was read as a missing number, such as `("unknown",)` (numeric only).
+        missing_text: What was read as a missing number or date, such as `("unknown",)`.
     """
 
     name: str

@@ -85,11 +85,8 @@ def understand(
         bad = numbers.isna() & values.notna()
         if bad.sum() <= (1 - ENOUGH) * len(present):
             if bad.any():
-                tokens = sorted(set(values[bad].map(level_text)))
                 notes.append(f"{name!r}: {examples(values, bad, raw)} read as missing in a column of numbers")
-                column = Column(name, "numeric", missing_text=tuple(tokens[:100]))
-            else:
-                column = Column(name, "numeric")
+            column = Column(name, "numeric", missing_text=_spellings(values[bad]))
             return _finish(column, finite(numbers, raw), notes, dropped)
         date_format, dates = _as_dates(present)
         if date_format:
@@ -97,7 +94,8 @@ def understand(
             bad = dates.isna() & values.notna()
             if bad.any():
                 notes.append(f"{name!r}: {examples(values, bad, raw)} read as missing in a column of dates")
-            return _finish(Column(name, "date", date_format=date_format), dates, notes, dropped)
+            column = Column(name, "date", date_format=date_format, missing_text=_spellings(values[bad]))
+            return _finish(column, dates, notes, dropped)
     return _finish(Column(name, "categorical"), to_categories(values), notes, dropped)
 
 
@@ -120,7 +118,10 @@ def read_as(column: Column, values: pd.Series, raw: RawTable) -> pd.Series:
         dates = parse_dates(texts, column.date_format)
         if column.date_format != ISO:
             dates = dates.fillna(parse_dates(texts, ISO))
-        _complain(dates.isna() & values.notna(), values, column, raw, "a date")
+        bad = dates.isna() & values.notna()
+        if bad.any():
+            bad &= ~values.map(level_text).isin([*column.missing_text, *MISSING_TEXT])
+        _complain(bad, values, column, raw, "a date")
         return dates
     if pd.api.types.is_timedelta64_dtype(values.dtype):
         values = values.dt.total_seconds()
@@ -172,7 +173,9 @@ def examples(values: pd.Series, chosen: pd.Series, raw: RawTable) -> str:
 
 def parse_dates(texts: pd.Series, date_format: str) -> pd.Series:
     """Return naive UTC times, NaT where a text does not fit the format."""
-    return _naive(pd.to_datetime(texts, format=date_format, errors="coerce", utc=True))
+    # pandas alone takes more for ISO 8601 than a table's dates should be: 2019 and 2019-1-1, too.
+    fitting = texts.where(texts.str.fullmatch(_DATE_FORMATS[date_format]))
+    return _naive(pd.to_datetime(fitting, format=date_format, errors="coerce", utc=True))
 
 
 def _naive(dates: pd.Series) -> pd.Series:
@@ -186,8 +189,8 @@ def _as_dates(present: pd.Series) -> tuple[str, pd.Series]:
     texts = present.astype("str")
     sample = texts.iloc[:200]
     for date_format, pattern in _DATE_FORMATS.items():
-        if sample.str.fullmatch(pattern).mean() >= ENOUGH and texts.str.fullmatch(pattern).mean() >= ENOUGH:
-            dates = parse_dates(texts.where(texts.str.fullmatch(pattern)), date_format)
+        if sample.str.fullmatch(pattern).mean() >= ENOUGH:
+            dates = parse_dates(texts, date_format)
             if dates.notna().mean() >= ENOUGH:
                 return date_format, dates
     return "", texts
@@ -213,6 +216,10 @@ def _finish(
         notes.append(f"{name!r} is nearly unique and may be an identifier; leave it out with --drop if it is")
     levels = num_levels if column.kind == "categorical" else 0
     return Column(name, column.kind, levels, missing, column.date_format, column.missing_text), values
+
+
+def _spellings(values: pd.Series) -> tuple[str, ...]:
+    return tuple(sorted(set(values.map(level_text)))[:100])
 
 
 def _is_identifier(column: Column, values: pd.Series) -> bool:

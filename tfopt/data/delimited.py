@@ -1,6 +1,5 @@
 """Read a CSV-like file of unknown encoding, separator and header, and say exactly where it is broken."""
 
-import csv
 import gzip
 import hashlib
 import io
@@ -9,33 +8,26 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from tfopt.data.dialect import (
+    SEPARATORS,
+    SPELLINGS,
+    decode,
+    first_records,
+    guess_decimal,
+    guess_header,
+    guess_separator,
+    read_records,
+)
 from tfopt.data.spelling import MISSING_TEXT
 from tfopt.errors import UserError, nearest
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "white space"}
-_SPELLINGS = {
-    "comma": ",",
-    "semicolon": ";",
-    "tab": "\t",
-    "\\t": "\t",
-    "pipe": "|",
-    "space": " ",
-    "whitespace": " ",
-    "\\s+": " ",
-}
-_SAMPLE_CHARACTERS = 200_000
-_SAMPLE_RECORDS = 500
 _NUMBERED = re.compile(r"column_\d+")
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|infinity|Infinity)")
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-_DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+")
-_DATE = re.compile(r"\d{1,4}[-/.年]\d{1,2}([-/.月]\d{1,4}日?)?([ T].*)?")
 
 
 @dataclass
@@ -68,7 +60,7 @@ class RawTable:
         """Return the place of a row (counted from 0) for a message: its line in a text file, else its number."""
         if not self.text:
             return f"row {row + 1}"
-        for number, (line, _) in enumerate(_records(self.text, self.separator)):
+        for number, (line, _) in enumerate(read_records(self.text, self.separator)):
             if number == row + self.has_header:
                 return f"line {line}"
         return f"row {row + 1}"
@@ -99,33 +91,32 @@ def read_delimited(
     source = str(path)
     data = read_bytes(source)
     sha256 = hashlib.sha256(data).hexdigest()
-    text, notes = _decode(_unzip(data, source), source, encoding)
+    text, notes = decode(_unzip(data, source), source, encoding)
     if not text.strip():
         raise UserError(f"the file is empty ({source}). Give a table with a header line and rows.")
-    sample = text[:_SAMPLE_CHARACTERS]
     if separator == "auto":
-        separator = _guess_separator(sample, source)
+        separator = guess_separator(text)
         if separator != ",":
             notes.append(f"read as separated by {SEPARATORS[separator]} (change with --separator)")
     else:
-        separator = _SPELLINGS.get(separator, separator)
+        separator = SPELLINGS.get(separator, separator)
         if len(separator) != 1:
             raise UserError(
                 f"a separator is one character (received {separator!r}). "
-                f"Use a character or one of {' '.join(_SPELLINGS)}."
+                f"Use a character or one of {' '.join(SPELLINGS)}."
             )
-    records = [record for _, record in itertools.islice(_records(sample, separator), _SAMPLE_RECORDS)]
-    if len(text) > len(sample) and len(records) > 1:
-        records.pop()  # may be cut short
-    names_known = any(cell.strip() in known_names for cell in records[0])
+    records = first_records(text, separator)
+    if not records:
+        raise UserError(f"no columns, only quotes and blanks ({source}). Give a table with a header line and rows.")
+    names_known = any(name in known_names for name in _tidy(records[0]))
     unnamed = bool(known_names) and all(map(_NUMBERED.fullmatch, known_names))
     if len(records[0]) == 1 and not (names_known or unnamed):
         _complain_about_one_column(source, records, separator)
     if header == "auto":
-        has_header = names_known or (not unnamed and _guess_header(records))
+        has_header = names_known or (not unnamed and guess_header(records))
     else:
         has_header = header == "yes"
-    decimal = "." if separator == "," else _guess_decimal(records[has_header:])
+    decimal = "." if separator == "," else guess_decimal(records[has_header:])
     if decimal == ",":
         notes.append("read with decimal commas")
     if has_header:
@@ -135,7 +126,7 @@ def read_delimited(
         guessed = "read as having no header line (change with --header); " if header == "auto" else ""
         notes.append(f"{guessed}columns are named column_1 to column_{len(names)}")
     names, trailing = _allow_trailing_separator(records, names, has_header)
-    if has_header and sum(1 for _ in itertools.islice(_records(text, separator), 2)) < 2:
+    if has_header and sum(1 for _ in itertools.islice(read_records(text, separator), 2)) < 2:
         raise UserError(f"a header and no rows ({source}: {_short(names)}). Add rows, or pass --no-header.")
     frame, read_text = _parse(text, names + trailing, separator, decimal, has_header, source)
     frame = frame[names]
@@ -187,110 +178,6 @@ def _unzip(data: bytes, source: str) -> bytes:
         raise UserError(f"a damaged gzip file ({source}: {error}). Fetch or compress it again.") from None
 
 
-def _decode(data: bytes, source: str, encoding: str) -> tuple[str, list[str]]:
-    """Return the text and a note where the encoding had to be guessed."""
-    if encoding != "auto":
-        try:
-            return data.decode(encoding).removeprefix("\ufeff"), []
-        except LookupError:
-            raise UserError(f"no such encoding (--encoding {encoding}). Try utf-8, gb18030 or cp1252.") from None
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"not {encoding} (byte 0x{data[error.start]:02x} at offset {error.start} of {source}). "
-                "Name its encoding with --encoding, or leave the option away to have it guessed."
-            ) from None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return data.decode("utf-16"), ["read as UTF-16"]
-        except UnicodeDecodeError:
-            raise UserError(_not_text(data, source)) from None
-    if b"\0" in data:
-        raise UserError(_not_text(data, source))
-    try:
-        return data.decode("utf-8-sig"), []
-    except UnicodeDecodeError as error:
-        offset, byte = error.start, data[error.start]
-    guess = "cp1252"
-    try:
-        text = data.decode("gb18030")
-        foreign = Counter(character for character in text if character > "\x7f")
-        common = sum(count for character, count in foreign.items() if _in_gb2312(character))
-        if common >= 0.8 * sum(foreign.values()):
-            guess = "gb18030"
-    except UnicodeDecodeError:
-        pass  # then it is not GB18030, and the guess stands
-    text = data.decode(guess, errors="replace")
-    odd = sum(
-        (character < " " and character not in "\t\r\n\f\v") or character == "\ufffd" for character in text[:100_000]
-    )
-    if odd > 0.001 * min(len(text), 100_000):
-        raise UserError(_not_text(data, source))
-    named = {"gb18030": "GB18030", "cp1252": "Windows-1252"}[guess]
-    return text, [f"not UTF-8 (byte 0x{byte:02x} at offset {offset}), read as {named} (change with --encoding)"]
-
-
-def _in_gb2312(character: str) -> bool:
-    try:
-        character.encode("gb2312")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _not_text(data: bytes, source: str) -> str:
-    known = {b"PK\x03\x04": "an Excel or zip file", b"\x89PNG": "a PNG picture", b"%PDF": "a PDF", b"PAR1": "Parquet"}
-    kind = next((f"; it looks like {what}" for start, what in known.items() if data.startswith(start)), "")
-    fix = "Rename it to end in .parquet." if data.startswith(b"PAR1") else "Save it as CSV."
-    return f"not a text file ({source}{kind}). {fix}"
-
-
-def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record that is not blank with the line on which it ends."""
-    if separator == " " and '"' not in text:
-        for number, line in enumerate(io.StringIO(text), start=1):
-            if fields := line.split():
-                yield number, fields
-        return
-    lines: Iterator[str] = io.StringIO(text, newline="")
-    if separator == " ":
-        lines = (line.strip() + "\n" for line in lines)
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    csv.field_size_limit(2**31 - 1)
-    try:
-        for record in reader:
-            if record and not (len(record) == 1 and not record[0].strip()):
-                yield reader.line_num, record
-    except csv.Error as error:
-        raise UserError(f"not readable as a table (line {reader.line_num}: {error}). Check the quotes.") from None
-
-
-def _guess_separator(sample: str, source: str) -> str:
-    """Return the separator that gives most records the same number of fields, holding no other separator."""
-    best, best_score = "", 0.5
-    for separator in SEPARATORS:
-        records = [record for _, record in itertools.islice(_records(sample, separator), _SAMPLE_RECORDS)]
-        if len(records) > 1 and len(sample) == _SAMPLE_CHARACTERS:
-            records.pop()
-        width, count = Counter(map(len, records)).most_common(1)[0]
-        if width == 1:
-            continue
-        others = ";\t|" if separator == " " else ",;\t|".replace(separator, "")
-        fields = [cell for record in records[:50] for cell in record]
-        mixed = sum(
-            any(other in cell for other in others) or (separator == " " and cell.endswith(","))
-            for cell in fields
-            if not _DECIMAL_COMMA.fullmatch(cell)
-        )
-        score = count / len(records) - mixed / len(fields)
-        if score > best_score + 1e-9:
-            best, best_score = separator, score
-    if best:
-        return best
-    widths = {s: Counter(len(r) for _, r in itertools.islice(_records(sample, s), 200)) for s in ",;\t|"}
-    ragged = max(widths, key=lambda s: max(widths[s]))
-    return ragged if max(widths[ragged]) > 1 else ","
-
-
 def _complain_about_one_column(source: str, records: list[list[str]], separator: str) -> None:
     first = records[0][0]
     shown = first if len(first) <= 60 else f"{first[:57]}…"
@@ -305,32 +192,13 @@ def _complain_about_one_column(source: str, records: list[list[str]], separator:
     raise UserError(f"one column only, split at {split} ({source}, line 1: {shown!r}). {fix}")
 
 
-def _guess_header(records: list[list[str]]) -> bool:
-    """Guess whether the first record names the columns: it holds no number, no date, and nothing that recurs below."""
-    first = [cell.strip() for cell in records[0]]
-    if first == [str(place) for place in range(len(first))] or first == ["", *map(str, range(len(first) - 1))]:
-        return True  # what pandas writes for a frame without names
-    if any(_NUMBER.fullmatch(cell) or _DATE.fullmatch(cell) or cell == "?" for cell in first):
-        return False
-    below = [{record[place].strip() for record in records[1:] if place < len(record)} for place in range(len(first))]
-    recurring = sum(cell in values for cell, values in zip(first, below, strict=True) if cell)
-    numeric_below = any(values and all(_is_number_or_missing(value) for value in values) for values in below)
-    return numeric_below or recurring == 0
-
-
-def _is_number_or_missing(text: str) -> bool:
-    return text in MISSING_TEXT or _NUMBER.fullmatch(text) is not None
-
-
-def _guess_decimal(records: list[list[str]]) -> str:
-    cells = [cell.strip() for record in records[:200] for cell in record]
-    commas = sum(_DECIMAL_COMMA.fullmatch(cell) is not None for cell in cells)
-    points = sum(_DECIMAL_POINT.fullmatch(cell) is not None for cell in cells)
-    return "," if commas and not points else "."
+def _tidy(cells: list[str]) -> list[str]:
+    """Return header cells without outer blanks and without the line breaks of spreadsheets."""
+    return [re.sub(r"\s*[\r\n]+\s*", " ", cell.strip()) for cell in cells]
 
 
 def _names(cells: list[str], source: str, notes: list[str]) -> list[str]:
-    names = [cell.strip() for cell in cells]
+    names = _tidy(cells)
     while len(names) > 1 and not names[-1]:
         names.pop()  # a separator at the end of the header line
     for place, name in enumerate(names, start=1):
@@ -388,6 +256,11 @@ def _parse(
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = read()
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        if "EOF inside string" in str(error):
+            ends = [0, *(line for line, _ in read_records(text, separator))]
+            raise UserError(
+                f"a quote opened on line {ends[-2] + 1} is not closed ({source}). Close or remove it."
+            ) from None
         _complain_about_ragged_rows(text, len(names), separator, has_header, source)
         raise UserError(f"not readable as a table ({source}: {str(error).strip()}). Check its quotes.") from None
     if frame.iloc[:, -1].isna().any():  # only then can a row have been too short
@@ -403,7 +276,7 @@ def _parse(
 
 def _complain_about_ragged_rows(text: str, width: int, separator: str, has_header: bool, source: str) -> None:
     end = 0
-    for number, (line, record) in enumerate(_records(text, separator)):
+    for number, (line, record) in enumerate(read_records(text, separator)):
         start, end = end + 1, line
         if len(record) == width or (number == 0 and has_header):
             continue
