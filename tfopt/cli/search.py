@@ -189,6 +189,9 @@ def _resumed(flags: dict[str, Any]) -> SearchConfig:
                 f"{flag} is {'not set' if kept is None else kept} in {folder}, and a resumed run keeps its settings. "
                 f"Leave {flag} out, or start a new run."
             )
+    data = flags.get("data", stored.data)
+    if data != stored.data and not (os.path.exists(data) and os.path.exists(stored.data)):
+        raise UserError(f"{folder} is a run on {stored.data}, not on {data}. Leave {data} out, or start a new run.")
     if flags.get("overwrite"):
         raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
     if "out" in flags and Path(flags["out"]) != folder:
