@@ -26,7 +26,9 @@ _PACKAGES = ("baselines", "comparison", "data", "devices", "errors", "report", "
 
 
 def _is_command_line() -> bool:
-    """True while this process is ``tfopt …`` or ``python -m tfopt …``."""
+    """True while this process is ``tfopt …`` or ``python -m tfopt …``, or a worker that such a process started."""
+    if "TFOPT_COMMAND_LINE" in os.environ:
+        return True
     if os.path.basename(sys.argv[0]) in {"tfopt", "tfopt.exe"}:
         return True
     words = sys.orig_argv

@@ -168,6 +168,7 @@ def test_resume_takes_the_settings_of_its_run(session, tfopt, tmp_path):
     ("words", "told"),
     [
         (["--seed", "6"], "--seed is 5 in "),
+        (["iris"], "is a run on wine, not on iris"),
         (["--max-trials", "99"], "--max-trials is not set in "),
         (["--config", "x.toml"], "--config does not go with it"),
         (["--overwrite"], "Give one of the two"),

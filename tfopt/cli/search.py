@@ -189,6 +189,9 @@ def _resumed(flags: dict[str, Any]) -> SearchConfig:
                 f"{flag} is {'not set' if kept is None else kept} in {folder}, and a resumed run keeps its settings. "
                 f"Leave {flag} out, or start a new run."
             )
+    data = flags.get("data", stored.data)
+    if data != stored.data and not (os.path.exists(data) and os.path.exists(stored.data)):
+        raise UserError(f"{folder} is a run on {stored.data}, not on {data}. Leave {data} out, or start a new run.")
     if flags.get("overwrite"):
         raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
     if "out" in flags and Path(flags["out"]) != folder:
@@ -222,7 +225,8 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
     output.print_result(outcome.result, arguments.format)
     if not arguments.quiet:
         if outcome.num_failed:
-            console.say(f"{outcome.num_failed} trials failed; the first: {outcome.first_failure}")
+            trials = "1 trial" if outcome.num_failed == 1 else f"{outcome.num_failed} trials"
+            console.say(f"{trials} failed; the first: {_last_line(outcome.first_failure)}")
         console.say(f"run folder: {outcome.run_folder}")
         console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
         console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions for new rows")
@@ -251,6 +255,10 @@ def _nothing_completed(outcome: Any) -> int:
     from tfopt.cli import console
     from tfopt.cli.main import NO_TRIAL
 
-    reason = (outcome.first_failure or "no reason was recorded").strip().splitlines()[-1]
+    reason = _last_line(outcome.first_failure)
     console.say(f"error: none of {outcome.num_failed} trials completed; the first failed with: {reason}")
     return NO_TRIAL
+
+
+def _last_line(failure: str | None) -> str:
+    return (failure or "no reason was recorded").strip().splitlines()[-1]

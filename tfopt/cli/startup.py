@@ -1,6 +1,7 @@
 """Importing TensorFlow without its start-up chatter on the user's terminal."""
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -32,6 +33,8 @@ def start(
     """
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        # Python's half of TensorFlow's log: it warns of retracing, which a search over shapes does all the time.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with contextlib.nullcontext() if debug else quiet_stderr():
         import tfopt
         from tfopt import devices

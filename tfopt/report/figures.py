@@ -103,7 +103,7 @@ def best_so_far(
         scores = [record["score"] if record["status"] == "COMPLETED" else None for record in records]
         curves.append(list(itertools.accumulate((_or(score, -math.inf) for score in scores), max)))
         points += [(number, score) for number, score in enumerate(scores, start=1)]
-        ax.step(range(1, len(scores) + 1), _gaps(curves[-1]), where="post", color=PALE, lw=1, zorder=1)
+        ax.step(*_steps(curves[-1]), where="post", color=PALE, lw=1, zorder=1)
     longest = max(map(len, curves), default=0)
     if longest:
         # A fold that has ended keeps its best score while the others go on.
@@ -111,7 +111,7 @@ def best_so_far(
         with np.errstate(invalid="ignore"):
             mean = np.where(np.isfinite(padded).all(axis=0), padded.mean(axis=0), np.nan)
         label = f"network, mean of {len(curves)} folds" if len(curves) > 1 else "network"
-        ax.step(range(1, longest + 1), mean, where="post", color=ACCENT, lw=2, zorder=4, label=label)
+        ax.step(*_steps(mean.tolist()), where="post", color=ACCENT, lw=2, zorder=4, label=label)
     shown = np.array([(x, y) for x, y in points if _finite(y)]).reshape(-1, 2)
     floor = _floor([y for curve in curves for y in curve if math.isfinite(y)], baseline)
     if len(shown):
@@ -138,7 +138,7 @@ def best_so_far(
     ax.set_xlabel("trials in each fold")
     ax.set_ylabel(f"best inner {objective} so far")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize=9, loc="lower right")
+        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
     return ax
 
 
@@ -197,6 +197,11 @@ def _limits(rows: Sequence[Row]) -> tuple[float, float]:
     high = max(max(_or(row.get("high"), row["score"]), row["score"]) for row in near)
     margin = 0.04 * max(high - low, 1e-6)
     return low - margin, high + margin
+
+
+def _steps(values: Sequence[Any]) -> tuple[list[float], list[float]]:
+    """Return the corners of a curve over the trials 1, 2, …, the last held for half a trial so that it is seen."""
+    return [*range(1, len(values) + 1), len(values) + 0.5], _gaps([*values, values[-1]])
 
 
 def _floor(best: Sequence[float], baseline: tuple[str, float] | None) -> float:

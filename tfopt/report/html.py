@@ -17,14 +17,14 @@ _STYLE = """
   --accent: #0072b2; --panel: #f5f6f8; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14171a; --ink: #e8e8e8; --grey: #a0a0a0; --pale: #3c4248;
   --accent: #56b4e9; --panel: #1d2126; } }
-body { background: var(--paper); color: var(--ink); margin: 2rem auto; max-width: 62rem; padding: 0 1rem;
+body { background: var(--paper); color: var(--ink); margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
   font: 16px/1.5 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", sans-serif; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 .facts, .note { color: var(--grey); } .facts { margin: .2rem 0 1.2rem; }
 .verdict { background: var(--panel); border-left: 4px solid var(--accent); border-radius: 4px; font-size: 1.15rem;
   padding: .9rem 1.1rem; margin: 0; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .9rem .25rem 0; text-align: right; white-space: nowrap; vertical-align: top; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .93rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .8rem .25rem 0; text-align: right; white-space: nowrap; vertical-align: top; }
 th { border-bottom: 1px solid var(--pale); font-weight: 600; } th.text, td.text { text-align: left; }
 td.long { white-space: normal; overflow-wrap: anywhere; }
 tr.keras td { color: var(--accent); font-weight: 600; }
@@ -61,7 +61,7 @@ def render(run: Run, table: Sequence[Sequence[str]], legend: str, figures: Mappi
     final = run.final()
     if final:
         parts.append(_section("The network in best.keras", _mapping(final.get("values", {}))))
-    parts += [_notes(run), _failures(run)]
+    parts += [_choices(run), _notes(run), _failures(run)]
     parts.append(
         _section(
             "How to repeat it",
@@ -129,6 +129,22 @@ def _plain(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return " ".join(value)
     return json.dumps(value, ensure_ascii=False)
+
+
+def _choices(run: Run) -> str:
+    """Show what each fold's search chose: choices that differ from fold to fold matter little, or are not sure."""
+    best = run.best_trials()
+    names = list(dict.fromkeys(name for trial in best for name in trial["values"]))
+    varying = [name for name in names if len({json.dumps(trial["values"].get(name)) for trial in best}) > 1]
+    if len(best) < 2 or not varying:
+        return ""
+    lines = ["<tr>" + "".join(_cell("th", name, True) for name in ("fold", "inner score", *varying)) + "</tr>"]
+    for trial in best:
+        fold = "all rows" if trial["fold"] == "final" else str(trial["fold"])
+        values = [_plain(trial["values"].get(name, "")) for name in varying]
+        cells = "".join(_cell("td", cell, True) for cell in (fold, f"{trial['score']:.3f}", *values))
+        lines.append(f"<tr>{cells}</tr>")
+    return _section("What each fold chose", f'<div class="wide"><table>{"".join(lines)}</table></div>')
 
 
 def _notes(run: Run) -> str:

@@ -73,6 +73,15 @@ class Run:
         """Return the record of the network in `best.keras`."""
         return next(iter(self.of_kind("final")), None)
 
+    def best_trials(self) -> list[Record]:
+        """Return each fold's completed trial with the best score."""
+        best: dict[Any, Record] = {}
+        for trial in self.of_kind("trial"):
+            kept = best.get(trial["fold"])
+            if trial["status"] == "COMPLETED" and (kept is None or trial["score"] > kept["score"]):
+                best[trial["fold"]] = trial
+        return list(best.values())
+
     def failures(self) -> list[Record]:
         """Return the failed trials."""
         return [record for record in self.of_kind("trial") if record.get("status") == "FAILED"]
