@@ -47,6 +47,8 @@ class Recipe:
         grid: Parameter grids over the pipeline of `encode` and `model`; empty where there is nothing to tune.
         scaling: The scaling of the features where the grid does not choose it.
         num_draws: How many configurations to draw from the grid at random; None tries all.
+        openmp: Whether it runs OpenMP threads of its own. They are limited for the calling thread only, so such fits go
+            one by one.
     """
 
     model: Any
@@ -54,6 +56,7 @@ class Recipe:
     grid: Grid
     scaling: str = "standard"
     num_draws: int | None = None
+    openmp: bool = False
 
 
 def recipe(family: Family, setting: Setting) -> Recipe:
@@ -132,7 +135,7 @@ def _svr(setting: Setting) -> Recipe:
 
 def _knn_regressor(setting: Setting) -> Recipe:
     model = neighbors.KNeighborsRegressor()
-    return Recipe(model, model, [_neighbours(setting)])
+    return Recipe(model, model, [_neighbours(setting)], openmp=True)
 
 
 def _neighbours(setting: Setting) -> dict[str, list[Any]]:
@@ -154,7 +157,7 @@ def _forest_regressor(setting: Setting) -> Recipe:
 
 def _boosting_regressor(setting: Setting) -> Recipe:
     model, prefix = _each_target(ensemble.HistGradientBoostingRegressor(random_state=setting.seed), setting)
-    return Recipe(model, model, _boosting_grid(prefix), scaling="none")
+    return Recipe(model, model, _boosting_grid(prefix), scaling="none", openmp=True)
 
 
 def _boosting_grid(prefix: str) -> Grid:
@@ -225,7 +228,7 @@ def _svc(setting: Setting) -> Recipe:
 
 def _knn_classifier(setting: Setting) -> Recipe:
     model = neighbors.KNeighborsClassifier()
-    return Recipe(model, model, [_neighbours(setting)])
+    return Recipe(model, model, [_neighbours(setting)], openmp=True)
 
 
 def _forest_classifier(setting: Setting) -> Recipe:
@@ -243,7 +246,7 @@ def _boosting_classifier(setting: Setting) -> Recipe:
     grid = _boosting_grid("")
     if setting.num_classes > 3:  # a tree for each class in every step
         grid = [_under("", max_leaf_nodes=[8], learning_rate=[0.1, 0.2], max_iter=[50])]
-    return Recipe(model, model, grid, scaling="none")
+    return Recipe(model, model, grid, scaling="none", openmp=True)
 
 
 def _mlp_classifier(setting: Setting) -> Recipe:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -25,7 +26,7 @@ from tfopt.data.table import Column, Table
 
 _LOGGER = logging.getLogger("tfopt")
 # Below this many encoded numbers, threads inside one fit wait for one another: on two busy cores LogisticRegression's
-# lbfgs took 10 ms with one thread and 250 ms with two.
+# lbfgs took 10 ms with one thread and 250 ms with two, and gradient boosting of `digits` 17 s and 571 s.
 _NUMBERS_WORTH_THREADS = 2_000_000
 
 
@@ -51,7 +52,8 @@ def tune(
         split: The outer split.
         inner: Splits of `split.train` for tuning; the very same are for the network.
         objective: What to choose by and to report.
-        jobs: Processes of the grid search.
+        jobs: Threads, -1 for one a core: fits side by side, or inside one fit of a large table. Threads and not
+            processes, because a process would first import TensorFlow; long fits leave Python's lock while they compute.
         seed: Seed of the models and of randomly drawn configurations.
 
     Returns:
@@ -79,11 +81,14 @@ def tune(
     train, target = features.iloc[rows], table.target[rows]
     test = features.iloc[split.test]
     test_weight = None if table.weights is None else table.weights[split.test]
-    threads = 1 if jobs != 1 or len(rows) * setting.width < _NUMBERS_WORTH_THREADS else None
-    with warnings.catch_warnings(), threadpool_limits(threads):
+    jobs = joblib.effective_n_jobs(jobs)
+    large = len(rows) * setting.width >= _NUMBERS_WORTH_THREADS
+    fits_at_once = 1 if large or how.openmp else jobs
+    limits = threadpool_limits(jobs if large else 1)
+    with warnings.catch_warnings(), limits, joblib.parallel_config("threading"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # counted by `_Scorer` instead
         if how.grid:
-            search = _search(pipeline, how, _within(rows, inner, table.num_rows), scorer, jobs, seed)
+            search = _search(pipeline, how, _within(rows, inner, table.num_rows), scorer, fits_at_once, seed)
             started = time.perf_counter()
             search.fit(train, target, **fit_options)
             tune_seconds = time.perf_counter() - started - search.refit_time_

@@ -109,8 +109,8 @@ class _Words:
     def better(self) -> str:
         network, baseline, difference = self._pair()
         return (
-            f"Use {network.called}: {self._scores(network, baseline, 'it')}; it is better than {baseline.called}, the best "
-            f"baseline, by {self._size(difference.mean)} ({self._interval(difference)}), "
+            f"Use {network.called}: {self._scores(network, baseline, 'it')}; it is better than {baseline.called}, the "
+            f"best baseline, by {self._size(difference.mean)} ({self._interval(difference)}), "
             f"P(better by more than {self._rope}) {_probability(difference.p_better)}."
         )
 

@@ -1,0 +1,227 @@
+"""Tuning: every family on every kind of target, and the numbers against scikit-learn by hand."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import datasets
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tfopt.baselines import family_names, models, select_families, tune, tuning
+from tfopt.comparison import get_objective, inner_splits, outer_splits
+
+
+def _family(name, task):
+    (family,) = select_families(name, task, get_objective(None, task), 100)
+    return family
+
+
+def _fold(table, *, folds=3, inner=2):
+    split = outer_splits(table, folds=folds, repeats=1, seed=0)[0]
+    return split, inner_splits(table, split.train, folds=inner, seed=1)
+
+
+def _tuned(name, table, **options):
+    split, inner = _fold(table)
+    objective = options.pop("objective", get_objective(None, table.task))
+    return tune(_family(name, table.task), table, 0, split, inner, objective, **options), split, inner
+
+
+def _regression(make_table, targets=1, weights=None):
+    random = np.random.default_rng(0)
+    features = random.normal(size=(90, 4)) * [1, 5, 0.2, 1]
+    target = features @ random.normal(size=(4, targets)) * 40 + 300 + random.normal(0, 10, (90, targets))
+    return make_table(features, target[:, 0] if targets == 1 else target, task="regression", weights=weights)
+
+
+def _classification(make_table, classes=3, weights=None):
+    features, target = datasets.make_classification(
+        90, 5, n_informative=4, n_redundant=0, n_classes=classes, class_sep=1.5, random_state=0
+    )
+    return make_table(features, target.astype(np.int64), task="classification", weights=weights)
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("name", family_names("regression"))
+def test_every_regression_family(make_table, name, targets):
+    table = _regression(make_table, targets)
+    result, split, _ = _tuned(name, table)
+    _check(result, table, split, name)
+    assert result.prediction.shape == table.target[split.test].shape
+    if name in ("linear", "ridge", "lasso", "elastic_net"):
+        assert result.score > 0.9
+
+
+@pytest.mark.parametrize("objective", ["accuracy", "log_loss"])
+@pytest.mark.parametrize("name", family_names("classification"))
+def test_every_classification_family(make_table, name, objective):
+    family = _family(name, "classification")
+    if objective == "log_loss" and not family.probabilities:
+        assert name in ("svm", "ridge_classifier")
+        return
+    table = _classification(make_table)
+    result, split, _ = _tuned(name, table, objective=get_objective(objective, "classification"))
+    _check(result, table, split, name)
+    if objective == "log_loss":
+        assert result.prediction.shape == (30, 3)
+        if name in ("dummy", "logistic"):
+            assert result.score > -1.11  # guessing three even classes costs ln 3 = 1.0986
+    else:
+        assert set(result.prediction) <= {0, 1, 2}
+
+
+def _check(result, table, split, name):
+    assert (result.model, result.kind, result.fold) == (name, "sklearn", 0)
+    assert np.isfinite([result.score, result.inner_score, result.default_score]).all()
+    assert result.num_configurations >= (1 if name in ("dummy", "linear") else 2)
+    assert result.fit_seconds > 0
+    assert result.tune_seconds >= 0
+    assert len(result.prediction) == len(split.test)
+    assert result.num_unconverged == 0 or name == "mlp"
+    assert json.loads(json.dumps(result.chosen, allow_nan=False)) == result.chosen
+
+
+def test_the_grid_search_is_scikit_learns_on_exactly_the_inner_splits(make_table):
+    table = _regression(make_table)
+    result, split, inner = _tuned("ridge", table)
+    x, y = table.features.to_numpy(), table.target
+    (grid,) = models.recipe(_family("ridge", "regression"), models.Setting(60, 4, 1, 0, 0)).grid
+    position = {row: place for place, row in enumerate(split.train)}
+    cv = [([position[r] for r in s.train], [position[r] for r in s.test]) for s in inner]
+    search = GridSearchCV(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": grid["model__alpha"]}, cv=cv)
+    search.fit(x[split.train], y[split.train])
+    assert result.num_configurations == len(grid["model__alpha"]) * len(grid["encode__scaling"])
+    assert result.inner_score >= search.best_score_ - 1e-6  # standard scaling is one of the choices
+    if result.chosen["scaling"] == "standard":
+        assert result.chosen["alpha"] == search.best_params_["ridge__alpha"]
+        assert result.score == pytest.approx(search.score(x[split.test], y[split.test]), abs=1e-5)
+    default = make_pipeline(StandardScaler(), Ridge()).fit(x[split.train], y[split.train])
+    assert result.default_score == pytest.approx(default.score(x[split.test], y[split.test]), abs=1e-5)
+
+
+def test_logistic_tries_both_penalties_without_a_failed_fit(make_table):
+    grid = models.recipe(_family("logistic", "classification"), models.Setting(60, 5, 1, 3, 0)).grid
+    assert {ratio for part in grid for ratio in part["model__l1_ratio"]} == {0.0, 1.0}
+    result, *_ = _tuned("logistic", _classification(make_table))
+    assert result.num_configurations == sum(len(p["encode__scaling"]) * len(p["model__C"]) for p in grid)
+
+
+def test_the_l1_penalty_of_the_grid_reaches_zeros():
+    features, target = datasets.load_breast_cancer(return_X_y=True)
+    grid = models.recipe(_family("logistic", "classification"), models.Setting(400, 30, 1, 2, 0)).grid
+    lasso = {k.removeprefix("model__"): v[0] for k, v in grid[1].items() if k != "encode__scaling"}
+    model = LogisticRegression(**lasso).fit(StandardScaler().fit_transform(features), target)
+    assert (model.coef_ == 0).sum() > 15
+
+
+def test_a_grid_that_fails_anywhere_fails_loudly(make_table, monkeypatch):
+    broken = models.Recipe(
+        KNeighborsClassifier(),
+        KNeighborsClassifier(),
+        [{"model__n_neighbors": [3, 1000]}],  # more than there are rows
+    )
+    monkeypatch.setattr(tuning, "recipe", lambda family, setting: broken)
+    with pytest.raises(ValueError, match="n_neighbors"):
+        _tuned("knn", _classification(make_table))
+
+
+def test_convergence_warnings_are_counted_not_shown(make_table, monkeypatch, capfd):
+    stopped = LogisticRegression(max_iter=1)
+    recipe = models.Recipe(stopped, stopped, [{"model__C": [1.0, 10.0]}])
+    monkeypatch.setattr(tuning, "recipe", lambda family, setting: recipe)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result, *_ = _tuned("logistic", _classification(make_table))
+    assert result.num_unconverged == 5  # two configurations on two inner splits, and the refit
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["ridge", "svm", "linear"])
+def test_weights_reach_the_fit_and_the_scores(make_table, name):
+    weights = np.random.default_rng(1).integers(0, 3, 90).astype(float)
+    weights[:3] = 1
+    plain, split, _ = _tuned(name, _regression(make_table))
+    weighted, *_ = _tuned(name, _regression(make_table, weights=weights))
+    objective = get_objective("r2", "regression")
+    truth = _regression(make_table).target[split.test]
+    assert not np.allclose(weighted.prediction, plain.prediction)
+    assert weighted.score == pytest.approx(objective.score(truth, weighted.prediction, weights[split.test]))
+
+
+def test_weighted_least_squares_is_least_squares_on_repeated_rows(make_table):
+    weights = np.random.default_rng(1).integers(1, 4, 90)
+    table = _regression(make_table, weights=weights.astype(float))
+    result, split, _ = _tuned("linear", table)
+    rows = np.repeat(split.train, weights[split.train])
+    x = np.column_stack([np.ones(90), table.features.to_numpy()])
+    solution = np.linalg.lstsq(x[rows], table.target[rows], rcond=None)[0]
+    assert result.prediction == pytest.approx(x[split.test] @ solution, rel=1e-4)
+
+
+def test_inner_scores_are_weighted_too(make_table):
+    table = _regression(make_table, weights=np.random.default_rng(2).uniform(0.1, 3, 90))
+    result, _, inner = _tuned("linear", table)
+    x = np.column_stack([np.ones(90), table.features.to_numpy()])
+    scores = []
+    for part in inner:
+        root = np.sqrt(table.weights[part.train])[:, None]
+        solution = np.linalg.lstsq(x[part.train] * root, table.target[part.train] * root[:, 0], rcond=None)[0]
+        objective = get_objective("r2", "regression")
+        scores.append(objective.score(table.target[part.test], x[part.test] @ solution, table.weights[part.test]))
+    assert result.inner_score == pytest.approx(np.mean(scores), rel=1e-4)
+
+
+def test_each_part_is_encoded_once_for_each_scaling(make_table, monkeypatch):
+    calls = []
+    fit = tuning.TableEncoder.fit
+
+    def counted(self, frame, y=None):
+        calls.append((self.scaling, len(frame)))
+        return fit(self, frame, y)
+
+    monkeypatch.setattr(tuning.TableEncoder, "fit", counted)
+    _tuned("ridge", _regression(make_table))
+    # Three scalings on two inner parts of 30 rows; the refit and the default on the outer 60.
+    assert sorted(call for call in calls if call[1] == 30) == sorted(
+        [(scaling, 30) for scaling in ("standard", "robust", "common")] * 2
+    )
+    assert len(calls) <= 8
+
+
+def test_the_seed_repeats_the_result(make_table):
+    table = _classification(make_table)
+    first, again = (_tuned("random_forest", table, seed=3)[0] for _ in range(2))
+    assert first.chosen == again.chosen
+    assert first.score == again.score
+    np.testing.assert_array_equal(first.prediction, again.prediction)
+
+
+@pytest.mark.parametrize("name", ["svm", "hist_gradient_boosting"])
+def test_more_jobs_give_the_same_result(make_table, name):
+    table = _classification(make_table)
+    one, two = (_tuned(name, table, jobs=jobs)[0] for jobs in (1, 2))
+    assert (one.chosen, one.score, one.inner_score) == (two.chosen, two.score, two.inner_score)
+
+
+def test_inner_splits_outside_the_training_part_are_refused(make_table):
+    table = _regression(make_table)
+    split, inner = _fold(table)
+    wrong = [type(split)(inner[0].train, split.test)]
+    with pytest.raises(ValueError, match="reaches outside the training part"):
+        tune(_family("ridge", "regression"), table, 0, split, wrong, get_objective(None, "regression"))
+
+
+def test_a_class_unknown_to_a_fold_gets_probability_zero():
+    class Model:
+        classes_ = np.array([0, 2])
+
+        def predict_proba(self, features):
+            return np.tile([0.25, 0.75], (len(features), 1))
+
+    scorer = tuning._Scorer(get_objective("log_loss", "classification"), None, num_classes=3)
+    assert scorer.predict(Model(), [[1.0]]).tolist() == [[0.25, 0.0, 0.75]]
