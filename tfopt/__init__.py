@@ -1,8 +1,8 @@
 """tfopt: how should this Keras model be optimised, and is it then better than the simple thing?
 
-``import tfopt`` registers every serialisable class, so that ``keras.models.load_model`` finds them. Two kinds of process
-are exempt, and import what they need: the command line, which answers ``--help`` without TensorFlow, and the processes
-that `tfopt search` starts with ``TFOPT_LAZY`` set to fit its scikit-learn models.
+``import tfopt`` registers every serialisable class, so that ``keras.models.load_model`` finds them. Two kinds of
+process are exempt, and import what they need: the command line, which answers ``--help`` without TensorFlow, and the
+processes that `tfopt search` starts, with ``TFOPT_LAZY`` set, to fit scikit-learn models.
 """
 
 import importlib

@@ -120,7 +120,7 @@ def test_hyperband_trains_few_epochs_first_and_promotes_the_best(hp, tmp_path):
 def test_a_grid_too_large_to_be_meant_is_refused_unless_trials_are_given():
     wide = discover(Space("wide", SPACES["wide"]), PROBLEM)
     assert grid_size(wide) > 1e6
-    with pytest.raises(UserError, match="--max-trials .* --space small"):
+    with pytest.raises(UserError, match=r"--max-trials .* --space small"):
         check_grid(wide, None)
     check_grid(wide, 10)
     check_grid(discover(Space("small", SPACES["small"]), PROBLEM), None)

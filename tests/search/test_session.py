@@ -91,7 +91,9 @@ def test_an_outer_folds_test_rows_reach_nothing_that_judges_it(quick, table_path
         if mine["fold"] == 0:
             assert mine["inner_scores"] == theirs["inner_scores"]
     for name in ("ridge", "dummy"):
-        mine, theirs = (r for folder in (first, second) for r in lines(folder, "baseline") if r["model"] == name and r["fold"] == 0)
+        mine, theirs = (
+            r for folder in (first, second) for r in lines(folder, "baseline") if r["model"] == name and r["fold"] == 0
+        )
         assert (mine["chosen"], mine["inner_score"]) == (theirs["chosen"], theirs["inner_score"])
 
 

@@ -111,9 +111,7 @@ class Trainer:
         self._width, self._batch_size, self._epochs, self._patience = width, batch_size, epochs, patience
         loss = self.model.loss
         self._loss = keras.losses.get(loss) if isinstance(loss, str) or callable(loss) else None
-        self._predict = _graph(
-            lambda x: self.model(x, training=False), [tf.TensorSpec((None, width), tf.float32)]
-        )
+        self._predict = _graph(lambda x: self.model(x, training=False), [tf.TensorSpec((None, width), tf.float32)])
 
     def fit(self, train: Rows, seed: int, validation: Rows | None = None, epochs: int | None = None) -> Curve:
         """Train from the fresh state of `seed`, for all epochs or so many; the weights stay in `self.model`.

@@ -15,13 +15,12 @@ import numpy as np
 
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
-from tfopt.comparison.objective import Objective
 from tfopt.data.table import Table
 from tfopt.search.coding import SplitCoder, decode, for_objective, output_kind, plain, target_form
 from tfopt.search.config import SearchConfig
 from tfopt.search.engine import Curve, DivergedError, PlainTrainer, Trainer, trainer_for
 from tfopt.search.journal import Journal, Record
-from tfopt.search.oracles import FoldOracle, check_grid, default_values, discover
+from tfopt.search.oracles import RANDOM_TRIALS, FoldOracle, check_grid, default_values, discover
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
@@ -61,7 +60,9 @@ class NetworkSearch:
         """Run every fold's trials to the end, the time limit, or the oracle's last word."""
         config = self._config
         started = time.monotonic()
-        trials = None if config.max_trials is None else config.max_trials - 1
+        # The default configuration is the first trial; the oracle proposes the others.
+        trials = num_trials(config)
+        trials = None if trials is None else trials - 1
         self._try(default_values(self.hyperparameters), {fold.key: "default" for fold in folds}, folds)
         oracles = {
             fold.key: FoldOracle(
@@ -74,19 +75,24 @@ class NetworkSearch:
             )
             for fold in folds
         }
-        while oracles:
+        while True:
             if config.time_limit is not None and time.monotonic() - started > config.time_limit:
                 self._progress.note(f"The time limit of {config.time_limit:g} s is reached: no further trial starts.")
                 return
-            proposed = {key: oracle.propose() for key, oracle in oracles.items()}
-            oracles = {key: oracle for key, oracle in oracles.items() if proposed[key] is not None}
+            proposed = {}
+            for fold in folds:
+                trial = oracles[fold.key].propose()
+                if trial is not None:
+                    proposed[fold.key] = trial
+            if not proposed:
+                return
             groups: dict[str, list[Fold]] = defaultdict(list)
             for fold in folds:
-                if fold.key in oracles:
+                if fold.key in proposed:
                     groups[repr(sorted(_shared(proposed[fold.key].hyperparameters.values).items()))].append(fold)
             for group in groups.values():
-                values = proposed[group[0].key].hyperparameters.values
-                records = self._try(_shared(values), {f.key: proposed[f.key].trial_id for f in group}, group)
+                values = _shared(proposed[group[0].key].hyperparameters.values)
+                records = self._try(values, {f.key: proposed[f.key].trial_id for f in group}, group)
                 for fold in group:
                     record = records[fold.key]
                     oracles[fold.key].tell(proposed[fold.key], record["score"], record["message"])
@@ -107,8 +113,10 @@ class NetworkSearch:
             self._try_group(values, group, outcomes)
         for fold in todo:
             outcome = outcomes[fold.key]
+            score = float(np.mean(outcome["inner_scores"])) if outcome["inner_scores"] else math.nan
+            if outcome["message"] is None and not math.isfinite(score):
+                outcome["message"] = "The score is not a number: the network predicts infinite values."
             failed = outcome["message"] is not None
-            score = None if failed else float(np.mean(outcome["inner_scores"]))
             records[fold.key] = self._journal.append(
                 {
                     "kind": "trial",
@@ -116,7 +124,7 @@ class NetworkSearch:
                     "trial_id": trial_ids[fold.key],
                     "values": values,
                     "status": "FAILED" if failed else "COMPLETED",
-                    "score": score,
+                    "score": None if failed else score,
                     **outcome,
                 }
             )
@@ -285,7 +293,7 @@ class NetworkSearch:
         hp = self.hyperparameters.copy()
         hp.values = dict(values)
         problem = self.problem.with_rows(num_rows)
-        arguments = {
+        arguments: dict[str, Any] = {
             "build": lambda: self._space.build(hp, problem),
             "width": problem.num_features,
             "batch_size": _batch_size(values),
@@ -334,6 +342,13 @@ class NetworkSearch:
             return None
         lengths = [r["epochs"] for r in self.trials(fold.key) if r["values"] == values and r["epochs"]]
         return round(float(np.median(lengths[0]))) if lengths else None
+
+
+def num_trials(config: SearchConfig) -> int | None:
+    """Return the configurations that each fold tries, the default among them; None where the tuner decides."""
+    if config.max_trials is None and config.tuner in {"random", "bayesian"}:
+        return RANDOM_TRIALS
+    return config.max_trials
 
 
 def same_units(table: Table) -> bool:

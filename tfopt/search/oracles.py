@@ -127,12 +127,12 @@ class FoldOracle:
         elif tuner == "grid":
             self._oracle = keras_tuner.oracles.GridSearchOracle(max_trials=max_trials, **kwargs)
         elif tuner == "bayesian":
-            trials = max_trials or RANDOM_TRIALS
+            trials = RANDOM_TRIALS if max_trials is None else max_trials
             self._oracle = keras_tuner.oracles.BayesianOptimizationOracle(
                 max_trials=trials, num_initial_points=max(2, trials // 3), **kwargs
             )
         else:
-            self._oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=max_trials or RANDOM_TRIALS, **kwargs)
+            self._oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=max_trials, **kwargs)
         self._oracle.verbose = 0
         with _quiet():
             # Only for its side effect of giving the oracle its project folder.

@@ -19,8 +19,7 @@ from tfopt.search import run_folder
 from tfopt.search.coding import output_kind
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.journal import Journal
-from tfopt.search.nested import NETWORK, NetworkSearch
-from tfopt.search.oracles import RANDOM_TRIALS
+from tfopt.search.nested import NETWORK, NetworkSearch, num_trials
 from tfopt.search.plan import Fold, Plan, prepare
 from tfopt.search.progress import Progress
 from tfopt.search.user_space import load_space
@@ -68,7 +67,8 @@ def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | Non
     search.open(journal, folder, progress)
     results = _baselines(plan, journal, folder, progress)
     folds = (*plan.outer, plan.final)
-    progress.start(NETWORK, _num_trials(config, len(folds)))
+    trials = num_trials(config)
+    progress.start(NETWORK, None if trials is None else trials * len(folds))
     search.search(folds)
     progress.finish(NETWORK)
     progress.start("refits", len(plan.outer))
@@ -95,12 +95,6 @@ def _open_folder(plan: Plan) -> Path:
     return folder
 
 
-def _num_trials(config: SearchConfig, num_folds: int) -> int | None:
-    if config.max_trials is not None:
-        return config.max_trials * num_folds
-    return RANDOM_TRIALS * num_folds if config.tuner in {"random", "bayesian"} else None
-
-
 def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress) -> list[FoldResult]:
     """Return every family's result on every outer fold, from the journal where it is there."""
     progress.start("baselines", len(plan.families) * len(plan.outer))
@@ -118,9 +112,7 @@ def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress) -
         for name in ("kind", "prediction", "seed_scores", "seed_predictions"):
             del fields[name]
         journal.append({"kind": "baseline", **fields})
-        progress.advance(
-            "baselines", f"{result.model} fold {result.fold}: {plan.objective.name} {result.score:.4f}"
-        )
+        progress.advance("baselines", f"{result.model} fold {result.fold}: {plan.objective.name} {result.score:.4f}")
     progress.finish("baselines")
     return [_baseline(family, fold, journal, folder) for family in plan.families for fold in plan.outer]
 
@@ -155,7 +147,7 @@ def _prediction_path(model: str, fold: int | str) -> Path:
 def _baseline(family: Family, fold: Fold, journal: Journal, folder: Path) -> FoldResult:
     record = journal.find("baseline", model=family.name, fold=fold.key)
     assert record is not None
-    fields = {
+    fields: dict[str, Any] = {
         name: float("nan") if value is None and name.endswith("score") else value
         for name, value in record.items()
         if name != "kind"
