@@ -143,7 +143,7 @@ def guess_separator(text: str) -> str:
 
 
 def guess_header(records: list[list[str]]) -> bool:
-    """Guess whether the first record names the columns: it holds no number, no date, and nothing that recurs below."""
+    """Return whether the first record names the columns: it holds no number, no date, and nothing that recurs below."""
     first = [cell.strip() for cell in records[0]]
     if first == [str(place) for place in range(len(first))] or first == ["", *map(str, range(len(first) - 1))]:
         return True  # what pandas writes for a frame without names
@@ -160,6 +160,7 @@ def _is_number_or_missing(text: str) -> bool:
 
 
 def guess_decimal(records: list[list[str]]) -> str:
+    """Return `","` where the first records hold numbers with decimal commas and none with points."""
     cells = [cell.strip() for record in records[:200] for cell in record]
     commas = sum(_DECIMAL_COMMA.fullmatch(cell) is not None for cell in cells)
     points = sum(_DECIMAL_POINT.fullmatch(cell) is not None for cell in cells)
