@@ -48,6 +48,7 @@ def check_plain(frame):
         PLAIN.replace("\n", "\r"),
         PLAIN.replace("\n", "\n\n"),
         PLAIN.rstrip("\n"),
+        "  \n" + PLAIN.replace("\n", "\n   \n"),
         PLAIN.replace("\n", ",\n"),
         PLAIN.replace("dark blue", '"dark blue"'),
         PLAIN.replace(",", " ").replace("dark blue", '"dark blue"'),

@@ -162,6 +162,13 @@ def test_one_column_with_a_header(tmp_path):
     assert read_rows(path, [Column("x", "numeric")], target_names=["y"])["x"].tolist() == [1.5, 2.5]
 
 
+def test_one_column_of_words_is_not_split_at_their_blanks(tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("city\nNew York\nSan Juan\nLos Angeles\n")
+    rows = read_rows(path, [Column("city", "categorical", 3)], target_names=["y"])
+    assert rows["city"].tolist() == ["New York", "San Juan", "Los Angeles"]
+
+
 def test_binary_files(tmp_path, table):
     TRAINING.to_parquet(tmp_path / "new.parquet")
     rows = read_rows(tmp_path / "new.parquet", table.columns, target_names=["y"], ignored=["id"])

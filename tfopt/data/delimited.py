@@ -95,7 +95,7 @@ def read_delimited(
     if not text.strip():
         raise UserError(f"the file is empty ({source}). Give a table with a header line and rows.")
     if separator == "auto":
-        separator = guess_separator(text)
+        separator = _separator_of_names(text, known_names) or guess_separator(text)
         if separator != ",":
             notes.append(f"read as separated by {SEPARATORS[separator]} (change with --separator)")
     else:
@@ -141,6 +141,16 @@ def read_delimited(
         separator=separator,
         read_text=read_text,
     )
+
+
+def _separator_of_names(text: str, known_names: Collection[str]) -> str:
+    """Return the separator that splits the first line into the most known names, `""` where none does."""
+    known = {}
+    for separator in SEPARATORS if known_names else ():
+        records = first_records(text, separator)
+        known[separator] = sum(name in known_names for name in _tidy(records[0])) if records else 0
+    best = max(known, key=known.__getitem__, default="")
+    return best if known.get(best) else ""
 
 
 def read_bytes(source: str) -> bytes:
