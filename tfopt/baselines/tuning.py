@@ -53,7 +53,7 @@ def tune(
         inner: Splits of `split.train` for tuning; the very same are for the network.
         objective: What to choose by and to report.
         jobs: Threads, -1 for one a core: fits side by side, or inside one fit of a large table. Threads and not
-            processes, because a process would first import TensorFlow; long fits leave Python's lock while they compute.
+            processes: a process would first import TensorFlow, and long fits leave Python's lock while they compute.
         seed: Seed of the models and of randomly drawn configurations.
 
     Returns:
