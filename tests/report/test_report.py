@@ -114,6 +114,27 @@ def test_unfinished_run_is_reported_as_far_as_it_got(run_folder, tfopt):
     assert "Search" in page.text
 
 
+def test_hold_out_is_called_so(run_folder):
+    config = json.loads((run_folder / "config.json").read_text())
+    (run_folder / "config.json").write_text(json.dumps({**config, "holdout": 0.2}))
+    page = Page(write_report(run_folder).read_text(encoding="utf-8"))
+    assert "20 % held out" in page.text
+    assert "bootstrap of these rows" in page.text
+    assert "folds" not in page.text.split("Scores")[0]
+
+
+def test_choices_that_differ_between_folds_are_shown(run_folder):
+    lines = (run_folder / "trials.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    for record in records:
+        if record["kind"] == "trial" and record["fold"] == 1:
+            record["values"]["units"] = 32
+    (run_folder / "trials.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    page = Page(write_report(run_folder).read_text(encoding="utf-8"))
+    # Each fold's best of the trials is the fifth; only `units` differs.
+    assert "What each fold chose fold inner score units 0 0.450 64 1 0.460 32 all rows 0.450 64" in page.text
+
+
 def test_run_that_has_just_begun(tmp_path):
     (tmp_path / "config.json").write_text('{"data": "wine", "folds": 5, "seed": 0}')
     page = Page(write_report(tmp_path).read_text(encoding="utf-8"))

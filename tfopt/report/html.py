@@ -17,7 +17,7 @@ _STYLE = """
   --accent: #0072b2; --panel: #f5f6f8; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14171a; --ink: #e8e8e8; --grey: #a0a0a0; --pale: #3c4248;
   --accent: #56b4e9; --panel: #1d2126; } }
-body { background: var(--paper); color: var(--ink); margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
+body { background: var(--paper); color: var(--ink); margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
   font: 16px/1.5 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", sans-serif; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 .facts, .note { color: var(--grey); } .facts { margin: .2rem 0 1.2rem; }

@@ -21,6 +21,8 @@ def draw_figures(run: Run) -> dict[str, tuple[str, str, Figure]]:
         if run.leaderboard:
             axes = draw.leaderboard(run.leaderboard, objective=run.objective, rope=run.rope)
             caption = "Every model on the same outer folds. Intervals are corrected for overlapping training parts."
+            if run.config.get("holdout"):
+                caption = "Every model on the same held-out rows. Intervals are from a bootstrap of these rows."
             figures["leaderboard"] = ("Scores", caption, _figure(axes))
         if trials := run.of_kind("trial"):
             axes = draw.best_so_far(trials, objective=run.objective, baseline=_baseline(run))
