@@ -52,8 +52,8 @@ def tune(
         split: The outer split.
         inner: Splits of `split.train` for tuning; the very same are for the network.
         objective: What to choose by and to report.
-        jobs: Threads, -1 for one a core: fits side by side, or inside one fit of a large table. Threads and not
-            processes: a process would first import TensorFlow, and long fits leave Python's lock while they compute.
+        jobs: Threads, -1 for one a core: fits side by side, or inside one fit of a large table. Whoever has many
+            families and folds had better run several `tune` in processes, each with one thread.
         seed: Seed of the models and of randomly drawn configurations.
 
     Returns:
