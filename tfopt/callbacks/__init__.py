@@ -1,9 +1,17 @@
 """Callbacks that measure or schedule without disturbing the training."""
 
 from tfopt.callbacks.gradient_norms import GradientNorms
+from tfopt.callbacks.greedy_scale import GreedyScale
 from tfopt.callbacks.hyperparameter_scheduler import HyperparameterScheduler
+from tfopt.callbacks.learning_rate_logger import LearningRateLogger
+from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
+from tfopt.callbacks.plateau_scale import PlateauScale
 
 __all__ = [
     "GradientNorms",
+    "GreedyScale",
     "HyperparameterScheduler",
+    "LearningRateLogger",
+    "LearningRateMultipliers",
+    "PlateauScale",
 ]
