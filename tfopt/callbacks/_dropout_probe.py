@@ -75,9 +75,15 @@ def _drops(layer: Any) -> bool:
     return is_own and is_random and "training" in inspect.signature(layer.call).parameters
 
 
-def layer_name(layer: keras.layers.Layer, model: Any) -> str:
-    """The layer's path below the model."""
-    return str(getattr(layer, "path", layer.name)).removeprefix(f"{model.name}/")
+def layer_names(layers: list[Any], model: Any) -> list[str]:
+    """The layers' paths below the model; those of one path get ``#2``, ``#3`` …"""
+    names: list[str] = []
+    for layer in layers:
+        path = getattr(layer, "path", None) or layer.name  # layers without weights may have no path
+        name = str(path).removeprefix(f"{model.name}/")
+        same = sum(other.split("#")[0] == name for other in names)
+        names.append(f"{name}#{same + 1}" if same else name)
+    return names
 
 
 Capture = Callable[[int, Any, Any], None]
@@ -93,7 +99,7 @@ class DropoutProbe:
 
     def __init__(self, model: Any, seed: int) -> None:
         self.model, self.layers = model, dropping_layers(model)
-        self.names = [layer_name(layer, model) for layer in self.layers]
+        self.names = layer_names(self.layers, model)
         self.always_on: set[str] = set()
         # Without a seed Keras would draw one from Python's `random`; without a name it would count one up.
         self._generator = keras.random.SeedGenerator(seed=seed, name="tfopt_dropout_probe")
