@@ -1,5 +1,6 @@
 """Callbacks that measure or schedule without disturbing the training."""
 
+from tfopt.callbacks.dropout_effects import DropoutEffects
 from tfopt.callbacks.gradient_norms import GradientNorms
 from tfopt.callbacks.greedy_scale import GreedyScale
 from tfopt.callbacks.hyperparameter_scheduler import HyperparameterScheduler
@@ -10,6 +11,7 @@ from tfopt.callbacks.plateau_scale import PlateauScale
 from tfopt.callbacks.run_log import RunLog
 
 __all__ = [
+    "DropoutEffects",
     "GradientNorms",
     "GreedyScale",
     "HyperparameterScheduler",
