@@ -123,28 +123,28 @@ class TablePreprocessing(keras.layers.Layer):
         absent = [column.name for column in self.columns if column.name not in columns]
         if absent:
             raise ValueError(f"A column is missing: {absent[0]!r}. Received: columns {sorted(columns)}.")
-        numeric, dates = self._of_kind("numeric"), self._of_kind("date")
-        values, seconds, missing, parts = [], {}, {}, []
-        for column in numeric:
-            values.append(_numbers(columns[column.name]))
-            missing[column.name] = tf.math.is_nan(values[-1])
-        for column in dates:
-            seconds[column.name], missing[column.name] = _parse_dates(columns[column.name])
-            values.append(tf.cast(seconds[column.name], tf.float64) / _SECONDS_PER_DAY)
-        if values:
-            stacked = tf.stack(values, axis=1)
-            gaps = tf.stack([missing[column.name] for column in numeric + dates], axis=1)
-            filled = tf.where(gaps, tf.constant(self.fill, tf.float64), stacked)
-            parts.append(self._scale(filled))
-        for column, fill in zip(self._of_kind("boolean"), self.boolean_fill, strict=True):
-            truth = _numbers(columns[column.name])
-            missing[column.name] = tf.math.is_nan(truth)
-            parts.append(tf.where(missing[column.name], tf.constant(fill, tf.float64), truth)[:, None])
-        parts += [_cycles(seconds[column.name], missing[column.name]) for column in dates]
+        numeric, dates, booleans = self._of_kind("numeric"), self._of_kind("date"), self._of_kind("boolean")
+        parts, gaps, indicators = [], [], []
+        if numeric:
+            values = tf.stack([_numbers(columns[column.name]) for column in numeric], axis=1)
+            parts.append(values)
+            gaps.append(tf.math.is_nan(values))
+        parsed = [_parse_dates(columns[column.name]) for column in dates]
+        for seconds, missing in parsed:
+            parts.append(tf.cast(seconds, tf.float64)[:, None] / _SECONDS_PER_DAY)
+            gaps.append(missing[:, None])
+        if parts:
+            values, missing = tf.concat(parts, axis=1), tf.concat(gaps, axis=1)
+            parts = [self._scale(tf.where(missing, tf.constant(self.fill, tf.float64), values))]
+            indicators.append(_indicators(missing, numeric + dates))
+        if booleans:
+            truth = tf.stack([_numbers(columns[column.name]) for column in booleans], axis=1)
+            missing = tf.math.is_nan(truth)
+            parts.append(tf.where(missing, tf.constant(self.boolean_fill, tf.float64), truth))
+            indicators.append(_indicators(missing, booleans))
+        parts += [_cycles(seconds, missing) for seconds, missing in parsed]
         parts += [self._slots(column, columns[column.name]) for column in self._of_kind("categorical")]
-        indicated = [column for column in numeric + dates + self._of_kind("boolean") if column.has_missing]
-        parts += [tf.cast(missing[column.name], tf.float64)[:, None] for column in indicated]
-        return tf.cast(tf.concat(parts, axis=1), tf.float32)
+        return tf.cast(tf.concat(parts + indicators, axis=1), tf.float32)
 
     def compute_output_shape(self, input_shape: Mapping[str, Sequence[int | None]]) -> tuple[int | None, int]:
         """Return (rows, width)."""
@@ -281,7 +281,7 @@ class TableModel(keras.Model):
         if hasattr(x, "keys"):
             # A dict or a data frame. Keras would cast numbers to float32, and refuses NumPy text.
             tensors = {column.name: _as_tensor(x, column) for column in self.columns}
-            x = tf.data.Dataset.from_tensor_slices(tensors).batch(batch_size or 1024)
+            x = tf.data.Dataset.from_tensor_slices(tensors).batch(batch_size or 4096)
             batch_size = None
         return super().predict(x, batch_size=batch_size, verbose=verbose, **options)
 
@@ -375,6 +375,12 @@ def _numbers(values: Any) -> Any:
 
 def _texts(values: Any) -> Any:
     return tf.reshape(tf.convert_to_tensor(values, tf.string), [-1])
+
+
+def _indicators(missing: Any, columns: Sequence[Column]) -> Any:
+    """Return the missing-value indicators of those columns that have one."""
+    places = [place for place, column in enumerate(columns) if column.has_missing]
+    return tf.cast(tf.gather(missing, tf.constant(places, tf.int32), axis=1), tf.float64)
 
 
 def _parse_dates(values: Any) -> tuple[Any, Any]:
