@@ -355,8 +355,9 @@ def test_a_name_that_is_neither_set_nor_file(write, monkeypatch):
         load_table("openml:")
 
 
-def test_a_download_that_fails_says_so_in_one_line(monkeypatch):
+def test_a_download_that_fails_says_so_in_one_line(monkeypatch, capsys):
     def refuse(*args, **kwargs):
+        print("Downloading data")
         raise OSError("Name or service not known\nmore")
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", refuse)
@@ -364,9 +365,11 @@ def test_a_download_that_fails_says_so_in_one_line(monkeypatch):
         load_table("openml:credit-g")
     import keras
 
+    capsys.readouterr()
     monkeypatch.setattr(keras.datasets.mnist, "load_data", refuse)
     with pytest.raises(UserError, match=r"^keras:mnist could not be downloaded \(Name or service not known\).*$"):
         load_table("keras:mnist")
+    assert "Downloading" not in capsys.readouterr().out
 
 
 def test_downloaded_sets_become_tables(monkeypatch):

@@ -1,8 +1,10 @@
 """Where tables come from: embedded sets, generated sets, files, OpenML and Keras."""
 
+import contextlib
 import hashlib
 import importlib.util
 import io
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Collection
@@ -205,7 +207,8 @@ def _keras(name: str) -> _Source:
     import keras  # only here does loading a table import TensorFlow
 
     try:
-        (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+        with contextlib.redirect_stdout(sys.stderr):  # Keras writes its download's progress to standard output
+            (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:
         # Keras raises a bare `Exception` when a download fails.
         raise UserError(
