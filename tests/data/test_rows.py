@@ -86,7 +86,7 @@ def test_one_row_and_levels_that_look_like_numbers(table, read):
         ),
         (
             "size,code\n1,A\n",
-            "column 'colour' and 2 more is missing ({path}). The model needs size, colour, code, open, when.",
+            "column 'colour' and 2 more are missing ({path}). The model needs size, colour, code, open, when.",
         ),
         (
             "size,colour,code,open,when,why\n1,red,A,yes,1/1/2020,good\n",
@@ -98,7 +98,7 @@ def test_one_row_and_levels_that_look_like_numbers(table, read):
         ),
         (
             "size,colour,code,open,when\n1,red,A,perhaps,1/1/2020\n",
-            "column 'open' holds 'perhaps' (line 2) where training had true or false ({path}). Write true or false",
+            "column 'open' holds 'perhaps' (line 2) where training had true or false ({path}). Write true or false (or yes and",
         ),
         (
             "size,colour,code,open,when\n1,red,A,no,31/31/2020\n",

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tfopt.data.column import Column
 from tfopt.data.delimited import RawTable
-from tfopt.data.spelling import BOOLEAN_PAIRS, MISSING_TEXT, TRUTH_VALUES, level_text
+from tfopt.data.spelling import BOOLEAN_PAIRS, MISSING_TEXT, level_text
 from tfopt.data.values import to_categories, to_truth
 from tfopt.errors import UserError
 
@@ -244,8 +244,7 @@ def _is_whole(values: pd.Series) -> bool:
 
 def _complain(bad: pd.Series, values: pd.Series, column: Column, raw: RawTable, wanted: str) -> None:
     if bad.any():
-        hint = ", ".join(sorted(TRUTH_VALUES)[2:]) if column.kind == "boolean" else ""
-        allowed = f" ({hint})" if hint else ""
+        allowed = " (or yes and no, 1 and 0)" if column.kind == "boolean" else ""
         raise UserError(
             f"column {column.name!r} holds {examples(values, bad, raw)} where training had {wanted} ({raw.source}). "
             f"Write {wanted}{allowed}, or leave it empty for missing."

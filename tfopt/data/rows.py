@@ -53,16 +53,16 @@ def read_rows(
     extra = [name for name in map(str, frame) if name not in allowed]
     missing = [column.name for column in columns if column.name not in frame]
     if missing:
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
         raise UserError(
-            f"column {missing[0]!r}{others} is missing ({raw.source}).{nearest(missing[0], extra)} "
+            f"column {missing[0]!r}{others} missing ({raw.source}).{nearest(missing[0], extra)} "
             f"The model needs {_shown(columns)}."
         )
     if extra:
-        others = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+        others = f" and {len(extra) - 1} more are" if len(extra) > 1 else " is"
         absent = [name for name in allowed if name not in frame]
         raise UserError(
-            f"column {extra[0]!r}{others} is unknown to the model ({raw.source}).{nearest(extra[0], absent)} "
+            f"column {extra[0]!r}{others} unknown to the model ({raw.source}).{nearest(extra[0], absent)} "
             f"Take it out; the model needs {_shown(columns)}."
         )
     categorical = [column.name for column in columns if column.kind == "categorical"]
