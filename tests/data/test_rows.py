@@ -98,7 +98,7 @@ def test_one_row_and_levels_that_look_like_numbers(table, read):
         ),
         (
             "size,colour,code,open,when\n1,red,A,perhaps,1/1/2020\n",
-            "column 'open' holds 'perhaps' (line 2) where training had true or false ({path}). Write true or false (or yes and",
+            "column 'open' holds 'perhaps' (line 2) where training had true or false ({path}). Write true or false (or",
         ),
         (
             "size,colour,code,open,when\n1,red,A,no,31/31/2020\n",
