@@ -18,6 +18,9 @@ from tfopt.comparison.verdict import DUMMY, Contest, Contestant, judge
 CORRECTED = "corrected resampled t-test"
 BOOTSTRAP = "paired bootstrap of the hold-out"
 
+# A hold-out of more than 50 000 rows gets fewer bootstrap samples than 2000: two bytes for each row and sample.
+_MOST_COUNTS = 100_000_000
+
 _NOTHING = PairedDifference(*[float("nan")] * 7)
 
 
@@ -229,15 +232,19 @@ def _estimators(
     if target is None:
         raise ValueError("A comparison on one split needs `target`, to bootstrap the test rows.")
     test = splits[0].test
-    part = lambda values: None if values is None else np.asarray(values)[test]  # noqa: E731
-    counts = bootstrap_weights(len(test), groups=part(groups))
-    samples = {
-        model.name: _samples(model, objective, np.asarray(target)[test], counts, part(weights)) for model in models
-    }
+    target, groups, weights = _part(target, test), _part(groups, test), _part(weights, test)
+    assert target is not None
+    num_samples = int(np.clip(_MOST_COUNTS // len(test), 200, 2000))
+    counts = bootstrap_weights(len(test), num_samples=num_samples, groups=groups)
+    samples = {model.name: _samples(model, objective, target, counts, weights) for model in models}
     intervals = {model.name: bootstrap_interval(model.score, samples[model.name]) for model in models}
     return intervals, lambda one, two: bootstrap_difference(
         one.score, two.score, samples[one.name], samples[two.name], rope=rope
     )
+
+
+def _part(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if values is None else np.asarray(values)[rows]
 
 
 def _samples(
