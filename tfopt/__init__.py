@@ -22,7 +22,13 @@ _REGISTERING = (
     "callbacks",
     "data.table_model",
 )
-_PACKAGES = ("baselines", "comparison", "data", "devices", "errors", "report", "search")
+_PACKAGES = ("baselines", "comparison", "data", "devices", "diagnosis", "errors", "report", "search", "uncertainty")
+
+# Functions of the top level, by the module that holds each.
+_FUNCTIONS = {
+    "diagnose": "diagnosis",
+    "mc_dropout": "uncertainty",
+}
 
 
 def _is_command_line() -> bool:
@@ -44,6 +50,8 @@ def register() -> None:
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES or name in _REGISTERING:
         return importlib.import_module(f"tfopt.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"tfopt.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'tfopt' has no attribute {name!r}")
 
 

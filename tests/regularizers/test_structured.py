@@ -55,6 +55,9 @@ def test_group_values():
         return np.sqrt(np.sum(x**2, axis=axes))
 
     assert value(L21(0.3), MATRIX) == pytest.approx(0.3 * norms(1, MATRIX).sum(), rel=1e-12)
+    square = 0.2 * (MATRIX**2).sum()
+    assert value(L21(0.3, l2=0.2), MATRIX) == pytest.approx(value(L21(0.3), MATRIX) + square, rel=1e-12)
+    np.testing.assert_allclose(proximal(L21(0.3, l2=0.2), MATRIX, 2.0), proximal(L21(0.3), MATRIX, 2.0) / 1.8)
     assert value(L21(0.3, "columns"), MATRIX) == pytest.approx(0.3 * norms(0, MATRIX).sum(), rel=1e-12)
     assert value(GroupLasso(0.3), MATRIX) == pytest.approx(0.3 * np.sqrt(3) * norms(1, MATRIX).sum(), rel=1e-12)
     filters, channels = norms((0, 1, 2), KERNEL).sum(), norms((0, 1, 3), KERNEL).sum()

@@ -38,7 +38,6 @@ class _Traced:
 
     original: Any
     function: Any
-    plain_code: Any
     taps: list[OptimizerTap]
     options: TapOptions
 
@@ -79,7 +78,6 @@ class TappedTraining:
         self._options = TapOptions()
         self._warned: set[str] = set()
         self._batch: int | None = None
-        self._plain_code: Any = self  # the code of Keras's own train functions, once one has been made
         self._reinstalls = self._calls = 0
         self._armed, self._was_called = False, True
         self._stand_in()
@@ -107,10 +105,10 @@ class TappedTraining:
         current = model.train_function
         if isinstance(current, TappedTraining):  # left behind by a fit that crashed
             current = current._original
-        if current is None:
-            model.make_train_function()
-            current = model.train_function
-        self._original, self._function = current, None
+        # Making one costs nothing before it is called, and shows what Keras's own functions look like.
+        model.make_train_function(force=True)
+        self._plain_code = getattr(model.train_function, "__code__", self)
+        self._original, self._function = current or model.train_function, None
         model.train_function = self
 
     # A step.
@@ -162,11 +160,10 @@ class TappedTraining:
                 for label, optimizer in optimizers.items()
             ]
             taps = [tap for tap in taps if self._is_ready(tap, model)]
-            function, plain_code = self._make_function(model, taps)
-            traced = _Traced(self._original, function, plain_code, taps, self._options)
+            traced = _Traced(self._original, self._make_function(model, taps), taps, self._options)
             # Past Keras's tracking: the model's variables, saved file and config do not know of it.
             object.__setattr__(model, _CACHE, traced)
-        self._function, self._plain_code, self.taps = traced.function, traced.plain_code, traced.taps
+        self._function, self.taps = traced.function, traced.taps
         self.starts = [tap.count() for tap in self.taps]
         self._delivered = list(self.starts)
         self._calls, self._calls_allowed = 0, 1
@@ -181,20 +178,19 @@ class TappedTraining:
         self._warn(f"The optimizer {tap.label!r} is not built, so its gradients are not measured. Build it before fit.")
         return False
 
-    def _make_function(self, model: Any, taps: list[OptimizerTap]) -> tuple[Any, Any]:
-        """The function to trace with the taps in, and the code by which Keras's own functions are known."""
+    def _make_function(self, model: Any, taps: list[OptimizerTap]) -> Any:
+        """The function to trace with the taps in: a new one of Keras's, but somebody's wrapper must stay."""
         has_parts = any(
             tap.num_replicas > 1 or any(leaf.gradient_accumulation_steps for leaf in innermost(tap.optimizer))
             for tap in taps
         )
+        if getattr(self._original, "__code__", None) is not self._plain_code:
+            return self._original
         current = model.train_function
         with _noting_batch_sizes(model, taps) if has_parts else contextlib.nullcontext():
             model.make_train_function(force=True)
         made, model.train_function = model.train_function, current
-        plain_code = getattr(made, "__code__", self)
-        # Any other code is somebody's wrapper, and must stay.
-        is_plain = getattr(self._original, "__code__", None) is plain_code
-        return (made if is_plain else self._original), plain_code
+        return made
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:

@@ -245,9 +245,13 @@ def _dry_run(config: SearchConfig, arguments: argparse.Namespace) -> int:
 
 
 def _prepare(config: SearchConfig, progress: "Progress") -> "Plan":
-    # Before TensorFlow, which takes seconds to start: most mistakes are found here.
+    from tfopt.cli.startup import start
     from tfopt.search import plan
 
+    if config.data.startswith("keras:"):  # read by Keras itself, which is to start as quietly as it does later
+        with start(config.device, config.precision, config.deterministic):
+            pass
+    # Before TensorFlow otherwise, which takes seconds to start: most mistakes are found here.
     return plan.prepare(config, progress)
 
 

@@ -10,9 +10,13 @@ from tfopt.regularizers.concentration import SLOPE, Hoyer, HoyerSquare
 from tfopt.regularizers.elementwise import L1, L1L2, L2, ElasticNet, TextbookL2
 from tfopt.regularizers.fused import TotalVariation
 from tfopt.regularizers.group import L21, GroupLasso, SparseGroupLasso
+from tfopt.regularizers.losses import EpsilonInsensitive
 from tfopt.regularizers.matrix import Nuclear, Orthogonal, Spectral
 from tfopt.regularizers.nonconvex import MCP, SCAD, LHalf, LogSum
+from tfopt.regularizers.proximal import ProximalOptimizer
 from tfopt.regularizers.reference import L2SP
+from tfopt.regularizers.sklearn_estimators import to_sklearn
+from tfopt.regularizers.sklearn_map import SklearnPenalty, from_sklearn
 
 __all__ = [
     "L1",
@@ -24,6 +28,7 @@ __all__ = [
     "SCAD",
     "SLOPE",
     "ElasticNet",
+    "EpsilonInsensitive",
     "GroupLasso",
     "Hoyer",
     "HoyerSquare",
@@ -32,13 +37,17 @@ __all__ = [
     "Nuclear",
     "Orthogonal",
     "Penalty",
+    "ProximalOptimizer",
+    "SklearnPenalty",
     "SparseGroupLasso",
     "Spectral",
     "TextbookL2",
     "TotalVariation",
     "deserialize",
+    "from_sklearn",
     "get",
     "serialize",
+    "to_sklearn",
 ]
 
 _CLASSES: tuple[type, ...] = (

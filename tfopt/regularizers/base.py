@@ -28,6 +28,9 @@ class Penalty(keras.regularizers.Regularizer):
     ```
     """
 
+    # True where the gradient alone is exact: no corner at which weights should come to rest.
+    smooth = False
+
     def __call__(self, x: Any) -> Any:
         """Return the penalty of the weight `x`."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(x).")

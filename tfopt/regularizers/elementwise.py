@@ -75,6 +75,8 @@ class L2(Penalty):
     Reference: Hoerl and Kennard (1970), "Ridge regression: biased estimation for nonorthogonal problems".
     """
 
+    smooth = True
+
     def __init__(self, l2: Value = 0.01):
         self.l2 = value_argument(l2, "L2", "l2")
 
@@ -197,6 +199,8 @@ class TextbookL2(Penalty):
 
     Reference: Ng (2011), "Machine Learning", Coursera, week 3.
     """
+
+    smooth = True
 
     def __init__(self, strength: Value = 1.0, num_samples: float = 1, loss: str = "mse"):
         self.strength = value_argument(strength, "TextbookL2", "strength")

@@ -51,14 +51,15 @@ def _root_group_size(x: Any, groups: str) -> float:
 class L21(Penalty):
     """L2,1 penalty: selects inputs for all outputs at once, every row of the kernel kept or dropped as a whole.
 
-    Use it for several targets that should share their features. `penalty = strength · Σ_g ‖w_g‖₂`, without a weight
-    for the group's size; scikit-learn's `MultiTaskLasso(alpha)` with m targets is `L21(2 * alpha / m)` under
-    Keras's `"mse"`.
+    Use it for several targets that should share their features. `penalty = strength · Σ_g ‖w_g‖₂ + l2 Σw²`, without
+    a weight for the group's size; scikit-learn's `MultiTaskLasso(alpha)` with m targets is `L21(2 * alpha / m)` under
+    Keras's `"mse"`, and `MultiTaskElasticNet` uses `l2` too.
 
     Args:
         strength: >= 0: a number, a tensor or a variable; a stack of N values gives N penalties.
         groups: `"rows"` groups the weights by input (by input and position in a convolution), `"columns"` by output
             unit or filter, `"channels"` by input channel.
+        l2: Strength of an L2 penalty besides, likewise.
 
     Raises:
         ValueError: Negative strength, unknown grouping.
@@ -71,21 +72,24 @@ class L21(Penalty):
     print(f"{float(penalty(keras.ops.array([[3.0, 4.0], [0.0, 0.0]]))):.2f}")  # 0.50
     ```
 
-    Reference: Obozinski et al. (2010), "Joint covariate selection and joint subspace selection for multiple
-    classification problems".
+    Reference: Obozinski, Taskar and Jordan (2010), "Joint covariate selection and joint subspace selection for
+    multiple classification problems".
     """
 
-    def __init__(self, strength: Value = 0.01, groups: str = "rows"):
+    def __init__(self, strength: Value = 0.01, groups: str = "rows", l2: Value = 0.0):
         self.strength = value_argument(strength, "L21", "strength")
         self.groups = choice_argument(groups, "L21", "groups", GROUPS)
+        self.l2 = value_argument(l2, "L21", "l2")
 
     def __call__(self, x: Any) -> Any:
         """Return the penalty of the weight `x`."""
-        return as_tensor(self.strength, x.dtype) * ops.sum(group_norms(x, self.groups))
+        square = as_tensor(self.l2, x.dtype) * ops.sum(ops.square(x))
+        return as_tensor(self.strength, x.dtype) * ops.sum(group_norms(x, self.groups)) + square
 
     def proximal(self, x: Any, step: Any) -> Any:
-        """Return `x` with every group shortened by `step · strength`."""
-        return shrink_groups(x, self.groups, step * as_tensor(self.strength, x.dtype))
+        """Return `x` with every group shortened by `step · strength`, divided by `1 + 2 step · l2`."""
+        shrunk = shrink_groups(x, self.groups, step * as_tensor(self.strength, x.dtype))
+        return shrunk / (1 + 2 * step * as_tensor(self.l2, x.dtype))
 
 
 @keras.saving.register_keras_serializable(package="tfopt")

@@ -36,6 +36,8 @@ class L2SP(Penalty):
     networks". https://arxiv.org/abs/1802.01483
     """
 
+    smooth = True
+
     def __init__(self, strength: Value = 0.01, reference: Any = None):
         self.strength = value_argument(strength, "L2SP", "strength")
         if hasattr(reference, "numpy"):
