@@ -221,7 +221,7 @@ def test_an_interval_ends_where_the_metric_does():
     assert mean_interval(nearly, 1 / 4).high > 1.03
     assert compare(_model("svm", nearly), _SPLITS, accuracy).leaderboard["high"].iloc[0] == 1
     rmse = get_objective("rmse", "regression")
-    assert compare(_model("svm", -0.5 + _WOBBLE), _SPLITS, rmse).leaderboard["high"].iloc[0] == 0
+    assert compare(_model("svm", 10 * (nearly - 1)), _SPLITS, rmse).leaderboard["high"].iloc[0] == 0
     assert compare(_model("svm", 0.1 + _WOBBLE), _SPLITS, _R2).leaderboard["low"].iloc[0] < 0
 
 
