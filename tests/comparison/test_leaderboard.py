@@ -215,6 +215,16 @@ def test_errors_are_told_in_their_own_direction():
     assert result.to_dict()["negated"] is True
 
 
+def test_an_interval_ends_where_the_metric_does():
+    accuracy = get_objective("accuracy", "classification")
+    nearly = np.array([1.0] * 9 + [0.9])
+    assert mean_interval(nearly, 1 / 4).high > 1.03
+    assert compare(_model("svm", nearly), _SPLITS, accuracy).leaderboard["high"].iloc[0] == 1
+    rmse = get_objective("rmse", "regression")
+    assert compare(_model("svm", 10 * (nearly - 1)), _SPLITS, rmse).leaderboard["high"].iloc[0] == 0
+    assert compare(_model("svm", 0.1 + _WOBBLE), _SPLITS, _R2).leaderboard["low"].iloc[0] < 0
+
+
 def test_json_holds_no_nan():
     result = compare([*_RIDGE, *_network(np.nan)], _SPLITS, _R2)
     text = json.dumps(result.to_dict(), allow_nan=False)

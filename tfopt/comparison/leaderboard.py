@@ -18,6 +18,9 @@ from tfopt.comparison.verdict import DUMMY, Contest, Contestant, judge
 CORRECTED = "corrected resampled t-test"
 BOOTSTRAP = "paired bootstrap of the hold-out"
 
+# A hold-out of more than 50 000 rows gets fewer bootstrap samples than 2000: two bytes for each row and sample.
+_MOST_COUNTS = 100_000_000
+
 _NOTHING = PairedDifference(*[float("nan")] * 7)
 
 
@@ -28,11 +31,12 @@ class Comparison:
     Args:
         leaderboard: One row for each model, best first. Scores are higher-is-better: errors are negated.
             `rank` (missing for a model that failed in a fold), `model`, `kind`, `score` (mean over folds), `low` and
-            `high` (its 95 % interval), `fold_sd`, `seed_sd` (pooled over folds; networks only), `default_score`
-            (untuned), `inner_score`, `optimism` (inner minus outer score: the winner's curse), `difference` to the best
-            baseline (the best baseline's own row: to the network) with `difference_low`, `difference_high`, `p_value`,
-            `p_holm`, `p_better`, `p_equivalent`, `p_worse`; `num_configurations` in a fold, `tune_seconds` in all,
-            `fit_seconds` and `predict_seconds` of one fold; `num_members` (above 1: an ensemble), `failed_folds`.
+            `high` (its 95 % interval, cut where the metric ends), `fold_sd`, `seed_sd` (pooled over folds; networks
+            only), `default_score` (untuned), `inner_score`, `optimism` (inner minus outer score: the winner's curse),
+            `difference` to the best baseline (the best baseline's own row: to the network) with `difference_low`,
+            `difference_high`, `p_value`, `p_holm`, `p_better`, `p_equivalent`, `p_worse`; `num_configurations` in a
+            fold, `tune_seconds` in all, `fit_seconds` and `predict_seconds` of one fold; `num_members` (above 1: an
+            ensemble), `failed_folds`.
         verdict: One sentence.
         outcome: `"better"`, `"worse"`, `"equivalent"` or `"undecided"`, about the network against the best baseline;
             or `"guessing"` (nothing clearly beats the dummy), `"only dummy"`, `"only networks"`, `"only baselines"`,
@@ -158,7 +162,7 @@ def compare(
     )
     outcome, verdict = judge(contest)
     rows = [
-        _row(model, intervals.get(model.name), *differences.get(model.name, (_NOTHING, math.nan)))
+        _row(model, intervals.get(model.name), objective.bounds, *differences.get(model.name, (_NOTHING, math.nan)))
         for model in sorted(models, key=lambda m: (m not in scored, -m.score if m in scored else 0.0))
     ]
     leaderboard = pd.DataFrame(rows)
@@ -229,15 +233,19 @@ def _estimators(
     if target is None:
         raise ValueError("A comparison on one split needs `target`, to bootstrap the test rows.")
     test = splits[0].test
-    part = lambda values: None if values is None else np.asarray(values)[test]  # noqa: E731
-    counts = bootstrap_weights(len(test), groups=part(groups))
-    samples = {
-        model.name: _samples(model, objective, np.asarray(target)[test], counts, part(weights)) for model in models
-    }
+    target, groups, weights = _part(target, test), _part(groups, test), _part(weights, test)
+    assert target is not None
+    num_samples = int(np.clip(_MOST_COUNTS // len(test), 200, 2000))
+    counts = bootstrap_weights(len(test), num_samples=num_samples, groups=groups)
+    samples = {model.name: _samples(model, objective, target, counts, weights) for model in models}
     intervals = {model.name: bootstrap_interval(model.score, samples[model.name]) for model in models}
     return intervals, lambda one, two: bootstrap_difference(
         one.score, two.score, samples[one.name], samples[two.name], rope=rope
     )
+
+
+def _part(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if values is None else np.asarray(values)[rows]
 
 
 def _samples(
@@ -283,8 +291,15 @@ def _contestant(model: _Model | None, num_networks: int = 1) -> Contestant | Non
     )
 
 
-def _row(model: _Model, interval: Interval | None, difference: PairedDifference, p_holm: float) -> dict[str, Any]:
+def _row(
+    model: _Model,
+    interval: Interval | None,
+    bounds: tuple[float, float],
+    difference: PairedDifference,
+    p_holm: float,
+) -> dict[str, Any]:
     interval = interval or Interval(math.nan, math.nan, math.nan)
+    low, high = np.clip([interval.low, interval.high], *bounds).tolist()  # Student's tails know no end, a metric does
     scores = model.scores
     inner = float(model.values("inner_score").mean())
     variances = [np.var(r.seed_scores, ddof=1) for r in model.results if r is not None and len(r.seed_scores) > 1]
@@ -292,8 +307,8 @@ def _row(model: _Model, interval: Interval | None, difference: PairedDifference,
         "model": model.name,
         "kind": model.kind,
         "score": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
+        "low": low,
+        "high": high,
         "fold_sd": float(scores.std(ddof=1)) if len(scores) > 1 else math.nan,
         "seed_sd": float(np.sqrt(np.mean(variances))) if variances else math.nan,
         "default_score": float(model.values("default_score").mean()),

@@ -70,6 +70,13 @@ class Objective:
         """Return `prediction` in the form that the metric takes: float64 values, class codes or probabilities."""
         return _READERS[self.needs](np.asarray(target), np.asarray(prediction))
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest score there can be."""
+        if not self.greater_is_better:
+            return -np.inf, 0.0
+        return _LOWEST.get(self.name, 0.0), 1.0
+
     def raw(self, score: float) -> float:
         """Return the metric in its own direction: 54.2 for an `rmse` score of -54.2."""
         return score if self.greater_is_better else -score
@@ -204,6 +211,9 @@ _METRICS: dict[str, dict[str, _Metric]] = {
         ),
     },
 }
+
+# Of the metrics whose best value is 1; all others of them cannot fall below 0.
+_LOWEST = {"r2": -np.inf, "explained_variance": -np.inf, "matthews_corrcoef": -1.0}
 
 _DEFAULTS = {"regression": "r2", "classification": "accuracy"}
 
