@@ -178,16 +178,15 @@ def test_warnings_of_libraries_are_for_who_asks(capsys):
     import warnings
 
     for given, told in (({}, False), ({"verbose": 1}, True)):
-        console.set_up(arguments(**given))
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            logging.captureWarnings(True)
-            warnings.warn("lbfgs failed to converge", stacklevel=1)
-            logging.captureWarnings(False)
-        logging.getLogger("tfopt").info("detail")
+            with console.messages(arguments(**given)):
+                warnings.warn("lbfgs failed to converge", stacklevel=1)
+                logging.getLogger("tfopt").info("detail")
         err = capsys.readouterr().err
         assert ("lbfgs failed to converge" in err) is told
         assert ("detail" in err) is told
+        assert logging.getLogger("tfopt").handlers == []  # as it was found
 
 
 def test_best_baseline_is_not_compared_with_itself(capsys):

@@ -29,10 +29,11 @@ def preprocessing(*names):
 def run_folder(tmp_path):
     """Write a run folder round a model."""
 
-    def write(model, **config):
+    def write(model, ignored=()):
         folder = tmp_path / "run"
         folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "config.json").write_text("{}")
+        (folder / "environment.json").write_text(json.dumps({"data": {"ignored": ignored}}))
         model.save(folder / "best.keras")
         return folder
 
@@ -51,7 +52,7 @@ def regression(run_folder):
         target_mean=[10.0],
         target_scale=[2.0],
     )
-    return run_folder(model, drop=["note"])
+    return run_folder(model, ignored=["note"])
 
 
 def rows_of(text):

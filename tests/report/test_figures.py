@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+import tfopt.report.style as appearance
 from tfopt.report import best_so_far, house_style, leaderboard, training_curves
 from tfopt.report.style import ACCENT, INK, save
 
@@ -121,8 +122,18 @@ def test_files_are_the_same_bytes_every_time(tmp_path):
         ).read_bytes()
 
 
-def test_any_name_can_be_drawn(tmp_path, caplog):
+@pytest.mark.parametrize("known", [True, False])
+def test_any_name_can_be_drawn(known, tmp_path, monkeypatch):
+    if not known:  # a machine without a font that knows Chinese
+        monkeypatch.setattr(appearance, "fonts", lambda: ["DejaVu Sans"])
+    told = []
+    monkeypatch.setattr(appearance._logger, "warning", lambda text, *values: told.append(text))
+    appearance._tell_of_missing_font.cache_clear()
     rows = [{**ROWS[0], "model": "$x_1$ 网络 \\frac"}, {**ROWS[1], "model": "$"}]
     with house_style():
         figure = leaderboard(rows, rope=0.1).figure
     save(figure, tmp_path, "names")  # warnings are errors here: no glyph and no formula may raise one
+    save(figure, tmp_path, "names")
+    if not known:
+        assert len(told) == 1
+        assert "some letters of the figures have no font" in told[0]

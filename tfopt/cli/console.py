@@ -1,10 +1,12 @@
 """What the command line shows: messages and progress on standard error, the result on standard output."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -16,7 +18,8 @@ from tfopt.search.progress import Progress
 _LONGEST = 36
 
 
-def set_up(arguments: argparse.Namespace) -> None:
+@contextlib.contextmanager
+def messages(arguments: argparse.Namespace) -> Iterator[None]:
     """Send log records and Python warnings to standard error, as many as the user asked for."""
     if arguments.debug:
         level = logging.DEBUG
@@ -26,15 +29,24 @@ def set_up(arguments: argparse.Namespace) -> None:
         level = logging.WARNING if not arguments.verbose else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    logger = logging.getLogger("tfopt")
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
     # Other libraries' warnings are for whoever asks for more; a result that they touch is reported in words of ours.
+    warned = handler if arguments.verbose or arguments.debug else logging.NullHandler()
+    loggers = {"tfopt": handler, "py.warnings": warned}
+    for name, where in loggers.items():
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [where]
+        logger.propagate = False
+    logging.getLogger("tfopt").setLevel(level)
     logging.captureWarnings(True)
-    warned = logging.getLogger("py.warnings")
-    warned.handlers[:] = [handler if arguments.verbose or arguments.debug else logging.NullHandler()]
-    warned.propagate = False
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for name in loggers:
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.propagate = True
+        logging.getLogger("tfopt").setLevel(logging.NOTSET)
 
 
 def say(text: str) -> None:

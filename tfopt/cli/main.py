@@ -91,8 +91,8 @@ def _dispatch(words: list[str]) -> int:
     arguments = verb_parser(verb, module).parse(leading + words)
     from tfopt.cli import console  # rich and logging are for commands that run, not for --help
 
-    console.set_up(arguments)
-    return module.run(arguments)
+    with console.messages(arguments):
+        return module.run(arguments)
 
 
 def verb_parser(verb: str, module: ModuleType) -> Parser:

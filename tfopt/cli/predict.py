@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         table,
         model.columns,
         target_names=model.target_names,
-        ignored=_ignored(load_run(folder)),
+        ignored=load_run(folder).environment.get("data", {}).get("ignored", ()),  # columns that the search left out
         header=arguments.header,
         encoding=arguments.encoding,
         separator=arguments.separator,
@@ -72,13 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = model.predict(to_inputs(frame, model.columns), verbose=0)
     _write(_as_csv(model, outputs), arguments.output)
     return 0
-
-
-def _ignored(run: Any) -> list[str]:
-    """Return the columns of the training table that the network never saw, so that new rows may have them."""
-    config = run.config
-    named = [*config.get("drop", ()), config.get("group"), config.get("weights")]
-    return [name for name in [*named, *run.environment.get("data", {}).get("ignored", ())] if name]
 
 
 def _as_csv(model: Any, outputs: Sequence[Sequence[float]]) -> str:

@@ -42,6 +42,11 @@ class Run:
         return str(self.result.get("objective") or self.config.get("objective") or "score")
 
     @property
+    def scale(self) -> str:
+        """What the scores are: the metric, said to be negated where it is an error."""
+        return f"negated {self.objective}" if self.result.get("negated") else self.objective
+
+    @property
     def leaderboard(self) -> list[Record]:
         """One row a model, the best first; empty while the search has not ended."""
         return list(self.result.get("leaderboard", []))

@@ -68,14 +68,21 @@ def house_style() -> Iterator[None]:
     with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    missing = [str(warning.message) for warning in caught if "missing from font" in str(warning.message)]
-    if missing:
-        _logger.warning(
-            "no installed font can draw some letters of the figures; install Noto Sans CJK (%s)", missing[0]
-        )
+    if any("missing from font" in str(warning.message) for warning in caught):
+        _tell_of_missing_font()
     for warning in caught:
         if "missing from font" not in str(warning.message):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+@functools.cache
+def _tell_of_missing_font() -> None:
+    """Say it once, not for each letter of each file."""
+    _logger.warning(
+        "some letters of the figures have no font: install one such as Noto Sans CJK, and remove matplotlib's list of "
+        "fonts in %s",
+        matplotlib.get_cachedir(),
+    )
 
 
 def literal(text: str) -> str:

@@ -19,13 +19,13 @@ def draw_figures(run: Run) -> dict[str, tuple[str, str, Figure]]:
     figures: dict[str, tuple[str, str, Figure]] = {}
     with house_style():
         if run.leaderboard:
-            axes = draw.leaderboard(run.leaderboard, objective=run.objective, rope=run.rope)
+            axes = draw.leaderboard(run.leaderboard, objective=run.scale, rope=run.rope)
             caption = "Every model on the same outer folds. Intervals are corrected for overlapping training parts."
             if run.config.get("holdout"):
                 caption = "Every model on the same held-out rows. Intervals are from a bootstrap of these rows."
             figures["leaderboard"] = ("Scores", caption, _figure(axes))
         if trials := run.of_kind("trial"):
-            axes = draw.best_so_far(trials, objective=run.objective, baseline=_baseline(run))
+            axes = draw.best_so_far(trials, objective=run.scale, baseline=_baseline(run))
             caption = (
                 "The score by which configurations were chosen, on inner folds; one grey line for each outer fold."
             )
