@@ -1,13 +1,21 @@
 """Callbacks that measure or schedule without disturbing the training."""
 
 from tfopt.callbacks.gradient_norms import GradientNorms
+from tfopt.callbacks.greedy_scale import GreedyScale
 from tfopt.callbacks.hyperparameter_scheduler import HyperparameterScheduler
+from tfopt.callbacks.learning_rate_logger import LearningRateLogger
+from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.callbacks.non_finite_guard import NonFiniteGuard
+from tfopt.callbacks.plateau_scale import PlateauScale
 from tfopt.callbacks.run_log import RunLog
 
 __all__ = [
     "GradientNorms",
+    "GreedyScale",
     "HyperparameterScheduler",
+    "LearningRateLogger",
+    "LearningRateMultipliers",
     "NonFiniteGuard",
+    "PlateauScale",
     "RunLog",
 ]

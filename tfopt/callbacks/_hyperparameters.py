@@ -11,9 +11,7 @@ from tfopt.callbacks._live_number import LiveNumber
 from tfopt.errors import nearest
 from tfopt.layers._changing import ChangingLayer
 
-_REGULARIZERS = ("kernel_regularizer", "bias_regularizer", "recurrent_regularizer", "embeddings_regularizer")
-_REGULARIZERS += ("gamma_regularizer", "beta_regularizer", "depthwise_regularizer", "pointwise_regularizer")
-_REGULARIZERS += ("activity_regularizer",)
+_REGULARIZED = ("kernel", "bias", "recurrent", "embeddings", "gamma", "beta", "depthwise", "pointwise", "activity")
 _COUNTS = ("gradient_accumulation_steps", "ema_overwrite_frequency", "loss_scale_factor")
 
 
@@ -99,7 +97,7 @@ def _each(model: Any) -> Iterator[tuple[str, Slot]]:
             slot = Slot(layer, strength, f"The {strength} of layer {layer.name!r}")
             yield ("dropout" if strength == "rate" else "noise"), slot
             yield f"{layer.name}.{strength}", slot
-        for role in _REGULARIZERS:
+        for role in (f"{part}_regularizer" for part in _REGULARIZED):
             regularizer = getattr(layer, role, None)
             if regularizer is not None and hasattr(regularizer, "get_config"):
                 for attribute, value in regularizer.get_config().items():

@@ -38,8 +38,10 @@ def remove(model: Any, hook: Callable[[], None]) -> None:
         return
     hooked.hooks = [item for item in hooked.hooks if item[1] != hook]
     if not hooked.hooks:
-        own = hooked.train_step
-        if getattr(own, "__self__", None) is model and getattr(own, "__func__", None) is type(model).train_step:
+        own: Any = hooked.train_step
+        if getattr(own, "__self__", None) is model and getattr(own, "__func__", None) is getattr(
+            type(model), "train_step", None
+        ):
             object.__delattr__(model, "train_step")
         else:
             object.__setattr__(model, "train_step", own)

@@ -14,6 +14,7 @@ from tfopt.schedules.polynomial import LinearDecay, PolynomialDecay
 from tfopt.schedules.power import InverseSquareRootDecay, NoamDecay, PowerLawDecay
 from tfopt.schedules.refinement import refine
 from tfopt.schedules.registry import deserialize, from_name, get, names, serialize
+from tfopt.schedules.resuming import resume_from_weights
 from tfopt.schedules.schedule import Schedule
 from tfopt.schedules.shapes import (
     ChebyshevSteps,
@@ -69,5 +70,6 @@ __all__ = [
     "names",
     "num_updates",
     "refine",
+    "resume_from_weights",
     "serialize",
 ]
