@@ -44,6 +44,8 @@ def register() -> None:
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES or name in _REGISTERING:
         return importlib.import_module(f"tfopt.{name}")
+    if name == "find_learning_rate":
+        return importlib.import_module("tfopt.learning_rate_finder").find_learning_rate
     raise AttributeError(f"module 'tfopt' has no attribute {name!r}")
 
 
