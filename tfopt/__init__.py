@@ -27,6 +27,7 @@ _PACKAGES = ("baselines", "comparison", "data", "devices", "diagnosis", "errors"
 # Functions of the top level, by the module that holds each.
 _FUNCTIONS = {
     "diagnose": "diagnosis",
+    "find_learning_rate": "learning_rate_finder",
     "mc_dropout": "uncertainty",
 }
 

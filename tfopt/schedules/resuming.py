@@ -32,6 +32,7 @@ def resume_from_weights(model: Any, filepath: str | os.PathLike[str]) -> int:
     """
     if getattr(model, "optimizer", None) is None or not model.built:
         raise ValueError("The model must be compiled and built before its weights can be loaded with their step.")
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # a LossScaleOptimizer would make its counters a second time
+        model.optimizer.build(model.trainable_variables)
     model.load_weights(filepath)
     return int(model.optimizer.iterations)
