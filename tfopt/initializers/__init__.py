@@ -5,24 +5,71 @@ from typing import Any
 import keras
 
 from tfopt._arguments import look_up
+from tfopt.initializers.architecture import (
+    SIREN,
+    DeepNorm,
+    DepthScaled,
+    Fixup,
+    MuP,
+    Normal,
+    PriorBias,
+    Sparse,
+    mup_learning_rate_factor,
+)
 from tfopt.initializers.fans import compute_fans
 from tfopt.initializers.gains import gain
+from tfopt.initializers.guard import IdenticalWeightsGuard, find_identical_weights
+from tfopt.initializers.lsuv import lsuv
+from tfopt.initializers.orthogonal import DeltaOrthogonal, Dirac, Orthogonal, ZerO
 from tfopt.initializers.scaling import Glorot, He, LeCun, VarianceScaling, for_activation
 
 __all__ = [
+    "SIREN",
+    "DeepNorm",
+    "DeltaOrthogonal",
+    "DepthScaled",
+    "Dirac",
+    "Fixup",
     "Glorot",
     "He",
+    "IdenticalWeightsGuard",
     "LeCun",
+    "MuP",
+    "Normal",
+    "Orthogonal",
+    "PriorBias",
+    "Sparse",
     "VarianceScaling",
+    "ZerO",
     "compute_fans",
     "deserialize",
+    "find_identical_weights",
     "for_activation",
     "gain",
     "get",
+    "lsuv",
+    "mup_learning_rate_factor",
     "serialize",
 ]
 
-_CLASSES: tuple[type, ...] = (Glorot, He, LeCun, VarianceScaling)
+_CLASSES: tuple[type, ...] = (
+    DeepNorm,
+    DeltaOrthogonal,
+    DepthScaled,
+    Dirac,
+    Fixup,
+    Glorot,
+    He,
+    LeCun,
+    MuP,
+    Normal,
+    Orthogonal,
+    PriorBias,
+    SIREN,
+    Sparse,
+    VarianceScaling,
+    ZerO,
+)
 
 
 def get(identifier: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from tfopt._arguments import look_up
+from tfopt.regularizers.attach import PenaltyMonitor, attach, attach_l2sp, penalties, sparsity
 from tfopt.regularizers.base import Penalty
 from tfopt.regularizers.concentration import SLOPE, Hoyer, HoyerSquare
 from tfopt.regularizers.elementwise import L1, L1L2, L2, ElasticNet, TextbookL2
@@ -37,16 +38,21 @@ __all__ = [
     "Nuclear",
     "Orthogonal",
     "Penalty",
+    "PenaltyMonitor",
     "ProximalOptimizer",
     "SklearnPenalty",
     "SparseGroupLasso",
     "Spectral",
     "TextbookL2",
     "TotalVariation",
+    "attach",
+    "attach_l2sp",
     "deserialize",
     "from_sklearn",
     "get",
+    "penalties",
     "serialize",
+    "sparsity",
     "to_sklearn",
 ]
 

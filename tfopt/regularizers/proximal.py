@@ -67,7 +67,8 @@ class ProximalOptimizer(keras.optimizers.Optimizer):
     """
 
     def __init__(self, inner_optimizer: Any, name: str | None = None):
-        inner_optimizer = keras.optimizers.get(inner_optimizer)
+        if isinstance(inner_optimizer, str):
+            inner_optimizer = keras.optimizers.get(inner_optimizer)
         if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
             raise TypeError(
                 "Argument `inner_optimizer` of ProximalOptimizer must be a Keras optimizer. "
