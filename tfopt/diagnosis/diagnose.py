@@ -59,8 +59,8 @@ def diagnose(run: Any) -> Diagnosis:
     update_ratio=True)`, `ActivationStats`, `WeightStats` and `DropoutEffects` in front of `RunLog` it sees all.
 
     Args:
-        run: Path of a `RunLog`, `CSVLogger` or JSON file or of a folder with one, a `keras.callbacks.History`, a mapping
-            of lists, or a pandas frame with a row an epoch.
+        run: Path of a `RunLog`, `CSVLogger` or JSON file or of a folder with one, a `keras.callbacks.History`, a
+            mapping of lists, or a pandas frame with a row an epoch.
 
     Returns:
         The findings; `print` shows them.

@@ -11,8 +11,6 @@ import numpy as np
 
 from tfopt.errors import UserError
 
-_LOG_SUFFIXES = (".jsonl", ".csv", ".json")
-
 
 class Run:
     """The numbers of each epoch, by key.
@@ -49,7 +47,7 @@ class Run:
         if isinstance(run, Mapping):
             return cls._checked(run, "history")
         raise UserError(
-            f"A run must be a log file, its folder, a History, a mapping of lists or a frame (got {type(run).__name__})."
+            f"A run must be a log file, a folder, a History, a mapping of lists or a frame (got {type(run).__name__})."
             " Pass what `model.fit` returned, or the path given to `RunLog`."
         )
 
@@ -71,6 +69,10 @@ class Run:
         if not run.num_epochs:
             raise UserError(f"No epoch was logged ({source}). Train for at least one epoch with the log in place.")
         return run
+
+    def logged(self, key: str) -> np.ndarray | None:
+        """The values of `key`, even where none is a number; None if it was not logged."""
+        return self._series.get(key)
 
     def get(self, key: str) -> np.ndarray | None:
         """The values of `key`, one an epoch; None if it was not logged or never held a number."""
