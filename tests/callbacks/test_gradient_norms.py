@@ -138,6 +138,7 @@ def test_noise_scale_against_per_example_gradients():
     truth = examples.var(axis=0).sum() / (examples.mean(axis=0) ** 2).sum()
     assert norms.noise_scale == pytest.approx(truth, rel=0.15)
     assert len(history["grad_noise_scale"]) == 4
+    assert history["grad_batch_size"] == [32.0] * 4
 
 
 def test_noise_scale_by_hand():

@@ -1,5 +1,6 @@
 """Callbacks that measure or schedule without disturbing the training."""
 
+from tfopt.callbacks.activation_stats import ActivationStats
 from tfopt.callbacks.dropout_effects import DropoutEffects
 from tfopt.callbacks.gradient_norms import GradientNorms
 from tfopt.callbacks.greedy_scale import GreedyScale
@@ -9,8 +10,10 @@ from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.callbacks.non_finite_guard import NonFiniteGuard
 from tfopt.callbacks.plateau_scale import PlateauScale
 from tfopt.callbacks.run_log import RunLog
+from tfopt.callbacks.weight_stats import WeightStats
 
 __all__ = [
+    "ActivationStats",
     "DropoutEffects",
     "GradientNorms",
     "GreedyScale",
@@ -20,4 +23,5 @@ __all__ = [
     "NonFiniteGuard",
     "PlateauScale",
     "RunLog",
+    "WeightStats",
 ]

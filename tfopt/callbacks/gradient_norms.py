@@ -47,7 +47,7 @@ class GradientNorms(keras.callbacks.Callback):
     finite steps, `grad_norm_max` and the count `grad_norm_nonfinite`; when the optimizer clips, the mean
     `grad_norm_applied` and the fraction `grad_norm_clipped` of steps that clipping changed; with accumulation or
     several replicas `grad_noise_scale`, the batch size in examples below which noise dominates (McCandlish et al.,
-    2018, https://arxiv.org/abs/1812.06162). A model with several optimizers gets these over all of them, and each with
+    2018, https://arxiv.org/abs/1812.06162), beside `grad_batch_size`, the examples behind each full step. A model with several optimizers gets these over all of them, and each with
     the optimizer's attribute name appended.
 
     Norms below 1e-19 read as 0 and above 1.8e19 as non-finite, since their squares leave float32. A fit with this
@@ -168,6 +168,7 @@ class GradientNorms(keras.callbacks.Callback):
             logs[f"{self.prefix}_clipped"] = _finite_mean(np.concatenate(clipped).astype(float))
         if any(block.micro is not None for block in blocks):
             logs["grad_noise_scale"] = _noise_scale(blocks)
+            logs["grad_batch_size"] = _batch_size(blocks)
         if self.update_ratio:
             logs["update_ratio"] = _finite_mean(np.concatenate([_ratio(block) for block in blocks] or [np.empty(0)]))
         if self.cosine:
@@ -309,3 +310,8 @@ def _noise_scale(blocks: list[GradientSteps]) -> float:
         np.concatenate([block.updated for block in parts]),
         parts[0].num_parts,
     )
+
+
+def _batch_size(blocks: list[GradientSteps]) -> float:
+    sizes = np.concatenate([block.batch_size for block in blocks if block.micro is not None])
+    return float(np.nanmax(sizes, initial=-np.inf)) * max(block.num_parts for block in blocks)

@@ -20,6 +20,7 @@ VERBS = {
     "search": "tune networks beside scikit-learn models on a table, and say which is better",
     "predict": "write a run's predictions for the rows of a table",
     "report": "draw the figures and the HTML report of a run",
+    "diagnose": "say what is wrong with a training run, from its log",
     "doctor": "check that this machine can search: versions, devices, one real trial",
 }
 
