@@ -22,7 +22,10 @@ def blocks(language: str) -> list[str]:
 def commands() -> list[str]:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     found = [part.strip() for line in lines for part in line.split("&&") if part.strip().startswith("tfopt ")]
-    return [*found, *(line.partition("#")[2].strip() for line in README.splitlines() if re.match(r"# \S+\.py +tfopt", line))]
+    return [
+        *found,
+        *(line.partition("#")[2].strip() for line in README.splitlines() if re.match(r"# \S+\.py +tfopt", line)),
+    ]
 
 
 def test_there_are_commands_and_programs_to_check():

@@ -33,9 +33,7 @@ _FUNCTIONS = {
 
 
 def _is_command_line() -> bool:
-    """True while this process is ``tfopt …`` or ``python -m tfopt …``, or a worker that such a process started."""
-    if "TFOPT_COMMAND_LINE" in os.environ:
-        return True
+    """True while this process is ``tfopt …`` or ``python -m tfopt …``."""
     if os.path.basename(sys.argv[0]) in {"tfopt", "tfopt.exe"}:
         return True
     words = sys.orig_argv

@@ -50,8 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     if argv is None:
         signal.signal(signal.SIGTERM, _terminate)
-        # Processes that this one starts, such as scikit-learn's workers, need not load TensorFlow for `import tfopt`.
-        os.environ["TFOPT_COMMAND_LINE"] = "1"
     try:
         code = _dispatch(words)
         sys.stdout.flush()

@@ -29,6 +29,7 @@ from tfopt.search.spaces import Space
 _log = logging.getLogger("tfopt")
 
 NETWORK = "network"
+REFITS = "refits"
 
 
 class NetworkSearch:
@@ -200,6 +201,9 @@ class NetworkSearch:
             tuned = self._refit(fold, values, self._config.seeds)
             default = self._refit(fold, default_values(self.hyperparameters), 1)
             trials = self.trials(fold.key)
+            self._progress.advance(
+                REFITS, f"fold {fold.key}: {self._objective.name} {np.mean(_numbers(tuned['scores'])):.4f}"
+            )
             common: dict[str, Any] = {
                 "kind": "keras",
                 "fold": fold.key,
@@ -211,12 +215,12 @@ class NetworkSearch:
             }
             outputs = np.load(self._folder / tuned["predictions"])
             seeds = [for_objective(p, self._table, self._objective) for p in outputs]
-            scores = [math.nan if score is None else score for score in tuned["scores"]]
+            scores = _numbers(tuned["scores"])
             results.append(
                 FoldResult(
                     model=NETWORK,
                     score=float(np.mean(scores)),
-                    default_score=math.nan if default["scores"][0] is None else default["scores"][0],
+                    default_score=_numbers(default["scores"])[0],
                     fit_seconds=tuned["fit_seconds"],
                     prediction=seeds[0],
                     seed_scores=scores,
@@ -357,6 +361,11 @@ def same_units(table: Table) -> bool:
         return False
     ranges = list(zip(table.features.min(), table.features.max(), strict=True))
     return Counter(ranges).most_common(1)[0][1] * 2 >= len(ranges)
+
+
+def _numbers(scores: Sequence[float | None]) -> list[float]:
+    """Return scores as they were before JSON, which has no NaN."""
+    return [math.nan if score is None else score for score in scores]
 
 
 def seed_of(seed: int, purpose: str, index: int) -> int:

@@ -19,7 +19,7 @@ from tfopt.search import run_folder
 from tfopt.search.coding import output_kind
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.journal import Journal
-from tfopt.search.nested import NETWORK, NetworkSearch, num_trials
+from tfopt.search.nested import NETWORK, REFITS, NetworkSearch, num_trials
 from tfopt.search.plan import Fold, Plan, prepare
 from tfopt.search.progress import Progress
 from tfopt.search.user_space import load_space
@@ -71,9 +71,9 @@ def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | Non
     progress.start(NETWORK, None if trials is None else trials * len(folds))
     search.search(folds)
     progress.finish(NETWORK)
-    progress.start("refits", len(plan.outer))
+    progress.start(REFITS, len(plan.outer))
     results += search.outer_results(plan.outer)
-    progress.finish("refits")
+    progress.finish(REFITS)
     _export(search, plan, folder, journal)
     comparison = _compare(plan, results)
     outcome = _outcome(plan, folder, journal, comparison, time.perf_counter() - started)

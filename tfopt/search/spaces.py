@@ -46,7 +46,7 @@ def small(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
         optimizer=_OptimizerChoice(
             "adamw",
             learning_rate=hp.Choice("learning_rate", [0.001, 0.003, 0.01], default=0.003),
-            weight_decay=hp.Choice("weight_decay", [0.01, 0.1, 1.0], default=0.1),
+            weight_decay=hp.Choice("weight_decay", [0.1, 1.0, 3.0], default=1.0),
         ),
         batch_size=_batch_size(hp, problem, [1]),
     )
@@ -185,7 +185,7 @@ def _optimizer(hp: keras_tuner.HyperParameters, spread: float) -> _OptimizerChoi
     """Declare the optimizer and its numbers, `spread` times to either side of the usual ones."""
     name = hp.Choice("optimizer", ["adamw", "adam", "rmsprop", "momentum", "sgd"], default="adamw")
     with hp.conditional_scope("optimizer", ["adamw"]):
-        weight_decay = hp.Float("weight_decay", 0.1 / spread, 0.3 * spread, sampling="log", default=0.1)
+        weight_decay = hp.Float("weight_decay", 0.3 / spread, 1.0 * spread, sampling="log", default=1.0)
     learning_rate = 0.0
     for parameter, (optimizers, usual) in _RATES.items():
         with hp.conditional_scope("optimizer", list(optimizers)):
