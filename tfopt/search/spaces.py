@@ -45,7 +45,7 @@ def small(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
         dropout=hp.Choice("dropout", [0.0, 0.2], default=0.2),
         optimizer=_OptimizerChoice(
             "adamw",
-            learning_rate=hp.Choice("learning_rate", [0.001, 0.003, 0.01], default=0.003),
+            learning_rate=hp.Choice("learning_rate", [0.002, 0.005, 0.01], default=0.005),
             weight_decay=hp.Choice("weight_decay", [0.1, 1.0, 3.0], default=1.0),
         ),
         batch_size=_batch_size(hp, problem, [1]),
@@ -175,8 +175,8 @@ class _OptimizerChoice:
 # A step along the plain gradient needs a larger rate than one divided by the gradient's size; momentum 0.9 takes ten
 # such steps in one. Each kind has a name of its own: KerasTuner 1.4.8 loses a name that two conditions share.
 _RATES = {
-    "learning_rate": (("adamw", "adam", "rmsprop"), 0.003),
-    "momentum_learning_rate": (("momentum",), 0.03),
+    "learning_rate": (("adamw", "adam", "rmsprop"), 0.005),
+    "momentum_learning_rate": (("momentum",), 0.02),
     "sgd_learning_rate": (("sgd",), 0.1),
 }
 
