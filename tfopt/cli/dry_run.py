@@ -20,7 +20,7 @@ def describe(plan: "Plan") -> dict[str, Any]:
     table, config = plan.table, plan.config
     hyperparameters = NetworkSearch(plan, load_space(config.space)).hyperparameters
     size = grid_size(hyperparameters)
-    trials = _trials(plan, size)
+    trials = size if config.tuner == "grid" and config.max_trials is None else config.max_trials
     inner = len(plan.final.inner)
     searches = len(plan.outer) + 1
     refits = len(plan.outer) * (config.seeds + 1) + 1
@@ -47,14 +47,6 @@ def describe(plan: "Plan") -> dict[str, Any]:
         "baseline_fits": sum(_baseline_fits(plan)),
         "notes": list(table.notes),
     }
-
-
-def _trials(plan: "Plan", size: int) -> int | None:
-    from tfopt.search.oracles import RANDOM_TRIALS
-
-    if plan.config.max_trials is not None:
-        return plan.config.max_trials
-    return {"random": RANDOM_TRIALS, "bayesian": RANDOM_TRIALS, "grid": size}.get(plan.config.tuner)
 
 
 def _baseline_fits(plan: "Plan") -> list[int]:

@@ -18,6 +18,9 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 TARGET_SCALINGS = ("standard", "none")
 BASELINE_SETS = ("fast", "all", "none")
 
+# Configurations that a random or Bayesian search tries unless it is told otherwise.
+DEFAULT_TRIALS = 24
+
 # What may differ between a search and its resumption: none of it changes a trial's result.
 RESUMABLE = frozenset({"data", "time_limit", "jobs", "device", "out", "overwrite", "resume"})
 

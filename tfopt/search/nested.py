@@ -17,10 +17,9 @@ from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.data.table import Table
 from tfopt.search.coding import SplitCoder, decode, for_objective, output_kind, plain, target_form
-from tfopt.search.config import SearchConfig
 from tfopt.search.engine import Curve, DivergedError, PlainTrainer, Trainer, trainer_for
 from tfopt.search.journal import Journal, Record
-from tfopt.search.oracles import RANDOM_TRIALS, FoldOracle, check_grid, default_values, discover
+from tfopt.search.oracles import FoldOracle, check_grid, default_values, discover
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
@@ -62,8 +61,7 @@ class NetworkSearch:
         config = self._config
         started = time.monotonic()
         # The default configuration is the first trial; the oracle proposes the others.
-        trials = num_trials(config)
-        trials = None if trials is None else trials - 1
+        trials = None if config.max_trials is None else config.max_trials - 1
         self._try(default_values(self.hyperparameters), {fold.key: "default" for fold in folds}, folds)
         oracles = {
             fold.key: FoldOracle(
@@ -346,13 +344,6 @@ class NetworkSearch:
             return None
         lengths = [r["epochs"] for r in self.trials(fold.key) if r["values"] == values and r["epochs"]]
         return round(float(np.median(lengths[0]))) if lengths else None
-
-
-def num_trials(config: SearchConfig) -> int | None:
-    """Return the configurations that each fold tries, the default among them; None where the tuner decides."""
-    if config.max_trials is None and config.tuner in {"random", "bayesian"}:
-        return RANDOM_TRIALS
-    return config.max_trials
 
 
 def same_units(table: Table) -> bool:

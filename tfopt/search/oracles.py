@@ -17,13 +17,13 @@ import numpy as np
 
 from tfopt.errors import UserError
 from tfopt.search.coding import plain
+from tfopt.search.config import DEFAULT_TRIALS
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import Space
 
 _log = logging.getLogger("tfopt")
 
 OBJECTIVE = keras_tuner.Objective("score", direction="max")
-RANDOM_TRIALS = 24
 LARGEST_GRID = 1000
 
 
@@ -127,9 +127,8 @@ class FoldOracle:
         elif tuner == "grid":
             self._oracle = keras_tuner.oracles.GridSearchOracle(max_trials=max_trials, **kwargs)
         elif tuner == "bayesian":
-            trials = RANDOM_TRIALS if max_trials is None else max_trials
             self._oracle = keras_tuner.oracles.BayesianOptimizationOracle(
-                max_trials=trials, num_initial_points=max(2, trials // 3), **kwargs
+                max_trials=max_trials, num_initial_points=max(2, (max_trials or DEFAULT_TRIALS) // 3), **kwargs
             )
         else:
             self._oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=max_trials, **kwargs)

@@ -11,7 +11,7 @@ from tfopt.comparison.folds import Split, inner_splits, outer_splits
 from tfopt.comparison.objective import Objective, get_objective
 from tfopt.data import Table, load_table
 from tfopt.errors import UserError
-from tfopt.search.config import SearchConfig
+from tfopt.search.config import DEFAULT_TRIALS, SearchConfig
 from tfopt.search.progress import Progress
 
 # Above this many rows one hold-out tells models apart as well as folds do, for a fraction of the time.
@@ -105,6 +105,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
         task=table.task,
         objective=objective.name,
         holdout=holdout,
+        max_trials=config.max_trials or (DEFAULT_TRIALS if config.tuner in {"random", "bayesian"} else None),
         epochs=config.epochs or default_epochs(table.num_rows),
         jobs=config.jobs or os.cpu_count() or 1,
     )

@@ -19,7 +19,7 @@ from tfopt.search import run_folder
 from tfopt.search.coding import output_kind
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.journal import Journal
-from tfopt.search.nested import NETWORK, REFITS, NetworkSearch, num_trials
+from tfopt.search.nested import NETWORK, REFITS, NetworkSearch
 from tfopt.search.plan import Fold, Plan, prepare
 from tfopt.search.progress import Progress
 from tfopt.search.user_space import load_space
@@ -67,8 +67,7 @@ def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | Non
     search.open(journal, folder, progress)
     results = _baselines(plan, journal, folder, progress)
     folds = (*plan.outer, plan.final)
-    trials = num_trials(config)
-    progress.start(NETWORK, None if trials is None else trials * len(folds))
+    progress.start(NETWORK, None if config.max_trials is None else config.max_trials * len(folds))
     search.search(folds)
     progress.finish(NETWORK)
     progress.start(REFITS, len(plan.outer))
