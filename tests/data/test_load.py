@@ -184,6 +184,7 @@ def test_stray_text_in_a_column_of_numbers_is_missing_and_said(write):
         (cycle(2, 10, 1), "classification", ("1", "2", "10")),
         (cycle("yes", "no"), "classification", ("no", "yes")),
         (cycle(0.5, 1.5), "regression", ()),
+        (cycle(*range(15)), "regression", ()),  # fewer than five rows for each
         (list(range(NUM_ROWS)), "regression", ()),
         (numbers(), "regression", ()),
     ],
