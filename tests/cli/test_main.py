@@ -156,16 +156,7 @@ def test_reader_that_leaves_early_is_no_failure(fresh_python):
     assert done.stdout == "141 b''\n"
 
 
-def test_processes_that_a_command_starts_import_tfopt_without_tensorflow(fresh_python):
-    child = "import sys, tfopt.errors; print('tensorflow' in sys.modules)"
-    program = (
-        "import subprocess, sys, types\n"
-        "sys.argv = ['tfopt', 'work']\n"
-        "from tfopt.cli.main import VERBS, main\n"
-        "work = types.ModuleType('tfopt.cli.work'); work.add_arguments = lambda parser: None\n"
-        f"work.run = lambda arguments: subprocess.run([sys.executable, '-c', {child!r}]).returncode\n"
-        "sys.modules['tfopt.cli.work'] = work; VERBS['work'] = 'work'\n"
-        "sys.exit(main())"
-    )
-    done = fresh_python("-c", program)
+def test_a_lazy_process_imports_tfopt_without_tensorflow(fresh_python, monkeypatch):
+    monkeypatch.setenv("TFOPT_LAZY", "1")
+    done = fresh_python("-c", "import sys, tfopt.errors; print('tensorflow' in sys.modules)")
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
