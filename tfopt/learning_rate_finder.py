@@ -56,7 +56,7 @@ class LearningRateCurve:
             height = float(np.interp(rate, self.learning_rates, self.smoothed))
             ax.plot([rate], [height], "o", color=color, label=f"{name}: {rate:.2g}")
         finite = self.smoothed[np.isfinite(self.smoothed)]
-        low, high = float(finite.min()), float(np.percentile(finite, 95))
+        low, high = min(float(finite.min()), float(np.nanmin(self.losses))), float(np.percentile(finite, 95))
         ax.set(xscale="log", xlabel="learning rate", ylabel="training loss", title="learning-rate range test")
         ax.set_ylim(low - 0.05 * (high - low or 1), high + 0.3 * (high - low or 1))
         if self.suggestions:

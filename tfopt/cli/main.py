@@ -21,6 +21,8 @@ VERBS = {
     "predict": "write a run's predictions for the rows of a table",
     "report": "draw the figures and the HTML report of a run",
     "diagnose": "say what is wrong with a training run, from its log",
+    "plot-schedule": "draw learning-rate schedules, in the terminal or as a picture",
+    "lr-find": "suggest a learning rate for a saved model or a small network on a table",
     "doctor": "check that this machine can search: versions, devices, one real trial",
 }
 
