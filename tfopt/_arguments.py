@@ -80,6 +80,13 @@ def choice_argument(value: Any, owner: str, name: str, choices: Sequence[str]) -
     return value
 
 
+class Held:
+    """Keeps a value out of sight of Keras's tracking, which would make a caller's variable a weight of the layer."""
+
+    def __init__(self, value: Value):
+        self.value = value
+
+
 def is_live(value: Any) -> bool:
     """True for tensors and variables."""
     return isinstance(value, keras.Variable) or ops.is_tensor(value) or hasattr(value, "assign_add")

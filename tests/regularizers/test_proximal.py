@@ -159,7 +159,7 @@ def test_structured_penalties():
         (GroupLasso(0.3), lambda w: np.any(np.all(w == 0, axis=1)) and np.all(np.all(w == 0, 1) | np.all(w != 0, 1))),
         (TotalVariation(0.5), lambda w: np.sum(np.diff(w, axis=0) == 0) >= 5),
         (MCP(0.3), lambda w: np.sum(w == 0) >= 3),
-        (Nuclear(1.2), lambda w: np.linalg.svd(w)[1][1] < 1e-6 < np.linalg.svd(w)[1][0]),
+        (Nuclear(1.4), lambda w: np.linalg.svd(w)[1][1] < 1e-6 < np.linalg.svd(w)[1][0]),
     ):
         model = linear(penalty, units=2)
         optimizer = ProximalOptimizer(keras.optimizers.SGD(0.1, momentum=0.5))

@@ -364,7 +364,7 @@ class PriorBias(RandomInitializer):
         prior = ops.convert_to_tensor(self.probability, dtype=float_dtype(dtype))
         if np.any((np.asarray(self.probability) <= 0) | (np.asarray(self.probability) >= 1)):
             raise ValueError(f"PriorBias needs probabilities strictly between 0 and 1. Received: {self.probability}.")
-        if prior.shape and tuple(prior.shape) != tuple(shape[-1:]):
+        if len(prior.shape) and tuple(prior.shape) != tuple(shape[-1:]):
             raise ValueError(
                 "Argument `probability` of PriorBias must be one number, or one for each unit. "
                 f"Received: {prior.shape[0]} probabilities for the shape {tuple(shape)}."

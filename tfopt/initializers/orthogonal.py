@@ -146,7 +146,7 @@ class Dirac(RandomInitializer):
         inputs, units = shape[-2:]
         if units % self.groups:
             raise ValueError(
-                f"Dirac needs units that its groups divide. Received: groups={self.groups}, {units} units."
+                f"Dirac needs units that the groups divide. Received: groups={self.groups}, {units} units."
             )
         matrix = np.tile(np.eye(inputs, units // self.groups), self.groups)
         return scaled(ops.cast(centred(matrix, shape), float_dtype(dtype)), self.gain)

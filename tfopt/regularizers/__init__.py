@@ -11,6 +11,7 @@ from tfopt.regularizers.concentration import SLOPE, Hoyer, HoyerSquare
 from tfopt.regularizers.elementwise import L1, L1L2, L2, ElasticNet, TextbookL2
 from tfopt.regularizers.fused import TotalVariation
 from tfopt.regularizers.group import L21, GroupLasso, SparseGroupLasso
+from tfopt.regularizers.jacobian import JacobianModel, jacobian_penalty
 from tfopt.regularizers.losses import EpsilonInsensitive
 from tfopt.regularizers.matrix import Nuclear, Orthogonal, Spectral
 from tfopt.regularizers.nonconvex import MCP, SCAD, LHalf, LogSum
@@ -33,6 +34,7 @@ __all__ = [
     "GroupLasso",
     "Hoyer",
     "HoyerSquare",
+    "JacobianModel",
     "LHalf",
     "LogSum",
     "Nuclear",
@@ -50,6 +52,7 @@ __all__ = [
     "deserialize",
     "from_sklearn",
     "get",
+    "jacobian_penalty",
     "penalties",
     "serialize",
     "sparsity",

@@ -1,0 +1,96 @@
+"""L1 without corners: a dense layer whose kernel is a product."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfopt._arguments import Held, Value, as_tensor, count_argument, plain, value_argument
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class ProductDense(keras.layers.Layer):
+    """Dense layer with the kernel w = u·v, whose smooth L2 penalty on u and v is an L1 penalty on w.
+
+    Use it for the lasso's solution with any optimizer, adaptive ones included: `l1/2 · Σ(u² + v²)` is `l1 Σ|w|` at its
+    smallest, and has no corner. Weights shrink towards zero without end, but not to zero itself; count those below a
+    tolerance, or use `tfopt.regularizers.ProximalOptimizer` for exact zeros.
+
+    Args:
+        units: Number of outputs.
+        l1: Strength of the L1 penalty on w, >= 0: a number, a tensor or a variable.
+        activation: As in `keras.layers.Dense`.
+        use_bias: As in `keras.layers.Dense`.
+        kernel_initializer: Initializer of u, and so of w: v begins at one.
+
+    Raises:
+        ValueError: Fewer than one unit, a negative strength.
+        TypeError: A strength that is not numeric.
+
+    Example:
+
+    ```python
+    layer = tfopt.layers.ProductDense(1, l1=0.2)
+    model = keras.Sequential([keras.Input((10,)), layer])
+    print(tuple(layer.kernel.shape), len(layer.losses))  # (10, 1) 1
+    ```
+
+    Reference: Ziyin and Wang (2023), "spred: solving L1 penalty with SGD". https://arxiv.org/abs/2210.01212
+    """
+
+    def __init__(
+        self,
+        units: int,
+        l1: Value = 0.01,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.units = count_argument(units, "ProductDense", "units")
+        self._l1 = Held(value_argument(l1, "ProductDense", "l1"))
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    @property
+    def l1(self) -> Value:
+        """The strength of the L1 penalty on w, as it was given."""
+        return self._l1.value
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create u, as the initializer draws it, and v, which is one."""
+        shape = (input_shape[-1], self.units)
+        # Were they of equal size they would stay so, and no weight could change its sign.
+        self.u = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="u")
+        self.v = self.add_weight(shape=shape, initializer="ones", name="v")
+        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias") if self.use_bias else None
+        super().build(input_shape)
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel w = u·v."""
+        return self.u * self.v
+
+    def call(self, inputs: Any) -> Any:
+        """Return `activation(inputs · w + bias)`, and add the penalty to the losses."""
+        size = ops.sum(ops.square(self.u)) + ops.sum(ops.square(self.v))
+        self.add_loss(as_tensor(self.l1, size.dtype) / 2 * size)
+        outputs = ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
+        return self.activation(outputs if self.bias is None else outputs + ops.cast(self.bias, outputs.dtype))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the outputs."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments as plain Python values."""
+        own = {
+            "units": self.units,
+            "l1": plain(self.l1, "ProductDense", "l1"),
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+        return {**super().get_config(), **own}
