@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,10 @@ from tfopt.search.session import run
 def lines(folder: Path, kind: str) -> list[dict]:
     records = [json.loads(line) for line in (folder / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
     return [record for record in records if record["kind"] == kind]
+
+
+def best_of(trials: list[dict], fold: int | str) -> dict:
+    return max((trial for trial in trials if trial["fold"] == fold), key=lambda trial: trial["score"])
 
 
 def scores(outcome) -> dict[str, float]:
@@ -47,18 +52,18 @@ def test_a_search_leaves_a_complete_run_folder(quick):
     assert {row["model"] for row in result["leaderboard"]} >= {"network", "ridge", "dummy"}
     assert {row["kind"] for row in result["leaderboard"]} == {"keras", "sklearn"}
     assert all(row["low"] <= row["score"] <= row["high"] for row in result["leaderboard"])
-    assert result["verdict"].count(".") >= 1
-    assert "keep ridge" in result["verdict"].lower(), "the table is linear: ridge must win against 3 epochs"
+    assert re.search("keep (the simpler )?ridge", result["verdict"]), "the table is linear, and 3 epochs are few"
     assert pd.read_csv(folder / "leaderboard.csv")["model"].tolist() == [r["model"] for r in result["leaderboard"]]
 
-    # Three configurations in each of two outer folds and on all rows; two inner scores each.
+    # Three configurations in each of two outer folds, and what they chose on all rows; two inner scores each.
     trials = lines(folder, "trial")
-    assert len(trials) == 3 * 3
+    assert len([trial for trial in trials if trial["fold"] != "final"]) == 3 * 2
+    assert len({json.dumps(best_of(trials, fold)["values"]) for fold in (0, 1)}) == len(trials) - 3 * 2
     assert all(len(trial["inner_scores"]) == 2 for trial in trials)
-    assert outcome.num_completed == 9
+    assert outcome.num_completed == len(trials)
 
 
-def test_best_keras_takes_raw_columns_and_is_the_final_folds_choice(quick, table_path):
+def test_best_keras_takes_raw_columns_and_is_a_choice_of_the_folds(quick, table_path):
     folder = run(quick()).run_folder
     model = keras.models.load_model(folder / "best.keras")
     table = load_table(str(table_path))
@@ -68,9 +73,10 @@ def test_best_keras_takes_raw_columns_and_is_the_final_folds_choice(quick, table
     np.testing.assert_array_equal(model.predict(to_inputs(rows, model.columns), verbose=0), predicted)
     assert abs(predicted.mean() - table.target.mean()) < 3 * table.target.std(), "in the target's own units"
 
-    final = lines(folder, "trial")
-    best = max((t for t in final if t["fold"] == "final"), key=lambda t: t["score"])
-    assert lines(folder, "final")[0]["values"] == best["values"]
+    trials = lines(folder, "trial")
+    chosen = lines(folder, "final")[0]["values"]
+    assert chosen == best_of(trials, "final")["values"]
+    assert chosen in [best_of(trials, fold)["values"] for fold in (0, 1)]
 
 
 def test_an_outer_folds_test_rows_reach_nothing_that_judges_it(quick, table_path, tmp_path):
@@ -102,6 +108,8 @@ def test_a_configuration_scores_the_same_alone_and_in_company(quick, tmp_path):
     alone = run(quick(max_trials=1, out=str(tmp_path / "alone"), baselines="none"))
     mine = {(t["fold"], t["trial_id"]): t["inner_scores"] for t in lines(tmp_path / "run", "trial")}
     for trial in lines(alone.run_folder, "trial"):
+        if trial["fold"] == "final":
+            continue
         assert mine[trial["fold"], trial["trial_id"]] == trial["inner_scores"]
 
 
@@ -144,7 +152,7 @@ def test_kill_9_and_resume_end_with_the_uninterrupted_leaderboard(quick, tmp_pat
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     finished = len(lines(folder, "trial"))
-    assert 0 < finished < 9
+    assert 0 < finished < 6
     assert not (folder / "result.json").exists()
 
     again = subprocess.run(
@@ -155,7 +163,11 @@ def test_kill_9_and_resume_end_with_the_uninterrupted_leaderboard(quick, tmp_pat
     )
     resumed = {row["model"]: row["score"] for row in json.loads(again.stdout)["leaderboard"]}
     assert resumed == pytest.approx(scores(whole), abs=1e-12)
-    assert len(lines(folder, "trial")) == 9
+    inner = [
+        {(t["fold"], t["trial_id"]): t["inner_scores"] for t in lines(each, "trial")}
+        for each in (folder, whole.run_folder)
+    ]
+    assert inner[0] == inner[1]
 
 
 def test_a_folder_from_other_data_is_not_resumed(quick, tmp_path, table_path):
@@ -184,7 +196,7 @@ def write_space(tmp_path: Path, body: str) -> str:
 def test_a_space_that_raises_now_and_then_is_searched_all_the_same(quick, tmp_path):
     space = write_space(tmp_path, "if units == 3: raise ValueError('three is odd')")
     outcome = run(quick(space=space, tuner="grid", max_trials=None, baselines="dummy"))
-    assert outcome.num_failed == 3, "once in each of two folds, and on all rows"
+    assert outcome.num_failed == 2, "once in each of two folds"
     assert outcome.first_failure == "ValueError: three is odd"
     assert outcome.num_completed > 0
     assert "network" in scores(outcome)
@@ -222,7 +234,7 @@ def test_the_time_limit_starts_no_further_trial(quick):
             notes.append(text)
 
     outcome = run(quick(time_limit=0.001, max_trials=3, baselines="none"), Notes())
-    assert {trial["trial_id"] for trial in lines(outcome.run_folder, "trial")} == {"default"}
+    assert {t["trial_id"] for t in lines(outcome.run_folder, "trial") if t["fold"] != "final"} == {"default"}
     assert any("time limit" in note for note in notes)
 
 

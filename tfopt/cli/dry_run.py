@@ -22,8 +22,8 @@ def describe(plan: "Plan") -> dict[str, Any]:
     size = grid_size(hyperparameters)
     trials = size if config.tuner == "grid" and config.max_trials is None else config.max_trials
     inner = len(plan.final.inner)
-    searches = len(plan.outer) + 1
-    refits = len(plan.outer) * (config.seeds + 1) + 1
+    # Refits of each fold's choice and default; then every distinct choice on all rows, and the best of them trained.
+    others = len(plan.outer) * (config.seeds + 1 + inner) + 1
     return {
         "data": table.name,
         "rows": table.num_rows,
@@ -42,7 +42,7 @@ def describe(plan: "Plan") -> dict[str, Any]:
         "grid_points": size,
         "trials_per_fold": trials,
         "epochs": config.epochs,
-        "network_fits": None if trials is None else trials * inner * searches + refits,
+        "network_fits": None if trials is None else trials * inner * len(plan.outer) + others,
         "baselines": [family.name for family in plan.families],
         "baseline_fits": sum(_baseline_fits(plan)),
         "notes": list(table.notes),
@@ -95,7 +95,7 @@ def as_text(plan: dict[str, Any]) -> str:
             "space",
             f"{plan['space']}: {len(plan['hyperparameters'])} hyperparameters, {plan['grid_points']:.3g} {points}",
         ),
-        ("trials", f"{trials} in each of {plan['outer_folds'] + 1} searches, {plan['epochs']} epochs"),
+        ("trials", f"{trials} in each of {plan['outer_folds']} outer folds, {plan['epochs']} epochs"),
         ("baselines", ", ".join(plan["baselines"]) or "none"),
         ("fits", f"{fits} of the network, {plan['baseline_fits']:,} of the baselines"),
     ]

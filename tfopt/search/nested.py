@@ -29,6 +29,7 @@ _log = logging.getLogger("tfopt")
 
 NETWORK = "network"
 REFITS = "refits"
+FINAL = "final network"
 
 
 class NetworkSearch:
@@ -62,7 +63,8 @@ class NetworkSearch:
         started = time.monotonic()
         # The default configuration is the first trial; the oracle proposes the others.
         trials = None if config.max_trials is None else config.max_trials - 1
-        self._try(default_values(self.hyperparameters), {fold.key: "default" for fold in folds}, folds)
+        names: dict[Any, str] = {fold.key: "default" for fold in folds}
+        self._report(names, self._try(default_values(self.hyperparameters), names, folds))
         oracles = {
             fold.key: FoldOracle(
                 config.tuner,
@@ -91,7 +93,9 @@ class NetworkSearch:
                     groups[repr(sorted(_shared(proposed[fold.key].hyperparameters.values).items()))].append(fold)
             for group in groups.values():
                 values = _shared(proposed[group[0].key].hyperparameters.values)
-                records = self._try(values, {f.key: proposed[f.key].trial_id for f in group}, group)
+                names = {fold.key: proposed[fold.key].trial_id for fold in group}
+                records = self._try(values, names, group)
+                self._report(names, records)
                 for fold in group:
                     record = records[fold.key]
                     oracles[fold.key].tell(proposed[fold.key], record["score"], record["message"])
@@ -127,7 +131,6 @@ class NetworkSearch:
                     **outcome,
                 }
             )
-        self._report(values, trial_ids, records)
         return records
 
     def _try_group(self, values: dict[str, Any], group: list[tuple[Fold, int]], outcomes: dict[Any, Record]) -> None:
@@ -161,7 +164,7 @@ class NetworkSearch:
             outcome["curve"] = outcome["curve"] or curve.to_dict()
             outcome["seconds"] += shared_seconds + time.perf_counter() - started
 
-    def _report(self, values: dict[str, Any], trial_ids: dict, records: dict[Any, Record]) -> None:
+    def _report(self, trial_ids: dict[Any, str], records: dict[Any, Record]) -> None:
         scores = [record["score"] for record in records.values() if record["score"] is not None]
         name = next(iter(trial_ids.values()))
         if scores:
@@ -278,8 +281,16 @@ class NetworkSearch:
             }
         )
 
-    def train_final(self, fold: Fold) -> tuple[Trainer, dict[str, Any], Curve] | None:
-        """Train the final fold's choice on its rows; None when no trial completed there."""
+    def train_final(self, fold: Fold, outer: Sequence[Fold]) -> tuple[Trainer, dict[str, Any], Curve] | None:
+        """Train on all rows the outer folds' choice that is best on the inner splits of all rows.
+
+        Returns None when no trial completed.
+        """
+        choices = [best[0] for best in map(self.best_values, outer) if best is not None]
+        distinct = [values for index, values in enumerate(choices) if values not in choices[:index]]
+        for index, values in enumerate(distinct):
+            self._try(values, {fold.key: f"choice-{index}"}, [fold])
+            self._progress.advance(FINAL)
         best = self.best_values(fold)
         if best is None:
             return None

@@ -23,9 +23,9 @@ class Fold:
     """Where one search takes place: rows to train on, the inner splits that choose, and rows to be judged by.
 
     Args:
-        key: Index of the outer split, or `"final"` for the search over all rows that the exported model comes from.
+        key: Index of the outer split, or `"final"` for all rows, on which the exported model is chosen and trained.
         train: Rows that are searched over and refitted on.
-        test: Rows of the outer test part; empty for the final fold.
+        test: Rows of the outer test part; empty for all rows.
         inner: Splits of `train`.
     """
 
@@ -44,7 +44,7 @@ class Plan:
         table: The data.
         objective: What chooses and scores.
         outer: The outer folds.
-        final: The search over all rows.
+        final: All rows.
         families: The baselines.
     """
 

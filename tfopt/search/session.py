@@ -19,7 +19,7 @@ from tfopt.search import run_folder
 from tfopt.search.coding import output_kind
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.journal import Journal
-from tfopt.search.nested import NETWORK, REFITS, NetworkSearch
+from tfopt.search.nested import FINAL, NETWORK, REFITS, NetworkSearch
 from tfopt.search.plan import Fold, Plan, prepare
 from tfopt.search.progress import Progress
 from tfopt.search.user_space import load_space
@@ -66,14 +66,15 @@ def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | Non
     journal = Journal(folder / "trials.jsonl")
     search.open(journal, folder, progress)
     results = _baselines(plan, journal, folder, progress)
-    folds = (*plan.outer, plan.final)
-    progress.start(NETWORK, None if config.max_trials is None else config.max_trials * len(folds))
-    search.search(folds)
+    progress.start(NETWORK, None if config.max_trials is None else config.max_trials * len(plan.outer))
+    search.search(plan.outer)
     progress.finish(NETWORK)
     progress.start(REFITS, len(plan.outer))
     results += search.outer_results(plan.outer)
     progress.finish(REFITS)
+    progress.start(FINAL, None)
     _export(search, plan, folder, journal)
+    progress.finish(FINAL)
     comparison = _compare(plan, results)
     outcome = _outcome(plan, folder, journal, comparison, time.perf_counter() - started)
     run_folder.write_json(folder / "result.json", outcome.result)
@@ -156,10 +157,10 @@ def _baseline(family: Family, fold: Fold, journal: Journal, folder: Path) -> Fol
 
 
 def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -> None:
-    """Train the network on all rows as the final fold chose, and save it with its preprocessing as `best.keras`."""
+    """Train the best of the folds' networks on all rows, and save it with its preprocessing as `best.keras`."""
     if (folder / "best.keras").exists() and journal.find("final"):
         return
-    trained = search.train_final(plan.final)
+    trained = search.train_final(plan.final, plan.outer)
     if trained is None:
         return
     trainer, values, curve = trained
