@@ -148,7 +148,7 @@ def _gallery(curves: dict[str, Any]) -> Any:
     figure = Figure(figsize=(2.2 * columns, 1.5 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True).ravel()
     for ax, (text, curve) in zip(axes, curves.items(), strict=False):
-        places = _places(len(curve), 201)
+        places = _places(len(curve), 129)
         ax.plot(places, curve[places], color=_COLORS[0], linewidth=1.4)
         ax.set_title(text, fontsize=8)
         ax.tick_params(labelsize=6)
