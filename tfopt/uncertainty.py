@@ -88,18 +88,20 @@ def mc_dropout(model: Any, x: Any, samples: int = 50, batch_size: int = 256, see
             "All its predictions would be equal; use `model.predict`."
         )
 
-    @tf.function(reduce_retracing=True)
     def forward(flags: Any, batch: Any) -> Any:
         with probe.live(flags):
             return model(batch, training=False)
 
     x = keras.tree.map_structure(tf.convert_to_tensor, x)
     size, flags = len(keras.tree.flatten(x)[0]), probe.flags(True)
+    specs = keras.tree.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x)
+    # A concrete function: TensorFlow counts the tracings of one piece of code over all models, and warns.
+    predict = tf.function(forward).get_concrete_function(tf.TensorSpec(flags.shape, tf.bool), specs)
     rounds = []
     for _ in range(samples):
         parts = []
         for start in range(0, size, batch_size):
             batch = keras.tree.map_structure(lambda t, start=start: t[start : start + batch_size], x)
-            parts.append(forward(flags, batch).numpy())
+            parts.append(predict(flags, batch).numpy())
         rounds.append(np.concatenate(parts))
     return MonteCarloPrediction(np.stack(rounds))

@@ -77,7 +77,7 @@ def decode(tap: OptimizerTap, sections: dict[str, np.ndarray]) -> GradientSteps:
         steps[list(leaf.columns)] = leaf.accumulation
         if "updated" in sections:
             column_updated[:, leaf.columns] = sections["updated"][:, i : i + 1] > 0
-    updated = column_updated.any(axis=1)
+    updated = np.asarray(column_updated.any(axis=1))
     micro = _squares(sections["gradient"], unit)
     overflowed = (~np.isfinite(micro)).any(axis=1) & ~updated
 

@@ -317,11 +317,13 @@ class OptimizerTap:
     def _value_clipped(self, gradients: dict[int, Any], sums: dict[int, Any], scale: Any) -> list[Any]:
         clipped = {}
         for leaf in self.leaves:
-            for column in leaf.columns if leaf.clipvalue else ():
+            if not leaf.clipvalue:
+                continue
+            unit = scale if scale is not None else (leaf.optimizer.loss_scale_factor or 1.0)
+            for column in leaf.columns:
                 if column in sums:
                     clipped[column] = _clipped_by_value(sums[column], leaf.clipvalue * leaf.accumulation)
                 elif column in gradients:
-                    unit = scale if scale is not None else (leaf.optimizer.loss_scale_factor or 1.0)
                     clipped[column] = _clipped_by_value(gradients[column], leaf.clipvalue * unit)
         return self._each(clipped, _half_square_sum)
 

@@ -78,6 +78,8 @@ class TappedTraining:
         self._options = TapOptions()
         self._warned: set[str] = set()
         self._batch: int | None = None
+        self._original: Any = None
+        self._function: Any = None
         self._reinstalls = self._calls = 0
         self._armed, self._was_called = False, True
         self._stand_in()

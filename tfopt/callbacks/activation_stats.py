@@ -88,17 +88,16 @@ class ActivationStats(keras.callbacks.Callback):
         names = layer_names(layers, model)
         inputs = keras.tree.map_structure(tf.convert_to_tensor, self.probe)
 
-        @tf.function
         def statistics() -> dict[str, dict[str, tf.Tensor]]:
             found: dict[str, list[dict[str, tf.Tensor]]] = {}
-            graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+            graph = tf.compat.v1.get_default_graph()
 
             def watched(name: str, call: Any) -> Any:
                 def run(*arguments: Any, **keywords: Any) -> Any:
                     result = call(*arguments, **keywords)
                     first = keras.tree.flatten(result)[0]
                     # Tensors of a loop's body cannot leave it.
-                    if graph is None or tf.compat.v1.get_default_graph() is graph:
+                    if tf.compat.v1.get_default_graph() is graph:
                         found.setdefault(name, []).append(self._describe(first))
                     return result
 
@@ -118,7 +117,8 @@ class ActivationStats(keras.callbacks.Callback):
                 for name, calls in found.items()
             }
 
-        self._statistics = statistics
+        # A concrete function: TensorFlow counts the tracings of one piece of code over all models, and warns.
+        self._statistics = tf.function(statistics).get_concrete_function()
 
     def _describe(self, output: Any) -> dict[str, tf.Tensor]:
         a = tf.cast(output, tf.float32)

@@ -168,13 +168,11 @@ class DropoutEffects(keras.callbacks.Callback):
             output = model(x, training=False)
             return output, tf.cast(model.compute_loss(x=x, y=y, y_pred=output, sample_weight=weight), tf.float32)
 
-        @tf.function
         def forward(flags: Any) -> Any:
             with probe.live(flags):
                 output, loss = forward_on(x, y, weight)
             return loss, self._probabilities(keras.tree.flatten(output)[0])
 
-        @tf.function
         def statistics(flags: Any) -> Any:
             found: dict[str, list[dict[str, Any]]] = {}
 
@@ -197,7 +195,9 @@ class DropoutEffects(keras.callbacks.Callback):
             slopes = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             return tf.concat([tf.reshape(tf.cast(slope, tf.float32), [-1]) for slope in slopes], axis=0)
 
-        self._forward, self._statistics = forward, statistics
+        # Concrete functions: TensorFlow counts the tracings of one piece of code over all models, and warns.
+        flag = tf.TensorSpec([len(probe.layers)], tf.bool)
+        self._forward, self._statistics = (tf.function(f).get_concrete_function(flag) for f in (forward, statistics))
         size = len(keras.tree.flatten(x)[0])
         bounds = np.unique(np.linspace(0, size, 9).astype(int))
         parts = [

@@ -47,8 +47,8 @@ class GradientNorms(keras.callbacks.Callback):
     finite steps, `grad_norm_max` and the count `grad_norm_nonfinite`; when the optimizer clips, the mean
     `grad_norm_applied` and the fraction `grad_norm_clipped` of steps that clipping changed; with accumulation or
     several replicas `grad_noise_scale`, the batch size in examples below which noise dominates (McCandlish et al.,
-    2018, https://arxiv.org/abs/1812.06162), beside `grad_batch_size`, the examples behind each full step. A model with several optimizers gets these over all of them, and each with
-    the optimizer's attribute name appended.
+    2018, https://arxiv.org/abs/1812.06162), beside `grad_batch_size`, the examples behind each full step. A model
+    with several optimizers gets these over all of them, and each with the optimizer's attribute name appended.
 
     Norms below 1e-19 read as 0 and above 1.8e19 as non-finite, since their squares leave float32. A fit with this
     callback traces the train step once more, the next fit of the same compiled model reuses it.
