@@ -11,9 +11,7 @@ judged on rows that neither has seen; the intervals account for overlapping trai
 import argparse
 
 from tfopt import devices
-from tfopt.search.config import SearchConfig
-from tfopt.search.progress import Progress
-from tfopt.search.session import run
+from tfopt.search import Progress, SearchConfig, run
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--data", default="diabetes", help="an embedded set or a file")

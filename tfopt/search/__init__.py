@@ -1,1 +1,30 @@
-"""Hyperparameter searches over Keras models."""
+"""Hyperparameter searches over Keras models, beside scikit-learn models on the same folds.
+
+Names are loaded at their first use: a configuration can be made without importing TensorFlow, a search cannot.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Problem": "problem",
+    "Progress": "progress",
+    "SearchConfig": "config",
+    "SearchOutcome": "session",
+    "prepare": "plan",
+    "run": "session",
+}
+__all__ = [
+    "Problem",
+    "Progress",
+    "SearchConfig",
+    "SearchOutcome",
+    "prepare",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
