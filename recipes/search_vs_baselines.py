@@ -55,11 +55,10 @@ print(comparison.leaderboard[columns].to_string(index=False, float_format="{:.3f
 print()
 print(comparison.verdict)
 
-network = comparison.leaderboard.query("kind == 'keras'").iloc[0]
-if network["p_better"] > 0.95:
+if comparison.outcome == "better":
     print("The claim holds here.")
-elif network["p_worse"] > 0.95 or network["p_equivalent"] > 0.95:
+elif comparison.outcome in {"worse", "equivalent", "guessing"}:
     print("The claim does not hold here.")
 else:
-    print("The claim can't be told here: these folds do not separate them.")
+    print("The claim can't be told here: these folds do not separate the two.")
 print(f"Run folder: {outcome.run_folder}; figures: tfopt report {outcome.run_folder}")

@@ -14,14 +14,7 @@ _HOMES = {
     "prepare": "plan",
     "run": "session",
 }
-__all__ = [
-    "Problem",
-    "Progress",
-    "SearchConfig",
-    "SearchOutcome",
-    "prepare",
-    "run",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
