@@ -104,7 +104,7 @@ class SplitCoder:
     @property
     def num_features(self) -> int:
         """Width of the encoded input, the same for every split and scaling."""
-        return len(self.encoder(np.arange(self._table.num_rows), "standard").get_feature_names_out())
+        return TableEncoder(self._table.columns).width
 
     def encoder(self, train: np.ndarray, scaling: str) -> TableEncoder:
         """Return the encoder fitted on these rows."""
