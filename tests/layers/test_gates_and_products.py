@@ -119,7 +119,8 @@ def test_live_strengths():
         losses = []
         for value in (0.0, 1.0):
             strength.assign(value)
-            losses.append(model.evaluate(X, np.zeros((442, 10 if isinstance(layer, L0Gate) else 1)), verbose=0))
+            zeros = np.zeros((442, 10 if isinstance(layer, L0Gate) else 1))
+            losses.append(model.evaluate(X, zeros, verbose=0))
         assert losses[1] > losses[0] + 0.1
 
 

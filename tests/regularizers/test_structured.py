@@ -20,7 +20,7 @@ from tfopt.regularizers import (
     LHalf,
     LogSum,
     Nuclear,
-    Orthogonal,
+    Orthogonality,
     SparseGroupLasso,
     Spectral,
     TotalVariation,
@@ -98,14 +98,14 @@ def test_matrix_values():
         assert value(Spectral(0.4), x) == pytest.approx(0.2 * singular[0] ** 2, rel=1e-12)
     unit = MATRIX / linalg.norm(MATRIX, axis=0)
     cosines = [abs(unit[:, i] @ unit[:, j]) for i in range(3) for j in range(i)]
-    assert value(Orthogonal(0.4), MATRIX) == pytest.approx(0.4 * np.mean(cosines), rel=1e-12)
+    assert value(Orthogonality(0.4), MATRIX) == pytest.approx(0.4 * np.mean(cosines), rel=1e-12)
     x = MATRIX.astype("float32")
     for mode in ("rows", "columns"):
-        assert value(Orthogonal(0.4, mode), x) == pytest.approx(
+        assert value(Orthogonality(0.4, mode), x) == pytest.approx(
             float(keras.regularizers.OrthogonalRegularizer(0.4, mode)(tf.constant(x))), rel=1e-5
         )
-    assert value(Orthogonal(0.4), MATRIX[:, :1]) == 0.0  # one unit: NaN in Keras
-    assert value(Orthogonal(0.4), linalg.qr(RNG.normal(size=(6, 6)))[0]) == pytest.approx(0, abs=1e-14)
+    assert value(Orthogonality(0.4), MATRIX[:, :1]) == 0.0  # one unit: NaN in Keras
+    assert value(Orthogonality(0.4), linalg.qr(RNG.normal(size=(6, 6)))[0]) == pytest.approx(0, abs=1e-14)
 
 
 def test_other_values():
@@ -129,8 +129,8 @@ SMOOTH_AWAY_FROM_ZERO = [
     SLOPE(0.4),
     Nuclear(0.4),
     Spectral(0.4),
-    Orthogonal(0.4),
-    Orthogonal(0.4, "rows"),
+    Orthogonality(0.4),
+    Orthogonality(0.4, "rows"),
     TotalVariation(0.4, 0.1, axis=1),
     L2SP(0.4, MATRIX * 0.5),
 ]
@@ -333,7 +333,7 @@ def test_half_precision_weights():
         (lambda: MCP(0.1, gamma=0), "`gamma` of MCP must be finite and > 0"),
         (lambda: SCAD(0.1, a=2), "`a` of SCAD must be finite and > 2"),
         (lambda: SLOPE(0.1, q=1), "`q` of SLOPE"),
-        (lambda: Orthogonal(0.1, mode="both"), "`mode` of Orthogonal"),
+        (lambda: Orthogonality(0.1, mode="both"), "`mode` of Orthogonality"),
         (lambda: LogSum(0.1, epsilon=0), "`epsilon` of LogSum"),
         (lambda: TotalVariation(0.1, axis=2)(tf.ones((2, 2))), "`axis` of TotalVariation"),
         (lambda: L2SP(0.1, np.ones(3))(tf.ones(4)), "`reference` of L2SP must have the weight's shape"),

@@ -6,6 +6,8 @@ from collections import defaultdict
 import keras
 import numpy as np
 
+from tfopt.regularizers.attach import path_in_model
+
 
 def find_identical_weights(model: keras.Model) -> list[list[str]]:
     """Return the groups of weights that hold the very same random numbers, and warn of each.
@@ -29,7 +31,7 @@ def find_identical_weights(model: keras.Model) -> list[list[str]]:
     shared = keras.initializers.HeNormal()
     layers = [keras.layers.Dense(4, kernel_initializer=shared, name=name) for name in ("a", "b")]
     model = keras.Sequential([keras.Input((4,)), *layers])
-    with warnings.catch_warnings(record=True):
+    with warnings.catch_warnings(action="ignore"):
         print(tfopt.initializers.find_identical_weights(model))  # [['a/kernel', 'b/kernel']]
     ```
     """
@@ -37,7 +39,7 @@ def find_identical_weights(model: keras.Model) -> list[list[str]]:
     for weight in model.trainable_weights:
         values = weight.numpy()
         if values.size > 1 and np.any(values != values.flat[0]) and not _is_identity(values):
-            groups[values.shape, values.tobytes()].append(weight.path)
+            groups[values.shape, values.tobytes()].append(path_in_model(model, weight))
     identical = [paths for paths in groups.values() if len(paths) > 1]
     for paths in identical:
         warnings.warn(
@@ -50,7 +52,7 @@ def find_identical_weights(model: keras.Model) -> list[list[str]]:
 
 
 def _is_identity(values: np.ndarray) -> bool:
-    return values.ndim >= 2 and np.all((values == 0) | (values == values.max()))
+    return values.ndim >= 2 and bool(np.all((values == 0) | (values == values.max())))
 
 
 class IdenticalWeightsGuard(keras.callbacks.Callback):

@@ -85,7 +85,7 @@ class VarianceScaling(_Scaling):
 
     ```python
     he = tfopt.initializers.VarianceScaling(gain=2**0.5, layout="depthwise", seed=0)
-    print(f"{float(keras.ops.std(he((3, 3, 640, 1)))):.2f}")  # 0.47, which is √(2/9)
+    print(f"{float(keras.ops.std(he((3, 3, 9999, 1)))):.2f}")  # 0.47, which is √(2/9)
     ```
 
     Reference: He et al. (2015), "Delving deep into rectifiers". https://arxiv.org/abs/1502.01852

@@ -68,13 +68,15 @@ class L0Gate(keras.layers.Layer):
         """Create log α, one for every feature."""
         start = math.log(self.open_probability / (1 - self.open_probability)) + self._shift
         self.log_alpha = self.add_weight(
-            shape=(input_shape[-1],), initializer=keras.initializers.Constant(start), name="log_alpha"
+            shape=(input_shape[-1],),
+            initializer=keras.initializers.Constant(start),
+            regularizer=self._cost,
+            name="log_alpha",
         )
         super().build(input_shape)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Return the gated inputs, and add the penalty to the losses."""
-        self.add_loss(as_tensor(self.strength, "float32") * ops.sum(self.open_probabilities()))
+        """Return the gated inputs."""
         return inputs * ops.cast(self._drawn_gates() if training else self.gates(), inputs.dtype)
 
     def open_probabilities(self) -> Any:
@@ -84,6 +86,9 @@ class L0Gate(keras.layers.Layer):
     def gates(self) -> Any:
         """Return the gates of inference; a closed one is exactly 0."""
         return self._stretched(ops.sigmoid(ops.cast(self.log_alpha, "float32")))
+
+    def _cost(self, log_alpha: Any) -> Any:
+        return as_tensor(self.strength, "float32") * ops.sum(self.open_probabilities())
 
     def _drawn_gates(self) -> Any:
         log_alpha = ops.cast(self.log_alpha, "float32")

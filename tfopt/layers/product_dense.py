@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Held, Value, as_tensor, count_argument, plain, value_argument
+from tfopt._arguments import Held, Value, count_argument, plain, value_argument
+from tfopt.regularizers.elementwise import ElasticNet
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
@@ -32,7 +33,7 @@ class ProductDense(keras.layers.Layer):
     ```python
     layer = tfopt.layers.ProductDense(1, l1=0.2)
     model = keras.Sequential([keras.Input((10,)), layer])
-    print(tuple(layer.kernel.shape), len(layer.losses))  # (10, 1) 1
+    print(tuple(layer.kernel.shape), len(layer.losses))  # (10, 1) 2
     ```
 
     Reference: Ziyin and Wang (2023), "spred: solving L1 penalty with SGD". https://arxiv.org/abs/2210.01212
@@ -63,8 +64,9 @@ class ProductDense(keras.layers.Layer):
         """Create u, as the initializer draws it, and v, which is one."""
         shape = (input_shape[-1], self.units)
         # Were they of equal size they would stay so, and no weight could change its sign.
-        self.u = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="u")
-        self.v = self.add_weight(shape=shape, initializer="ones", name="v")
+        half_l2 = ElasticNet(self.l1, l1_ratio=0.0)
+        self.u = self.add_weight(shape=shape, initializer=self.kernel_initializer, regularizer=half_l2, name="u")
+        self.v = self.add_weight(shape=shape, initializer="ones", regularizer=half_l2, name="v")
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias") if self.use_bias else None
         super().build(input_shape)
 
@@ -74,9 +76,7 @@ class ProductDense(keras.layers.Layer):
         return self.u * self.v
 
     def call(self, inputs: Any) -> Any:
-        """Return `activation(inputs · w + bias)`, and add the penalty to the losses."""
-        size = ops.sum(ops.square(self.u)) + ops.sum(ops.square(self.v))
-        self.add_loss(as_tensor(self.l1, size.dtype) / 2 * size)
+        """Return `activation(inputs · w + bias)`."""
         outputs = ops.matmul(inputs, ops.cast(self.kernel, inputs.dtype))
         return self.activation(outputs if self.bias is None else outputs + ops.cast(self.bias, outputs.dtype))
 

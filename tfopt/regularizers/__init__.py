@@ -13,7 +13,7 @@ from tfopt.regularizers.fused import TotalVariation
 from tfopt.regularizers.group import L21, GroupLasso, SparseGroupLasso
 from tfopt.regularizers.jacobian import JacobianModel, jacobian_penalty
 from tfopt.regularizers.losses import EpsilonInsensitive
-from tfopt.regularizers.matrix import Nuclear, Orthogonal, Spectral
+from tfopt.regularizers.matrix import Nuclear, Orthogonality, Spectral
 from tfopt.regularizers.nonconvex import MCP, SCAD, LHalf, LogSum
 from tfopt.regularizers.proximal import ProximalOptimizer
 from tfopt.regularizers.reference import L2SP
@@ -38,7 +38,7 @@ __all__ = [
     "LHalf",
     "LogSum",
     "Nuclear",
-    "Orthogonal",
+    "Orthogonality",
     "Penalty",
     "PenaltyMonitor",
     "ProximalOptimizer",
@@ -73,7 +73,7 @@ _CLASSES: tuple[type, ...] = (
     LogSum,
     MCP,
     Nuclear,
-    Orthogonal,
+    Orthogonality,
     SCAD,
     SLOPE,
     SparseGroupLasso,

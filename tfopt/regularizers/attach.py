@@ -109,7 +109,7 @@ def penalties(model: keras.Model) -> dict[str, float]:
     costs: dict[str, float] = {}
     for weight in model.trainable_weights:
         if weight.regularizer is not None:
-            path = _path(model, weight).rpartition("/")[0]
+            path = path_in_model(model, weight).rpartition("/")[0]
             costs[path] = costs.get(path, 0.0) + float(weight.regularizer(weight))
     return costs
 
@@ -175,7 +175,7 @@ def sparsity(model: keras.Model, tolerance: float = 0.0) -> pd.DataFrame:
             inputs, units = (np.moveaxis(zero, axis, 0).reshape(zero.shape[axis], -1).all(axis=1) for axis in (-2, -1))
             row |= {"inputs": len(inputs), "zero_inputs": int(inputs.sum())}
             row |= {"units": len(units), "zero_units": int(units.sum())}
-        rows[_path(model, weight)] = row
+        rows[path_in_model(model, weight)] = row
     size, zeros = (sum(row[name] for row in rows.values()) for name in ("size", "zeros"))
     rows["total"] = {"size": size, "zeros": zeros, "fraction": zeros / size if size else 0.0}
     columns = ["size", "zeros", "fraction", "inputs", "zero_inputs", "units", "zero_units"]
@@ -224,8 +224,8 @@ def _attach(model: keras.Model, make: Any, layers: Iterable[Any] | None, weights
         raise ValueError(f"None of the layers {names} has a built weight named {' or '.join(weights)}.")
     containers = {layer.name for layer in every if isinstance(layer, keras.Model)}
     for _, weight in attached:
-        names = set(weight.path.split("/")[:-1]) - containers
-        if weight.regularizer is not None and not _is_saved(model, names, weight.regularizer):
+        owners = set(weight.path.split("/")[:-1]) - containers
+        if weight.regularizer is not None and not _is_saved(model, owners, weight.regularizer):
             warnings.warn(
                 f"The penalty on {weight.path} works now but is not part of the model's config: attach it again after "
                 "loading.",
@@ -234,10 +234,10 @@ def _attach(model: keras.Model, make: Any, layers: Iterable[Any] | None, weights
     if model.compiled:
         model.make_train_function(force=True)
         model.make_test_function(force=True)
-    return [_path(model, weight) for _, weight in attached]
+    return [path_in_model(model, weight) for _, weight in attached]
 
 
-def _path(model: keras.Model, weight: Any) -> str:
+def path_in_model(model: keras.Model, weight: Any) -> str:
     """The weight's path inside of the model; Keras puts the model's own name in front of some."""
     return weight.path.removeprefix(f"{model.name}/")
 

@@ -106,7 +106,7 @@ class Spectral(Penalty):
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
-class Orthogonal(Penalty):
+class Orthogonality(Penalty):
     """Orthogonality penalty: units (or inputs) that look in different directions.
 
     Use it against units that repeat each other. `penalty = strength · mean |cos|` over all pairs of columns (units,
@@ -124,7 +124,7 @@ class Orthogonal(Penalty):
     Example:
 
     ```python
-    penalty = tfopt.regularizers.Orthogonal(1.0)
+    penalty = tfopt.regularizers.Orthogonality(1.0)
     print(f"{float(penalty(keras.ops.array([[1.0, 1.0], [0.0, 1.0]]))):.4f}")  # 0.7071
     ```
 
@@ -133,8 +133,8 @@ class Orthogonal(Penalty):
     """
 
     def __init__(self, strength: Value = 0.01, mode: str = "columns"):
-        self.strength = value_argument(strength, "Orthogonal", "strength")
-        self.mode = choice_argument(mode, "Orthogonal", "mode", ("columns", "rows"))
+        self.strength = value_argument(strength, "Orthogonality", "strength")
+        self.mode = choice_argument(mode, "Orthogonality", "mode", ("columns", "rows"))
 
     def __call__(self, x: Any) -> Any:
         """Return the penalty of the weight `x`."""

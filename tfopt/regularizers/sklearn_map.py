@@ -35,6 +35,16 @@ class SklearnPenalty:
         class_weight: The estimator's own, to be passed to `fit` as class or sample weights.
         batch_size: The batch size by which the multi-layer perceptrons divide their penalty; None elsewhere.
         n_samples: Training rows that the strengths are meant for.
+
+    Example:
+
+    ```python
+    from sklearn.linear_model import Lasso
+
+    p = tfopt.regularizers.from_sklearn(Lasso(alpha=0.5), n_samples=100)
+    print(p.kernel_regularizer, p.bias_regularizer)  # L1(l1=1.0) None
+    model = keras.Sequential([keras.Input((10,)), p.dense()])
+    ```
     """
 
     kernel_regularizer: Penalty | None
