@@ -176,8 +176,8 @@ class _OptimizerChoice:
 # such steps in one. Each kind has a name of its own: KerasTuner 1.4.8 loses a name that two conditions share.
 _RATES = {
     "learning_rate": (("adamw", "adam", "rmsprop"), 0.005),
-    "momentum_learning_rate": (("momentum",), 0.02),
-    "sgd_learning_rate": (("sgd",), 0.1),
+    "momentum_learning_rate": (("momentum",), 0.01),
+    "sgd_learning_rate": (("sgd",), 0.05),
 }
 
 
