@@ -232,13 +232,14 @@ with house_style():
         for axis, values, what in ((axes[0, column], forward, "activations"), (axes[1, column], backward, "gradients")):
             for way in WAYS[1:]:
                 axis.semilogy(layers, np.maximum(values[activation, way], 1e-12), color=COLORS[way], label=way)
-            axis.set(ylim=(1e-12, 10), xlabel="layer", ylabel=f"spread of the {what}", title=f"{activation}: {what}")
+            axis.set(ylim=(1e-12, 100), xlabel="layer", ylabel=f"spread of the {what}", title=f"{activation}: {what}")
     axes[0, 0].legend(fontsize=8, frameon=False)
     for way, color in zip(TRAINED, ["#e69f00", "#d55e00", "#0072b2", "#cc79a7"], strict=True):
         losses = np.array([curves[way, best_rates[way], seed][0] for seed in SEEDS])
         axes[0, -1].plot(range(1, EPOCHS + 1), losses.T, color=color, alpha=0.35, linewidth=0.8)
         axes[0, -1].plot(range(1, EPOCHS + 1), losses.mean(axis=0), color=color)
-        axes[0, -1].text(EPOCHS, losses.mean(axis=0)[-1], f" {way}", color=color, fontsize=8)
+        side = "bottom" if way.startswith("N") else "top" if way == "Glorot" else "center"
+        axes[0, -1].text(EPOCHS, losses.mean(axis=0)[-1], f" {way}", color=color, fontsize=8, va=side)
     axes[0, -1].set(xlabel="epoch", ylabel="training loss", title=f"{DEPTH} ReLU layers", xlim=(1, EPOCHS * 1.5))
     for index, way in enumerate(TRAINED):
         mean, low, high = accuracies[way]
