@@ -33,8 +33,11 @@ def test_wide_configurations_build_what_they_say(task, seed):
     of = problem(task)
     values, model = sample("wide", of, seed)
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    assert len(layers) == values["num_layers"] + 1
-    assert all(layer.units == values["units"] for layer in layers[:-1])
+    hidden = [layer for layer in layers if layer.units == values["units"]]
+    shortcuts = [layer for layer in layers if layer.name == "linear_shortcut"]
+    assert len(hidden) == values["num_layers"]
+    assert len(shortcuts) == (values["linear_shortcut"] and values["num_layers"] > 0)
+    assert len(layers) == len(hidden) + len(shortcuts) + 1
     assert model.output_shape == (None, of.num_outputs)
     assert sum(isinstance(layer, keras.layers.Dropout) for layer in model.layers) == (
         values["num_layers"] if values["dropout"] else 0
@@ -97,7 +100,8 @@ def test_an_initializer_matches_its_activation():
         hp.values = {**default_values(hp), "activation": activation, "num_layers": 3, "units": 128, "dropout": 0.0}
         keras.utils.set_random_seed(0)
         model = SPACES["default"](hp, problem(num_features=400))
-        hidden = keras.Sequential(model.layers[:-1])
+        last = [layer for layer in model.layers if isinstance(layer, keras.layers.Activation)][-1]
+        hidden = keras.Model(model.inputs, last.output)
         x = np.random.default_rng(0).normal(size=(256, 400)).astype("float32")
         spread = float(np.sqrt(np.mean(keras.ops.convert_to_numpy(hidden(x)) ** 2)))
         assert 0.5 < spread < 2.0, activation

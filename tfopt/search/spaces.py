@@ -6,6 +6,7 @@ session's, which reads them from the trial: `scaling` (how numeric columns are s
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import keras_tuner
@@ -67,7 +68,8 @@ def default(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
         units=hp.Choice("units", [32, 64, 128], default=64),
         activation=hp.Choice("activation", ["relu", "selu", "silu", "tanh"], default="relu"),
         batch_normalization=hp.Boolean("batch_normalization", default=False),
-        dropout=hp.Choice("dropout", [0.0, 0.1, 0.2, 0.4], default=0.1),
+        linear_shortcut=hp.Boolean("linear_shortcut", default=True),
+        dropout=hp.Choice("dropout", [0.0, 0.1, 0.2, 0.4], default=0.2),
         l1=l1 if penalty == "l1" else 0.0,
         l2=l2 if penalty == "l2" else 0.0,
         label_smoothing=_label_smoothing(hp, problem),
@@ -88,6 +90,7 @@ def wide(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
         units=hp.Choice("units", [16, 32, 64, 128, 256, 512], default=64),
         activation=hp.Choice("activation", ["relu", "elu", "selu", "gelu", "silu", "tanh"], default="relu"),
         batch_normalization=hp.Boolean("batch_normalization", default=False),
+        linear_shortcut=hp.Boolean("linear_shortcut", default=True),
         dropout=hp.Float("dropout", 0.0, 0.6, default=0.1),
         l1=hp.Choice("l1", [0.0, 1e-5, 1e-4, 1e-3], default=0.0),
         l2=hp.Choice("l2", [0.0, 1e-5, 1e-4, 1e-3, 1e-2], default=0.0),
@@ -113,31 +116,34 @@ def _network(
     optimizer: "_OptimizerChoice",
     batch_size: int,
     batch_normalization: bool = False,
+    linear_shortcut: bool = True,
     l1: float = 0.0,
     l2: float = 0.0,
     label_smoothing: float = 0.0,
     schedule: str = "cosine",
     warmup_fraction: float = 0.0,
 ) -> keras.Model:
-    penalty = (lambda: L1L2(l1, l2)) if l1 or l2 else (lambda: None)
-    model = keras.Sequential([keras.Input((problem.num_features,))])
+    """Build an MLP; a linear shortcut from input to output lets it be no worse than linear (Cheng et al., 2016)."""
+
+    def dense(units: int, name: str | None = None, **arguments: Any) -> keras.layers.Dense:
+        return keras.layers.Dense(units, kernel_regularizer=L1L2(l1, l2) if l1 or l2 else None, name=name, **arguments)
+
+    inputs = keras.Input((problem.num_features,))
+    hidden = inputs
     for _ in range(num_layers):
-        model.add(
-            keras.layers.Dense(
-                units,
-                use_bias=not batch_normalization,
-                kernel_initializer=for_activation(activation),
-                kernel_regularizer=penalty(),
-            )
-        )
+        hidden = dense(units, use_bias=not batch_normalization, kernel_initializer=for_activation(activation))(hidden)
         if batch_normalization:
             # Keras's 0.99 remembers the first hundred steps, which may be half of a small table's training.
-            model.add(keras.layers.BatchNormalization(momentum=0.9))
-        model.add(keras.layers.Activation(activation))
+            hidden = keras.layers.BatchNormalization(momentum=0.9)(hidden)
+        hidden = keras.layers.Activation(activation)(hidden)
         if dropout:
-            model.add(keras.layers.Dropout(dropout))
+            hidden = keras.layers.Dropout(dropout)(hidden)
     # float32 whatever the precision policy: a loss on half-precision logits loses digits.
-    model.add(keras.layers.Dense(problem.num_outputs, kernel_regularizer=penalty(), dtype="float32"))
+    outputs = dense(problem.num_outputs, dtype="float32")(hidden)
+    if linear_shortcut and num_layers:
+        shortcut = dense(problem.num_outputs, use_bias=False, dtype="float32", name="linear_shortcut")(inputs)
+        outputs = keras.layers.Add(dtype="float32")([outputs, shortcut])
+    model = keras.Model(inputs, outputs)
 
     rate = from_name(
         schedule, optimizer.learning_rate, problem.total_steps(batch_size), warmup_fraction=warmup_fraction
