@@ -47,12 +47,23 @@ def load_space(name: str) -> Space:
     return Space(name, _with_problem(hypermodel))
 
 
+def own_classes(name: str) -> dict[str, type]:
+    """Return the classes that the file of a space `PATH.py:name` defines, for `load_model`'s `custom_objects`."""
+    module = _import_file(Path(name.rpartition(":")[0]))
+    return {key: value for key, value in vars(module).items() if _is_own(value, module) and inspect.isclass(value)}
+
+
+def _is_own(value: Any, module: Any) -> bool:
+    return getattr(value, "__module__", None) == module.__name__
+
+
 def _may_build(value: Any, module: Any) -> bool:
     """Whether what a file holds may be meant as its hypermodel: its own functions, and HyperModels."""
     if isinstance(value, keras_tuner.HyperModel):
         return True
-    own = getattr(value, "__module__", None) == module.__name__
-    return own and (inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, keras_tuner.HyperModel)))
+    return _is_own(value, module) and (
+        inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, keras_tuner.HyperModel))
+    )
 
 
 def _import_file(path: Path) -> Any:
