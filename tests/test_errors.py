@@ -5,6 +5,7 @@ from tfopt.errors import nearest, one_line
 
 def test_the_nearest_choice_is_named_when_one_is_close():
     assert nearest("rigde", ["ridge", "lasso"]) == " Did you mean 'ridge'?"
+    assert nearest("Y", ["x", "y"]) == " Did you mean 'y'?", "short names that differ in case only"
     assert nearest("xyz", ["ridge", "lasso"]) == ""
 
 

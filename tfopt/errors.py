@@ -10,7 +10,9 @@ class UserError(ValueError):
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the choice most like `name`, or ``""`` when none is close."""
-    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    names = list(choices)
+    matches = [choice for choice in names if choice.lower() == name.lower()]
+    matches = matches or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
