@@ -10,5 +10,14 @@ class UserError(ValueError):
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the choice most like `name`, or ``""`` when none is close."""
-    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    names = list(choices)
+    matches = [choice for choice in names if choice.lower() == name.lower()]
+    matches = matches or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def one_line(failure: Exception | str) -> str:
+    """Return what went wrong in one line: of a long message its beginning and its end, where TensorFlow says why."""
+    text = failure if isinstance(failure, str) else f"{type(failure).__name__}: {failure}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason was recorded"]
+    return lines[0] if len(lines) == 1 else f"{lines[0]} … {lines[-1]}"

@@ -1,7 +1,11 @@
 """Tuning: every family on every kind of target, and the numbers against scikit-learn by hand."""
 
 import json
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,3 +229,25 @@ def test_a_class_unknown_to_a_fold_gets_probability_zero():
 
     scorer = tuning._Scorer(get_objective("log_loss", "classification"), None, num_classes=3)
     assert scorer.predict(Model(), [[1.0]]).tolist() == [[0.25, 0.0, 0.75]]
+
+
+def test_a_worker_ends_with_its_parent():
+    """Killed, a search must not leave processes behind that go on fitting."""
+    worker = (
+        "import sys, time; from tfopt.baselines.tuning import _follow_parent; _follow_parent(); "
+        "print('ready', flush=True); time.sleep(600)"
+    )
+    parent = (
+        "import os, subprocess, sys\n"
+        f"worker = subprocess.Popen([sys.executable, '-c', {worker!r}], stdout=subprocess.PIPE)\n"
+        "assert worker.stdout.readline() == b'ready\\n'\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    # Standard error is the worker's too: it is at its end when both are gone.
+    subprocess.run(
+        [sys.executable, "-c", parent],
+        stderr=subprocess.PIPE,
+        timeout=120,
+        env={**os.environ, "TFOPT_LAZY": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )

@@ -182,9 +182,11 @@ def test_warnings_of_libraries_are_for_who_asks(capsys):
             warnings.simplefilter("always")
             with console.messages(arguments(**given)):
                 warnings.warn("lbfgs failed to converge", stacklevel=1)
+                logging.getLogger("matplotlib.font_manager").warning("findfont: no bold face")
                 logging.getLogger("tfopt").info("detail")
         err = capsys.readouterr().err
         assert ("lbfgs failed to converge" in err) is told
+        assert ("findfont" in err) is told
         assert ("detail" in err) is told
         assert logging.getLogger("tfopt").handlers == []  # as it was found
 

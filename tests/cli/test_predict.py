@@ -3,11 +3,13 @@ import io
 import json
 
 import keras
+import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
 
 from tfopt.data import Column, TableEncoder, TableModel, TablePreprocessing
+from tfopt.search.user_space import load_space
 
 # Raised by Keras 3.15 as it saves: NumPy 2 asks tf.Variable for a copy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -124,3 +126,41 @@ def test_what_is_not_there_is_said_before_tensorflow_starts(regression, tfopt, t
     code, _, err = tfopt("predict", regression, tmp_path / "new.csv")
     assert code == 2
     assert "has no best.keras: the search did not get that far" in err
+
+
+OWN = """
+import keras
+
+class Own(keras.layers.Dense):
+    def call(self, inputs):
+        return super().call(inputs) + 100
+
+def build(hp):
+    model = keras.Sequential([Own(1)])
+    model.compile("sgd", "mse")
+    return model
+"""
+
+
+def test_classes_of_the_users_own_are_found_in_the_space_of_the_run(run_folder, fresh_python, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    space = load_space(f"{tmp_path / 'mine.py'}:build")
+    own = space.build(keras_tuner.HyperParameters(), None)
+    own.build((None, 1))
+    own.layers[0].set_weights([np.array([[2.0]], "float32"), np.array([0.0], "float32")])
+    model = TableModel(
+        preprocessing("size"), own, task="regression", output="values", target_mean=[0.0], target_scale=[1.0]
+    )
+    folder = run_folder(model)
+    (folder / "config.json").write_text(json.dumps({"space": f"{tmp_path / 'mine.py'}:build"}))
+    (tmp_path / "new.csv").write_text("size\n1\n3\n")
+    predicted = fresh_python("-m", "tfopt", "predict", folder, tmp_path / "new.csv")
+    assert predicted.stderr == ""
+    assert [float(line) for line in predicted.stdout.splitlines()[1:]] == [102, 106]
+
+    (tmp_path / "mine.py").unlink()
+    refused = fresh_python("-m", "tfopt", "predict", folder, tmp_path / "new.csv")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: {folder / 'best.keras'} holds a class that is not known here (")
+    assert f"Restore {tmp_path / 'mine.py'}" in refused.stderr
+    assert refused.stderr.count("\n") == 1

@@ -78,15 +78,23 @@ def test_a_class_with_just_enough_members_works_outside_and_inside(make_table):
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
-        (_codes(20, 3), {"folds": 5}, r"Class 'c1' has 3 members, fewer than the 5 folds\. Use at most 3 folds"),
-        (_codes(20, 1), {"folds": 5}, r"Class 'c1' has 1 member, fewer than the 5 folds\. Drop or merge"),
+        (
+            _codes(20, 3),
+            {"folds": 5},
+            r"Class 'c1' of 'y' has 3 members, fewer than the 5 folds \(made\)\. Use at most 3 folds",
+        ),
+        (
+            _codes(20, 1),
+            {"folds": 5},
+            r"Class 'c1' of 'y' has 1 member, fewer than the 5 folds \(made\)\. Drop or merge",
+        ),
         (_codes(3, 3), {"folds": 7}, r"More folds than rows: 7 folds, 6 rows\. Use at most 6"),
         (_codes(3, 3), {"folds": 1}, r"folds must be at least 2. Received: 1"),
         (_codes(3, 3), {"folds": 2, "repeats": 0}, r"repeats must be at least 1. Received: 0"),
         (_codes(3, 3), {"folds": 2, "holdout": 0.0}, r"between 0 and 1. Received: 0\."),
         (_codes(3, 3), {"folds": 2, "holdout": 1.5}, r"between 0 and 1. Received: 1.5"),
         (_codes(3, 3), {"folds": 2, "holdout": 0.05}, "leaves one part of 6 rows empty"),
-        (_codes(9, 1), {"folds": 2, "holdout": 0.5}, "Class 'c1' has 1 member"),
+        (_codes(9, 1), {"folds": 2, "holdout": 0.5}, "Class 'c1' of 'y' has 1 member"),
         (_codes(9, 9, 9), {"folds": 2, "holdout": 0.05}, "too few in one part for 3 classes"),
     ],
 )
@@ -99,7 +107,8 @@ def test_the_inner_problem_is_said_as_clearly(make_table):
     table = make_table(_codes(30, 5))
     rows = outer_splits(table, folds=5, repeats=1, seed=0)[0].train
     with pytest.raises(
-        UserError, match=r"Class 'c1' has 4 members in the 28 rows of an outer training part, fewer than the 5 inner"
+        UserError,
+        match=r"Class 'c1' of 'y' has 4 members in the 28 rows of an outer training part, fewer than the 5 inner",
     ):
         inner_splits(table, rows, folds=5, seed=0)
 

@@ -16,9 +16,14 @@ import pytest
 
 from tfopt.data import load_table, read_rows, to_inputs
 from tfopt.errors import UserError
+from tfopt.search.journal import Journal
+from tfopt.search.nested import NetworkSearch
+from tfopt.search.oracles import default_values
 from tfopt.search.plan import prepare
 from tfopt.search.progress import Progress
+from tfopt.search.run_folder import locked
 from tfopt.search.session import run
+from tfopt.search.user_space import load_space
 
 
 def lines(folder: Path, kind: str) -> list[dict]:
@@ -261,3 +266,97 @@ def test_patience_shortens_trials_and_refits(quick):
     assert any(epochs < 40 for trial in lines(outcome.run_folder, "trial") for epochs in trial["epochs"])
     lengths = {len(record["curve"]["loss"]) for record in lines(outcome.run_folder, "final")}
     assert all(length < 40 for length in lengths)
+
+
+class Notes(Progress):
+    """Keeps what a search says."""
+
+    def __init__(self):
+        self.notes: list[str] = []
+        self.texts: list[str] = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, phase, text="", amount=1):
+        self.texts.append(text)
+
+
+def test_a_default_configuration_that_raises_leaves_its_score_out(quick, tmp_path):
+    space = write_space(tmp_path, "if units == 2: raise ValueError('two is too few\\nin two lines')")
+    progress = Notes()
+    outcome = run(quick(space=space, tuner="grid", max_trials=None, baselines="dummy"), progress)
+    board = outcome.comparison.leaderboard.set_index("model")
+    assert np.isfinite(board.loc["network", "score"])
+    assert np.isnan(board.loc["network", "default_score"])
+    assert (outcome.run_folder / "best.keras").exists()
+    assert "trial default failed: ValueError: two is too few … in two lines" in progress.texts
+    assert not any("\n" in text for text in progress.texts)
+
+
+def space_that_raises_for(num_rows: int, folder: Path) -> str:
+    """Return a space of batches of 8: 15 rows of an inner fold are 16 there, 30 of an outer one 32, all 60 are 64."""
+    path = folder / "space.py"
+    path.write_text(
+        "import keras\n"
+        "def build(hp, problem):\n"
+        "    hp.Fixed('batch_size', 8)\n"
+        f"    if problem.num_rows == {num_rows}: raise ValueError('no room')\n"
+        "    model = keras.Sequential([keras.layers.Dense(hp.Choice('units', [2, 3])), keras.layers.Dense(1)])\n"
+        "    model.compile('adam', 'mse')\n"
+        "    return model\n"
+    )
+    return f"{path}:build"
+
+
+def test_a_refit_that_raises_is_a_network_without_a_score(quick, tmp_path):
+    progress = Notes()
+    outcome = run(quick(space=space_that_raises_for(32, tmp_path), max_trials=1), progress)
+    board = outcome.comparison.leaderboard.set_index("model")
+    assert board.loc["network", "failed_folds"] == 2
+    assert np.isfinite(board.loc["ridge", "score"])
+    assert "A refit of the network in fold 1 failed: ValueError: no room" in progress.notes
+    again = run(quick(space=f"{tmp_path / 'space.py'}:build", max_trials=1, resume=str(outcome.run_folder)))
+    assert again.result["verdict"] == outcome.result["verdict"]
+
+
+def test_a_network_that_cannot_be_trained_on_all_rows_is_not_exported(quick, tmp_path):
+    progress = Notes()
+    outcome = run(quick(space=space_that_raises_for(64, tmp_path), max_trials=1), progress)
+    assert "The network could not be trained on all rows: ValueError: no room" in progress.notes
+    assert np.isfinite(scores(outcome)["network"])
+    assert not (outcome.run_folder / "best.keras").exists()
+    assert outcome.result["best_network"] is None
+
+
+def test_a_run_folder_has_one_writer(quick):
+    config = quick(max_trials=1, baselines="dummy")
+    folder = run(config).run_folder
+    journal = (folder / "trials.jsonl").read_bytes()
+    with locked(folder):
+        for other in (replace(config, resume=config.out), replace(config, overwrite=True)):
+            with pytest.raises(UserError, match="another search is writing to"):
+                run(other)
+    assert (folder / "trials.jsonl").read_bytes() == journal
+    run(replace(config, resume=config.out))
+
+
+def test_a_changed_space_is_not_resumed(quick, tmp_path):
+    config = quick(space=write_space(tmp_path, "pass"), max_trials=1, baselines="dummy")
+    run(config)
+    write_space(tmp_path, "units = units + 1")
+    with pytest.raises(UserError, match=r"space\.py has changed since .* was begun"):
+        run(replace(config, resume=config.out))
+
+
+def test_patience_decides_how_long_hyperbands_choice_is_refitted(quick, tmp_path):
+    config = quick(tuner="hyperband", epochs=30, patience=1)
+    search = NetworkSearch(prepare(config), load_space("small"))
+    journal = Journal(tmp_path / "trials.jsonl")
+    search.open(journal, tmp_path, Progress())
+    values = {**default_values(search.hyperparameters), "tuner/epochs": 10}
+    trial = {"kind": "trial", "fold": "final", "trial_id": "0", "values": values, "status": "COMPLETED", "score": 1.0}
+    journal.append({**trial, "epochs": [4, 6]})
+    _, chosen, curve = search.train_final(prepare(config).final)
+    assert chosen == values
+    assert len(curve.loss) == 5, "the median of the inner trainings, not Hyperband's 10"

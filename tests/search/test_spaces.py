@@ -101,7 +101,7 @@ def test_an_initializer_matches_its_activation():
         keras.utils.set_random_seed(0)
         model = SPACES["default"](hp, problem(num_features=400))
         last = [layer for layer in model.layers if isinstance(layer, keras.layers.Activation)][-1]
-        hidden = keras.Model(model.inputs, last.output)
+        hidden = keras.Model(model.inputs[0], last.output)
         x = np.random.default_rng(0).normal(size=(256, 400)).astype("float32")
         spread = float(np.sqrt(np.mean(keras.ops.convert_to_numpy(hidden(x)) ** 2)))
         assert 0.5 < spread < 2.0, activation

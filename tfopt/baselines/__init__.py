@@ -13,6 +13,7 @@ _HOMES = {
     "left_out_families": "families",
     "unweighted_families": "families",
     "tune": "tuning",
+    "tune_in_worker": "tuning",
 }
 __all__ = list(_HOMES)
 

@@ -31,7 +31,7 @@ def messages(arguments: argparse.Namespace) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     # Other libraries' warnings are for whoever asks for more; a result that they touch is reported in words of ours.
     warned = handler if arguments.verbose or arguments.debug else logging.NullHandler()
-    loggers = {"tfopt": handler, "py.warnings": warned}
+    loggers = {"tfopt": handler, "py.warnings": warned, "matplotlib": warned}
     for name, where in loggers.items():
         logger = logging.getLogger(name)
         logger.handlers[:] = [where]

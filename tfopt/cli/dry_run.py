@@ -86,8 +86,9 @@ def as_text(plan: dict[str, Any]) -> str:
     trials = plan["trials_per_fold"] or "as many as Hyperband's brackets hold, each"
     fits = f"{plan['network_fits']:,}" if plan["network_fits"] else "not known beforehand"
     points = "combinations, a continuous range counted as ten"
+    width = f"{len(columns)} column{'s' * (len(columns) != 1)}"
     lines = [
-        ("table", f"{plan['data']}: {plan['rows']:,} rows, {len(columns)} columns ({_counted(kinds)})"),
+        ("table", f"{plan['data']}: {plan['rows']:,} rows, {width} ({_counted(kinds)})"),
         ("columns", ", ".join(named[:_LISTED]) + more),
         ("task", f"{plan['task']} of {target}{classes}, scored by {plan['objective']}"),
         ("folds", f"{outer}, {plan['inner_folds']} inner in each"),
@@ -99,8 +100,8 @@ def as_text(plan: dict[str, Any]) -> str:
         ("baselines", ", ".join(plan["baselines"]) or "none"),
         ("fits", f"{fits} of the network, {plan['baseline_fits']:,} of the baselines"),
     ]
-    width = max(shutil.get_terminal_size((100, 24)).columns, 40)
-    return "\n".join(textwrap.fill(f"{name:<11}{text}", width, subsequent_indent=" " * 11) for name, text in lines)
+    terminal = max(shutil.get_terminal_size((100, 24)).columns, 40)
+    return "\n".join(textwrap.fill(f"{name:<11}{text}", terminal, subsequent_indent=" " * 11) for name, text in lines)
 
 
 def _column(column: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.cli.parser import Parser
-from tfopt.errors import UserError, nearest
+from tfopt.errors import UserError, nearest, one_line
 from tfopt.search.run_folder import check_existing
 
 EXAMPLES = """
@@ -55,16 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
         siblings = [str(table.parent / entry.name) for entry in table.parent.glob("*")]
         raise UserError(f"no file {table}.{nearest(str(table), siblings)}")
     with start(arguments.device, debug=arguments.debug):
-        import keras
+        from tfopt.data import read_rows, to_inputs
 
-    from tfopt.data import read_rows, to_inputs
-
-    model = keras.models.load_model(folder / "best.keras", compile=False)
+    searched = load_run(folder)
+    model = _load(folder, searched.config.get("space", ""))
     frame = read_rows(
         table,
         model.columns,
         target_names=model.target_names,
-        ignored=load_run(folder).environment.get("data", {}).get("ignored", ()),  # columns that the search left out
+        ignored=searched.environment.get("data", {}).get("ignored", ()),  # columns that the search left out
         header=arguments.header,
         encoding=arguments.encoding,
         separator=arguments.separator,
@@ -72,6 +71,27 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = model.predict(to_inputs(frame, model.columns), verbose=0)
     _write(_as_csv(model, outputs), arguments.output)
     return 0
+
+
+def _load(folder: Path, space: str) -> Any:
+    """Return a run's model; what it holds of the user's own classes is in the file of its space."""
+    import keras
+
+    path = Path(space.rpartition(":")[0])
+    classes: dict[str, type] = {}
+    if path.suffix == ".py" and path.is_file():
+        from tfopt.search.user_space import own_classes
+
+        classes = own_classes(space)
+    try:
+        return keras.models.load_model(folder / "best.keras", custom_objects=classes, compile=False)
+    except (TypeError, ValueError) as error:
+        if path.suffix != ".py":
+            raise
+        raise UserError(
+            f"{folder / 'best.keras'} holds a class that is not known here ({one_line(error)[:200]}). Restore {path}, "
+            "which the search took its space from."
+        ) from error
 
 
 def _as_csv(model: Any, outputs: Sequence[Sequence[float]]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfopt.cli.parser import Parser, choice, duration, integer, names, number, switch
 from tfopt.cli.settings import Option, add_options, from_environment, from_flags, from_toml, to_toml
-from tfopt.errors import UserError
+from tfopt.errors import UserError, one_line
 from tfopt.search import config as configuration
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.run_folder import check_existing, check_new
@@ -181,6 +181,8 @@ def _resumed(flags: dict[str, Any]) -> SearchConfig:
         stored = SearchConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except json.JSONDecodeError as error:
         raise UserError(f"{folder / 'config.json'} is damaged ({error}). Start the search anew.") from None
+    if ".py:" in flags.get("space", ""):
+        flags["space"] = os.path.abspath(flags["space"])
     for name, value in flags.items():
         if name not in configuration.RESUMABLE and value != getattr(stored, name):
             flag = "--" + name.replace("_", "-")
@@ -226,7 +228,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         if outcome.num_failed:
             trials = "1 trial" if outcome.num_failed == 1 else f"{outcome.num_failed} trials"
-            console.say(f"{trials} failed; the first: {_last_line(outcome.first_failure)}")
+            console.say(f"{trials} failed; the first: {one_line(outcome.first_failure or '')}")
         console.say(f"run folder: {outcome.run_folder}")
         console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
         console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions for new rows")
@@ -259,10 +261,6 @@ def _nothing_completed(outcome: Any) -> int:
     from tfopt.cli import console
     from tfopt.cli.main import NO_TRIAL
 
-    reason = _last_line(outcome.first_failure)
+    reason = one_line(outcome.first_failure or "")
     console.say(f"error: none of {outcome.num_failed} trials completed; the first failed with: {reason}")
     return NO_TRIAL
-
-
-def _last_line(failure: str | None) -> str:
-    return (failure or "no reason was recorded").strip().splitlines()[-1]

@@ -86,7 +86,8 @@ def _check_classes(table: Table, rows: np.ndarray, folds: int, what: str, where:
         members = "1 member" if size == 1 else f"{size} members"
         remedy = f"Use at most {size} {what}, or drop" if size >= 2 else "Drop"
         raise UserError(
-            f"Class {table.classes[smallest]!r} has {members}{where}, fewer than the {folds} {what}. "
+            f"Class {table.classes[smallest]!r} of {table.target_names[0]!r} has {members}{where}, fewer than the "
+            f"{folds} {what} ({table.source}). "
             f"{remedy} or merge the class."
         )
 

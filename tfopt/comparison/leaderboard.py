@@ -279,6 +279,11 @@ def _differences(
     return found
 
 
+def _mean_of_known(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
 def _contestant(model: _Model | None, num_networks: int = 1) -> Contestant | None:
     if model is None:
         return None
@@ -286,7 +291,7 @@ def _contestant(model: _Model | None, num_networks: int = 1) -> Contestant | Non
         name=model.name,
         is_network=model.kind == "keras",
         score=model.score,
-        fit_seconds=float(np.nanmean(model.values("fit_seconds"))),
+        fit_seconds=_mean_of_known(model.values("fit_seconds")),
         only_network=num_networks == 1,
     )
 
@@ -324,8 +329,8 @@ def _row(
         "p_worse": difference.p_worse,
         "num_configurations": round(float(np.nanmean(model.values("num_configurations")))),
         "tune_seconds": float(np.nansum(model.values("tune_seconds"))),
-        "fit_seconds": float(np.nanmean(model.values("fit_seconds"))),
-        "predict_seconds": float(np.nanmean(model.values("predict_seconds"))),
+        "fit_seconds": _mean_of_known(model.values("fit_seconds")),
+        "predict_seconds": _mean_of_known(model.values("predict_seconds")),
         "num_members": model.num_members,
         "failed_folds": int((~np.isfinite(scores)).sum()),
     }

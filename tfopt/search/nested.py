@@ -16,8 +16,9 @@ import numpy as np
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.data.table import Table
+from tfopt.errors import one_line
 from tfopt.search.coding import SplitCoder, decode, for_objective, output_kind, plain, target_form
-from tfopt.search.engine import Curve, DivergedError, PlainTrainer, Trainer, trainer_for
+from tfopt.search.engine import Curve, PlainTrainer, Trainer, trainer_for
 from tfopt.search.journal import Journal, Record
 from tfopt.search.oracles import FoldOracle, check_grid, default_values, discover
 from tfopt.search.plan import Fold, Plan
@@ -30,6 +31,7 @@ _log = logging.getLogger("tfopt")
 NETWORK = "network"
 REFITS = "refits"
 FINAL = "final network"
+DEFAULT = "default"
 
 
 class NetworkSearch:
@@ -63,7 +65,7 @@ class NetworkSearch:
         started = time.monotonic()
         # The default configuration is the first trial; the oracle proposes the others.
         trials = None if config.max_trials is None else config.max_trials - 1
-        names: dict[Any, str] = {fold.key: "default" for fold in folds}
+        names: dict[Any, str] = {fold.key: DEFAULT for fold in folds}
         self._report(names, self._try(default_values(self.hyperparameters), names, folds))
         oracles = {
             fold.key: FoldOracle(
@@ -136,7 +138,7 @@ class NetworkSearch:
     def _try_group(self, values: dict[str, Any], group: list[tuple[Fold, int]], outcomes: dict[Any, Record]) -> None:
         """Train one configuration on inner splits that take the same number of steps."""
         started = time.perf_counter()
-        num_rows = max(len(fold.inner[index].train) for fold, index in group)
+        num_rows = len(group[0][0].inner[group[0][1]].train)  # all are of as many steps, which is what counts
         seeds = {index: seed_of(self._config.seed, "inner", index) for _, index in group}
         try:
             trainer = self._trainer(values, num_rows, tuple(seeds.values()), self._config.patience)
@@ -170,7 +172,7 @@ class NetworkSearch:
         if scores:
             text = f"trial {name}: {self._objective.name} {np.mean(scores):.4f}"
         else:
-            text = f"trial {name} failed: {next(iter(records.values()))['message']}"
+            text = f"trial {name} failed: {one_line(next(iter(records.values()))['message'])}"
         self._progress.advance(NETWORK, text, amount=len(records))
 
     def best_values(self, fold: Fold) -> tuple[dict[str, Any], float] | None:
@@ -200,10 +202,10 @@ class NetworkSearch:
                 continue
             values, inner_score = best
             tuned = self._refit(fold, values, self._config.seeds)
-            default = self._refit(fold, default_values(self.hyperparameters), 1)
+            default = self._default_score(fold)
             trials = self.trials(fold.key)
             self._progress.advance(
-                REFITS, f"fold {fold.key}: {self._objective.name} {np.mean(_numbers(tuned['scores'])):.4f}"
+                REFITS, f"fold {fold.key}: {self._objective.name} {np.mean(list(map(_number, tuned['scores']))):.4f}"
             )
             common: dict[str, Any] = {
                 "kind": "keras",
@@ -212,17 +214,17 @@ class NetworkSearch:
                 "chosen": values,
                 "num_configurations": len(trials),
                 "tune_seconds": sum(r["seconds"] for r in trials),
-                "predict_seconds": tuned["predict_seconds"],
+                "predict_seconds": _number(tuned["predict_seconds"]),
             }
             outputs = np.load(self._folder / tuned["predictions"])
             seeds = [for_objective(p, self._table, self._objective) for p in outputs]
-            scores = _numbers(tuned["scores"])
+            scores = [_number(score) for score in tuned["scores"]]
             results.append(
                 FoldResult(
                     model=NETWORK,
                     score=float(np.mean(scores)),
-                    default_score=_numbers(default["scores"])[0],
-                    fit_seconds=tuned["fit_seconds"],
+                    default_score=default,
+                    fit_seconds=_number(tuned["fit_seconds"]),
                     prediction=seeds[0],
                     seed_scores=scores,
                     seed_predictions=seeds,
@@ -235,7 +237,7 @@ class NetworkSearch:
                     FoldResult(
                         model=f"{NETWORK} (ensemble of {len(outputs)} seeds)",
                         score=self._score(outputs.mean(axis=0), fold.test),
-                        fit_seconds=tuned["fit_seconds"] * len(outputs),
+                        fit_seconds=_number(tuned["fit_seconds"]) * len(outputs),
                         prediction=ensemble,
                         num_members=len(outputs),
                         **common,
@@ -251,24 +253,29 @@ class NetworkSearch:
         seeds = tuple(seed_of(self._config.seed, "refit", index) for index in range(num_seeds))
         split = Split(fold.train, fold.test)
         started = time.perf_counter()
-        trainer = self._trainer(values, len(fold.train), seeds)
-        predictions, scores = [], []
-        for seed in seeds:
-            try:
-                prediction, _ = self._fit(trainer, values, split, seed, epochs=self._epochs_to_refit(fold, values))
-            except DivergedError as error:
-                self._progress.note(f"A refit of the network in fold {fold.key} diverged: {error}")
-                prediction = np.full((len(fold.test), self._table.num_outputs), np.nan)
-            predictions.append(prediction)
-            scores.append(self._score(prediction, fold.test))
-        fit_seconds = (time.perf_counter() - started) / num_seeds
-        started = time.perf_counter()
-        trainer.predict(self.coder.features(split.train, split.test, _scaling(values))[1])
-        predict_seconds = time.perf_counter() - started
+        predictions = np.full((num_seeds, len(fold.test), self._table.num_outputs), np.nan)
+        fit_seconds = predict_seconds = math.nan
+        try:
+            trainer = self._trainer(values, len(fold.train), seeds)
+        except Exception as error:
+            self._say_refit_failed(fold, error)
+        else:
+            for index, seed in enumerate(seeds):
+                try:
+                    predictions[index], _ = self._fit(
+                        trainer, values, split, seed, epochs=self._epochs_to_refit(fold, values)
+                    )
+                except Exception as error:
+                    self._say_refit_failed(fold, error)
+            fit_seconds = (time.perf_counter() - started) / num_seeds
+            started = time.perf_counter()
+            trainer.predict(self.coder.features(split.train, split.test, _scaling(values))[1])
+            predict_seconds = time.perf_counter() - started
+        scores = [self._score(prediction, fold.test) for prediction in predictions]
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
         path = Path("predictions") / f"{NETWORK}-fold-{fold.key}-{digest}.npy"
         (self._folder / path).parent.mkdir(exist_ok=True)
-        np.save(self._folder / path, np.stack(predictions))
+        np.save(self._folder / path, predictions)
         return self._journal.append(
             {
                 "kind": "refit",
@@ -281,10 +288,22 @@ class NetworkSearch:
             }
         )
 
+    def _default_score(self, fold: Fold) -> float:
+        """Return what the default configuration scores on the test rows; NaN where its trial failed already."""
+        values = default_values(self.hyperparameters)
+        trial = self._journal.find("trial", fold=fold.key, trial_id=DEFAULT, values=values)
+        if trial is None or trial["status"] == "FAILED":
+            return math.nan
+        return _number(self._refit(fold, values, 1)["scores"][0])
+
+    def _say_refit_failed(self, fold: Fold, error: Exception) -> None:
+        _log.debug("a refit failed", exc_info=True)
+        self._progress.note(f"A refit of the network in fold {fold.key} failed: {one_line(error)}")
+
     def train_final(self, fold: Fold, outer: Sequence[Fold]) -> tuple[Trainer, dict[str, Any], Curve] | None:
         """Train on all rows the outer folds' choice that is best on the inner splits of all rows.
 
-        Returns None when no trial completed.
+        Returns None when no trial completed, or when the training fails.
         """
         choices = [best[0] for best in map(self.best_values, outer) if best is not None]
         distinct = [values for index, values in enumerate(choices) if values not in choices[:index]]
@@ -296,16 +315,23 @@ class NetworkSearch:
             return None
         values, _ = best
         seed = seed_of(self._config.seed, "refit", 0)
-        trainer = self._trainer(values, len(fold.train), (seed,))
-        _, curve = self._fit(
-            trainer, values, Split(fold.train, fold.train[:1]), seed, epochs=self._epochs_to_refit(fold, values)
-        )
+        try:
+            trainer = self._trainer(values, len(fold.train), (seed,))
+            _, curve = self._fit(
+                trainer, values, Split(fold.train, fold.train[:1]), seed, epochs=self._epochs_to_refit(fold, values)
+            )
+        except Exception as error:
+            _log.debug("the last training failed", exc_info=True)
+            self._progress.note(f"The network could not be trained on all rows: {one_line(error)}")
+            return None
         return trainer, values, curve
 
     def _trainer(self, values: dict[str, Any], num_rows: int, seeds: tuple[int, ...], patience: int = 0) -> Trainer:
         hp = self.hyperparameters.copy()
         hp.values = dict(values)
-        problem = self.problem.with_rows(num_rows)
+        # Rounded, a model does not depend on the splits that it shares its graph with.
+        steps = self.problem.with_rows(num_rows).steps_per_epoch(_batch_size(values))
+        problem = self.problem.with_rows(steps * _batch_size(values))
         arguments: dict[str, Any] = {
             "build": lambda: self._space.build(hp, problem),
             "width": problem.num_features,
@@ -337,7 +363,7 @@ class NetworkSearch:
             coder.rows(train_x, split.train, form, scaler),
             seed,
             validation=coder.rows(test_x, split.test, form, scaler) if validate else None,
-            epochs=values.get("tuner/epochs", epochs),
+            epochs=values.get("tuner/epochs") if epochs is None else epochs,
         )
         return decode(trainer.predict(test_x), output, scaler), curve
 
@@ -365,9 +391,9 @@ def same_units(table: Table) -> bool:
     return Counter(ranges).most_common(1)[0][1] * 2 >= len(ranges)
 
 
-def _numbers(scores: Sequence[float | None]) -> list[float]:
-    """Return scores as they were before JSON, which has no NaN."""
-    return [math.nan if score is None else score for score in scores]
+def _number(value: float | None) -> float:
+    """Return a number as it was before JSON, which has no NaN."""
+    return math.nan if value is None else value
 
 
 def seed_of(seed: int, purpose: str, index: int) -> int:

@@ -101,6 +101,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
     resolved = replace(
         config,
         data=os.path.abspath(config.data) if os.path.exists(config.data) else config.data,
+        space=os.path.abspath(config.space) if ".py:" in config.space else config.space,
         target=table.target_names,
         task=table.task,
         objective=objective.name,

@@ -17,7 +17,7 @@ class Problem:
         task: Kind of target.
         num_features: Width of the encoded input.
         num_outputs: Number of classes, or of regression targets.
-        num_rows: Rows that the model will be trained on.
+        num_rows: Rows that the model will be trained on, rounded up to whole batches.
         epochs: Epochs that the model will be trained for.
         table_rows: Rows of the whole table; the same in every fold, so that what is offered depends on it alone.
         same_units: Whether all columns are numbers of one unit, such as pixels, to be scaled by one factor.

@@ -1,11 +1,14 @@
 """The run folder: where a run may write, checked before any work is done, and what says how it came about."""
 
+import contextlib
+import hashlib
 import json
 import os
 import platform
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from tfopt.errors import UserError, nearest
 from tfopt.search.config import SearchConfig
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from tfopt.data.table import Table
@@ -73,6 +81,24 @@ def check_existing(folder: str | os.PathLike[str], *needed: str) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other search out of a run folder meanwhile; a lock ends with its process, however that ends.
+
+    Raises:
+        UserError: Another search is at work there.
+    """
+    if fcntl is None:
+        yield
+        return
+    with (folder / "trials.jsonl").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another search is writing to {folder}. Wait for it, or name another folder.") from None
+        yield
+
+
 _WRITTEN = (
     "config.json",
     "environment.json",
@@ -80,6 +106,7 @@ _WRITTEN = (
     "leaderboard.csv",
     "result.json",
     "best.keras",
+    "best.partial.keras",
     "report.html",
     "predictions",
     "figures",
@@ -95,6 +122,9 @@ def create(folder: Path, config: SearchConfig, environment: dict[str, Any]) -> N
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "trials.jsonl").exists():
+            with locked(folder):
+                pass
         for name in _WRITTEN:
             path = folder / name
             if path.is_dir():
@@ -118,7 +148,23 @@ def check_same_data(folder: Path, sha256: str) -> None:
         )
 
 
-def environment(table: "Table", device: dict[str, Any]) -> dict[str, Any]:
+def check_same_space(folder: Path, space: str) -> None:
+    """Raise `UserError` when the user's own space is not the file that the run in `folder` began with."""
+    stored = json.loads((folder / "environment.json").read_text(encoding="utf-8")).get("space_sha256")
+    if stored != space_sha256(space):
+        raise UserError(
+            f"{space.rpartition(':')[0]} has changed since {folder} was begun, and its trials would not go together. "
+            "Restore the file, or start a new run without --resume."
+        )
+
+
+def space_sha256(space: str) -> str | None:
+    """Return the hash of the file of a space `PATH.py:name`; None for tfopt's own spaces."""
+    path = Path(space.rpartition(":")[0])
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" else None
+
+
+def environment(table: "Table", device: dict[str, Any], space: str) -> dict[str, Any]:
     """Return what a result depends on beside its configuration: data, versions, devices, machine, command."""
     packages = ("tfopt", "tensorflow", "keras", "keras-tuner", "scikit-learn", "numpy", "scipy", "pandas")
     return {
@@ -130,6 +176,7 @@ def environment(table: "Table", device: dict[str, Any]) -> dict[str, Any]:
             "columns": [asdict(column) for column in table.columns],
             "ignored": list(table.ignored),
         },
+        "space_sha256": space_sha256(space),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "platform": platform.platform(),
         "cores": os.cpu_count(),

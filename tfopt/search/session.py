@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
-from tfopt.baselines import Family, tune
+from tfopt.baselines import Family, tune, tune_in_worker
 from tfopt.comparison import Comparison, compare
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.data.table_model import TableModel, TablePreprocessing
@@ -63,10 +63,15 @@ def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | Non
     started = time.perf_counter()
     search = NetworkSearch(plan, load_space(config.space))
     folder = _open_folder(plan)
+    with run_folder.locked(folder):
+        return _search(plan, search, folder, progress, started)
+
+
+def _search(plan: Plan, search: NetworkSearch, folder: Path, progress: Progress, started: float) -> SearchOutcome:
     journal = Journal(folder / "trials.jsonl")
     search.open(journal, folder, progress)
     results = _baselines(plan, journal, folder, progress)
-    progress.start(NETWORK, None if config.max_trials is None else config.max_trials * len(plan.outer))
+    progress.start(NETWORK, None if plan.config.max_trials is None else plan.config.max_trials * len(plan.outer))
     search.search(plan.outer)
     progress.finish(NETWORK)
     progress.start(REFITS, len(plan.outer))
@@ -88,10 +93,11 @@ def _open_folder(plan: Plan) -> Path:
     if config.resume is not None:
         folder = run_folder.check_existing(config.resume, "environment.json")
         run_folder.check_same_data(folder, plan.table.sha256)
+        run_folder.check_same_space(folder, config.space)
         return folder
     folder = run_folder.check_new(config.out or default_run_folder(config), config.overwrite)
     device = {"device": config.device, "precision": config.precision, "deterministic": config.deterministic}
-    run_folder.create(folder, config, run_folder.environment(plan.table, device))
+    run_folder.create(folder, config, run_folder.environment(plan.table, device, config.space))
     return folder
 
 
@@ -133,7 +139,7 @@ def _tuned(plan: Plan, todo: list[tuple[Family, Fold]]) -> Iterator[FoldResult]:
     try:
         parallel = joblib.Parallel(jobs, return_as="generator_unordered")
         yield from parallel(
-            joblib.delayed(tune)(*arguments(family, fold), jobs=1, seed=plan.config.seed) for family, fold in todo
+            joblib.delayed(tune_in_worker)(*arguments(family, fold), seed=plan.config.seed) for family, fold in todo
         )
     finally:
         del os.environ["TFOPT_LAZY"]

@@ -26,9 +26,10 @@ def load_space(name: str) -> Space:
         return Space(name, SPACES[name])
     path, _, attribute = name.rpartition(":")
     module = _import_file(Path(path))
-    public = [key for key in vars(module) if not key.startswith("_")]
     if not hasattr(module, attribute):
-        raise UserError(f"{path} has no {attribute!r}.{nearest(attribute, public)} It has: {', '.join(public)}.")
+        public = [key for key, value in vars(module).items() if not key.startswith("_") and _may_build(value, module)]
+        listed = f" It has: {', '.join(public)}." if public else " Write a function `build(hp)` in it."
+        raise UserError(f"{path} has no {attribute!r}.{nearest(attribute, public)}{listed}")
     hypermodel = getattr(module, attribute)
     if inspect.isclass(hypermodel) and issubclass(hypermodel, keras_tuner.HyperModel):
         try:
@@ -40,10 +41,29 @@ def load_space(name: str) -> Space:
         return Space(name, _with_problem(hypermodel.build), hypermodel.fit if overrides_fit else None)
     if not callable(hypermodel) or inspect.isclass(hypermodel):
         raise UserError(
-            f"{name} is a {type(hypermodel).__name__}, not a hypermodel. Name a function `build(hp)` that returns a "
+            f"{name} is no hypermodel ({type(hypermodel).__name__}). Name a function `build(hp)` that returns a "
             "compiled Keras model, or a keras_tuner.HyperModel."
         )
     return Space(name, _with_problem(hypermodel))
+
+
+def own_classes(name: str) -> dict[str, type]:
+    """Return the classes that the file of a space `PATH.py:name` defines, for `load_model`'s `custom_objects`."""
+    module = _import_file(Path(name.rpartition(":")[0]))
+    return {key: value for key, value in vars(module).items() if _is_own(value, module) and inspect.isclass(value)}
+
+
+def _is_own(value: Any, module: Any) -> bool:
+    return getattr(value, "__module__", None) == module.__name__
+
+
+def _may_build(value: Any, module: Any) -> bool:
+    """Whether what a file holds may be meant as its hypermodel: its own functions, and HyperModels."""
+    if isinstance(value, keras_tuner.HyperModel):
+        return True
+    return _is_own(value, module) and (
+        inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, keras_tuner.HyperModel))
+    )
 
 
 def _import_file(path: Path) -> Any:
