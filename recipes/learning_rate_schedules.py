@@ -237,21 +237,29 @@ for i, name in enumerate(NETWORK):
     gain = f"{gain_mean[i]:+.2f} ± {gain_half[i]:.2f}" if i else ""
     print(f"{name:<22}{error_mean[i]:>9.2f} ± {error_half[i]:.2f}{gain:>24}")
 
-not_worse = [names[i] for i in order if i and ratio_mean[i] + ratio_half[i] <= 0]
-worse = [names[i] for i in order if i and ratio_mean[i] - ratio_half[i] > 0]
-open_ = [names[i] for i in order if i and names[i] not in worse + not_worse]
-decay_helps = [name for i, name in enumerate(NETWORK) if i and gain_mean[i] - gain_half[i] > 0]
-decay_hurts = [name for i, name in enumerate(NETWORK) if i and gain_mean[i] + gain_half[i] < 0]
-verdict = {
-    "decay helps (convex)": "holds" if "constant" in worse else "can't be told here",
-    "decay helps (network)": "holds" if len(decay_helps) == 3 else "does not hold" if decay_hurts
-    else f"holds for {', '.join(decay_helps) or 'none'}; can't be told here for the others",
-    "linear is as good as or better than every other (convex)": "does not hold" if not_worse else "holds" if not open_
-    else f"holds against {', '.join(worse)}; can't be told here against {', '.join(open_)}",
-}  # fmt: skip
+worse = [ratio_mean[i] - ratio_half[i] > 0 for i in range(1, len(names))]
+better = [ratio_mean[i] + ratio_half[i] < 0 for i in range(1, len(names))]
+
+
+def answer(holds, fails):
+    return "holds" if holds else "does not hold" if fails else "can't be told here"
+
+
+fixed = names.index("constant") - 1
+verdicts = {
+    "on the convex suite linear decay is better than a fixed rate": answer(worse[fixed], better[fixed]),
+    "on the convex suite linear decay is better than every other schedule": answer(all(worse), any(better)),
+}
+for i, name in enumerate(NETWORK[1:], start=1):
+    verdicts[f"on a network {name} decay makes fewer errors than a fixed rate"] = answer(
+        gain_mean[i] - gain_half[i] > 0, gain_mean[i] + gain_half[i] < 0
+    )
 print()
-for claim, answer in verdict.items():
-    print(f"{claim}: {answer}")
+for claim, verdict in verdicts.items():
+    print(f"{verdict}: {claim}")
+not_separated = [name for name, one, other in zip(names[1:], worse, better, strict=True) if not one and not other]
+if not_separated:
+    print(f"(not to be told from linear here: {', '.join(not_separated)})")
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", width_ratios=[3, 2])
 rows = np.arange(len(names))
@@ -283,7 +291,7 @@ result = {
         name: {"test_error": round(float(error_mean[i]), 3), "half_interval": round(float(error_half[i]), 3)}
         for i, name in enumerate(NETWORK)
     },
-    "verdict": verdict,
+    "verdicts": verdicts,
 }
 (options.out / "learning_rate_schedules.json").write_text(json.dumps(result, indent=2) + "\n")
 print(f"\n{seconds:.0f} s; results in {options.out}")
