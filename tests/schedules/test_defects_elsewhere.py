@@ -1,4 +1,4 @@
-"""What other implementations get wrong, beside what this one returns: Keras 3.15.1 by running it, others as recorded."""
+"""What other implementations get wrong beside what this one returns: Keras 3.15.1 by running it, others as recorded."""
 
 import keras
 import numpy as np

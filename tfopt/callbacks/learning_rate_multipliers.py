@@ -57,6 +57,19 @@ class LearningRateMultipliers(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Scale the rate that each variable's update is given."""
         self._release()  # after a training that crashed
+        self._by_variable: dict[int, list[Any]] = {}
+        if self.model.built:
+            self._resolve()
+        for optimizer in innermost(self.model.optimizer).values():
+            self._patch(optimizer)
+        self.model.make_train_function(force=True)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Put the optimizer's own update back."""
+        self._release()
+
+    def _resolve(self) -> None:
+        """Find the factors of every variable; a model without input shape has its variables with the first batch."""
         variables = self.model.trainable_variables
         for pattern in self.multipliers:
             if not any(re.search(pattern, variable.path) for variable in variables):
@@ -64,18 +77,10 @@ class LearningRateMultipliers(keras.callbacks.Callback):
                     f"The expression {pattern!r} fits no trainable variable. There are: "
                     f"{', '.join(variable.path for variable in variables)}."
                 )
-        factors = {}
         for variable in variables:
             # An optimizer updates TensorFlow's variable within Keras's, and with several replicas each one's own part.
             for part in [variable.value, *self.model.distribute_strategy.experimental_local_results(variable.value)]:
-                factors[id(part)] = self._factors(variable, variables)
-        for optimizer in innermost(self.model.optimizer).values():
-            self._patch(optimizer, factors)
-        self.model.make_train_function(force=True)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Put the optimizer's own update back."""
-        self._release()
+                self._by_variable[id(part)] = self._factors(variable, variables)
 
     def _factors(self, variable: Any, variables: list[Any]) -> list[Any]:
         fitting = [value for pattern, value in self.multipliers.items() if re.search(pattern, variable.path)]
@@ -85,12 +90,14 @@ class LearningRateMultipliers(keras.callbacks.Callback):
         above = len(layers) - 1 - layers.index(variable.path.rpartition("/")[0])
         return [*fitting[:1], inner_schedule("depth_decay", self.depth_decay**above)]
 
-    def _patch(self, optimizer: Any, factors: dict[int, list[Any]]) -> None:
+    def _patch(self, optimizer: Any) -> None:
         update_step = optimizer.update_step
 
         def scaled_update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
+            if not self._by_variable:
+                self._resolve()
             step = ops.cast(optimizer.iterations, "float64")
-            for factor in factors.get(id(variable), []):
+            for factor in self._by_variable.get(id(variable), []):
                 learning_rate = ops.multiply(learning_rate, ops.cast(inner_value(factor, step), learning_rate.dtype))
             return update_step(gradient, variable, learning_rate)
 
