@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def run(name, folder):
         capture_output=True,
         text=True,
         check=True,
+        env={**os.environ, "PYTHONPATH": str(RECIPES.parent)},  # this tree, installed or not
     )
     result = json.loads((folder / f"{name}.json").read_text())
     assert result["recipe"] == name

@@ -130,6 +130,10 @@ def test_adam_is_not_lasso():
     model = linear(L1(0.2))
     fit(model, ProximalOptimizer(keras.optimizers.Adam(0.01)), 1000)
     assert np.max(np.abs(kernel(model) - LASSO.coef_)) > 0.01
+    assert np.sum(kernel(model) == 0) < np.sum(LASSO.coef_ == 0)  # steps of the size of the rate leave zero again
+    strong = linear(L1(2.0))
+    fit(strong, ProximalOptimizer(keras.optimizers.Adam(0.01)), 300)
+    assert np.any(kernel(strong) == 0)
 
 
 def test_other_weights_and_penalties_train_as_before():

@@ -40,9 +40,11 @@ class ProximalOptimizer(keras.optimizers.Optimizer):
     penalties and those without a closed form stay in the gradient.
 
     With SGD, momentum and Nesterov momentum the fixed point is the minimiser of loss plus penalty itself: the velocity
-    is set to how far the weight really moved. With adaptive optimizers (Adam and its kin) the zeros are as exact, but
-    the penalty is then decoupled like AdamW's weight decay: η times the strength is taken off every weight, whatever
-    the scale of its gradient, so that strengths mean something else than under SGD and the solution is not Lasso's.
+    is set to how far the weight really moved. With adaptive optimizers (Adam and its kin) the penalty is decoupled,
+    like AdamW's weight decay: η times the strength is taken off every weight, whatever the scale of its gradient.
+    What is zero is exactly zero, but strengths mean something else: Adam moves a weight by about η however small its
+    gradient, so that only strengths near 1 and above hold a weight at zero, and the solution is not Lasso's. To have
+    the latter from Adam, use `tfopt.layers.ProductDense`.
 
     Args:
         inner_optimizer: The optimizer to wrap, or its Keras name. Schedules, clipping, weight decay, gradient
