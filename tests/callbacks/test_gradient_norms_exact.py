@@ -85,9 +85,10 @@ CLIPPING = {
 }
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "jit"])
-@pytest.mark.parametrize("steps", [None, 3], ids=["", "accumulating"])
-@pytest.mark.parametrize("kind", CLIPPING)
+@pytest.mark.parametrize(
+    ("kind", "steps", "jit_compile"),
+    [*((kind, steps, False) for kind in CLIPPING for steps in (None, 3)), ("global_clipnorm", 3, True)],
+)
 def test_before_and_after_clipping(build, data, kind, steps, jit_compile):
     """Each step by hand: the mean gradient of `steps` batches, clipped, and plain gradient descent."""
     x, y = data
@@ -167,8 +168,16 @@ def test_learning_rate_of_a_schedule_is_that_of_the_step(build, data):
     np.testing.assert_allclose(norms.history["learning_rate"], 0.1 * (1 - np.arange(6) / 6), rtol=1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "jit"])
-@pytest.mark.parametrize("arguments", [{}, {"global_clipnorm": 0.05}, {"clipnorm": 0.05}, {"clipvalue": 0.01}], ids=str)
+@pytest.mark.parametrize(
+    ("arguments", "jit_compile"),
+    [
+        ({}, False),
+        ({"global_clipnorm": 0.05}, False),
+        ({"clipnorm": 0.05}, False),
+        ({"clipvalue": 0.01}, False),
+        ({"clipnorm": 0.05}, True),
+    ],
+)
 def test_sparse_gradients_with_repeated_rows(arguments, jit_compile):
     """Keras clips by the norm of the rows before repeats are summed, and applies their sum."""
     x = np.array([[1, 1, 2], [2, 2, 2], [0, 1, 3], [3, 3, 3]])
@@ -265,8 +274,10 @@ def test_sample_and_class_weights_count(build, data):
     np.testing.assert_allclose(norms.history["grad_norm"][0], float(tf.linalg.global_norm(gradients)), rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["apply", "apply_gradients"])
-@pytest.mark.parametrize("arguments", [{}, {"jit_compile": True}, {"steps_per_execution": 2}], ids=str)
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [("apply", {}), ("apply", {"jit_compile": True}), ("apply_gradients", {"steps_per_execution": 2})],
+)
 def test_custom_train_step(data, tape_squares, method, arguments):
     class Custom(keras.Sequential):
         def train_step(self, data):

@@ -45,9 +45,10 @@ def test_a_tap_outside_of_any_model():
     variables = [keras.Variable([1.0, 2.0]), keras.Variable([3.0])]
     optimizer = keras.optimizers.SGD(0.1)
     tap = OptimizerTap("optimizer", optimizer, tf.distribute.get_strategy(), 4, TapOptions())
-    with tap.installed():
-        for scale in range(1, 7):
-            optimizer.apply([scale * tf.constant([3.0, 4.0]), tf.constant([0.0])], variables)
+    tap.install()
+    for scale in range(1, 7):
+        optimizer.apply([scale * tf.constant([3.0, 4.0]), tf.constant([0.0])], variables)
+    tap.uninstall()
     assert "apply" not in vars(optimizer)
     assert tap.count() == 6
     rows = tap.read(3, 6)

@@ -5,16 +5,16 @@ host, by ``_gradient_steps``. Private Keras surface, all of it here and pinned b
 ``Optimizer._trainable_variables``, ``Optimizer._accumulated_gradients``, ``Optimizer._all_reduce_sum_gradients``.
 """
 
-import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+_MOST_ROWS, _MOST_NUMBERS = 1024, 2**20  # of a ring: reading it costs Python time, holding it memory
 MISSING = -1.0  # "no gradient here": a sum of squares is never negative, and NaN must keep meaning NaN
 
 
@@ -91,11 +91,12 @@ class _Ring:
             )
 
     def write(self, count: Any, row: Sequence[Any]) -> None:
-        position, values = [[count % self.capacity]], tf.stack(list(row))[None]
+        position, values = count % self.capacity, tf.stack(list(row))
         if self._replicated:
-            self._rows.assign(tf.tensor_scatter_nd_update(self._rows.read_value(), position, values))
+            updated = tf.tensor_scatter_nd_update(self._rows.read_value(), [[position]], values[None])
+            self._rows.assign(updated)
         else:
-            self._rows.scatter_nd_update(position, values)
+            self._rows.scatter_update(tf.IndexedSlices(values, position))  # a scalar index: the fewest operations
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         buffer = self._rows.values[0] if self._replicated else self._rows
@@ -116,13 +117,13 @@ def _replica_options(strategy: Any) -> dict[str, Any]:
 
 
 class OptimizerTap:
-    """Records every `apply` of one optimizer while `installed`; outside of it the optimizer carries no trace of this.
+    """Records every `apply` of one optimizer between `install` and `uninstall`, which leaves no trace on it.
 
     Args:
         label: What the optimizer is called in logs when the model has several.
         optimizer: Any Keras optimizer.
         strategy: The model's `tf.distribute` strategy.
-        capacity: Rows of the ring buffer.
+        capacity: Rows that the ring buffer has at least.
         options: Optional quantities.
     """
 
@@ -131,6 +132,8 @@ class OptimizerTap:
         self.num_replicas = int(strategy.num_replicas_in_sync)
         self.batch_sizes: dict[int, Any] = {}  # by thread: the replicas of a MirroredStrategy trace side by side
         self._strategy = strategy
+        self._apply: Any = None
+        self.leaves: list[Leaf] = []
         self.is_built = False
 
     def build(self, variables: Sequence[Any], gradients: Sequence[Any] | None = None) -> None:
@@ -147,7 +150,9 @@ class OptimizerTap:
         self.leaves = [self._leaf(member) for member in members]
         may_be_sparse = gradients is None or any(isinstance(g, tf.IndexedSlices) for g in gradients)
         self.sections = self._layout(may_be_sparse)
-        self._ring = _Ring(self._strategy, self.capacity, sum(self.sections.values()))
+        width = sum(self.sections.values())
+        self.capacity = max(self.capacity, min(_MOST_ROWS, _MOST_NUMBERS // width))
+        self._ring = _Ring(self._strategy, self.capacity, width)
         self._applied_rings = [
             _Ring(self._strategy, self.capacity, len(leaf.columns)) for leaf in self.leaves if self.num_replicas > 1
         ]
@@ -194,55 +199,51 @@ class OptimizerTap:
 
     # While the train function runs.
 
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[None]:
-        """Put the wrappers on the optimizer, past its attribute tracking, and take them off again."""
-        wrapped: list[tuple[Any, str]] = []
+    def install(self) -> None:
+        """Put the wrappers on the optimizer, past its attribute tracking. This runs at every step, so it is short."""
+        optimizer = self.optimizer
+        self._apply = optimizer.apply
+        object.__setattr__(optimizer, "apply", self._recorded_apply)
+        if self.num_replicas > 1 and self.is_built:
+            for leaf, ring in zip(self.leaves, self._applied_rings, strict=True):
+                original = leaf.optimizer._all_reduce_sum_gradients
+                recorded = self._recording_sum(original, leaf, ring)
+                object.__setattr__(leaf.optimizer, "_all_reduce_sum_gradients", recorded)
 
-        def put(target: Any, name: str, function: Any) -> None:
-            object.__setattr__(target, name, function)
-            wrapped.append((target, name))
+    def uninstall(self) -> None:
+        """Take them off again."""
+        for optimizer, name in [(self.optimizer, "apply")] + [
+            (leaf.optimizer, "_all_reduce_sum_gradients") for leaf in (self.leaves if self.num_replicas > 1 else ())
+        ]:
+            if name in vars(optimizer):
+                object.__delattr__(optimizer, name)
 
-        try:
-            put(self.optimizer, "apply", self._recording(self.optimizer.apply))
-            if self.num_replicas > 1 and self.is_built:
-                for leaf, ring in zip(self.leaves, self._applied_rings, strict=True):
-                    original = leaf.optimizer._all_reduce_sum_gradients
-                    put(leaf.optimizer, "_all_reduce_sum_gradients", self._recording_sum(original, leaf, ring))
-            yield
-        finally:
-            for target, name in reversed(wrapped):
-                object.__delattr__(target, name)
-
-    def _recording(self, apply: Any) -> Any:
-        def recorded_apply(grads: Any, trainable_variables: Any = None) -> Any:
-            grads = list(grads)
-            variables = trainable_variables
-            if variables is None and self.optimizer.built:
-                variables = self.optimizer._trainable_variables
-            if not grads or variables is None:
-                return apply(grads, trainable_variables)  # Keras has its own answer to both
-            variables = list(variables)
-            self.build(variables, grads)
-            gradients = self._by_column(grads, variables)
-            self._present = list(gradients)
-            row = self._row_before(gradients)
-            iterations = [tf.convert_to_tensor(leaf.optimizer.iterations) for leaf in self._flagged()]
-            parameters = self._parameters("update")
-            result = apply(grads, trainable_variables)
-            row["updated"] = [
-                tf.cast(tf.convert_to_tensor(leaf.optimizer.iterations) != before, tf.float32)
-                for leaf, before in zip(self._flagged(), iterations, strict=True)
-            ]
-            moved = self._parameters("update")
-            row["update"] = [_half_square_sum(a - b) for a, b in zip(moved, parameters, strict=True)]
-            row["parameter"] = [_half_square_sum(value) for value in moved]
-            count = self._count.read_value() if self.num_replicas > 1 else self._count
-            self._ring.write(count, [value for section in self.sections for value in row[section]])
-            self._count.assign_add(tf.constant(1, tf.int64))
-            return result
-
-        return recorded_apply
+    def _recorded_apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+        grads = list(grads)
+        variables = trainable_variables
+        if variables is None and self.optimizer.built:
+            variables = self.optimizer._trainable_variables
+        if not grads or variables is None:
+            return self._apply(grads, trainable_variables)  # Keras has its own answer to both
+        variables = list(variables)
+        self.build(variables, grads)
+        gradients = self._by_column(grads, variables)
+        self._present = list(gradients)
+        row = self._row_before(gradients)
+        iterations = [tf.convert_to_tensor(leaf.optimizer.iterations) for leaf in self._flagged()]
+        parameters = self._parameters("update")
+        result = self._apply(grads, trainable_variables)
+        row["updated"] = [
+            tf.cast(tf.convert_to_tensor(leaf.optimizer.iterations) != before, tf.float32)
+            for leaf, before in zip(self._flagged(), iterations, strict=True)
+        ]
+        moved = self._parameters("update")
+        row["update"] = [_half_square_sum(a - b) for a, b in zip(moved, parameters, strict=True)]
+        row["parameter"] = [_half_square_sum(value) for value in moved]
+        count = self._count.read_value() if self.num_replicas > 1 else self._count
+        self._ring.write(count, [value for section in self.sections for value in row[section]])
+        self._count.assign_add(tf.constant(1, tf.int64))
+        return result
 
     def _recording_sum(self, all_reduce: Any, leaf: Leaf, ring: _Ring) -> Any:
         def recorded_sum(grads_and_vars: Any) -> Any:

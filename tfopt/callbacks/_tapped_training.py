@@ -124,16 +124,21 @@ class TappedTraining:
         if batch == self._batch:
             return
         model: Any = self._model()
-        current = model.train_function
-        is_rebuilt = current is None or getattr(current, "__code__", None) is self._plain_code
-        if current is not self and (is_rebuilt or not self._was_called):
-            if self._reinstalls < _MOST_REINSTALLS:
-                self._reinstalls += 1
-                self.deliver()
-                self._stand_in()
-            else:
-                self._warn("Something keeps replacing `model.train_function`; the steps it runs are not measured.")
+        if model.train_function is not self:
+            self._take_back(model.train_function)
         self._batch, self._armed, self._was_called = batch, True, False
+
+    def _take_back(self, current: Any) -> None:
+        """Stand in again where the model was recompiled; a wrapper that still calls this object may stay."""
+        is_rebuilt = current is None or getattr(current, "__code__", None) is self._plain_code
+        if not is_rebuilt and self._was_called:
+            return
+        if self._reinstalls < _MOST_REINSTALLS:
+            self._reinstalls += 1
+            self.deliver()
+            self._stand_in()
+        else:
+            self._warn("Something keeps replacing `model.train_function`; the steps it runs are not measured.")
 
     def __call__(self, iterator: Any) -> Any:
         """Run one execution of the train function, measured if `fit` asked for it."""
@@ -146,10 +151,13 @@ class TappedTraining:
         if self._function is None:
             self._prepare(model)
         self._calls += 1
-        with contextlib.ExitStack() as stack:
+        try:
             for tap in self.taps:
-                stack.enter_context(tap.installed())
+                tap.install()
             return self._function(iterator)
+        finally:
+            for tap in self.taps:
+                tap.uninstall()
 
     def _prepare(self, model: Any) -> None:
         """Find the function traced by an earlier fit, or have Keras make one whose first call will be traced."""

@@ -15,6 +15,7 @@ from tfopt.callbacks._tapped_training import TappedTraining, find_optimizers
 _logger = logging.getLogger("tfopt")
 _ACTIONS = ("stop", "raise", "restore")
 _SHOWN = 5  # last good norms in the message
+_LOOK_EVERY = 200  # batches; a bad gradient shows in the next loss, unless its weights are not used there
 
 
 class NonFiniteGuard(keras.callbacks.Callback):
@@ -22,8 +23,9 @@ class NonFiniteGuard(keras.callbacks.Callback):
 
     The message names the step, the layers with a bad gradient, the learning rate and the gradient norms of the last
     good steps: norms that grow towards the end speak for clipping or a smaller learning rate, norms that do not for a
-    bad row of data or an undefined operation. Unlike `keras.callbacks.TerminateOnNaN` it sees the gradient before the
-    weights are lost for good, and unlike `tf.debugging.check_numerics` it works under XLA, where that is silent.
+    bad row of data or an undefined operation. Unlike `keras.callbacks.TerminateOnNaN` it knows the gradients, and
+    unlike `tf.debugging.check_numerics` it works under XLA, where that is silent. It looks at the loss after every
+    batch and goes through the gradients when that is bad, every 200 batches, and at the end of each epoch.
 
     Steps that loss scaling skips in mixed precision are part of its work and pass.
 
@@ -71,7 +73,7 @@ class NonFiniteGuard(keras.callbacks.Callback):
         """Start afresh."""
         self.message, self.num_restores = None, 0
         self._seen: dict[int, int] = {}
-        self._epoch = self._batches = 0
+        self._epoch = self._batch = self._batches = 0
         self._snapshot: list[np.ndarray] | None = None
         self._training = TappedTraining.join(self)
         if self.action == "restore":
@@ -89,18 +91,26 @@ class NonFiniteGuard(keras.callbacks.Callback):
         self._running.arm(batch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Look at the loss and at the gradients that came since the last look."""
+        """Look at the loss; if it is bad, and every so often, at all the gradients since the last look."""
+        self._batch = batch
+        self._batches += 1
         bad_loss = {name: value for name, value in self._losses(logs).items() if not math.isfinite(value)}
+        if bad_loss or self._batches % _LOOK_EVERY == 0:
+            self._look(bad_loss)
+        is_due = self._snapshot is None or self._batches % self.snapshot_steps == 0
+        if self.action == "restore" and is_due:
+            self._take_snapshot()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Look at the gradients of the epoch's last steps."""
+        self._look({})
+
+    def _look(self, bad_loss: dict[str, float]) -> None:
         found = None
         for tap, start in zip(self._running.taps, self._running.starts, strict=True):
             found = found or self._first_bad(tap, start)
-        if found is None and not bad_loss:
-            self._batches += 1
-            is_due = self._snapshot is None or self._batches % self.snapshot_steps == 0
-            if self.action == "restore" and is_due:
-                self._take_snapshot()
-            return
-        self._act(self._describe(batch, bad_loss, found))
+        if found is not None or bad_loss:
+            self._act(self._describe(self._batch, bad_loss, found))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Give the model its own train function back."""
@@ -160,7 +170,9 @@ class NonFiniteGuard(keras.callbacks.Callback):
             found = {"later_steps": 0, "layers": [], "learning_rate": self._learning_rate(), "norms": []}
             for tap in self._running.taps:
                 found["norms"] = found["norms"] or self._norms_before(tap, tap.count())
-        what = [f"{name} is {value}" for name, value in bad_loss.items()]
+        # A loss that went bad after the gradient did is its consequence; within one execution there is no telling.
+        is_later = found["later_steps"] > 0 and self.model.steps_per_execution == 1
+        what = [] if is_later else [f"{name} is {value}" for name, value in bad_loss.items()]
         if found["layers"]:
             everywhere = len(found["layers"]) == found["num_layers"]
             where = "every layer" if everywhere else "layers " + ", ".join(map(repr, found["layers"]))
