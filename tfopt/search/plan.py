@@ -114,8 +114,8 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
 
 
 def default_epochs(num_rows: int) -> int:
-    """Return 80 epochs for small tables, 10 for large ones; the steps in all grow as the root of the rows."""
-    return min(max(round(1000 / math.sqrt(num_rows)), 10), 80)
+    """Return 100 epochs for small tables, 10 for large ones; the steps in all grow as the root of the rows."""
+    return min(max(round(1500 / math.sqrt(num_rows)), 10), 100)
 
 
 def _fold(table: Table, config: SearchConfig, key: int | str, train: np.ndarray, test: np.ndarray) -> Fold:
