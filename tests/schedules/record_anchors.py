@@ -1,4 +1,4 @@
-# ruff: noqa: E501, B023
+# ruff: noqa: B023
 """Write anchors.json: what other libraries say their schedules are. Run by hand, in an environment that has them.
 
     python -m venv /tmp/anchors && /tmp/anchors/bin/pip install torch==2.13.0 optax timm transformers pytorch_optimizer
