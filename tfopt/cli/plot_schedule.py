@@ -175,5 +175,5 @@ def save(figure: Any, path: Path) -> None:
     import matplotlib
 
     fixed = {"Date": None} if path.suffix.lower() == ".svg" else None
-    with matplotlib.rc_context({"svg.hashsalt": "tfopt"}):
+    with matplotlib.rc_context({"svg.hashsalt": "tfopt", "svg.fonttype": "none"}):
         figure.savefig(path, metadata=fixed, dpi=120)
