@@ -8,6 +8,7 @@ the strength on both sides, and what the penalties do to the errors on training 
 
     python recipes/l1_l2_vs_lasso_ridge.py            # about a minute on two cores
     python recipes/l1_l2_vs_lasso_ridge.py --smoke    # a few seconds, to see that it runs
+    python recipes/l1_l2_vs_lasso_ridge.py --data houses.csv --target price   # its numeric columns
 
 说明：把 Keras 的 L1/L2 强度换算成 scikit-learn 的 alpha/C，并验证两者的解一致。
 """
@@ -32,6 +33,8 @@ import tfopt
 from tfopt.report import house_style
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--data", default="diabetes", help="regression table for all but the map: embedded set or file")
+parser.add_argument("--target", default=None, help="its column to predict (default: the last)")
 parser.add_argument("--out", default="runs/l1_l2_vs_lasso_ridge", help="folder for the picture and the JSON result")
 parser.add_argument("--seed", type=int, default=0, help="splits and the correlated design")
 parser.add_argument("--smoke", action="store_true", help="few strengths and splits, to see that it runs")
@@ -90,6 +93,12 @@ def standardized(load):
 diabetes, cancer, wine = (
     standardized(load) for load in (datasets.load_diabetes, datasets.load_breast_cancer, datasets.load_wine)
 )
+table = tfopt.data.load_table(arguments.data, target=arguments.target)
+numbers = table.features.select_dtypes("number").dropna(axis="columns")
+if table.task != "regression" or numbers.shape[1] < 2 or table.num_outputs > 1:
+    parser.error(f"--data {arguments.data} must have one numeric target and two numeric columns without gaps or more")
+own = (preprocessing.StandardScaler().fit_transform(numbers), table.target.ravel())
+own_top = 0.9 * float(np.max(np.abs(own[0].T @ (own[1] - own[1].mean()))) / len(numbers))  # near where Lasso is empty
 # Ten features in three groups that are nearly copies of each other; the first two groups matter.
 factors = rng.normal(size=(200, 3))
 correlated_x = np.repeat(factors, [4, 3, 3], axis=1) + 0.2 * rng.normal(size=(200, 10))
@@ -120,7 +129,7 @@ rows = [
 if arguments.smoke:
     rows = rows[:4]
 
-table = []
+solved = []
 for estimator, (x, y), outputs, curvature in rows:
     estimator.fit(x, y)
     p = tfopt.regularizers.from_sklearn(estimator, n_samples=len(x), n_outputs=outputs)
@@ -128,7 +137,7 @@ for estimator, (x, y), outputs, curvature in rows:
     expected = np.atleast_2d(estimator.coef_).T
     name = type(estimator).__name__
     shown = {key: value for key, value in estimator.get_params().items() if key in {"alpha", "C", "l1_ratio"} and value}
-    table.append(
+    solved.append(
         {
             "scikit-learn": f"{name}({', '.join(f'{key}={value:g}' for key, value in shown.items())})",
             "keras": repr(p.kernel_regularizer),
@@ -139,18 +148,20 @@ for estimator, (x, y), outputs, curvature in rows:
         }
     )
 print(f"{'scikit-learn':42} {'Keras':52} {'difference':>10}  zeros")
-for row in table:
+for row in solved:
     zeros = f"{row['zeros_sklearn']}/{row['zeros_keras']}{'' if row['same_zeros'] else ' !'}"
     print(f"{row['scikit-learn']:42} {row['keras']:52.52} {row['difference']:10.1e}  {zeros}")
 
 # 2. The tutorial's number as it stands, and without the proximal step.
-x, y = diabetes
-ridge, lasso = linear_model.Ridge(10.0).fit(x, y), linear_model.Lasso(1.0, **EXACT).fit(x, y)
+x, y = own
+ridge = linear_model.Ridge(10.0).fit(x, y)
+lasso = linear_model.Lasso(0.022 * own_top, **EXACT).fit(x, y)
 plain = tfopt.regularizers.from_sklearn(ridge, len(x))
-literal, _ = OneLayer(plain, 10, 2.0, tfopt.regularizers.L2(10.0)).fit(x, y)
+literal, _ = OneLayer(plain, x.shape[1], 2.0, tfopt.regularizers.L2(10.0)).fit(x, y)
 literal_ratio = float(np.linalg.norm(literal) / np.linalg.norm(ridge.coef_))
 
-hovering = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L1(2.0))])
+subgradient = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L1(2 * lasso.alpha))
+hovering = keras.Sequential([keras.Input((x.shape[1],)), subgradient])
 hovering.compile(keras.optimizers.SGD(0.02, momentum=0.9), "mse", steps_per_execution=100)
 batches = tf.data.Dataset.from_tensors((x, y[:, None])).repeat(300 if arguments.smoke else 3000)
 hovering.fit(batches, shuffle=False, verbose=0)
@@ -158,12 +169,13 @@ zeros_without = int(np.sum(hovering.layers[0].kernel.numpy() == 0))
 zeros_ridge = int(np.sum(ridge.coef_ == 0))
 zeros_lasso = int(np.sum(lasso.coef_ == 0))
 print(f"\nL2(10) in place of Ridge(alpha=10): the weights come out at {literal_ratio:.0%} of Ridge's.")
-print(f"Exact zeros at alpha=1: Lasso {zeros_lasso}, Ridge {zeros_ridge}, Keras L1 under plain SGD {zeros_without}.")
+counts = f"Lasso {zeros_lasso}, Ridge {zeros_ridge}, Keras L1 under plain SGD {zeros_without}"
+print(f"Exact zeros at alpha={lasso.alpha:.3g}: {counts}.")
 
 # 3. Paths: one graph for a whole path, the strength a variable in it.
 paths = {}
 jobs = []
-for data_name, table_of, top in (("diabetes", diabetes, 45.0), ("correlated design", correlated, 3.0)):
+for data_name, table_of, top in ((table.name, own, own_top), ("correlated design", correlated, 3.0)):
     sparse_grid = np.geomspace(1e-3, 1, NUM_STRENGTHS) * top
     jobs += [
         (data_name, "Lasso", table_of, lambda a: linear_model.Lasso(a, **EXACT), sparse_grid),
@@ -196,9 +208,9 @@ print(
 )
 
 # 4. The strength chosen by GridSearchCV and by KerasTuner on the same folds.
-x, y = diabetes
+x, y = own
 folds = list(model_selection.KFold(5, shuffle=True, random_state=arguments.seed).split(x))
-alphas = np.geomspace(0.5, 20, 4 if arguments.smoke else 12)
+alphas = own_top * np.geomspace(0.01, 0.5, 4 if arguments.smoke else 12)
 search = model_selection.GridSearchCV(
     linear_model.Lasso(**EXACT), {"alpha": alphas.tolist()}, cv=folds, scoring="neg_mean_squared_error"
 ).fit(x, y)
@@ -235,10 +247,10 @@ print(f"\nGridSearchCV chose alpha = {search.best_params_['alpha']:.3f} (mse {-s
 print(f"KerasTuner chose l1 = {2 * chosen.alpha:.3f}, which is alpha = {chosen.alpha:.3f} (mse {best.score:.2f})")
 
 # 5. Errors on training rows and on new ones, by strength.
-wide = preprocessing.PolynomialFeatures(2, include_bias=False).fit_transform(diabetes[0])
+wide = preprocessing.PolynomialFeatures(2, include_bias=False).fit_transform(own[0])
 relative = np.geomspace(1e-4, 10, NUM_STRENGTHS)  # l2, per row
 strength = keras.Variable(0.0, trainable=False)
-num_train, num_test = 265, 88  # three rows to learn from for each one to judge by
+num_train, num_test = 3 * len(wide) // 5, len(wide) // 5  # three rows to learn from for each one to judge by
 share = num_test / num_train
 one = OneLayer(plain, wide.shape[1], 2.0, tfopt.regularizers.L2(strength))
 errors = np.zeros((NUM_SPLITS, len(relative), 2))
@@ -248,10 +260,10 @@ for split in range(NUM_SPLITS):
     scaler = preprocessing.StandardScaler().fit(wide[train])
     for index in reversed(range(len(relative))):
         strength.assign(relative[index])
-        kernel, bias = one.fit(scaler.transform(wide[train]), diabetes[1][train])
+        kernel, bias = one.fit(scaler.transform(wide[train]), own[1][train])
         for part, chosen_rows in enumerate((train, test)):
             predicted = scaler.transform(wide[chosen_rows]) @ kernel[:, 0] + bias
-            errors[split, index, part] = np.mean((predicted - diabetes[1][chosen_rows]) ** 2)
+            errors[split, index, part] = np.mean((predicted - own[1][chosen_rows]) ** 2)
 best_index = int(np.argmin(errors[: NUM_SPLITS // 2, :, 1].mean(axis=0)))  # chosen on half of the splits,
 gains = np.log(errors[NUM_SPLITS // 2 :, 0] / errors[NUM_SPLITS // 2 :, best_index])  # judged on the others
 intervals = {}
@@ -265,11 +277,11 @@ for part, name in enumerate(("training rows", "new rows")):
           f"{middle:.0%} [{low:.0%}, {high:.0%}]")  # fmt: skip
 
 # Verdicts.
-smooth = max(row["difference"] for row in table)
+smooth = max(row["difference"] for row in solved)
 verdicts = {
     "the same number means the same penalty": "holds" if 0.9 < literal_ratio < 1.1 else "does not hold",
     "after conversion L1 is the Lasso and L2 is Ridge": "holds"
-    if smooth <= 1e-6 and all(row["same_zeros"] for row in table) and path_difference < 1e-5
+    if smooth <= 1e-6 and all(row["same_zeros"] for row in solved) and path_difference < 1e-5
     else "does not hold",
     "Lasso sets weights to zero, Ridge does not": "holds" if zeros_lasso > 0 == zeros_ridge else "does not hold",
     "Keras's L1 sets weights to zero": "holds" if zeros_without else "does not hold",
@@ -301,9 +313,9 @@ with house_style():
         axes[0, 4].plot(relative, mean, color=color)
         axes[0, 4].fill_between(relative, mean - 2 * spread, mean + 2 * spread, color=color, alpha=0.2, linewidth=0)
         axes[0, 4].text(relative[0], mean[0], name, color=color, va="bottom" if part else "top")
-    axes[0, 4].set(xscale="log", xlabel="L2 strength", ylabel="mean squared error", title="diabetes, degree 2")
-    names = [row["scikit-learn"] for row in table][::-1]
-    differences = [max(row["difference"], 1e-16) for row in table][::-1]
+    axes[0, 4].set(xscale="log", xlabel="L2 strength", ylabel="mean squared error", title=f"{table.name}, degree 2")
+    names = [row["scikit-learn"] for row in solved][::-1]
+    differences = [max(row["difference"], 1e-16) for row in solved][::-1]
     axes[1, 4].plot(differences, range(len(names)), "o", color="#0072b2")
     axes[1, 4].set_xscale("log")
     axes[1, 4].axvline(1e-6, color="#d55e00", linewidth=1)
@@ -315,7 +327,7 @@ with house_style():
 result = {
     "recipe": "l1_l2_vs_lasso_ridge",
     "verdicts": verdicts,
-    "table": table,
+    "table": solved,
     "literal_ratio": literal_ratio,
     "path_difference": float(path_difference),
     "zeros": {"lasso": zeros_lasso, "ridge": zeros_ridge, "keras_sgd": zeros_without},

@@ -1,15 +1,17 @@
 """Layer-sequential unit variance: initialisation that looks at the data."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import ops
 
 from tfopt._arguments import count_argument, number_argument
 from tfopt.regularizers.attach import walk
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class _Measured(Exception):
@@ -25,7 +27,7 @@ def lsuv(
     layers: Iterable[str | keras.Layer] | None = None,
     orthogonal: bool = True,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Scale every layer's kernel, first to last, until its output on a batch has a standard deviation of one.
 
     Use it once, before training, where no rule knows the network: odd activations, skip connections, mixtures of
@@ -61,6 +63,8 @@ def lsuv(
 
     Reference: Mishkin and Matas (2016), "All you need is a good init". https://arxiv.org/abs/1511.06422
     """
+    import pandas as pd  # `import tfopt` should not pay for it
+
     number_argument(target, "lsuv", "target", minimum=0, exclusive=True)
     number_argument(tolerance, "lsuv", "tolerance", minimum=0, exclusive=True)
     count_argument(max_iterations, "lsuv", "max_iterations")

@@ -2,14 +2,16 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from tfopt.errors import nearest
 from tfopt.regularizers.reference import L2SP
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Arguments of Keras layers that end in `_regularizer`, and so the weights that have one.
 _WEIGHTS = ("kernel", "bias", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel", "embeddings", "gamma", "beta")
@@ -145,7 +147,7 @@ class PenaltyMonitor(keras.callbacks.Callback):
             logs["val_loss_without_penalty"] = logs["val_loss"] - logs["penalty"]
 
 
-def sparsity(model: keras.Model, tolerance: float = 0.0) -> pd.DataFrame:
+def sparsity(model: keras.Model, tolerance: float = 0.0) -> "pd.DataFrame":
     """Return how many weights are zero, by layer.
 
     Use it after training with a proximal optimizer: which weights, inputs and units have gone.
@@ -167,6 +169,8 @@ def sparsity(model: keras.Model, tolerance: float = 0.0) -> pd.DataFrame:
     print(report.loc["out/kernel", "zeros"])  # 6
     ```
     """
+    import pandas as pd  # `import tfopt` should not pay for it
+
     rows = {}
     for weight in model.trainable_weights:
         zero = np.abs(weight.numpy()) <= tolerance

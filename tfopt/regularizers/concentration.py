@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from scipy import special
 
 from tfopt._arguments import Value, as_tensor, choice_argument, number_argument, value_argument
 from tfopt.regularizers.base import Penalty
@@ -122,6 +121,8 @@ class SLOPE(Penalty):
         return as_tensor(self.strength, x.dtype) * ops.sum(weights * falling)
 
     def _weights(self, size: int) -> np.ndarray:
+        from scipy import special  # `import tfopt` should not pay for it
+
         rank = np.arange(1, size + 1)
         if self.sequence == "linear":
             return 1 - (rank - 1) / size
