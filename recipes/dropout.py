@@ -71,7 +71,7 @@ def train(rate: float, strength: float, seed: int) -> dict[str, float]:
         for labels, logits in ((y_train, model(x_train)), (y_test, model(x_test)))
     ]
     (train_loss, train_accuracy), (test_loss, test_accuracy) = scores
-    hidden = np.asarray(keras.Model(model.inputs, dense[1].output)(x_test[:300]))
+    hidden = np.asarray(keras.Model(model.inputs[0], dense[1].output)(x_test[:300]))
     alive = hidden[:, hidden.std(axis=0) > 1e-6]
     correlation = np.abs(np.corrcoef(alive.T))[np.triu_indices(alive.shape[1], 1)] if alive.shape[1] > 1 else [np.nan]
     return {

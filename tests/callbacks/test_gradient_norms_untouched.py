@@ -297,3 +297,24 @@ def test_the_model_is_freed(build, data):
     del model
     gc.collect()
     assert alive() is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_beside_the_callbacks_that_hook_the_train_step(build, data, order):
+    """Schedules of other hyperparameters rebuild the train function as training begins and ends."""
+
+    def others():
+        decay = tfopt.schedules.LinearDecay(1e-2, decay_steps=15)
+        return [tfopt.callbacks.HyperparameterScheduler({"weight_decay": decay}), tfopt.callbacks.LearningRateLogger()]
+
+    plain = build(ON.AdamW(0.01, weight_decay=1e-2))
+    expected = fit(plain, data, others())
+    model, norms = build(ON.AdamW(0.01, weight_decay=1e-2)), tfopt.callbacks.GradientNorms()
+    for _ in range(2):
+        history = fit(model, data, [norms, *others()][::order])
+        assert norms.history["step"].tolist() == list(range(15))
+    fit(plain, data, others())
+    assert set(expected.history) < set(history.history)
+    for ours, theirs in zip(state(model), state(plain), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert is_clean(model)

@@ -129,6 +129,13 @@ def data():
     return np.ones((8, 3), "float32"), np.zeros(8)
 
 
+def test_other_tables_in_the_folder_are_passed_over(tmp_path):
+    (tmp_path / "leaderboard.csv").write_text("model,score\na,1\n")
+    (tmp_path / "trials.jsonl").write_text('{"trial": 1}\n')
+    (tmp_path / "log.csv").write_text("epoch,loss\n0,nan\n")
+    assert tfopt.diagnose(tmp_path).names == ["diverged"]
+
+
 def test_a_crashed_log_is_read_as_far_as_it_goes(tmp_path):
     path = tmp_path / "run.jsonl"
     lines = [{"event": "begin"}, {"event": "epoch", "epoch": 0, "logs": {"loss": "nan"}}]

@@ -91,11 +91,17 @@ def _find_file(path: Path) -> Path:
     if path.is_file():
         return path
     found = sorted(file for file in path.iterdir() if file.suffix in (".jsonl", ".csv"))
-    readable = [file for file in found if file.suffix == ".csv" or _has_epochs(file)]
+    readable = [file for file in found if (_has_loss(file) if file.suffix == ".csv" else _has_epochs(file))]
     if len(readable) != 1:
         names = ", ".join(file.name for file in readable) or "none"
         raise UserError(f"The folder must hold one training log, and holds {names} ({path}). Name the file.")
     return readable[0]
+
+
+def _has_loss(path: Path) -> bool:
+    """A folder may hold other tables, such as a leaderboard."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return "loss" in next(csv.reader(file), [])
 
 
 def _has_epochs(path: Path) -> bool:
