@@ -379,3 +379,43 @@ def test_dropout_probe_private_surface():
     before = np.asarray(generator.state)
     keras.random.normal((1,))
     assert not np.array_equal(before, np.asarray(generator.state))
+
+
+def test_mixed_precision_is_untouched(rows):
+    def make():
+        keras.mixed_precision.set_global_policy("mixed_float16")
+        try:
+            return sequential()
+        finally:
+            keras.mixed_precision.set_global_policy("float32")
+
+    _, _, expected, _ = train(make, rows, [])
+    _, history, measured, _ = train(make, rows, [DropoutEffects(tuple(part[:24] for part in rows))])
+    assert all(np.isfinite(history["dropout_gap"]))
+    for ours, theirs in zip(measured, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_named_inputs_and_several_outputs(rows):
+    """The loss is that of all outputs, the classes those of the first; the running means of training stay its own."""
+    x, labels = rows
+    inputs = {"a": x[:, :3], "b": x[:, 3:]}
+    targets = {"kind": labels, "size": x[:, :1]}
+
+    def make():
+        keras.utils.set_random_seed(0)
+        entries = {name: keras.Input((3,), name=name) for name in inputs}
+        hidden = L.Dropout(0.4)(L.Dense(8, "relu")(L.concatenate(list(entries.values()))))
+        model = keras.Model(entries, {"kind": L.Dense(3, name="kind")(hidden), "size": L.Dense(1, name="size")(hidden)})
+        loss = {"kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "size": "mse"}
+        model.compile("adam", loss)
+        return model
+
+    plain, measured = make(), make()
+    expected = plain.fit(inputs, targets, epochs=2, verbose=0).history
+    history = measured.fit(inputs, targets, epochs=2, verbose=0, callbacks=[DropoutEffects((inputs, targets))]).history
+    assert 0 < history["dropout_flip_rate"][-1] < 1
+    assert history["dropout_gap"][-1] > 0
+    assert {key: history[key] for key in expected} == expected
+    for ours, theirs in zip(measured.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
