@@ -16,7 +16,7 @@ from tfopt.search import Progress, SearchConfig, run
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--data", default="diabetes", help="an embedded set or a file")
 parser.add_argument("--target", action="append", default=[], help="column to predict (default: the last)")
-parser.add_argument("--trials", type=int, default=24, help="network configurations in each outer fold")
+parser.add_argument("--trials", type=int, default=16, help="network configurations in each outer fold")
 parser.add_argument("--seed", type=int, default=0, help="folds, configurations and weights")
 parser.add_argument("--out", help="run folder (default: a new one under runs/)")
 parser.add_argument("--smoke", action="store_true", help="3 trials, 2 folds and two baselines, to see that it runs")

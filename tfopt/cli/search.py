@@ -79,7 +79,7 @@ OPTION_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "network configurations in each outer fold",
                 integer,
                 "N",
-                "24; the whole grid; as many as Hyperband's brackets hold",
+                "16; the whole grid; as many as Hyperband's brackets hold",
             ),
             Option("time_limit", "no new trial after this time: 90s, 10m, 1h", duration, "TIME", "none"),
             Option("patience", "epochs without a better validation loss that end a trial; 0 never", integer, "N"),

@@ -19,7 +19,7 @@ TARGET_SCALINGS = ("standard", "none")
 BASELINE_SETS = ("fast", "all", "none")
 
 # Configurations that a random or Bayesian search tries unless it is told otherwise.
-DEFAULT_TRIALS = 24
+DEFAULT_TRIALS = 16
 
 # What may differ between a search and its resumption: none of it changes a trial's result.
 RESUMABLE = frozenset({"data", "time_limit", "jobs", "device", "out", "overwrite", "resume"})
@@ -42,7 +42,7 @@ class SearchConfig:
         space: `"small"`, `"default"`, `"wide"`, or `"PATH.py:function"`.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
-            24 (random, Bayesian), the whole grid, or as many as Hyperband's brackets hold.
+            16 (random, Bayesian), the whole grid, or as many as Hyperband's brackets hold.
         epochs: Passes over the training rows in each fit; None for a number that falls with the table's size.
         time_limit: Wall seconds after which no new trial starts; None for no limit.
         patience: Epochs without a better validation loss after which a trial's training ends; 0 never.
