@@ -60,3 +60,14 @@ def test_the_readmes_space_builds_a_model():
     model = names["build"](keras_tuner.HyperParameters(), problem)
     assert isinstance(model, keras.Model)
     assert model.output_shape == (None, 3)
+
+
+@pytest.mark.parametrize("piece", ["tfopt.callbacks.GradientNorms()", "tfopt.regularizers.from_sklearn("])
+def test_the_readmes_pieces_run(piece):
+    (block,) = [block for block in blocks("python") if piece in block]
+    names: dict = {}
+    exec(block.replace("epochs=20", "epochs=2"), names)
+    assert names["model"].compiled
+    if "x" in names:
+        logs = names["model"].history.history
+        assert {"grad_norm", "dropout_gap", "dropout", "learning_rate"} <= set(logs)
