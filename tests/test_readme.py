@@ -66,7 +66,7 @@ def test_the_readmes_space_builds_a_model():
 def test_the_readmes_pieces_run(piece):
     (block,) = [block for block in blocks("python") if piece in block]
     names: dict = {}
-    exec(block.replace("epochs=20", "epochs=2"), names)
+    exec(block.replace("epochs=20", "epochs=3"), names)
     assert names["model"].compiled
     if "x" in names:
         logs = names["model"].history.history

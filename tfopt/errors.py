@@ -17,7 +17,12 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def one_line(failure: Exception | str) -> str:
-    """Return what went wrong in one line: of a long message its beginning and its end, where TensorFlow says why."""
+    """Return what went wrong in one line: of a long message its beginning and its end, where TensorFlow says why.
+
+    Of a traceback that is its last line.
+    """
     text = failure if isinstance(failure, str) else f"{type(failure).__name__}: {failure}"
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason was recorded"]
+    if lines[0].startswith("Traceback "):
+        return lines[-1]
     return lines[0] if len(lines) == 1 else f"{lines[0]} … {lines[-1]}"

@@ -130,7 +130,8 @@ def test_interruption_ends_with_its_own_code_and_the_way_on(error, code, line, v
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_a_real_process(signum, code, fresh_python):
     program = (
-        "import os, sys, types\n"
+        "import os, signal, sys, types\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run in the background
         "sys.argv = ['tfopt', 'work']\n"
         "from tfopt.cli.main import VERBS, main\n"
         "work = types.ModuleType('tfopt.cli.work'); work.add_arguments = lambda parser: None\n"

@@ -148,7 +148,9 @@ PUBLIC = [
 ] + [("tfopt.layers", cls.__name__, cls) for cls in LAYERS]
 
 
-@pytest.mark.parametrize(("package", "name", "thing"), PUBLIC, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("package", "name", "thing"), PUBLIC, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_docstring_is_complete(package, name, thing):
     text = inspect.getdoc(thing)
     assert "Example:" in text
@@ -159,7 +161,9 @@ def test_docstring_is_complete(package, name, thing):
             assert re.search(rf"^    {argument}: ", text, re.M), f"{argument} is not described"
 
 
-@pytest.mark.parametrize(("package", "name", "thing"), PUBLIC, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("package", "name", "thing"), PUBLIC, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_example_runs_and_prints_what_it_says(package, name, thing):
     """Each printed line must begin with the comment behind its `print`."""
     blocks = re.findall(r"```python\n(.*?)```", inspect.getdoc(thing), re.S)

@@ -357,6 +357,6 @@ def test_patience_decides_how_long_hyperbands_choice_is_refitted(quick, tmp_path
     values = {**default_values(search.hyperparameters), "tuner/epochs": 10}
     trial = {"kind": "trial", "fold": "final", "trial_id": "0", "values": values, "status": "COMPLETED", "score": 1.0}
     journal.append({**trial, "epochs": [4, 6]})
-    _, chosen, curve = search.train_final(prepare(config).final)
+    _, chosen, curve = search.train_final(prepare(config).final, prepare(config).outer)
     assert chosen == values
     assert len(curve.loss) == 5, "the median of the inner trainings, not Hyperband's 10"

@@ -68,8 +68,8 @@ def _may_build(value: Any, module: Any) -> bool:
 
 def _import_file(path: Path) -> Any:
     if not path.is_file():
-        siblings = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise UserError(f"no file {path}.{nearest(str(path), siblings)} --space takes PATH.py:function.")
+        siblings = [sibling.name for sibling in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise UserError(f"no file {path}.{nearest(path.name, siblings)} --space takes PATH.py:function.")
     name = f"tfopt_space_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
