@@ -11,7 +11,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(tfopt, tmp_path, mon
     assert plan["classes"] == ["setosa", "versicolor", "virginica"]
     assert [column["kind"] for column in plan["columns"]] == ["numeric"] * 4
     assert (plan["outer_folds"], plan["inner_folds"], plan["trials_per_fold"]) == (4, 3, 6)
-    # Trials on inner folds; in each outer fold refits with 2 seeds, of the default, and its choice on all rows; the best.
+    # Trials on inner folds; for each outer fold 2 seeds, the default, and its choice on all rows; then the best.
     assert plan["network_fits"] == 6 * 3 * 4 + 4 * (2 + 1 + 3) + 1
     assert plan["baselines"] == ["dummy", "ridge_classifier"]
     assert "learning_rate" in plan["hyperparameters"]
