@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from tfopt import schedules
 
-settings.register_profile("tfopt", max_examples=25, deadline=None)
+settings.register_profile("tfopt", settings.default, max_examples=25)
 settings.load_profile("tfopt")
 
 rates = st.floats(1e-6, 10.0)
@@ -100,4 +100,6 @@ def test_huge_steps(step, name):
 @given(st.lists(st.integers(-10, 400), min_size=1, max_size=8), st.sampled_from(schedules.names()))
 def test_vector_equals_pointwise(steps, name):
     schedule = schedules.from_name(name, 0.7, 123, 0.1)
-    np.testing.assert_array_equal(schedule.curve(steps), [schedule.curve([step])[0] for step in steps])
+    # Vector and scalar kernels of a power or a cosine differ in the last place: 1.4e-17 was seen at 0.069.
+    pointwise = [schedule.curve([step])[0] for step in steps]
+    np.testing.assert_allclose(schedule.curve(steps), pointwise, rtol=1e-14, atol=1e-15)
