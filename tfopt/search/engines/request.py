@@ -7,9 +7,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from tfopt.search.engines.keras_internals import make_variables, seeded
 from tfopt.search.engines.rows import Nest, Table
 
 Build = Callable[[Any], keras.Model]
+Shuffle = bool | Literal["once"]
 State = list[np.ndarray]  # the values of `model.variables`, then of `model.optimizer.variables`
 
 
@@ -76,6 +78,7 @@ class FitResult:
         failure: What went wrong, in one line; None for a fit that reached its end.
         seconds: Wall seconds, shared costs divided among the fits that shared them.
         engine: Name of the engine that trained it.
+        reason: Why a faster engine did not; empty if none was tried.
     """
 
     history: dict[str, list[float]] = field(default_factory=dict)
@@ -85,6 +88,7 @@ class FitResult:
     failure: str | None = None
     seconds: float = 0.0
     engine: str = ""
+    reason: str = ""
 
 
 class Engine:
@@ -96,14 +100,16 @@ class Engine:
         y: Targets, likewise.
         sample_weight: A weight a row; None for equal ones.
         validation: `(x, y)` or `(x, y, sample_weight)`: rows that every fit is validated on unless it names its own.
-        shuffle: Whether each epoch takes the rows in a new order.
+        shuffle: `True` takes the rows in a new order in every epoch. `"once"` takes them in the order that
+            `model.fit` takes after `keras.utils.set_random_seed`: in Keras 3.15 that is the same one in every epoch.
+            `False` keeps them as they are.
     """
 
     name: str
 
     def __init__(
         self, build: Build, x: Nest, y: Nest, sample_weight: np.ndarray | None = None,
-        validation: Sequence[Any] | None = None, shuffle: bool = True,
+        validation: Sequence[Any] | None = None, shuffle: Shuffle = True,
     ):  # fmt: skip
         self.build, self.shuffle = build, shuffle
         self.train = Table(x, y, sample_weight)
@@ -133,9 +139,9 @@ class Engine:
 
 def built(build: Build, request: FitRequest, table: Table) -> keras.Model:
     """Return the request's compiled model with all variables made, everything drawn from its seed."""
-    keras.utils.set_random_seed(request.seed)
-    model = checked(build(request.hyperparameters))
-    complete(model, table)
+    with seeded(request.seed):
+        model = checked(build(request.hyperparameters))
+        complete(model, table)
     return model
 
 
@@ -151,7 +157,7 @@ def checked(model: Any) -> keras.Model:
 def complete(model: keras.Model, table: Table) -> None:
     """Make the variables that Keras makes at the first batch only: weights and the optimizer's slots."""
     if not model.built:
-        model(table.take(np.arange(1))[0])
+        make_variables(model, table.take(np.arange(1)))
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
 

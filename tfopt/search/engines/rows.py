@@ -27,7 +27,7 @@ class Table:
         lengths = {len(array) for array in flat(self.parts())}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
-                f"Inputs, targets and weights must have as many rows, and at least one. Received: {sorted(lengths)} rows."
+                f"Inputs, targets and weights must have as many rows, at least one. Received: {sorted(lengths)} rows."
             )
         self.num_rows = lengths.pop()
 

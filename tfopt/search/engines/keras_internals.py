@@ -1,0 +1,130 @@
+"""Private surfaces of Keras 3.15 and TensorFlow 2.21 that the fast engines cannot do without, all in one place.
+
+Each has a test in `tests/search/engines/test_keras_internals.py` that names the version it was read in, and a result
+that goes wrong without it. A model that a changed surface breaks is caught by the engines' first-step check.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.backend.common import global_state
+from keras.src.backend.tensorflow import nn as tensorflow_nn
+from keras.src.layers.regularization import gaussian_dropout
+from keras.src.models.functional import Functional
+from keras.src.random import seed_generator
+from keras.src.utils import rng_utils
+from tensorflow.python.eager import context as eager_context
+
+from tfopt.search.engines.live_numbers import LiveMath, LiveNumber
+
+# What Keras keeps for itself on models, layers, optimizers and losses: names, caches, call bookkeeping. None of it
+# is a number that a step uses, and much of it differs between two builds of the same model.
+BOOKKEEPING = frozenset(
+    """
+    name _name _path _parent_path path built history stop_training arguments_ input_names output_names
+    _inbound_nodes _outbound_nodes _nodes _nodes_by_depth _operations _operations_by_depth _layers _functional
+    _tracker _tracked _auto_config _build_shapes_dict _losses _loss_ids _losses_override _lock _metrics _obj_type
+    _loss_tracker _call_context_args _called _call_signature _call_arg_names _call_has_training_arg
+    _call_has_mask_arg _call_has_context_arg _convert_input_args _allow_non_tensor_positional_args _supports_masking
+    _seed_generators _trainable_variables _non_trainable_variables _trainable_variables_indices
+    _compiled_trainable_state _inputs_struct _outputs_struct _inferred_static_shapes _input_names _input_names_
+    _output_names _saved_model_inputs_spec _saved_model_arg_spec _compile_config _initial_epoch _initial_seed
+    _distribution_strategy _distribute_reduction_method _jit_compile run_eagerly _run_eagerly _epoch_iterator
+    train_function test_function predict_function _self_setattr_tracking _obj_reference_counts_dict
+    _unconditional_checkpoint_dependencies _unconditional_dependency_names _update_uid _built_by_summary
+    """.split()  # noqa: SIM905 - a page of quotation marks is not easier to read
+)
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return a model's direct layers."""
+    return list(model._flatten_layers(recursive=False, include_self=False))
+
+
+def topology(model: keras.Model) -> list[str]:
+    """Return which operation of a functional model takes which tensors; empty for other models."""
+    if not isinstance(model, Functional):
+        return []
+    operations = model.operations
+    index = {id(operation): position for position, operation in enumerate(operations)}
+    links = []
+    for position, operation in enumerate(operations):
+        for node in operation._inbound_nodes:
+            histories = [tensor._keras_history for tensor in node.arguments.keras_tensors]
+            sources = [(index.get(id(h.operation), -1), h.node_index, h.tensor_index) for h in histories]
+            links.append(f"{position}<{sources}")
+    return links
+
+
+def make_variables(model: keras.Model, batch: tuple) -> None:
+    """Make the variables of layers, metrics and losses that Keras makes at the first batch."""
+    model._symbolic_build(data_batch=batch)
+
+
+@contextmanager
+def random_streams_kept() -> Iterator[None]:
+    """Put Python's and NumPy's random streams back afterwards."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed as `keras.utils.set_random_seed` does, and put Python's and NumPy's streams back afterwards.
+
+    TensorFlow's public seeding throws away every optimised graph, which costs each graph 0.35 s at its next call.
+    """
+    context = eager_context.context()
+    with random_streams_kept():
+        if hasattr(context, "_seed") and hasattr(context, "_rng"):
+            global_state.set_global_attribute(rng_utils.GLOBAL_RANDOM_SEED, seed)
+            global_state.set_global_attribute("global_seed_generator", None)
+            random.seed(seed)
+            np.random.seed(seed)
+            context._seed, context._rng = seed, random.Random(seed)
+        else:
+            keras.utils.set_random_seed(seed)
+        yield
+
+
+def forget_kernels(seed: int = 0) -> None:
+    """Free what TensorFlow keeps of each variable ever made, 0.4 to 0.8 MB a model; graphs are optimised anew."""
+    tf.random.set_seed(seed)
+
+
+def stateful_stream() -> Any:
+    """Return the state of the stream that `tf.random`'s stateful functions draw from; it moves when one is called."""
+    rng = getattr(eager_context.context(), "_rng", None)
+    return None if rng is None else rng.getstate()
+
+
+def global_generator() -> keras.random.SeedGenerator:
+    """Return the generator that `keras.random` functions without a seed draw from."""
+    return seed_generator.global_seed_generator()
+
+
+def set_global_generator(generator: keras.random.SeedGenerator) -> None:
+    """Make this the generator of `keras.random` functions without a seed."""
+    global_state.set_global_attribute("global_seed_generator", generator)
+
+
+def _leaky_relu(x: Any, negative_slope: Any = 0.2) -> Any:
+    if isinstance(negative_slope, LiveNumber):  # tf.nn.leaky_relu would bake it in as an attribute of its operation
+        x = tf.convert_to_tensor(x)
+        return tf.where(x > 0, x, x * negative_slope.tensor(x.dtype))
+    return _stock_leaky_relu(x, negative_slope)
+
+
+# Two places where Keras itself turns a number into C's: both act as before on anything but a live number.
+_stock_leaky_relu = tensorflow_nn.leaky_relu
+tensorflow_nn.leaky_relu = _leaky_relu
+gaussian_dropout.math = LiveMath()

@@ -1,0 +1,125 @@
+"""A shadow: what a configuration's own build gives, taken down so that another model can be put into its place.
+
+Nothing about a fresh build has to be guessed or done again: initial weights, the optimizer's state, the states of the
+random layers and every number come from a real one.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.search.engines.keras_internals import global_generator, seeded, stateful_stream
+from tfopt.search.engines.model_walk import ModelWalk
+from tfopt.search.engines.request import Build, FitRequest, State, checked, complete
+from tfopt.search.engines.rows import Table
+
+# Hyperparameters that the search itself uses: that a build ignores them hides nothing.
+_OF_THE_SEARCH = ("batch_size", "epochs", "scaling")
+
+
+@dataclass
+class Shadow:
+    """The facts of one fresh build.
+
+    Args:
+        signature: Equal for builds of the same graph.
+        numbers: All numbers that the graph may use, by path.
+        state: Values of the model's and its optimizer's variables.
+        extra: Values of the other variables found, such as those of a schedule.
+        generator: State of the generator of `keras.random` functions without a seed.
+        draws: Whether the build drew from TensorFlow's stateful random stream.
+    """
+
+    signature: str
+    numbers: dict[str, float | int]
+    state: State
+    extra: State
+    generator: np.ndarray
+    draws: bool
+
+    def same_as(self, other: "Shadow") -> bool:
+        """Return whether nothing tells the two builds apart."""
+        return (
+            (self.signature, self.numbers) == (other.signature, other.numbers)
+            and len(self.state) == len(other.state)
+            and all(map(np.array_equal, self.state + self.extra, other.state + other.extra))
+        )
+
+
+def cast_shadow(build: Build, request: FitRequest, table: Table) -> tuple[Shadow, keras.Model, ModelWalk]:
+    """Build a request's configuration; return its facts, the fresh model, and where its numbers are."""
+    with seeded(request.seed):
+        before = stateful_stream()
+        model = checked(build(request.hyperparameters))
+        draws = before != stateful_stream()
+        complete(model, table)
+        walk = ModelWalk(model)
+        generator = keras.ops.convert_to_numpy(global_generator().state).copy()
+    state = [_copy(v) for v in (*model.variables, *model.optimizer.variables)]
+    extra = [_copy(walk.variables[path]) for path in sorted(walk.variables)]
+    return Shadow(walk.signature, walk.numbers, state, extra, generator, draws), model, walk
+
+
+def key(hyperparameters: Any) -> Any:
+    """Return what two equal configurations have in common: their values, or else the object itself."""
+    values = values_of(hyperparameters)
+    return id(hyperparameters) if values is None else repr(sorted(values.items()))
+
+
+def values_of(hyperparameters: Any) -> dict[str, Any] | None:
+    """Return a configuration's values by name: of a KerasTuner `HyperParameters` or a dict; None for anything else."""
+    if isinstance(hyperparameters, dict):
+        return hyperparameters
+    values = getattr(hyperparameters, "values", None)
+    return values if isinstance(values, dict) else None
+
+
+def hidden(build: Build, requests: Sequence[FitRequest], table: Table, known: dict[str, bool]) -> list[str]:
+    """Return the names of hyperparameters that `build` is given and of which its model shows no trace.
+
+    Such a one is unused, or acts through something that no walk sees (a file, an object of a module); only a fit of
+    its own is then safe. Each name is tried once, by changing it alone in up to three configurations.
+
+    Args:
+        build: Returns the compiled model of a configuration.
+        requests: The values that a name takes among them are tried.
+        table: Rows, for their shapes.
+        known: Answers of earlier calls, by name; new ones are added.
+    """
+    configurations = [r for r in requests if values_of(r.hyperparameters) is not None]
+    names = dict.fromkeys(itertools.chain.from_iterable(values_of(r.hyperparameters) or () for r in configurations))
+    for name in names:
+        if name in known or name in _OF_THE_SEARCH or name.startswith("tuner/"):
+            continue
+        holders = [r for r in configurations if name in (values_of(r.hyperparameters) or ())]
+        present = {repr(_value(r, name)): _value(r, name) for r in holders}
+        if len(present) < 2:
+            continue  # its value has not varied yet
+        known[name] = not any(_shows(build, r, name, present, table) for r in holders[:3])
+    return [name for name, is_hidden in known.items() if is_hidden and name in names]
+
+
+def _shows(build: Build, request: FitRequest, name: str, present: dict[str, Any], table: Table) -> bool:
+    value = next(value for text, value in present.items() if text != repr(_value(request, name)))
+    changed = FitRequest(_with(request.hyperparameters, name, value), request.seed, request.epochs)
+    return not cast_shadow(build, request, table)[0].same_as(cast_shadow(build, changed, table)[0])
+
+
+def _value(request: FitRequest, name: str) -> Any:
+    return (values_of(request.hyperparameters) or {})[name]
+
+
+def _with(hyperparameters: Any, name: str, value: Any) -> Any:
+    if isinstance(hyperparameters, dict):
+        return {**hyperparameters, name: value}
+    changed = hyperparameters.copy()
+    changed.values[name] = value
+    return changed
+
+
+def _copy(variable: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable.value if isinstance(variable, keras.Variable) else variable))

@@ -1,0 +1,378 @@
+"""The shared graph: one traced epoch for all fits of a model shape, with the very numbers of `model.fit`.
+
+Each fit puts its shadow's variables and numbers into the graph and runs whole epochs in one call. The step is the
+model's own `train_step`.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.errors import one_line
+from tfopt.search.engines.checks import first_step_differs
+from tfopt.search.engines.follower import Follower
+from tfopt.search.engines.keras_internals import (
+    forget_kernels,
+    global_generator,
+    make_variables,
+    random_streams_kept,
+    seeded,
+    set_global_generator,
+)
+from tfopt.search.engines.live_numbers import LiveNumbers
+from tfopt.search.engines.model_walk import ModelWalk
+from tfopt.search.engines.orders import orders
+from tfopt.search.engines.plain import PlainEngine
+from tfopt.search.engines.request import Engine, FitRequest, FitResult, State
+from tfopt.search.engines.rows import Table
+from tfopt.search.engines.shadow import Shadow, cast_shadow, hidden, key
+
+_log = logging.getLogger("tfopt")
+
+_MAX_GRAPHS = 4  # of one structure, for values that Python decides differently on; more cost more than they save
+_CHUNK = 32  # shadows kept at a time
+_KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
+
+Callbacks = Sequence[keras.callbacks.Callback]
+
+
+class Graph:
+    """One traced epoch and the model in it.
+
+    Args:
+        model: A fresh build, its optimizer built.
+        walk: Its numbers.
+        live: Paths of the numbers that may change from fit to fit.
+        table: Training rows.
+    """
+
+    def __init__(self, model: keras.Model, walk: ModelWalk, live: frozenset[str], table: Table):
+        self.model, self.live = model, live
+        self._walk = walk
+        self._frozen = {path: number for path, number in walk.numbers.items() if path not in live}
+        self._numbers = LiveNumbers(walk.numbers)
+        self._stand_ins = {path: self._numbers.number(path) for path in live}
+        self._put(self._stand_ins)
+        self.generator = global_generator()  # made before the trace; each fit gives it its own state
+        make_variables(model, table.take(np.arange(min(2, len(table)))))
+        self.variables = [*model.variables, *model.optimizer.variables]
+        self._extra = [walk.variables[path] for path in sorted(walk.variables)]
+        self._epochs: dict[bool, Callable[..., Any]] = {}
+        changeable = [*self.variables, *self._extra]
+        self._load = concrete(self._assign, [[tf.TensorSpec(v.shape, v.dtype) for v in changeable]])
+
+    def unfit(self, shadow: Shadow) -> str | None:
+        """Return why this graph would train another model than the shadow's; None if it would not."""
+        for path, number in self._frozen.items():
+            new = shadow.numbers[path]
+            if new != number and not (new != new and number != number):
+                return f"{path} is {new} and was traced as {number}"
+        return self._numbers.broken(shadow.numbers)
+
+    def load(self, shadow: Shadow, state: State | None = None) -> None:
+        """Become the shadow's model, fresh or in a state of it."""
+        self._load([*(shadow.state if state is None else state), *shadow.extra])
+        self._numbers.set(shadow.numbers)
+        self.generator.state.assign(shadow.generator)
+        set_global_generator(self.generator)
+
+    def epoch(self, order: np.ndarray, batch_size: int, rows: tuple, check: tuple | None = None) -> dict[str, Any]:
+        """Train an epoch.
+
+        Args:
+            order: Indices of the rows.
+            batch_size: Rows a step.
+            rows: Tensors of inputs, targets and weights.
+            check: `(order, rows)` to validate on afterwards; None not to.
+
+        Returns:
+            The logs.
+        """
+        arguments = [tf.constant(order, tf.int32), tf.constant(batch_size, tf.int32), rows]
+        if check is not None:
+            arguments += [tf.constant(check[0], tf.int32), check[1]]
+        steps = self._epochs.get(check is not None)
+        if steps is None:
+            index = tf.TensorSpec((None,), tf.int32)
+            signature = [index, tf.TensorSpec((), tf.int32), _any_length(rows)]
+            if check is not None:
+                signature += [index, _any_length(check[1])]
+            traced = self._train if check is None else self._train_and_validate
+            steps = self._epochs[check is not None] = concrete(traced, signature)
+        return {name: as_log(value) for name, value in steps(*arguments).items()}
+
+    def state(self) -> State:
+        """Return copies of the values of the model's and its optimizer's variables."""
+        return [np.array(variable.value) for variable in self.variables]
+
+    @contextmanager
+    def plain(self) -> Iterator[keras.Model]:
+        """Give the model with plain numbers in it, for Python code that looks at it; the graph stays live."""
+        self._put({path: self._numbers.values[path] for path in self.live})
+        try:
+            yield self.model
+        finally:
+            self._put(self._stand_ins)
+
+    def _put(self, numbers: dict[str, Any]) -> None:
+        for path, number in numbers.items():
+            setter = self._walk.setters[path]
+            if setter is None:
+                raise CannotShareError(f"{path} cannot be changed from outside")
+            setter(number)
+
+    def _assign(self, values: State) -> None:
+        for variable, value in zip([*self.variables, *self._extra], values, strict=True):
+            variable.assign(value)
+
+    def _train(self, order, batch_size, rows):
+        self.model.reset_metrics()
+        _each_batch(self.model.train_step, order, batch_size, rows)
+        return self.model.get_metrics_result()
+
+    def _train_and_validate(self, order, batch_size, rows, validation_order, validation_rows):
+        logs = self._train(order, batch_size, rows)
+        self.model.reset_metrics()
+        _each_batch(self.model.test_step, validation_order, batch_size, validation_rows)
+        return logs | {f"val_{name}": value for name, value in self.model.get_metrics_result().items()}
+
+
+class CannotShareError(Exception):
+    """A model that must be trained plainly, and why."""
+
+
+class SharedGraphEngine(Engine):
+    """Trains fits one after another on one graph a model shape; what it cannot share it trains plainly, and says why.
+
+    The weights are those of a fresh build and `fit`: bit-identical for most models on a CPU, and within rounding for
+    loops such as an LSTM's.
+    """
+
+    name = "shared"
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._plain = PlainEngine(
+            self.build, self.train.x, self.train.y, self.train.sample_weight, shuffle=self.shuffle
+        )
+        self._plain.validation = self.validation
+        self._graphs: dict[str, list[Graph]] = defaultdict(list)
+        self._live: dict[str, set[str]] = defaultdict(set)
+        self._reasons: dict[str, str] = {}  # structures that are trained plainly
+        self._hidden: dict[str, bool] = {}
+        self._examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
+        self._num_shadows = 0
+        self._train_rows = tensors(self.train)
+        self._validation_rows = None if self.validation is None else tensors(self.validation)
+
+    def fit(
+        self,
+        requests: Sequence[FitRequest],
+        callbacks: Sequence[Callbacks] | None = None,
+        done: Callable[[int, FitResult], None] | None = None,
+    ) -> list[FitResult]:
+        """Train every request, those of one shape in a row."""
+        results: list[FitResult] = [FitResult() for _ in requests]
+        for start in range(0, len(requests), _CHUNK):
+            chunk = range(start, min(start + _CHUNK, len(requests)))
+            for index, result in self._chunk(chunk, requests, callbacks):
+                results[index] = result
+                if done is not None:
+                    done(index, result)
+        return results
+
+    def _chunk(
+        self, chunk: range, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None
+    ) -> Iterator[tuple[int, FitResult]]:
+        started = time.perf_counter()
+        shadows: dict[Any, Shadow | Exception] = {}
+        for index in chunk:
+            identity = (key(requests[index].hyperparameters), requests[index].seed)
+            if identity not in shadows:
+                shadows[identity] = self._shadow(requests[index])
+        own = {index: shadows[key(requests[index].hyperparameters), requests[index].seed] for index in chunk}
+        reason = self._hiding([requests[index] for index in chunk if isinstance(own[index], Shadow)])
+        for index, shadow in own.items():
+            if isinstance(shadow, Shadow):
+                self._note(requests[index], shadow)
+        share = (time.perf_counter() - started) / len(chunk)
+        for index in sorted(chunk, key=lambda i: getattr(own[i], "signature", "")):
+            shadow, own_callbacks = own[index], callbacks[index] if callbacks else ()
+            if isinstance(shadow, Exception):
+                result = FitResult(failure=f"{type(shadow).__name__}: {one_line(shadow)}", engine=self.name)
+            else:
+                result = self._one(requests[index], shadow, own_callbacks, reason)
+            result.seconds += share
+            yield index, result
+
+    def _shadow(self, request: FitRequest) -> Shadow | Exception:
+        self._num_shadows += 1
+        if self._num_shadows % _KERNELS == 0:
+            forget_kernels()
+        try:
+            return cast_shadow(self.build, request, self.train)[0]
+        except Exception as error:
+            _log.debug("building failed", exc_info=True)
+            return error
+
+    def _hiding(self, requests: Sequence[FitRequest]) -> str | None:
+        names = hidden(self.build, requests, self.train, self._hidden)
+        if not names:
+            return None
+        listed = ", ".join(map(repr, names))
+        return f"changing {listed} changes nothing that can be seen in the model that `build` returns"
+
+    def _note(self, request: FitRequest, shadow: Shadow) -> None:
+        """Remember which numbers of this structure differ between configurations, and who showed it."""
+        examples = self._examples[shadow.signature]
+        first = examples[0][1].numbers if examples else shadow.numbers
+        differing = {path for path, number in shadow.numbers.items() if number != first[path]}
+        if not examples or not differing <= self._live[shadow.signature]:
+            examples.append((request, shadow))
+        self._live[shadow.signature] |= differing
+
+    def _one(self, request: FitRequest, shadow: Shadow, callbacks: Callbacks, reason: str | None) -> FitResult:
+        started = time.perf_counter()
+        result = FitResult(engine=self.name)
+        try:
+            reason = reason or self._reasons.get(shadow.signature) or watches_batches(callbacks)
+            if reason:
+                raise CannotShareError(reason)
+            graph = self._graph(request, shadow)
+            with random_streams_kept():
+                self._run(graph, request, shadow, result, callbacks)
+        except CannotShareError as error:
+            _log.info("trained plainly: %s", error)
+            result = self._plain.fit([request], [callbacks])[0]
+            result.reason = str(error)
+        except Exception as error:
+            _log.debug("training failed", exc_info=True)
+            result.failure = f"{type(error).__name__}: {one_line(error)}"
+        result.seconds = time.perf_counter() - started
+        return result
+
+    def _graph(self, request: FitRequest, shadow: Shadow) -> Graph:
+        """Return a graph that trains the shadow's model; trace and check a new one if there is none yet."""
+        graphs = self._graphs[shadow.signature]
+        live = frozenset(self._live[shadow.signature])
+        reasons = []
+        for graph in graphs:
+            unfit = graph.unfit(shadow)
+            if unfit is None:
+                return graph
+            reasons.append(unfit)
+        graphs[:] = [graph for graph in graphs if graph.live == live]
+        if len(graphs) >= _MAX_GRAPHS:
+            raise CannotShareError(f"the graph depends on a value: {reasons[-1]}")
+        try:
+            graph = self._traced(request, shadow, live)
+        except CannotShareError as error:
+            self._reasons[shadow.signature] = str(error)
+            raise
+        graphs.append(graph)
+        return graph
+
+    def _traced(self, request: FitRequest, shadow: Shadow, live: frozenset[str]) -> Graph:
+        with seeded(request.seed):
+            _, model, walk = cast_shadow(self.build, request, self.train)
+            trained_plainly = needs_plain_fit(model) or ("its build draws from `tf.random`" if shadow.draws else None)
+            if trained_plainly:
+                raise CannotShareError(trained_plainly)
+            graph = Graph(model, walk, live, self.train)
+        others = [(r, s) for r, s in self._examples[shadow.signature] if r is not request and graph.unfit(s) is None]
+        example = others[-1] if others else (request, shadow)
+        differs = first_step_differs(graph, self.build, *example, self.train, self._train_rows)
+        if differs:
+            raise CannotShareError(differs)
+        return graph
+
+    def _run(self, graph: Graph, request: FitRequest, shadow: Shadow, result: FitResult, callbacks: Callbacks) -> None:
+        graph.load(shadow, request.state)
+        chosen = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)
+        check = None
+        if request.validation is not None:
+            check = np.asarray(request.validation), self._train_rows
+        elif self.validation is not None:
+            check = np.arange(len(self.validation)), self._validation_rows
+        follower = Follower(request.monitor, result)
+        listeners = keras.callbacks.CallbackList(list(callbacks), model=graph.model) if callbacks else None
+        _tell(graph, listeners, "on_train_begin")
+        graph.model.stop_training = False
+        first, logs = request.initial_epoch, {}
+        for epoch, order in enumerate(orders(self.shuffle, request.seed, len(chosen), first, request.epochs), first):
+            _tell(graph, listeners, "on_epoch_begin", epoch)
+            logs = graph.epoch(chosen[order], request.batch_size, self._train_rows, check)
+            improved, ended = follower.epoch(logs)
+            if improved:
+                result.best_state = graph.state()
+            _tell(graph, listeners, "on_epoch_end", epoch, logs)
+            if ended or graph.model.stop_training:
+                break
+        graph.model.optimizer.finalize_variable_values(graph.model.trainable_variables)
+        _tell(graph, listeners, "on_train_end", logs)
+        result.state = graph.state()
+
+
+def _tell(graph: Graph, listeners: keras.callbacks.CallbackList | None, event: str, *arguments: Any) -> None:
+    if listeners is not None:
+        with graph.plain():
+            getattr(listeners, event)(*arguments)
+
+
+def watches_batches(callbacks: Callbacks) -> str | None:
+    """Return which callback must be called at each batch, which a whole epoch in one call cannot do; None if none."""
+    hooks = [f"on_{what}_{when}" for what in ("batch", "train_batch", "test_batch") for when in ("begin", "end")]
+    for callback in callbacks:
+        for hook in (*hooks, "on_test_begin", "on_test_end"):
+            if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook):
+                return f"{type(callback).__name__} is called at every batch ({hook})"
+    return None
+
+
+def needs_plain_fit(model: keras.Model) -> str | None:
+    """Return why a model can only be trained by its own `fit`; None if its epochs can be traced."""
+    for name in ("train_step", "test_step", "fit", "make_train_function", "make_test_function"):
+        if getattr(type(model), name) not in (getattr(keras.Model, name), getattr(keras.Sequential, name)):
+            return f"{type(model).__name__} has a `{name}` of its own"
+    if model.run_eagerly:
+        return "it is compiled with run_eagerly=True"
+    return None
+
+
+def tensors(table: Table) -> tuple:
+    """Return a table's parts on the device."""
+    return keras.tree.map_structure(tf.constant, table.parts())
+
+
+def concrete(function: Callable[..., Any], signature: list) -> Callable[..., Any]:
+    """Return the one graph of a function: as it cannot be retraced, TensorFlow does not warn that it might be."""
+    return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
+
+
+def as_log(value: Any) -> Any:
+    """Return a log as a float; as an array if it is no scalar."""
+    array = np.asarray(value)
+    return float(array) if array.ndim == 0 else array
+
+
+def _any_length(rows: tuple) -> tuple:
+    """Return the signature of rows of which there may be any number."""
+    return keras.tree.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), rows)
+
+
+def _each_batch(step: Callable[[tuple], Any], order: tf.Tensor, batch_size: tf.Tensor, rows: tuple) -> None:
+    num_rows = tf.shape(order)[0]
+
+    def body(start: tf.Tensor) -> tuple:
+        chosen = order[start : tf.minimum(start + batch_size, num_rows)]
+        step(keras.tree.map_structure(lambda array: tf.gather(array, chosen), rows))
+        return (start + batch_size,)
+
+    tf.while_loop(lambda start: start < num_rows, body, (tf.constant(0),), parallel_iterations=1)
