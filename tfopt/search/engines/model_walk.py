@@ -155,8 +155,9 @@ class ModelWalk:
             self._visit(f"{path}<{name}>", content, functools.partial(setattr, cell, "cell_contents"), function)
         for index, default in enumerate(function.__defaults__ or ()):
             self._visit(f"{path}.default{index}", default, functools.partial(_set_default, function, index), function)
-        for name, default in (function.__kwdefaults__ or {}).items():
-            setter = functools.partial(function.__kwdefaults__.__setitem__, name)
+        keyword_defaults = function.__kwdefaults__ or {}
+        for name, default in keyword_defaults.items():
+            setter = functools.partial(keyword_defaults.__setitem__, name)
             self._visit(f"{path}.default {name}", default, setter, function)
         if not stock:
             self._globals(path, function)

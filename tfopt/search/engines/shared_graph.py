@@ -296,10 +296,10 @@ class SharedGraphEngine(Engine):
     def _run(self, graph: Graph, request: FitRequest, shadow: Shadow, result: FitResult, callbacks: Callbacks) -> None:
         graph.load(shadow, request.state)
         chosen = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)
-        check = None
+        check: tuple[np.ndarray, tuple] | None = None
         if request.validation is not None:
             check = np.asarray(request.validation), self._train_rows
-        elif self.validation is not None:
+        elif self.validation is not None and self._validation_rows is not None:
             check = np.arange(len(self.validation)), self._validation_rows
         follower = Follower(request.monitor, result)
         listeners = keras.callbacks.CallbackList(list(callbacks), model=graph.model) if callbacks else None
