@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -25,15 +26,15 @@ class PlainEngine(Engine):
     Rows are shuffled by Keras, which once seeded takes them in the same order in every epoch.
 
     Args:
-        fit: Called as `fit(model, x, y, sample_weight=…, batch_size=…, epochs=…, …)`; `keras.Model.fit` unless a
-            `HyperModel` brings its own.
+        fit: Called as `fit(hyperparameters, model, x, y, sample_weight=…, batch_size=…, epochs=…, …)`, as a
+            `HyperModel`'s own is; None for `keras.Model.fit`.
     """
 
     name = "plain"
 
-    def __init__(self, *args, fit: Callable[..., keras.callbacks.History] = keras.Model.fit, **kwargs):
+    def __init__(self, *args, fit: Callable[..., Any] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        self._fit = fit
+        self._fit = fit or _fit
 
     def fit(
         self,
@@ -56,7 +57,7 @@ class PlainEngine(Engine):
             with random_streams_kept():
                 self._train(request, result, callbacks)
         except Exception as error:
-            result.failure = f"{type(error).__name__}: {one_line(error)}"
+            result.failure = one_line(error)
         result.seconds = time.perf_counter() - started
         return result
 
@@ -65,12 +66,15 @@ class PlainEngine(Engine):
         table = self.validation if request.validation is None else self.train
         x, y, *weight = self.train.take(request.rows)
         self._fit(
+            request.hyperparameters,
             model, x, y, sample_weight=weight[0] if weight else None, batch_size=request.batch_size,
             epochs=request.epochs, initial_epoch=request.initial_epoch, shuffle=bool(self.shuffle),
             validation_data=None if table is None else table.take(request.validation),
             validation_batch_size=request.batch_size, verbose=0, callbacks=[Watch(request, result), *callbacks],
         )  # fmt: skip
         result.state = state_of(model)
+        if request.predict is not None:
+            result.outputs = model.predict(self.train.take(request.predict)[0], verbose=0)
 
     def _ready(self, request: FitRequest) -> keras.Model:
         """Return the model to train, and leave every random stream as `set_random_seed` and `build` do."""
@@ -80,3 +84,7 @@ class PlainEngine(Engine):
             complete(model, self.train)
             set_state(model, request.state)
         return model
+
+
+def _fit(hyperparameters: Any, model: keras.Model, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    return model.fit(*args, **kwargs)

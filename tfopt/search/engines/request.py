@@ -50,6 +50,7 @@ class FitRequest:
         batch_size: Rows a step; the last batch of an epoch holds what is left.
         rows: Indices of the training rows in the engine's table; None for all.
         validation: Validation rows: indices in the engine's table; None for the engine's validation table, if any.
+        predict: Rows of the engine's table to return the trained model's outputs for; None for none.
         monitor: What makes an epoch the best one; None keeps the last epoch only.
         initial_epoch: Epochs trained before, whose end is `state`.
         state: Where to continue from: weights, optimizer and random streams; None for a fresh build.
@@ -61,6 +62,7 @@ class FitRequest:
     batch_size: int = 32
     rows: np.ndarray | None = None
     validation: np.ndarray | None = None
+    predict: np.ndarray | None = None
     monitor: Monitor | None = None
     initial_epoch: int = 0
     state: State | None = None
@@ -73,7 +75,8 @@ class FitResult:
     Args:
         history: A list for each log, a number an epoch, with the keys of `model.fit`'s history.
         state: Values of all variables after the last epoch; None if the build failed.
-        best_state: Those after the best epoch; None without a monitor.
+        outputs: The model's outputs for the rows to predict, after the last epoch; None if there are none.
+        best_state: Values of all variables after the best epoch; None without a monitor.
         best_epoch: Index of the best epoch in `history`; None without a monitor.
         failure: What went wrong, in one line; None for a fit that reached its end.
         seconds: Wall seconds, shared costs divided among the fits that shared them.
@@ -83,6 +86,7 @@ class FitResult:
 
     history: dict[str, list[float]] = field(default_factory=dict)
     state: State | None = None
+    outputs: Any = None
     best_state: State | None = None
     best_epoch: int | None = None
     failure: str | None = None

@@ -78,7 +78,7 @@ def values_of(hyperparameters: Any) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def hidden(build: Build, requests: Sequence[FitRequest], table: Table, known: dict[str, bool]) -> list[str]:
+def hidden(build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table, known: dict[str, bool]) -> list[str]:
     """Return the names of hyperparameters that `build` is given and of which its model shows no trace.
 
     Such a one is unused, or acts through something that no walk sees (a file, an object of a module); only a fit of
@@ -86,31 +86,32 @@ def hidden(build: Build, requests: Sequence[FitRequest], table: Table, known: di
 
     Args:
         build: Returns the compiled model of a configuration.
-        requests: The values that a name takes among them are tried.
+        cast: Configurations and their shadows. The values that a name takes among them are tried.
         table: Rows, for their shapes.
         known: Answers of earlier calls, by name; new ones are added.
     """
-    configurations = [r for r in requests if values_of(r.hyperparameters) is not None]
-    names = dict.fromkeys(itertools.chain.from_iterable(values_of(r.hyperparameters) or () for r in configurations))
+    values = [values_of(request.hyperparameters) or {} for request, _ in cast]
+    names = dict.fromkeys(itertools.chain.from_iterable(values))
     for name in names:
         if name in known or name in _OF_THE_SEARCH or name.startswith("tuner/"):
             continue
-        holders = [r for r in configurations if name in (values_of(r.hyperparameters) or ())]
-        present = {repr(_value(r, name)): _value(r, name) for r in holders}
-        if len(present) < 2:
-            continue  # its value has not varied yet
-        known[name] = not any(_shows(build, r, name, present, table) for r in holders[:3])
+        holders = [
+            (request, shadow, own[name]) for (request, shadow), own in zip(cast, values, strict=True) if name in own
+        ]
+        present = {repr(value): value for _, _, value in holders}
+        if len(present) > 1:  # else its value has not varied yet
+            known[name] = not any(
+                _shows(
+                    build, request, shadow, name, next(v for text, v in present.items() if text != repr(value)), table
+                )
+                for request, shadow, value in holders[:3]
+            )
     return [name for name, is_hidden in known.items() if is_hidden and name in names]
 
 
-def _shows(build: Build, request: FitRequest, name: str, present: dict[str, Any], table: Table) -> bool:
-    value = next(value for text, value in present.items() if text != repr(_value(request, name)))
+def _shows(build: Build, request: FitRequest, shadow: Shadow, name: str, value: Any, table: Table) -> bool:
     changed = FitRequest(_with(request.hyperparameters, name, value), request.seed, request.epochs)
-    return not cast_shadow(build, request, table)[0].same_as(cast_shadow(build, changed, table)[0])
-
-
-def _value(request: FitRequest, name: str) -> Any:
-    return (values_of(request.hyperparameters) or {})[name]
+    return not cast_shadow(build, changed, table)[0].same_as(shadow)
 
 
 def _with(hyperparameters: Any, name: str, value: Any) -> Any:

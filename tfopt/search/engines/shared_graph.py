@@ -37,8 +37,14 @@ from tfopt.search.engines.shadow import Shadow, cast_shadow, hidden, key
 _log = logging.getLogger("tfopt")
 
 _MAX_GRAPHS = 4  # of one structure, for values that Python decides differently on; more cost more than they save
+_PREDICTED = 65536  # rows predicted at a time
 _CHUNK = 32  # shadows kept at a time
 _KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
+
+_UNREPEATABLE = {
+    *("PyFunc", "EagerPyFunc", "RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"),
+    *("RandomShuffle", "RandomGamma", "Multinomial", "StatefulStandardNormalV2", "StatefulUniform"),
+}
 
 Callbacks = Sequence[keras.callbacks.Callback]
 
@@ -65,6 +71,7 @@ class Graph:
         self.variables = [*model.variables, *model.optimizer.variables]
         self._extra = [walk.variables[path] for path in sorted(walk.variables)]
         self._epochs: dict[bool, Callable[..., Any]] = {}
+        self._outputs: Callable[..., Any] | None = None
         changeable = [*self.variables, *self._extra]
         self._load = concrete(self._assign, [[tf.TensorSpec(v.shape, v.dtype) for v in changeable]])
 
@@ -107,6 +114,24 @@ class Graph:
             traced = self._train if check is None else self._train_and_validate
             steps = self._epochs[check is not None] = concrete(traced, signature)
         return {name: as_log(value) for name, value in steps(*arguments).items()}
+
+    def outputs(self, chosen: np.ndarray, rows: tuple) -> Any:
+        """Return the model's outputs for these rows."""
+        x = rows[0]
+        if self._outputs is None:
+            self._outputs = concrete(lambda x: self.model(x, training=False), [_any_length(x)])
+        parts = [
+            self._outputs(keras.tree.map_structure(lambda array, index=index: tf.gather(array, index), x))
+            for index in np.array_split(chosen, max(1, -(-len(chosen) // _PREDICTED)))
+        ]
+        return keras.tree.map_structure(lambda *arrays: np.concatenate([np.array(a) for a in arrays]), *parts)
+
+    def unrepeatable(self) -> list[str]:
+        """Return the operations in the traced epochs whose results depend on what ran before."""
+        graphs = [epoch.graph.as_graph_def() for epoch in self._epochs.values()]
+        nodes = [node for graph in graphs for node in graph.node]
+        nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
+        return sorted({node.op for node in nodes} & _UNREPEATABLE)
 
     def state(self) -> State:
         """Return copies of the values of the model's and its optimizer's variables."""
@@ -198,7 +223,7 @@ class SharedGraphEngine(Engine):
             if identity not in shadows:
                 shadows[identity] = self._shadow(requests[index])
         own = {index: shadows[key(requests[index].hyperparameters), requests[index].seed] for index in chunk}
-        reason = self._hiding([requests[index] for index in chunk if isinstance(own[index], Shadow)])
+        reason = self._hiding([(requests[i], shadow) for i, shadow in own.items() if isinstance(shadow, Shadow)])
         for index, shadow in own.items():
             if isinstance(shadow, Shadow):
                 self._note(requests[index], shadow)
@@ -206,7 +231,7 @@ class SharedGraphEngine(Engine):
         for index in sorted(chunk, key=lambda i: getattr(own[i], "signature", "")):
             shadow, own_callbacks = own[index], callbacks[index] if callbacks else ()
             if isinstance(shadow, Exception):
-                result = FitResult(failure=f"{type(shadow).__name__}: {one_line(shadow)}", engine=self.name)
+                result = FitResult(failure=one_line(shadow), engine=self.name)
             else:
                 result = self._one(requests[index], shadow, own_callbacks, reason)
             result.seconds += share
@@ -222,8 +247,8 @@ class SharedGraphEngine(Engine):
             _log.debug("building failed", exc_info=True)
             return error
 
-    def _hiding(self, requests: Sequence[FitRequest]) -> str | None:
-        names = hidden(self.build, requests, self.train, self._hidden)
+    def _hiding(self, cast: Sequence[tuple[FitRequest, Shadow]]) -> str | None:
+        names = hidden(self.build, cast, self.train, self._hidden)
         if not names:
             return None
         listed = ", ".join(map(repr, names))
@@ -254,7 +279,7 @@ class SharedGraphEngine(Engine):
             result.reason = str(error)
         except Exception as error:
             _log.debug("training failed", exc_info=True)
-            result.failure = f"{type(error).__name__}: {one_line(error)}"
+            result.failure = one_line(error)
         result.seconds = time.perf_counter() - started
         return result
 
@@ -289,8 +314,10 @@ class SharedGraphEngine(Engine):
         others = [(r, s) for r, s in self._examples[shadow.signature] if r is not request and graph.unfit(s) is None]
         example = others[-1] if others else (request, shadow)
         differs = first_step_differs(graph, self.build, *example, self.train, self._train_rows)
-        if differs:
-            raise CannotShareError(differs)
+        if differs or graph.unrepeatable():
+            raise CannotShareError(
+                differs or f"it uses {', '.join(graph.unrepeatable())}, whose stream cannot be reset"
+            )
         return graph
 
     def _run(self, graph: Graph, request: FitRequest, shadow: Shadow, result: FitResult, callbacks: Callbacks) -> None:
@@ -318,6 +345,8 @@ class SharedGraphEngine(Engine):
         graph.model.optimizer.finalize_variable_values(graph.model.trainable_variables)
         _tell(graph, listeners, "on_train_end", logs)
         result.state = graph.state()
+        if request.predict is not None:
+            result.outputs = graph.outputs(np.asarray(request.predict), self._train_rows)
 
 
 def _tell(graph: Graph, listeners: keras.callbacks.CallbackList | None, event: str, *arguments: Any) -> None:
