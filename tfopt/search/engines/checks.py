@@ -10,7 +10,7 @@ from tfopt.search.engines.rows import Table
 from tfopt.search.engines.shadow import Shadow, cast_shadow
 
 if TYPE_CHECKING:
-    from tfopt.search.engines.shared_graph import Graph
+    from tfopt.search.engines.traced_graph import Graph
 
 # Relative to the step's largest change of the same variable. An eager step rounds differently; a second trace does not.
 _EAGER, _TRACED = 1e-3, 1e-6

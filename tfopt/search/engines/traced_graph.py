@@ -1,0 +1,173 @@
+"""One traced epoch of a model shape, and everything that a fit puts into it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.search.engines.keras_internals import global_generator, make_variables, set_global_generator
+from tfopt.search.engines.live_numbers import LiveNumbers
+from tfopt.search.engines.model_walk import ModelWalk
+from tfopt.search.engines.request import State
+from tfopt.search.engines.rows import Table
+from tfopt.search.engines.shadow import Shadow
+
+_PREDICTED = 65536  # rows predicted at a time
+_UNREPEATABLE = {
+    *("PyFunc", "EagerPyFunc", "RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"),
+    *("RandomShuffle", "RandomGamma", "Multinomial", "StatefulStandardNormalV2", "StatefulUniform"),
+}
+
+
+class CannotShareError(Exception):
+    """A model that must be trained plainly, and why."""
+
+
+class Graph:
+    """One traced epoch and the model in it.
+
+    Args:
+        model: A fresh build, its optimizer built.
+        walk: Its numbers.
+        live: Paths of the numbers that may change from fit to fit.
+        table: Training rows.
+    """
+
+    def __init__(self, model: keras.Model, walk: ModelWalk, live: frozenset[str], table: Table):
+        self.model, self.live = model, live
+        self._walk = walk
+        self._frozen = {path: number for path, number in walk.numbers.items() if path not in live}
+        self._numbers = LiveNumbers(walk.numbers)
+        self._stand_ins = {path: self._numbers.number(path) for path in live}
+        self._put(self._stand_ins)
+        self.generator = global_generator()  # made before the trace; each fit gives it its own state
+        make_variables(model, table.take(np.arange(min(2, len(table)))))
+        self.variables = [*model.variables, *model.optimizer.variables]
+        self._extra = [walk.variables[path] for path in sorted(walk.variables)]
+        self._epochs: dict[bool, Any] = {}
+        self._outputs: Callable[..., Any] | None = None
+        changeable = [*self.variables, *self._extra]
+        self._load = concrete(self._assign, [[tf.TensorSpec(v.shape, v.dtype) for v in changeable]])
+
+    def unfit(self, shadow: Shadow) -> str | None:
+        """Return why this graph would train another model than the shadow's; None if it would not."""
+        for path, number in self._frozen.items():
+            new = shadow.numbers[path]
+            if new != number and not (new != new and number != number):
+                return f"{path} is {new} and was traced as {number}"
+        return self._numbers.broken(shadow.numbers)
+
+    def load(self, shadow: Shadow, state: State | None = None) -> None:
+        """Become the shadow's model, fresh or in a state of it."""
+        self._load([*(shadow.state if state is None else state), *shadow.extra])
+        self._numbers.set(shadow.numbers)
+        self.generator.state.assign(shadow.generator)
+        set_global_generator(self.generator)
+
+    def epoch(self, order: np.ndarray, batch_size: int, rows: tuple, check: tuple | None = None) -> dict[str, Any]:
+        """Train an epoch.
+
+        Args:
+            order: Indices of the rows.
+            batch_size: Rows a step.
+            rows: Tensors of inputs, targets and weights.
+            check: `(order, rows)` to validate on afterwards; None not to.
+
+        Returns:
+            The logs.
+        """
+        arguments = [tf.constant(order, tf.int32), tf.constant(batch_size, tf.int32), rows]
+        if check is not None:
+            arguments += [tf.constant(check[0], tf.int32), check[1]]
+        steps = self._epochs.get(check is not None)
+        if steps is None:
+            index = tf.TensorSpec((None,), tf.int32)
+            signature = [index, tf.TensorSpec((), tf.int32), _any_length(rows)]
+            if check is not None:
+                signature += [index, _any_length(check[1])]
+            traced = self._train if check is None else self._train_and_validate
+            steps = self._epochs[check is not None] = concrete(traced, signature)
+        return {name: as_log(value) for name, value in steps(*arguments).items()}
+
+    def outputs(self, chosen: np.ndarray, rows: tuple) -> Any:
+        """Return the model's outputs for these rows."""
+        x = rows[0]
+        if self._outputs is None:
+            self._outputs = concrete(lambda x: self.model(x, training=False), [_any_length(x)])
+        parts = [
+            self._outputs(keras.tree.map_structure(lambda array, index=index: tf.gather(array, index), x))
+            for index in np.array_split(chosen, max(1, -(-len(chosen) // _PREDICTED)))
+        ]
+        return keras.tree.map_structure(lambda *arrays: np.concatenate([np.array(a) for a in arrays]), *parts)
+
+    def unrepeatable(self) -> list[str]:
+        """Return the operations in the traced epochs whose results depend on what ran before."""
+        graphs = [epoch.graph.as_graph_def() for epoch in self._epochs.values()]
+        nodes = [node for graph in graphs for node in graph.node]
+        nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
+        return sorted({node.op for node in nodes} & _UNREPEATABLE)
+
+    def state(self) -> State:
+        """Return copies of the values of the model's and its optimizer's variables."""
+        return [np.array(variable.value) for variable in self.variables]
+
+    @contextmanager
+    def plain(self) -> Iterator[keras.Model]:
+        """Give the model with plain numbers in it, for Python code that looks at it; the graph stays live."""
+        self._put({path: self._numbers.values[path] for path in self.live})
+        try:
+            yield self.model
+        finally:
+            self._put(self._stand_ins)
+
+    def _put(self, numbers: dict[str, Any]) -> None:
+        for path, number in numbers.items():
+            setter = self._walk.setters[path]
+            if setter is None:
+                raise CannotShareError(f"{path} cannot be changed from outside")
+            setter(number)
+
+    def _assign(self, values: State) -> None:
+        for variable, value in zip([*self.variables, *self._extra], values, strict=True):
+            variable.assign(value)
+
+    def _train(self, order, batch_size, rows):
+        self.model.reset_metrics()
+        _each_batch(self.model.train_step, order, batch_size, rows)
+        return self.model.get_metrics_result()
+
+    def _train_and_validate(self, order, batch_size, rows, validation_order, validation_rows):
+        logs = self._train(order, batch_size, rows)
+        self.model.reset_metrics()
+        _each_batch(self.model.test_step, validation_order, batch_size, validation_rows)
+        return logs | {f"val_{name}": value for name, value in self.model.get_metrics_result().items()}
+
+
+def concrete(function: Callable[..., Any], signature: list) -> Any:
+    """Return the one graph of a function: as it cannot be retraced, TensorFlow does not warn that it might be."""
+    return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
+
+
+def as_log(value: Any) -> Any:
+    """Return a log as a float; as an array if it is no scalar."""
+    array = np.asarray(value)
+    return float(array) if array.ndim == 0 else array
+
+
+def _any_length(rows: tuple) -> tuple:
+    """Return the signature of rows of which there may be any number."""
+    return keras.tree.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), rows)
+
+
+def _each_batch(step: Callable[[tuple], Any], order: tf.Tensor, batch_size: tf.Tensor, rows: tuple) -> None:
+    num_rows = tf.shape(order)[0]
+
+    def body(start: tf.Tensor) -> tuple:
+        chosen = order[start : tf.minimum(start + batch_size, num_rows)]
+        step(keras.tree.map_structure(lambda array: tf.gather(array, chosen), rows))
+        return (start + batch_size,)
+
+    tf.while_loop(lambda start: start < num_rows, body, (tf.constant(0),), parallel_iterations=1)
