@@ -98,9 +98,8 @@ def test_an_outer_folds_test_rows_reach_nothing_that_judges_it(quick, table_path
     other = replace(config, data=str(other_path), out=str(tmp_path / "other"))
     run(other)
     first, second = (Path(folder) for folder in (config.out, other.out))
-    for mine, theirs in zip(lines(first, "trial"), lines(second, "trial"), strict=True):
-        if mine["fold"] == 0:
-            assert mine["inner_scores"] == theirs["inner_scores"]
+    mine, theirs = ([t for t in lines(folder, "trial") if t["fold"] == 0] for folder in (first, second))
+    assert [t["inner_scores"] for t in mine] == [t["inner_scores"] for t in theirs]
     for name in ("ridge", "dummy"):
         mine, theirs = (
             r for folder in (first, second) for r in lines(folder, "baseline") if r["model"] == name and r["fold"] == 0
@@ -227,7 +226,7 @@ def test_divergence_is_a_failed_trial(quick, tmp_path):
     )
     outcome = run(quick(space=f"{path}:build", tuner="grid", max_trials=None, epochs=30, baselines="dummy"))
     assert outcome.num_failed > 0
-    assert outcome.first_failure.startswith("DivergedError: The loss became")
+    assert outcome.first_failure.startswith("The loss became")
     assert np.isfinite(scores(outcome)["network"])
 
 
@@ -359,4 +358,4 @@ def test_patience_decides_how_long_hyperbands_choice_is_refitted(quick, tmp_path
     journal.append({**trial, "epochs": [4, 6]})
     _, chosen, curve = search.train_final(prepare(config).final, prepare(config).outer)
     assert chosen == values
-    assert len(curve.loss) == 5, "the median of the inner trainings, not Hyperband's 10"
+    assert len(curve["loss"]) == 5, "the median of the inner trainings, not Hyperband's 10"

@@ -93,6 +93,17 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 10m or 1h") from None
 
 
+def size(text: str) -> int:
+    """Convert `500MB`, `2GB` or a number of bytes to bytes."""
+    match = re.fullmatch(r"([\d.]+)\s*(kb|mb|gb|tb|b|)", text.strip().lower())
+    try:
+        if not match:
+            raise ValueError
+        return int(float(match[1]) * 10 ** {"b": 0, "": 0, "kb": 3, "mb": 6, "gb": 9, "tb": 12}[match[2]])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500MB or 2GB") from None
+
+
 def names(text: str) -> tuple[str, ...]:
     """Convert comma-separated names."""
     found = tuple(name.strip() for name in text.split(",") if name.strip())

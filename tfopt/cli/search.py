@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfopt.cli.parser import Parser, choice, duration, integer, names, number, switch
+from tfopt.cli.parser import Parser, choice, duration, integer, names, number, size, switch
 from tfopt.cli.settings import Option, add_options, from_environment, from_flags, from_toml, to_toml
 from tfopt.errors import UserError, one_line
 from tfopt.search import config as configuration
@@ -104,6 +104,15 @@ OPTION_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option("device", "auto, cpu, gpu or gpu:N; a device that is absent is an error", metavar="DEVICE"),
             Option("precision", ", ".join(configuration.PRECISIONS), choice(*configuration.PRECISIONS), "POLICY"),
             Option("deterministic", "only kernels that give the same bits each time; slower", switch),
+            Option(
+                "engine",
+                "auto, population, shared or plain: how fits are computed; the same results up to rounding",
+                choice(*configuration.ENGINES),
+                "ENGINE",
+            ),
+            Option(
+                "memory", "what fits trained together may take: 500MB, 2GB", size, "SIZE", "a quarter of what is free"
+            ),
             Option("jobs", "processes that fit the baselines", integer, "N", "one a core"),
         ),
     ),

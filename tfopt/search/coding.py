@@ -10,7 +10,6 @@ import numpy as np
 from tfopt.comparison.objective import Objective
 from tfopt.data.encoder import TableEncoder
 from tfopt.data.table import Table
-from tfopt.search.engine import Rows
 
 Output = Literal["values", "logits", "probabilities", "binary_logit", "binary_probability"]
 TargetForm = Literal["values", "codes", "one_hot", "binary"]
@@ -130,13 +129,14 @@ class SplitCoder:
             self._kept.popitem(last=False)
         return pair
 
-    def rows(self, x: np.ndarray, rows: np.ndarray, form: TargetForm, scaler: TargetScaler | None) -> Rows:
-        """Return encoded features with the targets and weights of those rows; weights average 1."""
-        table = self._table
-        weights = np.ones(len(rows)) if table.weights is None else table.weights[rows]
-        weights = weights / max(weights.mean(), np.finfo(float).tiny)
-        y = code_target(table.target[rows], form, table.num_outputs, scaler)
-        return Rows(x, y, weights.astype("float32"))
+    def targets(self, rows: np.ndarray, form: TargetForm, scaler: TargetScaler | None) -> np.ndarray:
+        """Return the targets of these rows as the loss wants them."""
+        return code_target(self._table.target[rows], form, self._table.num_outputs, scaler)
+
+    def weights(self, rows: np.ndarray) -> np.ndarray:
+        """Return the weights of these rows, averaging 1."""
+        weights = np.ones(len(rows)) if self._table.weights is None else self._table.weights[rows]
+        return (weights / max(weights.mean(), np.finfo(float).tiny)).astype("float32")
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:

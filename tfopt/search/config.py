@@ -15,6 +15,7 @@ HEADERS = ("auto", "yes", "no")
 SPACES = ("small", "default", "wide")
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+ENGINES = ("auto", "population", "shared", "plain")
 TARGET_SCALINGS = ("standard", "none")
 BASELINE_SETS = ("fast", "all", "none")
 
@@ -22,7 +23,7 @@ BASELINE_SETS = ("fast", "all", "none")
 DEFAULT_TRIALS = 16
 
 # What may differ between a search and its resumption: none of it changes a trial's result.
-RESUMABLE = frozenset({"data", "time_limit", "jobs", "device", "out", "overwrite", "resume"})
+RESUMABLE = frozenset({"data", "time_limit", "jobs", "memory", "device", "out", "overwrite", "resume"})
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class SearchConfig:
         rope: Half-width of the region of practical equivalence, in units of the objective; None for 0.01.
         target_scaling: `"standard"` or `"none"`, for regression targets of the network.
         baselines: `"fast"`, `"all"`, `"none"`, or comma-separated names.
+        engine: `"auto"`, `"population"`, `"shared"` or `"plain"`: how fits are computed; the results are the same up to
+            rounding.
+        memory: Bytes that fits trained together may take; None for a quarter of what is free.
         jobs: Processes that fit the baselines; None for one a core.
         device: `"auto"`, `"cpu"`, `"gpu"` or `"gpu:N"`.
         precision: Keras dtype policy.
@@ -90,6 +94,8 @@ class SearchConfig:
     rope: float | None = None
     target_scaling: str = "standard"
     baselines: str = "fast"
+    engine: str = "auto"
+    memory: int | None = None
     jobs: int | None = None
     device: str = "auto"
     precision: str = "float32"
@@ -110,6 +116,7 @@ class SearchConfig:
             ("tuner", TUNERS),
             ("precision", PRECISIONS),
             ("target_scaling", TARGET_SCALINGS),
+            ("engine", ENGINES),
         ):
             value = getattr(self, name)
             if value not in choices:
@@ -125,9 +132,10 @@ class SearchConfig:
             ("patience", 0),
             ("seed", 0),
             ("jobs", 1),
+            ("memory", 1),
         ):
             value = getattr(self, name)
-            if value is None and name in {"max_trials", "epochs", "jobs"}:
+            if value is None and name in {"max_trials", "epochs", "jobs", "memory"}:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise UserError(f"{_flag(name)} must be a whole number. Received: {value!r}.")

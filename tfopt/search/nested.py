@@ -6,19 +6,20 @@ import logging
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.data.table import Table
 from tfopt.errors import one_line
-from tfopt.search.coding import SplitCoder, decode, for_objective, output_kind, plain, target_form
-from tfopt.search.engine import Curve, PlainTrainer, Trainer, trainer_for
+from tfopt.search.coding import SplitCoder, for_objective, plain
+from tfopt.search.engines.request import FitResult
+from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
 from tfopt.search.journal import Journal, Record
 from tfopt.search.oracles import FoldOracle, check_grid, default_values, discover
 from tfopt.search.plan import Fold, Plan
@@ -28,6 +29,8 @@ from tfopt.search.spaces import Space
 
 _log = logging.getLogger("tfopt")
 
+Curve = dict[str, list[float]]  # numbers an epoch, by name
+
 NETWORK = "network"
 REFITS = "refits"
 FINAL = "final network"
@@ -35,7 +38,7 @@ DEFAULT = "default"
 
 
 class NetworkSearch:
-    """Runs one oracle a fold, in step, so that folds that propose the same configuration train it in one graph."""
+    """Runs one oracle a fold, in step, so that folds that propose the same configuration train it together."""
 
     def __init__(self, plan: Plan, space: Space):
         self._plan, self._space = plan, space
@@ -52,6 +55,19 @@ class NetworkSearch:
             same_units=same_units(table),
         )
         self.hyperparameters = discover(space, self.problem)
+        folds = [*plan.outer, plan.final]
+        self._whole = {fold.key: Split(fold.train, fold.test) for fold in folds}
+        self._fitting = Fitting(
+            table,
+            self.coder,
+            space,
+            self.problem,
+            self.hyperparameters,
+            [*self._whole.values(), *(split for fold in folds for split in fold.inner)],
+            engine=config.engine,
+            memory=config.memory,
+            patience=config.patience,
+        )
         if config.tuner == "grid":
             check_grid(self.hyperparameters, config.max_trials)
 
@@ -114,8 +130,8 @@ class NetworkSearch:
         outcomes: dict[Any, Record] = {
             fold.key: {"inner_scores": [], "epochs": [], "seconds": 0.0, "message": None, "curve": {}} for fold in todo
         }
-        for group in _by_steps(todo, self.problem, _batch_size(values)):
-            self._try_group(values, group, outcomes)
+        if todo:
+            self._train_inner(values, todo, outcomes)
         for fold in todo:
             outcome = outcomes[fold.key]
             score = float(np.mean(outcome["inner_scores"])) if outcome["inner_scores"] else math.nan
@@ -135,36 +151,28 @@ class NetworkSearch:
             )
         return records
 
-    def _try_group(self, values: dict[str, Any], group: list[tuple[Fold, int]], outcomes: dict[Any, Record]) -> None:
-        """Train one configuration on inner splits that take the same number of steps."""
+    def _train_inner(self, values: dict[str, Any], folds: Sequence[Fold], outcomes: dict[Any, Record]) -> None:
+        """Train one configuration on every inner split of these folds, and take down what came of it."""
+        epochs = int(values.get("tuner/epochs", self.problem.epochs))
+        where = [(fold, index) for fold in folds for index in range(len(fold.inner))]
+        tasks = [Task(fold.inner[index], seed_of(self._config.seed, "inner", index), epochs) for fold, index in where]
         started = time.perf_counter()
-        num_rows = len(group[0][0].inner[group[0][1]].train)  # all are of as many steps, which is what counts
-        seeds = {index: seed_of(self._config.seed, "inner", index) for _, index in group}
         try:
-            trainer = self._trainer(values, num_rows, tuple(seeds.values()), self._config.patience)
+            trained = self._fitting.fit(values, tasks, patient=True)
         except Exception as error:
             _log.debug("building failed", exc_info=True)
-            for fold, _ in group:
+            for fold in folds:
                 outcomes[fold.key]["message"] = f"{type(error).__name__}: {error}"
             return
-        shared_seconds = (time.perf_counter() - started) / len(group)
-        for fold, index in group:
+        seconds = (time.perf_counter() - started) / len(tasks)
+        for (fold, index), (prediction, result) in zip(where, trained, strict=True):
             outcome = outcomes[fold.key]
-            if outcome["message"] is not None:
-                continue
-            started = time.perf_counter()
-            try:
-                split = fold.inner[index]
-                prediction, curve = self._fit(trainer, values, split, seeds[index], validate=True)
-                score = self._score(prediction, split.test)
-            except Exception as error:
-                _log.debug("training failed", exc_info=True)
-                outcome["message"] = f"{type(error).__name__}: {error}"
-                continue
-            outcome["inner_scores"].append(score)
-            outcome["epochs"].append(len(curve.loss))
-            outcome["curve"] = outcome["curve"] or curve.to_dict()
-            outcome["seconds"] += shared_seconds + time.perf_counter() - started
+            outcome["message"] = outcome["message"] or result.failure
+            if prediction is not None:
+                outcome["inner_scores"].append(self._score(prediction, fold.inner[index].test))
+            outcome["epochs"].append(len(result.history.get("loss", ())))
+            outcome["curve"] = outcome["curve"] or _curve(result)
+            outcome["seconds"] += seconds
 
     def _report(self, trial_ids: dict[Any, str], records: dict[Any, Record]) -> None:
         scores = [record["score"] for record in records.values() if record["score"] is not None]
@@ -250,27 +258,24 @@ class NetworkSearch:
         found = self._journal.find("refit", fold=fold.key, values=values)
         if found and len(found["scores"]) >= num_seeds:
             return found
-        seeds = tuple(seed_of(self._config.seed, "refit", index) for index in range(num_seeds))
-        split = Split(fold.train, fold.test)
+        split = self._whole[fold.key]
+        epochs = self._epochs_to_refit(fold, values)
+        tasks = [Task(split, seed_of(self._config.seed, "refit", index), epochs) for index in range(num_seeds)]
         started = time.perf_counter()
         predictions = np.full((num_seeds, len(fold.test), self._table.num_outputs), np.nan)
         fit_seconds = predict_seconds = math.nan
         try:
-            trainer = self._trainer(values, len(fold.train), seeds)
+            trained = self._fitting.fit(values, tasks)
         except Exception as error:
             self._say_refit_failed(fold, error)
         else:
-            for index, seed in enumerate(seeds):
-                try:
-                    predictions[index], _ = self._fit(
-                        trainer, values, split, seed, epochs=self._epochs_to_refit(fold, values)
-                    )
-                except Exception as error:
-                    self._say_refit_failed(fold, error)
             fit_seconds = (time.perf_counter() - started) / num_seeds
-            started = time.perf_counter()
-            trainer.predict(self.coder.features(split.train, split.test, _scaling(values))[1])
-            predict_seconds = time.perf_counter() - started
+            for index, (prediction, result) in enumerate(trained):
+                if prediction is None:
+                    self._say_refit_failed(fold, result.failure or "it predicted nothing")
+                else:
+                    predictions[index] = prediction
+                    predict_seconds = self._seconds_to_predict(values, tasks[index], result)
         scores = [self._score(prediction, fold.test) for prediction in predictions]
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
         path = Path("predictions") / f"{NETWORK}-fold-{fold.key}-{digest}.npy"
@@ -288,6 +293,13 @@ class NetworkSearch:
             }
         )
 
+    def _seconds_to_predict(self, values: dict[str, Any], task: Task, result: FitResult) -> float:
+        model = self._fitting.trained(values, task, result)
+        features = self.coder.features(task.split.train, task.split.test, scaling_of(values))[1]
+        started = time.perf_counter()
+        model(features, training=False)
+        return time.perf_counter() - started
+
     def _default_score(self, fold: Fold) -> float:
         """Return what the default configuration scores on the test rows; NaN where its trial failed already."""
         values = default_values(self.hyperparameters)
@@ -296,14 +308,16 @@ class NetworkSearch:
             return math.nan
         return _number(self._refit(fold, values, 1)["scores"][0])
 
-    def _say_refit_failed(self, fold: Fold, error: Exception) -> None:
+    def _say_refit_failed(self, fold: Fold, error: Exception | str) -> None:
         _log.debug("a refit failed", exc_info=True)
         self._progress.note(f"A refit of the network in fold {fold.key} failed: {one_line(error)}")
 
-    def train_final(self, fold: Fold, outer: Sequence[Fold]) -> tuple[Trainer, dict[str, Any], Curve] | None:
+    def train_final(
+        self, fold: Fold, outer: Sequence[Fold]
+    ) -> tuple[keras.Model, dict[str, Any], dict[str, list[float]]] | None:
         """Train on all rows the outer folds' choice that is best on the inner splits of all rows.
 
-        Returns None when no trial completed, or when the training fails.
+        Returns the model, its configuration and its curve; None when no trial completed, or when the training fails.
         """
         choices = [best[0] for best in map(self.best_values, outer) if best is not None]
         distinct = [values for index, values in enumerate(choices) if values not in choices[:index]]
@@ -314,58 +328,20 @@ class NetworkSearch:
         if best is None:
             return None
         values, _ = best
-        seed = seed_of(self._config.seed, "refit", 0)
+        task = Task(self._whole[fold.key], seed_of(self._config.seed, "refit", 0), self._epochs_to_refit(fold, values))
         try:
-            trainer = self._trainer(values, len(fold.train), (seed,))
-            _, curve = self._fit(
-                trainer, values, Split(fold.train, fold.train[:1]), seed, epochs=self._epochs_to_refit(fold, values)
-            )
+            [(_, result)] = self._fitting.fit(values, [task])
+            if result.failure is not None:
+                raise RuntimeError(result.failure)
+            curve = _curve(result)
+            steps = self.problem.with_rows(len(fold.train)).steps_per_epoch(batch_size_of(values))
+            unused = self._fitting.model(values, len(fold.train))
+            curve["learning_rate"] = learning_rates(unused, len(curve["loss"]), steps)
+            return self._fitting.trained(values, task, result), values, curve
         except Exception as error:
             _log.debug("the last training failed", exc_info=True)
             self._progress.note(f"The network could not be trained on all rows: {one_line(error)}")
             return None
-        return trainer, values, curve
-
-    def _trainer(self, values: dict[str, Any], num_rows: int, seeds: tuple[int, ...], patience: int = 0) -> Trainer:
-        hp = self.hyperparameters.copy()
-        hp.values = dict(values)
-        # Rounded, a model does not depend on the splits that it shares its graph with.
-        steps = self.problem.with_rows(num_rows).steps_per_epoch(_batch_size(values))
-        problem = self.problem.with_rows(steps * _batch_size(values))
-        arguments: dict[str, Any] = {
-            "build": lambda: self._space.build(hp, problem),
-            "width": problem.num_features,
-            "batch_size": _batch_size(values),
-            "epochs": problem.epochs,
-            "patience": patience,
-            "seeds": seeds,
-        }
-        if self._space.fit is not None:
-            return PlainTrainer(fit=partial(self._space.fit, hp), **arguments)
-        return trainer_for(**arguments)
-
-    def _fit(
-        self,
-        trainer: Trainer,
-        values: dict[str, Any],
-        split: Split,
-        seed: int,
-        *,
-        validate: bool = False,
-        epochs: int | None = None,
-    ) -> tuple[np.ndarray, Curve]:
-        """Train on a split's training rows; return the decoded predictions for its test rows and the curve."""
-        coder, table = self.coder, self._table
-        output = output_kind(trainer.model, trainer.num_outputs, table)
-        form, scaler = target_form(trainer.model, output), coder.scaler(split.train)
-        train_x, test_x = coder.features(split.train, split.test, _scaling(values))
-        curve = trainer.fit(
-            coder.rows(train_x, split.train, form, scaler),
-            seed,
-            validation=coder.rows(test_x, split.test, form, scaler) if validate else None,
-            epochs=values.get("tuner/epochs") if epochs is None else epochs,
-        )
-        return decode(trainer.predict(test_x), output, scaler), curve
 
     def _score(self, prediction: np.ndarray, rows: np.ndarray) -> float:
         if not np.isfinite(prediction).all():
@@ -375,12 +351,20 @@ class NetworkSearch:
             self._table.target[rows], for_objective(prediction, self._table, self._objective), weights
         )
 
-    def _epochs_to_refit(self, fold: Fold, values: dict[str, Any]) -> int | None:
-        """Return how long the inner fits of this configuration ran where patience stopped them; None for all epochs."""
+    def _epochs_to_refit(self, fold: Fold, values: dict[str, Any]) -> int:
+        """Return how long to train a chosen configuration: as long as its inner fits where patience stopped those."""
+        epochs = int(values.get("tuner/epochs", self.problem.epochs))
         if not self._config.patience:
-            return None
+            return epochs
         lengths = [r["epochs"] for r in self.trials(fold.key) if r["values"] == values and r["epochs"]]
-        return round(float(np.median(lengths[0]))) if lengths else None
+        return round(float(np.median(lengths[0]))) if lengths else epochs
+
+
+def _curve(result: FitResult) -> Curve:
+    """Return the losses of a fit, without penalties where the search measured them so."""
+    curve = {"loss": result.history.get("loss", [])}
+    unpenalized = result.history.get("val_unpenalized_loss")
+    return curve | ({"val_loss": unpenalized} if unpenalized else {})
 
 
 def same_units(table: Table) -> bool:
@@ -402,23 +386,6 @@ def seed_of(seed: int, purpose: str, index: int) -> int:
     return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
 
 
-def _batch_size(values: dict[str, Any]) -> int:
-    return int(values.get("batch_size", 32))
-
-
-def _scaling(values: dict[str, Any]) -> str:
-    return str(values.get("scaling", "standard"))
-
-
 def _shared(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values that train a model: of Hyperband's own, the epochs alone."""
     return {name: value for name, value in values.items() if not name.startswith("tuner/") or name == "tuner/epochs"}
-
-
-def _by_steps(folds: Sequence[Fold], problem: Problem, batch_size: int) -> Iterable[list[tuple[Fold, int]]]:
-    """Yield the (fold, inner split) pairs whose training takes the same number of steps, which one graph can serve."""
-    groups: dict[int, list[tuple[Fold, int]]] = defaultdict(list)
-    for fold in folds:
-        for index, split in enumerate(fold.inner):
-            groups[problem.with_rows(len(split.train)).steps_per_epoch(batch_size)].append((fold, index))
-    return groups.values()

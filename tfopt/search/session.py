@@ -169,14 +169,14 @@ def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -
     trained = search.train_final(plan.final, plan.outer)
     if trained is None:
         return
-    trainer, values, curve = trained
+    network, values, curve = trained
     train = plan.final.train
     scaler = search.coder.scaler(train)
     model = TableModel(
         TablePreprocessing.from_encoder(search.coder.encoder(train, str(values.get("scaling", "standard")))),
-        trainer.model,
+        network,
         task=plan.table.task,
-        output=output_kind(trainer.model, trainer.num_outputs, plan.table),
+        output=output_kind(network, int(network.output_shape[-1]), plan.table),
         classes=plan.table.classes,
         target_names=plan.table.target_names,
         target_mean=() if scaler is None else scaler.mean.tolist(),
@@ -185,7 +185,7 @@ def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -
     partial = folder / "best.partial.keras"
     model.save(partial)
     partial.replace(folder / "best.keras")
-    journal.append({"kind": "final", "values": values, "curve": curve.to_dict()})
+    journal.append({"kind": "final", "values": values, "curve": curve})
 
 
 def _compare(plan: Plan, results: list[FoldResult]) -> Comparison | None:

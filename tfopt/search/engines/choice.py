@@ -24,6 +24,7 @@ def engine_for(
     *,
     shuffle: Shuffle = True,
     memory: int | None = None,
+    probe: bool = True,
 ) -> Engine:
     """Return the engine of this name over these rows.
 
@@ -36,6 +37,7 @@ def engine_for(
         sample_weight: A weight a row.
         validation: `(x, y)` or `(x, y, sample_weight)`.
         shuffle: See `Engine`.
+        probe: Whether to look for hyperparameters that act without a trace in the model.
         memory: Bytes that stacked members may take.
 
     Raises:
@@ -46,4 +48,4 @@ def engine_for(
         raise ValueError(f"Argument `engine` must be one of {known}. Received: {kind}.{nearest(kind, ENGINES)}")
     if kind == "plain":
         return PlainEngine(build, x, y, sample_weight, validation, shuffle)
-    return SharedGraphEngine(build, x, y, sample_weight, validation, shuffle)
+    return SharedGraphEngine(build, x, y, sample_weight, validation, shuffle, probe=probe)

@@ -52,7 +52,10 @@ def topology(model: keras.Model) -> list[str]:
         return []
     operations = model.operations
     index = {id(operation): position for position, operation in enumerate(operations)}
-    links = []
+    ends = [
+        [index.get(id(t._keras_history.operation), -1) for t in tensors] for tensors in (model.inputs, model.outputs)
+    ]
+    links = [f"inputs {ends[0]}, outputs {ends[1]}"]
     for position, operation in enumerate(operations):
         for node in operation._inbound_nodes:
             histories = [tensor._keras_history for tensor in node.arguments.keras_tensors]
@@ -81,7 +84,8 @@ def random_streams_kept() -> Iterator[None]:
 def seeded(seed: int) -> Iterator[None]:
     """Seed as `keras.utils.set_random_seed` does, and put Python's and NumPy's streams back afterwards.
 
-    TensorFlow's public seeding throws away every optimised graph, which costs each graph 0.35 s at its next call.
+    TensorFlow's public seeding throws away every optimised graph, which costs each graph 0.35 s at its next call. Kept,
+    the kernels of `tf.random`'s stateful functions go on where they were: see `stateful_stream`.
     """
     context = eager_context.context()
     with random_streams_kept():

@@ -78,35 +78,35 @@ def values_of(hyperparameters: Any) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def hidden(build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table, known: dict[str, bool]) -> list[str]:
+def hidden(build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table, known: set[str]) -> list[str]:
     """Return the names of hyperparameters that `build` is given and of which its model shows no trace.
 
     Such a one is unused, or acts through something that no walk sees (a file, an object of a module); only a fit of
-    its own is then safe. Each name is tried once, by changing it alone in up to three configurations.
+    its own is then safe. A name is tried by changing it alone, in up to three configurations, until it shows.
 
     Args:
         build: Returns the compiled model of a configuration.
         cast: Configurations and their shadows. The values that a name takes among them are tried.
         table: Rows, for their shapes.
-        known: Answers of earlier calls, by name; new ones are added.
+        known: Names that have shown themselves in earlier calls; new ones are added.
     """
     values = [values_of(request.hyperparameters) or {} for request, _ in cast]
-    names = dict.fromkeys(itertools.chain.from_iterable(values))
-    for name in names:
+    unseen = []
+    for name in dict.fromkeys(itertools.chain.from_iterable(values)):
         if name in known or name in _OF_THE_SEARCH or name.startswith("tuner/"):
             continue
-        holders = [
-            (request, shadow, own[name]) for (request, shadow), own in zip(cast, values, strict=True) if name in own
-        ]
+        holders = [(*pair, own[name]) for pair, own in zip(cast, values, strict=True) if name in own]
         present = {repr(value): value for _, _, value in holders}
-        if len(present) > 1:  # else its value has not varied yet
-            known[name] = not any(
-                _shows(
-                    build, request, shadow, name, next(v for text, v in present.items() if text != repr(value)), table
-                )
-                for request, shadow, value in holders[:3]
-            )
-    return [name for name, is_hidden in known.items() if is_hidden and name in names]
+        if len(present) == 1:
+            continue  # its value has not varied yet
+        for request, shadow, value in holders[-3:]:
+            other = next(v for text, v in present.items() if text != repr(value))
+            if _shows(build, request, shadow, name, other, table):
+                known.add(name)
+                break
+        else:
+            unseen.append(name)
+    return unseen
 
 
 def _shows(build: Build, request: FitRequest, shadow: Shadow, name: str, value: Any, table: Table) -> bool:

@@ -4,6 +4,7 @@ Each fit puts its shadow's variables and numbers into the graph and runs whole e
 model's own `train_step`.
 """
 
+import itertools
 import logging
 import time
 from collections import defaultdict
@@ -39,12 +40,16 @@ class SharedGraphEngine(Engine):
 
     The weights are those of a fresh build and `fit`: bit-identical for most models on a CPU, and within rounding for
     loops such as an LSTM's.
+
+    Args:
+        probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
     """
 
     name = "shared"
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, probe: bool = True, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self._probe = probe
         self._plain = PlainEngine(
             self.build, self.train.x, self.train.y, self.train.sample_weight, shuffle=self.shuffle
         )
@@ -52,7 +57,7 @@ class SharedGraphEngine(Engine):
         self._graphs: dict[str, list[Graph]] = defaultdict(list)
         self._live: dict[str, set[str]] = defaultdict(set)
         self._reasons: dict[str, str] = {}  # structures that are trained plainly
-        self._hidden: dict[str, bool] = {}
+        self._shown: set[str] = set()  # hyperparameters that are seen in the models
         self._examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
         self._num_shadows = 0
         self._train_rows = tensors(self.train)
@@ -109,7 +114,10 @@ class SharedGraphEngine(Engine):
             return error
 
     def _hiding(self, cast: Sequence[tuple[FitRequest, Shadow]]) -> str | None:
-        names = hidden(self.build, cast, self.train, self._hidden)
+        if not self._probe:
+            return None
+        earlier = itertools.chain.from_iterable(self._examples.values())
+        names = hidden(self.build, [*earlier, *cast], self.train, self._shown)
         if not names:
             return None
         listed = ", ".join(map(repr, names))

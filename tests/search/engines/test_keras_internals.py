@@ -1,0 +1,140 @@
+"""The private surfaces that the engines rest on, each by what goes wrong without it (Keras 3.15, TensorFlow 2.21)."""
+
+import random
+from importlib.metadata import version
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfopt.search.engines import keras_internals
+from tfopt.search.engines.live_numbers import LiveNumbers
+from tfopt.search.engines.orders import orders
+
+
+def test_the_versions_that_these_were_read_in():
+    """Another version may still pass everything below: then change these lines alone."""
+    assert version("keras").startswith("3.15")
+    assert version("tensorflow-cpu" if _has("tensorflow-cpu") else "tensorflow").startswith("2.21")
+
+
+def _has(name):
+    from importlib.metadata import PackageNotFoundError
+
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def draws():
+    return (
+        keras.random.normal((2,)).numpy().tolist(),
+        keras.initializers.GlorotUniform()((2, 2)).numpy().tolist(),
+        keras.layers.Dropout(0.5)(np.ones((1, 8)), training=True).numpy().tolist(),
+        np.random.rand(),
+        random.random(),
+    )
+
+
+def test_seeded_gives_every_stream_of_set_random_seed_and_puts_pythons_back():
+    keras.utils.set_random_seed(11)
+    expected = draws()
+    np.random.seed(3)
+    random.seed(3)
+    before = np.random.get_state()[1].tolist(), random.getstate()
+    with keras_internals.seeded(11):
+        assert draws() == expected
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before
+
+
+def test_a_stateful_draw_in_a_build_is_noticed():
+    with keras_internals.seeded(0):
+        state = keras_internals.stateful_stream()
+        keras.layers.Dense(2).build((None, 2))
+        keras.random.normal((2,))
+        assert keras_internals.stateful_stream() == state
+        tf.random.normal((2,))
+        assert keras_internals.stateful_stream() != state
+
+
+def test_layers_and_topology_of_a_model():
+    inputs = keras.Input((2,))
+    hidden = keras.layers.Dense(2)
+    model = keras.Model(inputs, keras.layers.Add()([hidden(inputs), inputs]))
+    assert hidden in keras_internals.layers_of(model)
+    assert len(keras_internals.topology(model)) == 4
+    assert keras_internals.topology(keras.Sequential([hidden]).layers[0]) == []
+
+
+def test_variables_of_the_first_batch_are_made():
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    keras_internals.make_variables(model, (np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32")))
+    assert model.built
+    assert {"loss", "mae"} <= {metric.name for metric in model.metrics} | {"mae"}
+    assert len(model.metrics_variables) >= 4
+
+
+def test_a_generator_can_be_put_in_the_place_of_the_global_one():
+    with keras_internals.seeded(0):
+        generator = keras.random.SeedGenerator(5)
+        keras_internals.set_global_generator(generator)
+        assert keras_internals.global_generator() is generator
+        np.testing.assert_array_equal(
+            keras.random.normal((3,)), keras.random.normal((3,), seed=keras.random.SeedGenerator(5))
+        )
+
+
+@pytest.mark.parametrize("make", [keras.layers.GaussianDropout, keras.layers.LeakyReLU])
+def test_layers_that_hand_a_number_to_c_take_a_live_one(make):
+    """Stock: `math.sqrt(rate)` and the slope as an attribute of an operation would bake the number in."""
+    numbers = LiveNumbers({"value": 0.25})
+    layer = make(0.25, seed=1) if make is keras.layers.GaussianDropout else make(0.25)
+    name = "rate" if make is keras.layers.GaussianDropout else "negative_slope"
+    setattr(layer, name, numbers.number("value"))
+    x = tf.constant(np.linspace(-2, 2, 12, dtype="float32")[None])
+
+    @tf.function(autograph=False)
+    def run(x):
+        return layer(x, training=True) if name == "rate" else layer(x)
+
+    for value in (0.25, 0.5):
+        numbers.set({"value": value})
+        fresh = make(value, seed=1) if name == "rate" else make(value)
+        if name == "rate":
+            layer.seed_generator.state.assign(fresh.seed_generator.state)
+        np.testing.assert_allclose(run(x), fresh(x, training=True) if name == "rate" else fresh(x), rtol=1e-6)
+
+
+def test_a_seeded_fit_takes_the_same_order_in_every_epoch_and_which():
+    """Keras 3.15: the shuffle sits in a tf.data function whose stream starts anew with each epoch's iterator."""
+    seen = []
+
+    class Recorder(keras.Model):
+        def call(self, x):
+            return x
+
+        def train_step(self, data):
+            tf.py_function(lambda rows: seen.append(rows.numpy().ravel().tolist()), [data[0]], [])
+            return {"loss": tf.constant(0.0)}
+
+    for seed, num_rows in ((5, 20), (0, 33), (2**31 + 6, 20)):
+        seen.clear()
+        keras.utils.set_random_seed(seed)
+        model = Recorder()
+        model.compile("sgd", "mse")
+        model.fit(np.arange(num_rows, dtype="int32"), np.zeros(num_rows), batch_size=num_rows, epochs=3, verbose=0)
+        epochs = [rows for rows in seen if len(rows) == num_rows][-3:]
+        assert epochs[0] == epochs[1] == epochs[2]
+        assert [order.tolist() for order in orders("once", seed, num_rows, 0, 3)] == epochs
+
+
+def test_orders_depend_on_seed_and_epoch_alone():
+    first = orders(True, 1, 10, 0, 4)
+    assert len({tuple(order) for order in first}) == 4
+    np.testing.assert_array_equal(orders(True, 1, 10, 2, 4), first[2:])
+    assert not np.array_equal(orders(True, 2, 10, 0, 1), first[:1])
+    np.testing.assert_array_equal(orders(False, 1, 10, 0, 1), [np.arange(10)])

@@ -1,0 +1,199 @@
+"""Fits of configurations on splits of a table: what the nested search asks, in the engines' terms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from tfopt.comparison.folds import Split
+from tfopt.data import table as tables
+from tfopt.search.coding import SplitCoder, decode, output_kind, target_form
+from tfopt.search.engines.choice import engine_for
+from tfopt.search.engines.plain import PlainEngine
+from tfopt.search.engines.request import Engine, FitRequest, FitResult, Monitor, checked, complete, set_state
+from tfopt.search.engines.rows import Table
+from tfopt.search.problem import Problem
+from tfopt.search.spaces import SPACES, Space
+
+# Rows in whole batches that a configuration is trained on; its schedule depends on them.
+_NUM_ROWS = "tuner/num_rows"
+_UNPENALIZED = "unpenalized_loss"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One fit of a configuration.
+
+    Args:
+        split: Rows to train on, and rows to predict afterwards.
+        seed: Seed of the fit.
+        epochs: Passes over the training rows.
+    """
+
+    split: Split
+    seed: int
+    epochs: int
+
+
+class Fitting:
+    """Trains configurations of a space on splits, all rows of which are encoded up front in one table.
+
+    Args:
+        table: The data.
+        coder: Encodes the rows of a split.
+        space: The networks.
+        problem: What they are to learn.
+        hyperparameters: The space's hyperparameters.
+        splits: Every split that will be trained on.
+        engine: Name of the engine.
+        memory: Bytes that fits trained together may take.
+        patience: Epochs without a better loss on the rows to predict after which a fit ends; 0 for none.
+    """
+
+    def __init__(
+        self,
+        table: tables.Table,
+        coder: SplitCoder,
+        space: Space,
+        problem: Problem,
+        hyperparameters: keras_tuner.HyperParameters,
+        splits: Sequence[Split],
+        *,
+        engine: str = "auto",
+        memory: int | None = None,
+        patience: int = 0,
+    ):
+        self._table, self._coder, self._space, self._problem = table, coder, space, problem
+        self._hyperparameters, self._kind, self._memory, self._patience = hyperparameters, engine, memory, patience
+        self._splits = list({id(split): split for split in splits}.values())
+        ends = np.cumsum([0, *(len(s.train) + len(s.test) for s in self._splits)])
+        self._starts = {id(split): int(start) for split, start in zip(self._splits, ends[:-1], strict=True)}
+        self._engine = lru_cache(maxsize=None)(self._make_engine)
+
+    def model(self, values: dict[str, Any], num_rows: int) -> keras.Model:
+        """Return a fresh model of a configuration for so many training rows."""
+        return checked(self._built_by_space(self._request_values(values, num_rows)))
+
+    def fit(
+        self, values: dict[str, Any], tasks: Sequence[Task], patient: bool = False
+    ) -> list[tuple[np.ndarray | None, FitResult]]:
+        """Train a configuration once for each task; return its decoded predictions, None where it failed.
+
+        Args:
+            values: The configuration.
+            tasks: Fits, independent of each other.
+            patient: Whether patience applies.
+        """
+        output, form = self._forms(values, len(tasks[0].split.train))
+        engine = self._engine(scaling_of(values), form)
+        results = engine.fit([self._request(values, task, patient and self._patience > 0) for task in tasks])
+        decoded = []
+        for task, result in zip(tasks, results, strict=True):
+            prediction = None
+            if result.failure is None and result.outputs is not None:
+                prediction = decode(result.outputs, output, self._coder.scaler(task.split.train))
+            decoded.append((prediction, result))
+        return decoded
+
+    def trained(self, values: dict[str, Any], task: Task, result: FitResult) -> keras.Model:
+        """Return the ordinary Keras model that a fit ended with."""
+        model = self.model(values, len(task.split.train))
+        features, _ = self._coder.features(task.split.train, task.split.train[:1], scaling_of(values))
+        complete(model, Table(features[:1], np.zeros(1)))
+        assert result.state is not None
+        set_state(model, result.state)
+        return model
+
+    def _forms(self, values: dict[str, Any], num_rows: int) -> tuple[Any, Any]:
+        """Return what the configuration's network emits and how its loss wants the targets."""
+        model = self.model(values, num_rows)
+        shape = model(keras.ops.zeros((1, self._problem.num_features))).shape
+        output = output_kind(model, int(shape[-1]), self._table)
+        return output, target_form(model, output)
+
+    def _request_values(self, values: dict[str, Any], num_rows: int) -> dict[str, Any]:
+        # In whole batches, so that splits of as many steps have the same configuration.
+        batch_size = batch_size_of(values)
+        return {**values, _NUM_ROWS: self._problem.with_rows(num_rows).steps_per_epoch(batch_size) * batch_size}
+
+    def _request(self, values: dict[str, Any], task: Task, patient: bool) -> FitRequest:
+        start, train, test = self._starts[id(task.split)], len(task.split.train), len(task.split.test)
+        predicted = np.arange(start + train, start + train + test)
+        return FitRequest(
+            self._request_values(values, train),
+            task.seed,
+            task.epochs,
+            batch_size_of(values),
+            rows=np.arange(start, start + train),
+            validation=predicted if patient else None,
+            predict=predicted if test else None,
+            monitor=Monitor(f"val_{_UNPENALIZED}", "min", self._patience) if patient else None,
+        )
+
+    def hyperparameters(self, values: dict[str, Any]) -> keras_tuner.HyperParameters:
+        """Return a configuration as KerasTuner has it."""
+        hp = self._hyperparameters.copy()
+        hp.values = {name: value for name, value in values.items() if name != _NUM_ROWS}
+        return hp
+
+    def _built_by_space(self, values: dict[str, Any]) -> Any:
+        return self._space.build(self.hyperparameters(values), self._problem.with_rows(values[_NUM_ROWS]))
+
+    def _build(self, values: dict[str, Any]) -> keras.Model:
+        model = checked(self._built_by_space(values))
+        if self._patience:
+            loss = keras.losses.get(model.loss)
+            model.compile(model.optimizer, model.loss, weighted_metrics=[_UnpenalizedLoss(loss)])
+        return model
+
+    def _make_engine(self, scaling: str, form: Any) -> Engine:
+        parts = []
+        for split in self._splits:
+            scaler = self._coder.scaler(split.train)
+            both = self._coder.features(split.train, split.test if len(split.test) else split.train[:1], scaling)
+            for rows, features in zip((split.train, split.test), both, strict=True):
+                if len(rows):
+                    parts.append((features, self._coder.targets(rows, form, scaler), self._coder.weights(rows)))
+        x, y, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        if self._space.fit is not None:
+            fit = self._space.fit
+            own = lambda values, *args, **kwargs: fit(self.hyperparameters(values), *args, **kwargs)  # noqa: E731
+            return PlainEngine(self._build, x, y, weights, fit=own)
+        probe = self._space.name not in SPACES  # tfopt's own spaces hide nothing
+        return engine_for(self._kind, self._build, x, y, weights, memory=self._memory, probe=probe)
+
+
+class _UnpenalizedLoss(keras.metrics.Mean):
+    """The loss without the penalties that are being tuned, which Keras's `val_loss` contains."""
+
+    def __init__(self, loss: Any):
+        super().__init__(name=_UNPENALIZED)
+        self._loss = loss
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Add a batch."""
+        loss = self._loss(y_true, y_pred, sample_weight=sample_weight)
+        return super().update_state(loss, sample_weight=keras.ops.shape(y_pred)[0])
+
+
+def batch_size_of(values: dict[str, Any]) -> int:
+    """Return a configuration's rows a step."""
+    return int(values.get("batch_size", 32))
+
+
+def scaling_of(values: dict[str, Any]) -> str:
+    """Return how a configuration scales numeric columns."""
+    return str(values.get("scaling", "standard"))
+
+
+def learning_rates(model: keras.Model, num_epochs: int, steps_per_epoch: int) -> list[float]:
+    """Return the rate at each epoch's first step, of a model that is not trained any more."""
+    rates = []
+    for epoch in range(num_epochs):
+        model.optimizer.iterations.assign(epoch * steps_per_epoch)
+        rates.append(float(model.optimizer.learning_rate))
+    return rates
