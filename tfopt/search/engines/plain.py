@@ -9,7 +9,15 @@ import numpy as np
 
 from tfopt.errors import one_line
 from tfopt.search.engines.request import (
-    Engine, FitRequest, FitResult, Monitor, built, checked, complete, set_state, state_of,
+    Engine,
+    FitRequest,
+    FitResult,
+    Monitor,
+    built,
+    checked,
+    complete,
+    set_state,
+    state_of,
 )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def objective_of(objective: object) -> keras_tuner.Objective | list[keras_tuner.
         each = [objective_of(one) for one in objective]
         if any(not isinstance(one, keras_tuner.Objective) for one in each):
             raise TypeError(f"Argument `objective` must list names or keras_tuner.Objective. Received: {objective!r}.")
-        return each  # type: ignore[return-value]
+        return each
     if not isinstance(objective, str):
         raise TypeError(
             f"Argument `objective` must be a log's name such as 'val_loss', or a keras_tuner.Objective. "

@@ -4,6 +4,7 @@ Snoek, Larochelle and Adams (2012), Practical Bayesian optimization of machine l
 scored in one prediction, which is why a suggestion costs a fraction of a second.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from scipy.stats import norm, qmc
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from threadpoolctl import threadpool_limits
 
 from tfopt.search.tuners import space
 
@@ -81,12 +83,12 @@ def place(parameter: HyperParameter, value: object) -> float:
     if low == high:
         return 0.5
     if parameter.sampling == "linear":
-        fraction = (value - low) / (high - low)  # type: ignore[operator]
+        fraction = (value - low) / (high - low)
     elif parameter.sampling == "log":
-        fraction = np.log(value / low) / np.log(high / low)  # type: ignore[operator]
+        fraction = math.log(value / low) / math.log(high / low)
     else:
-        fraction = 1 - np.log((high + low - value) / low) / np.log(high / low)  # type: ignore[operator]
-    return float(np.clip(fraction, 0, 1))
+        fraction = 1 - math.log((high + low - value) / low) / math.log(high / low)
+    return min(max(float(fraction), 0.0), 1.0)
 
 
 def suggest(
@@ -107,16 +109,16 @@ def suggest(
     candidates = _candidates(coding, known, losses, tried, generator)
     if not candidates:
         return None
-    y = _squeezed(losses)
-    x = coding.features(known)
+    y, x = _squeezed(losses), coding.features(known)
     if x.shape[1] == 0 or np.ptp(y) == 0:
         return candidates[0]
-    process = _fitted(x, y, noise, generator)
-    if pending:
-        believed = process.predict(coding.features(pending))
-        x, y = np.vstack([x, coding.features(pending)]), np.concatenate([y, believed])
-        process = GaussianProcessRegressor(process.kernel_, optimizer=None, normalize_y=True).fit(x, y)
-    mean, deviation = process.predict(coding.features(candidates), return_std=True)
+    with threadpool_limits(1):  # matrices this small are many times slower on several threads
+        process = _fitted(x, y, noise, generator)
+        if pending:
+            beside = coding.features(pending)
+            x, y = np.vstack([x, beside]), np.concatenate([y, process.predict(beside)])
+            process = _conditioned(process, x, y)
+        mean, deviation = process.predict(coding.features(candidates), return_std=True)
     deviation = np.maximum(deviation, 1e-12)
     gap = y.min() - mean
     improvement = gap * norm.cdf(gap / deviation) + deviation * norm.pdf(gap / deviation)
@@ -175,5 +177,9 @@ def _fitted(x: np.ndarray, y: np.ndarray, noise: float, generator: np.random.Gen
         warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound
         process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0).fit(x[some], y[some])
         if len(some) < len(y):
-            process = GaussianProcessRegressor(process.kernel_, optimizer=None, normalize_y=True).fit(x, y)
+            process = _conditioned(process, x, y)
     return process
+
+
+def _conditioned(process: GaussianProcessRegressor, x: np.ndarray, y: np.ndarray) -> GaussianProcessRegressor:
+    return GaussianProcessRegressor(process.kernel_, optimizer=None, normalize_y=True).fit(x, y)

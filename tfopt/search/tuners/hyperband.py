@@ -79,19 +79,22 @@ class HyperbandOracle(BatchOracle, keras_tuner.oracles.HyperbandOracle):
             values["tuner/iteration"] = iteration
         return {"status": "RUNNING", "values": values}
 
+    def may_continue(self, trial: BatchTrial) -> bool:
+        """Return whether there is a rung above the trial's."""
+        return _of(trial, "epochs") < self.max_epochs
+
     def continued(self) -> set[str]:
         """Return the trials that may yet be trained on, or are being: whose last state must be kept."""
-        needed = set()
         parents = {t.hyperparameters.values.get("tuner/trial_id"): t for t in self.trials.values()}
+        needed = {past for past, trial in parents.items() if past is not None and not trial.ended}
         latest = max((_of(trial, "iteration") for trial in self.trials.values()), default=0)
-        waves = [_of(t, "round") for t in self.trials.values() if _of(t, "iteration") == latest]
-        for trial in self.trials.values():
-            if trial.trial_id in parents:
-                if not parents[trial.trial_id].ended:
-                    needed.add(trial.trial_id)
-            elif _of(trial, "iteration") == latest and _of(trial, "round") >= max(waves) - 1:
-                if _of(trial, "epochs") < self.max_epochs and trial.status != "FAILED":
-                    needed.add(trial.trial_id)
+        trials = [trial for trial in self.trials.values() if _of(trial, "iteration") == latest]
+        wave = max((_of(trial, "round") for trial in trials), default=0)
+        for trial in trials:
+            # One wave back: a wave larger than a batch is promoted in parts.
+            open_end = self.may_continue(trial) and trial.trial_id not in parents and trial.status != "FAILED"
+            if open_end and _of(trial, "round") >= wave - 1:
+                needed.add(trial.trial_id)
         return needed
 
     def size(self, bracket: int, number: int) -> int:

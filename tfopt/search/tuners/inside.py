@@ -59,9 +59,9 @@ class TunerInside:
 
     def _configure_tensorboard_dir(self, callbacks: list, trial: Any, execution: int = 0) -> None:
         """Give TensorBoard callbacks a folder for each trial; KerasTuner imports tensorboard even without one."""
-        if any(type(callback).__name__ == "TensorBoard" for callback in callbacks):
-            if importlib.util.find_spec("tensorboard") is not None:
-                super()._configure_tensorboard_dir(callbacks, trial, execution)  # type: ignore[misc]
+        watched = any(type(callback).__name__ == "TensorBoard" for callback in callbacks)
+        if watched and importlib.util.find_spec("tensorboard") is not None:
+            super()._configure_tensorboard_dir(callbacks, trial, execution)  # type: ignore[misc]
 
     def build_model(self, hp: keras_tuner.HyperParameters) -> Any:
         """Return the compiled model of a configuration: `build`, then the tuner's own optimizer, loss and metrics."""

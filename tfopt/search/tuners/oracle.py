@@ -168,6 +168,10 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         left = space.untried(parameters, tried) if space.finite(parameters) else []
         return left[generator.integers(len(left))] if left else None
 
+    def may_continue(self, trial: Trial) -> bool:
+        """Return whether a running trial may be trained on after its last epoch."""
+        return False
+
     def continued(self) -> set[str]:
         """Return the trials that may yet be trained on, or are being: whose last state must be kept."""
         return set()
@@ -323,11 +327,11 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         known = [one for one in state.get("end_order", []) if one in self.trials and self.trials[one].ended]
         self.end_order = known + [one.trial_id for one in ordered if one.ended and one.trial_id not in known]
         self.waiting = [trial.trial_id for trial in ordered if not trial.ended]
-        self.ongoing_trials = {}
+        self.ongoing_trials.clear()
 
     def update_known(self, hp: keras_tuner.HyperParameters) -> None:
         """Add hyperparameters that were found before this process; they are no new entries."""
         with contextlib.ExitStack() as stack:
-            allowed, self.allow_new_entries = self.allow_new_entries, True
-            stack.callback(setattr, self, "allow_new_entries", allowed)
+            stack.callback(setattr, self, "allow_new_entries", self.allow_new_entries)
+            self.allow_new_entries = True
             self.update_space(hp)

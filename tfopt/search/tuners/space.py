@@ -63,7 +63,7 @@ def nth(parameter: HyperParameter, index: int) -> Any:
     elif parameter.sampling == "log":
         value = low * step**index
     else:
-        value = high + low - low * step ** (steps(parameter) - 1 - index)
+        value = high + low - low * step ** ((steps(parameter) or 1) - 1 - index)
     # 3 * 0.1 is 0.30000000000000004; nobody asked for that.
     return round(value) if isinstance(parameter, Int) else min(float(f"{value:.12g}"), high)
 

@@ -1,5 +1,6 @@
 """The search loop: ask the oracle for a batch of trials, have an engine fit them, tell their whole curves."""
 
+import math
 import os
 import time
 import traceback
@@ -12,21 +13,21 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial
 
-from tfopt.errors import nearest, one_line
+from tfopt.errors import nearest
 from tfopt.search.engines.choice import Kind, engine_for
-from tfopt.search.engines.request import Engine, FitRequest, FitResult, Monitor, State, set_state, state_of
+from tfopt.search.engines.request import Engine, FitRequest, FitResult, Monitor, State
 from tfopt.search.tuners import space
-from tfopt.search.tuners.files import write_json
 from tfopt.search.tuners.fits import Fits, fits_of
-from tfopt.search.tuners.inside import TunerInside
+from tfopt.search.tuners.models import KeepsModels
 from tfopt.search.tuners.oracle import BatchOracle, Member
+from tfopt.search.tuners.progress import BestState, Progress
 from tfopt.search.tuners.states import KeptStates
 
 LARGEST_BATCH = 256
 _HOOKS = ("on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end")
 
 
-class BatchTuner(TunerInside, keras_tuner.Tuner):
+class BatchTuner(KeepsModels):
     """Base of the tuners: KerasTuner's interface over an engine that fits many trials at once.
 
     A search whose `HyperModel.fit`, `run_trial` or hooks are the user's own, or whose data is not arrays, runs trial
@@ -70,8 +71,8 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
         self.constructed = True
         self.engine, self.memory, self.keep_models = engine, memory, keep_models
         self.states = KeptStates(Path(self.project_dir))
-        self._raised: dict[space.Key, tuple[Exception, str]] = {}
-        self._kept: Engine | None = None
+        self.raised: dict[space.Key, tuple[Exception, str]] = {}
+        self.fitter: Engine | None = None
         if not overwrite:
             self.reload()
 
@@ -100,7 +101,7 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
                 "Arguments `folds` and `seeds` need arrays as data, the arguments of `model.fit`, and a model that "
                 "Keras itself fits."
             )
-        progress = Progress(self, verbose)
+        progress = Progress(self.oracle, verbose)
         self.on_search_begin()
         self.save()
         try:
@@ -108,17 +109,17 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
                 self._search_one_by_one(fit_args, fit_kwargs, progress)
             else:
                 plain = fits.watches_batches() or self._is_multi()
-                self._kept = engine_for(
-                    "plain" if plain else self.engine, self._build, fits.x, fits.y, fits.sample_weight,
+                self.fitter = engine_for(
+                    "plain" if plain else self.engine, self.build_for_engine, fits.x, fits.y, fits.sample_weight,
                     fits.validation, memory=self.memory, shuffle=fits.shuffle,
                 )  # fmt: skip
                 while trials := self._ask(LARGEST_BATCH):
-                    self._fit(self._kept, trials, fits, seeds, progress)
+                    self._fit(self.fitter, trials, fits, seeds, progress)
         finally:
             self.save()
-            self._prune()
+            self.prune()
         if fits is not None:
-            self._write_checkpoints()
+            self.write_checkpoints()
         self.on_search_end()
 
     def _ask(self, limit: int) -> list[Trial]:
@@ -133,7 +134,7 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
             trials.append(trial)
         return trials
 
-    def _fit(self, engine: Engine, trials: list[Trial], fits: Fits, seeds: Any, progress: "Progress") -> None:
+    def _fit(self, engine: Engine, trials: list[Trial], fits: Fits, seeds: Any, progress: Progress) -> None:
         owners: list[tuple[Trial, int]] = []
         requests: list[FitRequest] = []
         members: dict[str, list[Member]] = {}
@@ -143,10 +144,10 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
                 owners.append((trial, len(members[trial.trial_id])))
                 members[trial.trial_id].append(member)
                 requests.append(request)
-        kept = [_BestState(self.oracle) for _ in requests] if self._is_multi() else None
+        kept = [BestState(self.oracle) for _ in requests] if self._is_multi() else None
         callbacks = [[*self.copies(fits.callbacks), *([kept[i]] if kept else [])] for i in range(len(requests))]
-        for i, (trial, member) in enumerate(owners):
-            self._configure_tensorboard_dir(callbacks[i], trial, member)
+        for i, (trial, position) in enumerate(owners):
+            self._configure_tensorboard_dir(callbacks[i], trial, position)
         waiting = {trial_id: len(of_trial) for trial_id, of_trial in members.items()}
         best: dict[str, tuple[float, State]] = {}
 
@@ -154,15 +155,15 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
             trial, position = owners[index]
             member = members[trial.trial_id][position]
             state = self._note(member, result) or (kept[index].state if kept else None)
-            if self._raised and isinstance(self._error(trial), keras_tuner.errors.FatalError):
-                raise self._error(trial)  # type: ignore[misc]
+            if self.raised and isinstance(self.error_of(trial), keras_tuner.errors.FatalError):
+                raise self.error_of(trial)  # type: ignore[misc]
             sign = -1 if self.oracle.objective.direction == "max" else 1
             if member.score is not None and state is not None:
-                if trial.trial_id not in best or sign * member.score < best[trial.trial_id][0]:
-                    best[trial.trial_id] = (sign * member.score, state)
-            if member.failure is None and result.state is not None and "tuner/epochs" in trial.hyperparameters.values:
-                if trial.hyperparameters.values["tuner/epochs"] < self.oracle.max_epochs:  # type: ignore[attr-defined]
-                    self.states.write_last(trial.trial_id, position, result.state)
+                loss = sign * member.score
+                if loss < best.get(trial.trial_id, (math.inf, []))[0]:
+                    best[trial.trial_id] = (loss, state)
+            if member.failure is None and result.state is not None and self.oracle.may_continue(trial):
+                self.states.write_last(trial.trial_id, position, result.state)
             result.state = result.best_state = None  # whoever fits thousands would hold them all
             waiting[trial.trial_id] -= 1
             if not waiting[trial.trial_id]:
@@ -171,7 +172,7 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
 
         engine.fit(requests, callbacks=callbacks, done=done)
         self.save()
-        self._prune()
+        self.prune()
 
     def _requests(self, trial: Trial, fits: Fits, seeds: Any) -> list[tuple[Member, FitRequest]]:
         values = trial.hyperparameters.values
@@ -181,7 +182,7 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
         monitor = None
         if self.oracle.score_epoch == "best" and not self._is_multi():
             monitor = Monitor(self.oracle.objective.name, self.oracle.objective.direction)
-        pairs = []
+        pairs: list[tuple[Member, FitRequest]] = []
         for fold in range(len(fits.folds)) if fits.folds else [None]:
             train, held_out = fits.folds[fold] if fits.folds is not None and fold is not None else (None, None)
             for seed in self._seeds(trial, seeds):
@@ -237,13 +238,13 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
         self.oracle.report(trial.trial_id, members)
         trial.status, trial.message = "COMPLETED", None
         if failures:
-            error = self._error(trial)
+            error = self.error_of(trial)
             trial.status = "FAILED" if isinstance(error, keras_tuner.errors.FailedTrialError) else "INVALID"
             trial.message = failures[0]
             if len(members) > 1:
                 trial.message = f"{len(failures)} of {len(members)} fits failed. {trial.message}"
             if error is not None:
-                trial.message += "\n" + self._raised[space.key(trial.hyperparameters.values)][1]
+                trial.message += "\n" + self.raised[space.key(trial.hyperparameters.values)][1]
         elif best is not None and self.keep_models and self._is_among_best(members):
             self.states.write_best(trial.trial_id, best)
         self.on_trial_end(trial)
@@ -255,10 +256,10 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
     def _is_among_best(self, members: list[Member]) -> bool:
         sign = -1 if self.oracle.objective.direction == "max" else 1
         best = self.oracle.get_best_trials(self.keep_models)
-        score = float(np.mean([member.score for member in members]))  # type: ignore[arg-type]
+        score = float(np.mean([member.score for member in members]))
         return len(best) < self.keep_models or sign * score < sign * best[-1].score
 
-    def _search_one_by_one(self, args: Sequence[Any], kwargs: dict[str, Any], progress: "Progress") -> None:
+    def _search_one_by_one(self, args: Sequence[Any], kwargs: dict[str, Any], progress: Progress) -> None:
         while trials := self._ask(1):
             trial = trials[0]
             keras.utils.set_random_seed(_seed(self.oracle.seed, trial.number, 0, trial.attempts))
@@ -304,121 +305,6 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
             f"Received: {results!r}."
         )
 
-    # Models
-
-    def _build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """Build a model for an engine, and remember why it could not be built."""
-        try:
-            model = self.build_model(hp)
-            if not isinstance(model, keras.Model):
-                raise keras_tuner.errors.FatalTypeError(
-                    f"`build` must return a compiled keras.Model. Received: {type(model).__name__}."
-                )
-            if self.max_model_size and model.built and model.count_params() > self.max_model_size:
-                raise keras_tuner.errors.FailedTrialError(
-                    f"The model has {model.count_params()} weights, more than max_model_size={self.max_model_size}."
-                )
-        except Exception as error:
-            self._raised[space.key(hp.values)] = (error, traceback.format_exc())
-            raise
-        return model
-
-    def _error(self, trial: Trial) -> Exception | None:
-        return self._raised.get(space.key(trial.hyperparameters.values), (None, ""))[0]
-
-    def load_model(self, trial: Trial) -> keras.Model:
-        """Return a trial's model in the state of its best epoch.
-
-        Raises:
-            ValueError: That state is not kept.
-        """
-        state = self.states.best(trial.trial_id)
-        if state is None:
-            if self.checkpoint_path(trial.trial_id).exists():
-                return super().load_model(trial)
-            raise ValueError(
-                f"The model of trial {trial.trial_id} is not kept: only those of the {self.keep_models} best trials "
-                "are. Pass a larger `keep_models` to the tuner, or train the model again."
-            )
-        if self._kept is not None:
-            return self._kept.model(FitRequest(trial.hyperparameters.copy(), 0, 1), state)
-        model = self._build(trial.hyperparameters.copy())
-        if not model.built:
-            model.build_from_config(_read(self.build_config_path(trial.trial_id)))
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-        set_state(model, state)
-        return model
-
-    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
-        """Return the trained models of the best trials, each after its best epoch, the best first.
-
-        With folds or several seeds that is the model of the trial's best fit. For use, train the best hyperparameters
-        again on all data.
-
-        Raises:
-            RuntimeError: No trial was completed.
-            ValueError: More models are asked for than were kept.
-        """
-        return [self.load_model(trial) for trial in self._best(num_models)]
-
-    def get_best_hyperparameters(self, num_trials: int = 1) -> list[keras_tuner.HyperParameters]:
-        """Return the hyperparameters of the best completed trials, the best first.
-
-        Raises:
-            RuntimeError: No trial was completed.
-        """
-        return [trial.hyperparameters for trial in self._best(num_trials)]
-
-    def _best(self, count: int) -> list[Trial]:
-        best = self.oracle.get_best_trials(count)
-        if not best:
-            failed = [trial for trial in self.oracle.trials.values() if trial.status == "FAILED"]
-            why = f" {len(failed)} failed, the first: {one_line(failed[0].message or '')}" if failed else ""
-            raise RuntimeError(f"No trial was completed.{why}")
-        return best
-
-    def results_summary(self, num_trials: int = 10) -> None:
-        """Print the best trials, and how many failed and why."""
-        super().results_summary(num_trials)
-        failed = [trial for trial in self.oracle.trials.values() if trial.status == "FAILED"]
-        if failed:
-            print(f"\n{len(failed)} trials failed. Trial {failed[0].trial_id}: {one_line(failed[0].message or '')}")
-
-    # Files
-
-    def save(self) -> None:
-        """Write the oracle's and the tuner's files, each whole or not at all."""
-        self.oracle.save()
-        write_json(Path(self._get_tuner_fname()), self.get_state())
-
-    def reload(self) -> None:
-        """Take over what the project folder holds."""
-        self.oracle.reload()
-
-    def _chain(self, trials: Sequence[Trial]) -> set[str]:
-        """Return these trials' ids and those of the trials that they were continued from."""
-        parents = [trial.hyperparameters.values.get("tuner/trial_id") for trial in trials]
-        return {trial.trial_id for trial in trials} | {parent for parent in parents if parent is not None}
-
-    def _prune(self) -> None:
-        last = self.oracle.continued()
-        # While trials may still be continued, any of them may end among the best.
-        best = self._chain(self.oracle.get_best_trials(self.keep_models)) | last
-        self.states.prune(best, last)
-
-    def _write_checkpoints(self) -> None:
-        """Write the weights of the best trials where KerasTuner's own class reads them."""
-        for trial_id in sorted(self._chain(self.oracle.get_best_trials(self.keep_models))):
-            path = self.checkpoint_path(trial_id)
-            if path.exists() or self.states.best(trial_id) is None:
-                continue
-            model = self.load_model(self.oracle.get_trial(trial_id))
-            write_json(self.build_config_path(trial_id), model.get_build_config())
-            beside = path.with_name(f".{os.getpid()}.weights.h5")
-            model.save_weights(beside)
-            os.replace(beside, path)
-
     def _fits_itself(self) -> bool:
         """Return whether the user, not Keras, fits a trial."""
         own = [type(self).run_trial, *(getattr(type(self), hook) for hook in _HOOKS)]
@@ -432,51 +318,6 @@ class BatchTuner(TunerInside, keras_tuner.Tuner):
         return hasattr(self.oracle.objective, "objectives")
 
 
-class Progress:
-    """Prints a line for each trial that ends: its score, the best so far, the time left."""
-
-    def __init__(self, tuner: BatchTuner, verbose: Any):
-        self._oracle, self._verbose = tuner.oracle, verbose not in (0, "0", False)
-        self._started, self._ended = time.monotonic(), 0
-
-    def ended(self, trial: Trial) -> None:
-        """Print a trial's line."""
-        self._ended += 1
-        if not self._verbose or trial.status == "INVALID":
-            return
-        oracle, count = self._oracle, sum(one.ended for one in self._oracle.trials.values())
-        name = oracle.objective.name
-        parts = [f"trial {count}" + (f"/{oracle.max_trials}" if oracle.max_trials else "")]
-        own = oracle.get_trial(trial.trial_id)
-        parts.append(f"{name} {own.score:.5g}" if own.score is not None else f"failed: {one_line(own.message or '')}")
-        if best := oracle.get_best_trials():
-            parts.append(f"best {best[0].score:.5g} (trial {best[0].trial_id})")
-        elapsed = time.monotonic() - self._started
-        if oracle.max_trials:
-            parts.append(f"{elapsed / self._ended * (oracle.max_trials - count):.0f} s left")
-        print("  ".join(parts), flush=True)
-
-
-class _BestState(keras.callbacks.Callback):
-    """Keeps the state after the best epoch by a sum of objectives, which no single log shows."""
-
-    def __init__(self, oracle: BatchOracle):
-        super().__init__()
-        self._oracle, self._values, self.state = oracle, [], None  # type: ignore[var-annotated]
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Note the epoch."""
-        self._values.append(float(self._oracle.objective.get_value(logs)))
-        if self._oracle.best_epoch(self._values) == len(self._values) - 1:
-            self.state = state_of(self.model)
-
-
 def _seed(*numbers: int) -> int:
     """Return a seed for Keras that depends on all these numbers."""
     return int(np.random.SeedSequence([abs(number) for number in numbers]).generate_state(1)[0] >> 1)
-
-
-def _read(path: Path) -> Any:
-    import json
-
-    return json.loads(path.read_text())
