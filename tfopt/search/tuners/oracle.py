@@ -98,6 +98,8 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         **kwargs: Those of KerasTuner's oracle.
     """
 
+    allow_new_entries: bool
+
     def __init__(
         self,
         objective: Any = None,
