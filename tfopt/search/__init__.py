@@ -7,8 +7,12 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "BayesianOptimization": "tuners",
+    "GridSearch": "tuners",
+    "Hyperband": "tuners",
     "Problem": "problem",
     "Progress": "progress",
+    "RandomSearch": "tuners",
     "SearchConfig": "config",
     "SearchOutcome": "session",
     "prepare": "plan",

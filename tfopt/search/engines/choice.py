@@ -1,7 +1,7 @@
 """Engines by name."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from tfopt.search.engines.request import Build, Engine, Shuffle
 from tfopt.search.engines.rows import Nest
 from tfopt.search.engines.shared_graph import SharedGraphEngine
 
-ENGINES = ("auto", "shared", "plain")
+Kind = Literal["auto", "population", "shared", "plain"]
+ENGINES = ("auto", "population", "shared", "plain")
 
 
 def engine_for(

@@ -1,0 +1,183 @@
+"""What `.search(...)` was called with, as fits of an engine."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.search.engines.rows import Nest, as_array, flat
+
+Fold = tuple[np.ndarray, np.ndarray]
+
+_BATCH_HOOKS = (
+    "on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end", "on_test_batch_begin",
+    "on_test_batch_end",
+)  # fmt: skip
+
+
+@dataclass
+class Fits:
+    """One table, and how every trial is fitted to it.
+
+    Args:
+        x: Inputs.
+        y: Targets.
+        sample_weight: Example weights, class weights multiplied in.
+        validation: Rows for all fits to be validated on; None with folds, or without any.
+        folds: Training and validation rows of each fold; None without cross-validation.
+        epochs: Epochs of a trial.
+        batch_size: Rows a step; None leaves it to a hyperparameter of this name, or else to Keras: 32.
+        shuffle: Whether each epoch takes the rows in a new order.
+        callbacks: Callbacks, to be copied for each fit.
+    """
+
+    x: Nest
+    y: Nest
+    sample_weight: np.ndarray | None = None
+    validation: tuple | None = None
+    folds: list[Fold] | None = None
+    epochs: int = 1
+    batch_size: int | None = None
+    shuffle: bool = True
+    callbacks: list[keras.callbacks.Callback] = field(default_factory=list)
+
+    def watches_batches(self) -> bool:
+        """Return whether a callback wants to be called at each batch, which only a plain fit does."""
+        base = keras.callbacks.Callback
+        return any(
+            getattr(type(callback), hook, None) is not getattr(base, hook)
+            for callback in self.callbacks
+            for hook in _BATCH_HOOKS
+        )
+
+
+def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) -> Fits | None:
+    """Return the fits that arguments of `keras.Model.fit` mean; None if only `model.fit` itself can do them.
+
+    Args:
+        args: Positional arguments after the model.
+        kwargs: The others.
+        folds: Number of folds, `(train, validation)` pairs of row indices, a scikit-learn splitter, or None.
+        seed: Seeds the folds.
+
+    Raises:
+        ValueError: Arguments contradict each other.
+    """
+    try:
+        given = inspect.signature(keras.Model.fit).bind(None, *args, **kwargs).arguments
+    except TypeError:
+        return None
+    known = {
+        "self", "x", "y", "batch_size", "epochs", "verbose", "callbacks", "validation_split", "validation_data",
+        "shuffle", "class_weight", "sample_weight",
+    }  # fmt: skip
+    if any(name not in known and value is not None for name, value in given.items()):
+        return None
+    x, y, validation = given.get("x"), given.get("y"), given.get("validation_data")
+    if not (_arrays(x) and _arrays(y)):
+        return None
+    if validation is not None and not (isinstance(validation, tuple | list) and all(map(_arrays, validation))):
+        return None
+    fits = Fits(
+        keras.tree.map_structure(as_array, x),
+        keras.tree.map_structure(as_array, y),
+        epochs=given.get("epochs", 1),
+        batch_size=given.get("batch_size"),
+        shuffle=bool(given.get("shuffle", True)),
+        callbacks=_listed(given.get("callbacks")),
+    )
+    fits.sample_weight = _weights(fits.y, given.get("sample_weight"), given.get("class_weight"))
+    split = given.get("validation_split") or 0.0
+    if folds is not None:
+        if validation is not None or split:
+            raise ValueError(
+                "Argument `folds` brings its own validation rows. Do not pass `validation_data` or `validation_split` "
+                "beside it."
+            )
+        fits.folds = folds_of(folds, fits.x, fits.y, seed)
+    elif validation is not None:
+        fits.validation = tuple(keras.tree.map_structure(as_array, part) for part in validation)
+    elif split:
+        _hold_out(fits, split)
+    return fits
+
+
+def folds_of(folds: Any, x: Nest, y: Nest, seed: int) -> list[Fold]:
+    """Return training and validation rows of each fold.
+
+    Raises:
+        ValueError: There are fewer than two folds, or a fold without rows.
+    """
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    rows, target = len(flat(x)[0]), flat(y)[0]
+    if isinstance(folds, int | np.integer):
+        if folds < 2 or folds > rows:
+            raise ValueError(f"Argument `folds` must be 2 to the number of rows. Received: folds={folds}, rows={rows}.")
+        codes = target.argmax(axis=-1) if target.ndim == 2 and target.shape[1] > 1 else target.reshape(rows, -1)[:, 0]
+        classes = _is_classes(target) and min(np.unique(codes, return_counts=True)[1]) >= folds
+        kind = StratifiedKFold if classes else KFold
+        pairs = kind(int(folds), shuffle=True, random_state=seed % 2**32).split(np.zeros(rows), codes)
+    elif hasattr(folds, "split"):
+        pairs = folds.split(np.zeros(rows), target)
+    else:
+        pairs = folds
+    listed = [(np.asarray(train), np.asarray(held_out)) for train, held_out in pairs]
+    if not listed or any(not len(part) for pair in listed for part in pair):
+        raise ValueError("Argument `folds` must give at least one fold, each with training and validation rows.")
+    return listed
+
+
+def _hold_out(fits: Fits, split: float) -> None:
+    """Take the last rows for validation, as Keras does."""
+    if not 0 < split < 1:
+        raise ValueError(f"Argument `validation_split` must be between 0 and 1. Received: {split}.")
+    rows = len(flat(fits.x)[0])
+    first = int(np.floor(rows * (1 - split)))
+    if first in (0, rows):
+        raise ValueError(f"Argument `validation_split` leaves one part empty. Received: {split} of {rows} rows.")
+    parts = (fits.x, fits.y) if fits.sample_weight is None else (fits.x, fits.y, fits.sample_weight)
+    fits.validation = tuple(keras.tree.map_structure(lambda array: array[first:], part) for part in parts)
+    fits.x, fits.y, *weight = (keras.tree.map_structure(lambda array: array[:first], part) for part in parts)
+    fits.sample_weight = weight[0] if weight else None
+
+
+def _weights(y: Nest, sample_weight: Any, class_weight: dict | None) -> np.ndarray | None:
+    if class_weight is None:
+        return None if sample_weight is None else np.asarray(sample_weight, keras.config.floatx())
+    if sample_weight is not None:
+        raise ValueError("Arguments `class_weight` and `sample_weight` exclude each other, as in `model.fit`.")
+    targets = flat(y)
+    if len(targets) != 1:
+        raise ValueError(f"Argument `class_weight` needs a single target. Received: {len(targets)} targets.")
+    codes = targets[0]
+    codes = codes.argmax(axis=-1) if codes.ndim > 1 and codes.shape[-1] > 1 else codes.reshape(len(codes), -1)[:, 0]
+    return np.array([class_weight.get(int(code), 1.0) for code in codes], keras.config.floatx())
+
+
+def _is_classes(target: np.ndarray) -> bool:
+    if target.ndim == 2 and target.shape[1] > 1:
+        return bool(np.isin(target, (0, 1)).all() and (target.sum(axis=1) == 1).all())
+    return not np.issubdtype(target.dtype, np.floating) or bool(np.isin(target, (0, 1)).all())
+
+
+def _arrays(nest: Any) -> bool:
+    """Return whether this is an array, or a nest of them: not a data set, a generator, or something ragged."""
+    if nest is None:
+        return False
+    leaves = keras.tree.flatten(nest)
+    return bool(leaves) and all(
+        getattr(leaf, "shape", None) is not None
+        and len(leaf.shape) > 0
+        and not any(word in type(leaf).__name__ for word in ("Ragged", "Sparse", "Dataset"))
+        for leaf in leaves
+    )
+
+
+def _listed(callbacks: Any) -> list:
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]

@@ -1,0 +1,108 @@
+"""Grid search in a fixed order that can be taken up again at any point."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras_tuner
+
+from tfopt.search.tuners import space
+from tfopt.search.tuners.oracle import BatchOracle, ScoreEpoch
+from tfopt.search.tuners.tuner import BatchTuner
+
+
+class GridSearchOracle(BatchOracle, keras_tuner.oracles.GridSearchOracle):
+    """Proposes every configuration of a grid once, the defaults first, the last hyperparameter changing fastest.
+
+    Args:
+        grid_points: Values of a range that is too fine to be tried whole, its two ends among them.
+        **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.GridSearchOracle`.
+    """
+
+    def __init__(self, grid_points: int = space.GRID_POINTS, **kwargs: Any):
+        if not isinstance(grid_points, int) or grid_points < 2:
+            raise ValueError(f"Argument `grid_points` must be an integer >= 2. Received: {grid_points!r}.")
+        super().__init__(**kwargs)
+        self.grid_points = grid_points
+        self._known = -1
+        self._rest: Iterator[space.Values] = iter(())
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Return the next configuration, or that there is none."""
+        parameters = self.hyperparameters.space
+        if len(parameters) != self._known:
+            # The first trial, or a build declared something new: what was tried had its default.
+            self._known = len(parameters)
+            self._rest = space.configurations(parameters, lambda p: space.grid(p, self.grid_points))
+        tried = self.tried()
+        values = next((values for values in self._rest if space.key(values) not in tried), None)
+        if values is not None:
+            return {"status": "RUNNING", "values": values}
+        return {"status": "IDLE" if self.ongoing_trials or self.waiting else "STOPPED"}
+
+    def tried(self) -> set[space.Key]:
+        """Return the configurations of all trials, with the defaults of what was found after them."""
+        keys = set()
+        for trial in self.trials.values():
+            hp = self.get_space()
+            hp.values = dict(trial.hyperparameters.values)
+            space.complete(hp)
+            keys.add(space.key(hp.values))
+        return keys
+
+
+class GridSearch(BatchTuner):
+    """Trains every configuration of a grid; stands in for `keras_tuner.GridSearch`.
+
+    Where to use it: on a handful of choices that must all be seen. A float without a step gives `grid_points` values
+    from one end of its range to the other.
+
+    Args:
+        hypermodel: `build(hp)` returning a compiled model, or a `keras_tuner.HyperModel`.
+        objective: A log's name such as `"val_accuracy"`, a `keras_tuner.Objective`, or a list of these.
+        max_trials: Configurations to try at most; None tries all.
+        seed: Any integer; the same one gives the same initial weights and scores.
+        hyperparameters: A space declared beforehand.
+        tune_new_entries: Whether to tune what `build` declares beyond `hyperparameters`.
+        allow_new_entries: Whether `build` may declare anything beyond `hyperparameters`.
+        max_retries_per_trial: Further attempts, with other seeds, of a trial that fails.
+        max_consecutive_failed_trials: Failures in a row that end the search; None ends it only if all trials fail.
+        score_epoch: `"best"` scores a trial by its best epoch, as KerasTuner does; `"last"` by its last one.
+        grid_points: Values of a range that is too fine to be tried whole.
+        **kwargs: Those of `BatchTuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
+
+    Raises:
+        ValueError: It is not known whether the objective should be high or low.
+
+    Example:
+        >>> tuner = tfopt.search.GridSearch(build, objective="val_loss", seed=1)
+        >>> tuner.search(x, y, validation_split=0.2, epochs=20, verbose=0)
+    """
+
+    def __init__(
+        self,
+        hypermodel: Any = None,
+        objective: Any = None,
+        max_trials: int | None = None,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int | None = None,
+        score_epoch: ScoreEpoch = "best",
+        grid_points: int = space.GRID_POINTS,
+        **kwargs: Any,
+    ):
+        oracle = GridSearchOracle(
+            grid_points=grid_points,
+            objective=objective,
+            max_trials=max_trials,
+            seed=seed,
+            hyperparameters=hyperparameters,
+            tune_new_entries=tune_new_entries,
+            allow_new_entries=allow_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+            score_epoch=score_epoch,
+        )
+        super().__init__(oracle, hypermodel, **kwargs)

@@ -1,0 +1,145 @@
+"""The trained models of a search: which are kept, in what files, and how they come back."""
+
+import json
+import os
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import keras_tuner
+from keras_tuner.engine.trial import Trial
+
+from tfopt.errors import one_line
+from tfopt.search.engines.request import Engine, FitRequest, set_state
+from tfopt.search.tuners import space
+from tfopt.search.tuners.files import write_json
+from tfopt.search.tuners.inside import TunerInside
+from tfopt.search.tuners.oracle import BatchOracle
+from tfopt.search.tuners.states import KeptStates
+
+
+class KeepsModels(TunerInside, keras_tuner.Tuner):
+    """The part of a tuner that builds, keeps and hands out models.
+
+    Each state is written in a fast format when its trial ends; KerasTuner's checkpoints are written once, at the end.
+    """
+
+    oracle: BatchOracle
+    states: KeptStates
+    keep_models: int
+    fitter: Engine | None
+    raised: dict[space.Key, tuple[Exception, str]]
+
+    def build_for_engine(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """Build a model for an engine, and remember why it could not be built."""
+        try:
+            model = self.build_model(hp)
+            if not isinstance(model, keras.Model):
+                raise keras_tuner.errors.FatalTypeError(
+                    f"`build` must return a compiled keras.Model. Received: {type(model).__name__}."
+                )
+            if self.max_model_size and model.built and model.count_params() > self.max_model_size:
+                raise keras_tuner.errors.FailedTrialError(
+                    f"The model has {model.count_params()} weights, more than max_model_size={self.max_model_size}."
+                )
+        except Exception as error:
+            self.raised[space.key(hp.values)] = (error, traceback.format_exc())
+            raise
+        return model
+
+    def error_of(self, trial: Trial) -> Exception | None:
+        """Return why a trial's model could not be built; None if it could."""
+        return self.raised.get(space.key(trial.hyperparameters.values), (None, ""))[0]
+
+    def load_model(self, trial: Trial) -> keras.Model:
+        """Return a trial's model in the state of its best epoch.
+
+        Raises:
+            ValueError: That state is not kept.
+        """
+        state = self.states.best(trial.trial_id)
+        if state is None:
+            if self.checkpoint_path(trial.trial_id).exists():
+                return super().load_model(trial)
+            raise ValueError(
+                f"The model of trial {trial.trial_id} is not kept: only those of the {self.keep_models} best trials "
+                "are. Pass a larger `keep_models` to the tuner, or train the model again."
+            )
+        if self.fitter is not None:
+            return self.fitter.model(FitRequest(trial.hyperparameters.copy(), 0, 1), state)
+        model = self.build_for_engine(trial.hyperparameters.copy())
+        if not model.built:
+            model.build_from_config(json.loads(self.build_config_path(trial.trial_id).read_text()))
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        set_state(model, state)
+        return model
+
+    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
+        """Return the trained models of the best trials, each after its best epoch, the best first.
+
+        With folds or several seeds that is the model of the trial's best fit. For use, train the best hyperparameters
+        again on all data.
+
+        Raises:
+            RuntimeError: No trial was completed.
+            ValueError: More models are asked for than were kept.
+        """
+        return [self.load_model(trial) for trial in self._best(num_models)]
+
+    def get_best_hyperparameters(self, num_trials: int = 1) -> list[keras_tuner.HyperParameters]:
+        """Return the hyperparameters of the best completed trials, the best first.
+
+        Raises:
+            RuntimeError: No trial was completed.
+        """
+        return [trial.hyperparameters for trial in self._best(num_trials)]
+
+    def _best(self, count: int) -> list[Trial]:
+        best = self.oracle.get_best_trials(count)
+        if not best:
+            failed = [trial for trial in self.oracle.trials.values() if trial.status == "FAILED"]
+            why = f" {len(failed)} failed, the first: {one_line(failed[0].message or '')}" if failed else ""
+            raise RuntimeError(f"No trial was completed.{why}")
+        return best
+
+    def results_summary(self, num_trials: int = 10) -> None:
+        """Print the best trials, and how many failed and why."""
+        super().results_summary(num_trials)
+        failed = [trial for trial in self.oracle.trials.values() if trial.status == "FAILED"]
+        if failed:
+            print(f"\n{len(failed)} trials failed. Trial {failed[0].trial_id}: {one_line(failed[0].message or '')}")
+
+    def save(self) -> None:
+        """Write the oracle's and the tuner's files, each whole or not at all."""
+        self.oracle.save()
+        write_json(Path(self._get_tuner_fname()), self.get_state())
+
+    def reload(self) -> None:
+        """Take over what the project folder holds."""
+        self.oracle.reload()
+
+    def _chain(self, trials: Sequence[Trial]) -> set[str]:
+        """Return these trials' ids and those of the trials that they were continued from."""
+        parents = [trial.hyperparameters.values.get("tuner/trial_id") for trial in trials]
+        return {trial.trial_id for trial in trials} | {parent for parent in parents if parent is not None}
+
+    def prune(self) -> None:
+        """Delete the states that no one will ask for."""
+        last = self.oracle.continued()
+        # While trials may still be continued, any of them may end among the best.
+        best = self._chain(self.oracle.get_best_trials(self.keep_models)) | last
+        self.states.prune(best, last)
+
+    def write_checkpoints(self) -> None:
+        """Write the weights of the best trials where KerasTuner's own class reads them."""
+        for trial_id in sorted(self._chain(self.oracle.get_best_trials(self.keep_models))):
+            path = self.checkpoint_path(trial_id)
+            if path.exists() or self.states.best(trial_id) is None:
+                continue
+            model = self.load_model(self.oracle.get_trial(trial_id))
+            write_json(self.build_config_path(trial_id), model.get_build_config())
+            beside = path.with_name(f".{os.getpid()}.weights.h5")
+            model.save_weights(beside)
+            os.replace(beside, path)

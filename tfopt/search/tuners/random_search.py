@@ -1,0 +1,81 @@
+"""Random search that tries every configuration of a finite space before it says that none is left."""
+
+from typing import Any
+
+import keras_tuner
+
+from tfopt.search.tuners.oracle import BatchOracle, ScoreEpoch
+from tfopt.search.tuners.tuner import BatchTuner
+
+
+class RandomSearchOracle(BatchOracle, keras_tuner.oracles.RandomSearchOracle):
+    """Proposes configurations at random, each once.
+
+    Args:
+        **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.RandomSearchOracle`.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Return the trial's values, or that the space is exhausted."""
+        values = self.random_values(int(trial_id))
+        return {"status": "STOPPED"} if values is None else {"status": "RUNNING", "values": values}
+
+
+class RandomSearch(BatchTuner):
+    """Trains configurations drawn at random from the space; stands in for `keras_tuner.RandomSearch`.
+
+    Where to use it: as the first search of a space, and as the one that the cleverer ones must beat. All trials are
+    independent, so all are trained together.
+
+    Args:
+        hypermodel: `build(hp)` returning a compiled model, or a `keras_tuner.HyperModel`.
+        objective: A log's name such as `"val_accuracy"`, a `keras_tuner.Objective`, or a list of these.
+        max_trials: Configurations to try at most.
+        seed: Any integer; the same one gives the same configurations, initial weights and scores.
+        hyperparameters: A space declared beforehand.
+        tune_new_entries: Whether to tune what `build` declares beyond `hyperparameters`.
+        allow_new_entries: Whether `build` may declare anything beyond `hyperparameters`.
+        max_retries_per_trial: Further attempts, with other seeds, of a trial that fails.
+        max_consecutive_failed_trials: Failures in a row that end the search; None ends it only if all trials fail.
+        score_epoch: `"best"` scores a trial by its best epoch, as KerasTuner does; `"last"` by its last one, which
+            does not flatter a noisy curve.
+        **kwargs: Those of `BatchTuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
+
+    Raises:
+        ValueError: It is not known whether the objective should be high or low.
+
+    Example:
+        >>> tuner = tfopt.search.RandomSearch(build, objective="val_accuracy", max_trials=20, seed=1)
+        >>> tuner.search(x, y, validation_split=0.2, epochs=20, verbose=0)
+        >>> tuner.get_best_hyperparameters()[0].values
+
+    Reference:
+        Bergstra and Bengio (2012), Random search for hyper-parameter optimization, JMLR 13.
+    """
+
+    def __init__(
+        self,
+        hypermodel: Any = None,
+        objective: Any = None,
+        max_trials: int = 10,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int | None = None,
+        score_epoch: ScoreEpoch = "best",
+        **kwargs: Any,
+    ):
+        oracle = RandomSearchOracle(
+            objective=objective,
+            max_trials=max_trials,
+            seed=seed,
+            hyperparameters=hyperparameters,
+            tune_new_entries=tune_new_entries,
+            allow_new_entries=allow_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+            score_epoch=score_epoch,
+        )
+        super().__init__(oracle, hypermodel, **kwargs)
