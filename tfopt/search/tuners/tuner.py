@@ -189,7 +189,15 @@ class BatchTuner(KeepsModels):
                 state = self.states.last(past, len(pairs)) if past is not None else None
                 member = Member(seed=seed, fold=fold, first_epoch=first if state is not None else 0)
                 request = FitRequest(
-                    trial.hyperparameters, seed, epochs, batch_size, train, held_out, monitor, member.first_epoch, state
+                    trial.hyperparameters,
+                    seed,
+                    epochs,
+                    batch_size,
+                    rows=train,
+                    validation=held_out,
+                    monitor=monitor,
+                    initial_epoch=member.first_epoch,
+                    state=state,
                 )
                 pairs.append((member, request))
         return pairs
