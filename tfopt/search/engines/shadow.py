@@ -5,6 +5,7 @@ random layers and every number come from a real one.
 """
 
 import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,16 +51,54 @@ class Shadow:
         )
 
 
-def cast_shadow(build: Build, request: FitRequest, table: Table) -> tuple[Shadow, keras.Model, ModelWalk]:
-    """Build a request's configuration; return its facts, the fresh model, and where its numbers are."""
+class EmptySlots:
+    """Optimizer slots that begin as zeros, by structure: they need not be made for each shadow, which costs a third."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[str, list[tuple[tuple[int, ...], str]]] = {}
+
+    def note(self, walk: ModelWalk, optimizer: keras.optimizers.Optimizer, made_before: Sequence[Any]) -> None:
+        """Remember the slots that building a fresh optimizer has added, if every one of them is zero."""
+        variables = optimizer.variables
+        stock = type(optimizer).__module__.startswith(("keras.", "tfopt."))
+        in_front = len(variables) >= len(made_before) and all(map(operator.is_, variables, made_before))
+        filled = any("initial_accumulator" in path for path in walk.numbers)
+        slots = variables[len(made_before) :]
+        if stock and in_front and not filled and not any(np.any(_copy(slot)) for slot in slots):
+            self._shapes[walk.signature] = [(tuple(slot.shape), slot.dtype) for slot in slots]
+
+    def of(self, walk: ModelWalk) -> State | None:
+        """Return the slots of a structure; None if they have to be made."""
+        shapes = self._shapes.get(walk.signature)
+        return None if shapes is None else [np.zeros(shape, dtype) for shape, dtype in shapes]
+
+
+def cast_shadow(
+    build: Build, request: FitRequest, table: Table, slots: EmptySlots | None = None
+) -> tuple[Shadow, keras.Model, ModelWalk]:
+    """Build a request's configuration; return its facts, the fresh model, and where its numbers are.
+
+    Args:
+        build: Returns the compiled model of a configuration.
+        request: The configuration and its seed.
+        table: Rows, for their shapes.
+        slots: Where given, the optimizer's variables are only made for structures that are not in it.
+    """
     with seeded(request.seed):
         before = stateful_stream()
         model = checked(build(request.hyperparameters))
         draws = before != stateful_stream()
-        complete(model, table)
+        if not model.built:
+            complete(model, table)
+        made_before, fresh = list(model.optimizer.variables), not model.optimizer.built
         walk = ModelWalk(model)
+        added = slots.of(walk) if slots is not None and fresh else None
+        if added is None:
+            complete(model, table)
+            if slots is not None and fresh:
+                slots.note(walk, model.optimizer, made_before)
         generator = keras.ops.convert_to_numpy(global_generator().state).copy()
-    state = [_copy(v) for v in (*model.variables, *model.optimizer.variables)]
+    state = [_copy(v) for v in (*model.variables, *model.optimizer.variables)] + (added or [])
     extra = [_copy(walk.variables[path]) for path in sorted(walk.variables)]
     return Shadow(walk.signature, walk.numbers, state, extra, generator, draws), model, walk
 

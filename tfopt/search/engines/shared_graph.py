@@ -23,7 +23,7 @@ from tfopt.search.engines.orders import orders
 from tfopt.search.engines.plain import PlainEngine
 from tfopt.search.engines.request import Engine, FitRequest, FitResult
 from tfopt.search.engines.rows import Table
-from tfopt.search.engines.shadow import Shadow, cast_shadow, hidden, key
+from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden, key
 from tfopt.search.engines.traced_graph import CannotShareError, Graph
 
 _log = logging.getLogger("tfopt")
@@ -60,6 +60,7 @@ class SharedGraphEngine(Engine):
         self._shown: set[str] = set()  # hyperparameters that are seen in the models
         self._examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
         self._num_shadows = 0
+        self._slots = EmptySlots()
         self._train_rows = tensors(self.train)
         self._validation_rows = None if self.validation is None else tensors(self.validation)
 
@@ -108,7 +109,7 @@ class SharedGraphEngine(Engine):
         if self._num_shadows % _KERNELS == 0:
             forget_kernels()
         try:
-            return cast_shadow(self.build, request, self.train)[0]
+            return cast_shadow(self.build, request, self.train, self._slots)[0]
         except Exception as error:
             _log.debug("building failed", exc_info=True)
             return error
