@@ -1,0 +1,167 @@
+"""Where each engine wins, how near the arithmetic they come, and what a thousand trials leave behind.
+
+    python tests/benchmarks/bench_engines.py grid       # members, widths and rows: seconds a member and epoch
+    python tests/benchmarks/bench_engines.py floor      # the same products alone, and where the rest goes
+    python tests/benchmarks/bench_engines.py memory     # resident memory over 1000 trials in one process
+
+Interleaved medians in one process; the first call of each, which traces, is left out of `grid` and `floor`.
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.datasets import load_digits
+
+from tfopt.search.engines.choice import engine_for
+from tfopt.search.engines.request import FitRequest
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("part", choices=["grid", "floor", "memory"])
+parser.add_argument("--repeats", type=int, default=3)
+parser.add_argument("--trials", type=int, default=1000, help="of the memory test")
+arguments = parser.parse_args()
+layers = keras.layers
+
+
+def build(hp):
+    width, penalty = hp["width"], keras.regularizers.L2(hp["l2"])
+    hidden = []
+    for _ in range(2):
+        hidden += [layers.Dense(width, "relu", kernel_regularizer=penalty), layers.Dropout(hp["dropout"])]
+    model = keras.Sequential([keras.Input((64,)), *hidden, layers.Dense(10)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(hp["lr"]), loss, metrics=["accuracy"])
+    return model
+
+
+def configurations(number, width=64, seed=0):
+    random = np.random.default_rng(seed)
+    return [
+        {
+            "width": width,
+            "l2": float(10 ** random.uniform(-7, -2)),
+            "dropout": float(random.uniform(0.05, 0.5)),
+            "lr": float(10 ** random.uniform(-4, -2)),
+        }
+        for _ in range(number)
+    ]
+
+
+def rows(number):
+    x, y = load_digits(return_X_y=True)
+    chosen = np.random.default_rng(0).integers(0, len(x), number)
+    return (x[chosen] / 16).astype("float32"), y[chosen].astype("int32")
+
+
+def seconds_an_epoch(engines, number, width, epochs):
+    """Return each engine's seconds a member and epoch, medians of interleaved repeats after a first call."""
+    seconds = {name: [] for name in engines}
+    for turn in range(arguments.repeats + 1):
+        for name, engine in engines.items():
+            requests = [FitRequest(hp, 0, epochs) for hp in configurations(number, width, seed=turn)]
+            started = time.perf_counter()
+            results = engine.fit(requests)
+            if turn:
+                seconds[name].append((time.perf_counter() - started) / number / epochs)
+            used = {result.engine for result in results}
+    return {name: float(np.median(values)) for name, values in seconds.items()}, used
+
+
+def grid():
+    print(f"{'members':>8} {'width':>6} {'rows':>9} {'shared ms':>10} {'population ms':>14}  auto chose")
+    cases = [(n, 64, 1347) for n in (1, 4, 16, 64, 256)] + [(16, w, 1347) for w in (16, 256, 1024)]
+    cases += [(16, 64, r) for r in (10_000, 100_000)] + [(4, 64, 1_000_000)]
+    for number, width, num_rows in cases:
+        x, y = rows(num_rows)
+        epochs = 5 if num_rows * number * width**2 < 1e8 else 1
+        engines = {kind: engine_for(kind, build, x, y) for kind in ("shared", "population")}
+        if num_rows * number * width**2 > 2e10:
+            arguments.repeats = 1
+        milliseconds, _ = seconds_an_epoch(engines, number, width, epochs)
+        _, used = seconds_an_epoch({"auto": engine_for("auto", build, x, y)}, number, width, epochs)
+        shared, population = (1e3 * milliseconds[kind] for kind in ("shared", "population"))
+        print(
+            f"{number:8} {width:6} {num_rows:9} {shared:10.1f} {population:14.1f}  {', '.join(sorted(used))}",
+            flush=True,
+        )
+
+
+def floor():
+    x, y = rows(1347)
+    steps, members, sizes = 43, 20, [(64, 64), (64, 64), (64, 10)]
+    random = np.random.default_rng(0)
+    pairs = [(random.normal(size=(32, a)).astype("f4"), random.normal(size=(a, b)).astype("f4")) for a, b in sizes]
+    back = [random.normal(size=(32, b)).astype("f4") for _, b in sizes]
+
+    def products():
+        for (inputs, weights), gradient in zip(pairs, back, strict=True):
+            inputs @ weights, inputs.T @ gradient, gradient @ weights.T
+
+    stacked = [(tf.stack([a] * members), tf.stack([w] * members)) for a, w in pairs]
+    stacked_back = [tf.stack([g] * members) for g in back]
+
+    @tf.function(autograph=False)
+    def batched():
+        def body(index, kept):
+            for (inputs, weights), gradient in zip(stacked, stacked_back, strict=True):
+                scale = 1 + kept * 1e-12
+                kept += tf.reduce_sum(tf.matmul(inputs * scale, weights)[:, 0, 0])
+                kept += tf.reduce_sum(tf.matmul(inputs * scale, gradient, transpose_a=True)[:, 0, 0])
+                kept += tf.reduce_sum(tf.matmul(gradient * scale, weights, transpose_b=True)[:, 0, 0])
+            return index + 1, kept
+
+        return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), tf.constant(0.0)))[1]
+
+    engines = {kind: engine_for(kind, build, x, y) for kind in ("shared", "population")}
+    floors = {"NumPy, one after another": [], "TensorFlow, 20 members stacked": []}
+    for turn in range(arguments.repeats + 1):
+        started = time.perf_counter()
+        for _ in range(steps):
+            products()
+        numpy_seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        batched().numpy()
+        if turn:
+            floors["NumPy, one after another"].append(numpy_seconds)
+            floors["TensorFlow, 20 members stacked"].append((time.perf_counter() - started) / members)
+    measured, _ = seconds_an_epoch(engines, members, 64, 5)
+    flops = 6 * sum(a * b for a, b in sizes) * 1347
+    print(f"{flops / 1e6:.0f} MFLOP a member and epoch (64-64-10, 1347 rows)")
+    least = min(np.median(values) for values in floors.values())
+    for name, seconds in [(n, np.median(v)) for n, v in floors.items()] + list(measured.items()):
+        print(
+            f"{name:32} {1e3 * seconds:7.2f} ms {flops / seconds / 1e9:7.1f} GFLOP/s {least / seconds:6.0%} of the floor"
+        )
+    parts = {"without dropout": {"dropout": 0.0}, "without a penalty": {"l2": 0.0}}
+    for name, change in parts.items():
+        times = []
+        for turn in range(arguments.repeats + 1):
+            requests = [FitRequest(hp | change, 0, 5) for hp in configurations(members, seed=turn)]
+            started = time.perf_counter()
+            engines["population"].fit(requests)
+            times.append((time.perf_counter() - started) / members / 5)
+        print(f"{'population ' + name:32} {1e3 * np.median(times[1:]):7.2f} ms")
+
+
+def memory():
+    x, y = rows(256)
+    engine = engine_for("auto", build, x, y)
+
+    def resident():
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+    print(f"{'trials':>7} {'resident MB':>12}")
+    for done in range(0, arguments.trials + 1, 100):
+        if done:
+            engine.fit([FitRequest(hp, 0, 2) for hp in configurations(100, seed=done)])
+        print(f"{done:7} {resident():12.0f}", flush=True)
+
+
+{"grid": grid, "floor": floor, "memory": memory}[arguments.part]()
