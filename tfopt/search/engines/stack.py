@@ -1,0 +1,309 @@
+"""One graph that trains a stack of models of the same structure: every variable has a leading axis of members."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.keras_internals import global_generator, make_variables
+from tfopt.search.engines.live_numbers import Values
+from tfopt.search.engines.member_random import Streams
+from tfopt.search.engines.model_walk import ModelWalk
+from tfopt.search.engines.request import State
+from tfopt.search.engines.rows import Table
+from tfopt.search.engines.stacked_numbers import StackedNumbers
+from tfopt.search.engines.stacked_optimizer import StackedOptimizer, norms, unfix
+
+Logs = dict[str, np.ndarray]
+_ROWS = tf.TensorSpec((None, None), tf.int32)
+_SCALAR = tf.TensorSpec((), tf.int32)
+
+
+class Stack:
+    """A traced population, into which members of one structure are loaded, any number at a time.
+
+    The model's own `call`, `compute_loss` and `compute_metrics` run under `tf.vectorized_map`, its own optimizer on
+    weights stored as (members, size). Neither the number of members nor that of rows is part of the graph.
+
+    Args:
+        model: A compiled model whose optimizer is not built; it becomes the stack's and is not a model any more.
+        walk: The walk through it.
+        live: Names of the numbers that differ between members.
+        streams: Most distinct random streams among the members.
+        train: Rows of training.
+        validation: Rows that `evaluate` takes; None for those of training.
+        measure: Whether to measure the norm of each member's gradient.
+    """
+
+    def __init__(
+        self, model: keras.Model, walk: ModelWalk, live: Iterable[str], streams: int, train: Table,
+        validation: Table | None = None, measure: bool = False,
+    ):  # fmt: skip
+        if type(model).train_step is not keras.Model.train_step or type(model).test_step is not keras.Model.test_step:
+            raise CannotStack(f"{type(model).__name__} has a train_step or test_step of its own.")
+        self.model, self.streams, self.live = model, Streams(streams), frozenset(live)
+        self.fixed = {name: value for name, value in walk.numbers.items() if name not in self.live}
+        self.numbers = StackedNumbers(dict(walk.numbers))
+        for name in sorted(self.live):
+            setter = walk.setters[name]
+            if setter is None:
+                raise CannotStack(f"The number {name} differs between the members and cannot be replaced.")
+            setter(self.numbers.number(name))
+        self._train, self._validation = _on_device(train), _on_device(validation or train)
+        self._measure = measure
+        self._make_variables(list(walk.variables.values()), train)
+        rate_is_live = any(name.startswith("model.optimizer._learning_rate") for name in self.live)
+        self._scheduled = rate_is_live and self._optimizer.schedule is not None
+        self._epoch = tf.function(self._train_epoch, autograph=False, input_signature=[_ROWS, _SCALAR])
+        self._evaluate = tf.function(self._test_epoch, autograph=False, input_signature=[_ROWS, _SCALAR])
+
+    # Variables ------------------------------------------------------------------------------------------------------
+
+    def _make_variables(self, outside: list[Any], train: Table) -> None:
+        model = self.model
+        optimizer = model.optimizer
+        if optimizer.built:
+            raise CannotStack("The optimizer was built before the training.")
+        if not all(isinstance(variable, keras.Variable) for variable in outside):
+            raise CannotStack("The model uses a tf.Variable that is none of its weights.")
+        optimizer.built = True  # Keras would build it on the model's own weights here
+        try:
+            make_variables(model, train.take(np.arange(min(32, len(train)))))
+        finally:
+            optimizer.built = False
+        model.reset_metrics()
+        self._own = list(model.variables)
+        self._trained = list(model.trainable_variables)
+        self._outside = [*outside, global_generator().state]
+        self._kept = [v for v in self._own if not _among(v, self._trained)] + self._outside
+        self._counted = list(model.metrics_variables)
+        self._zeros = [keras.ops.convert_to_numpy(v) for v in self._counted]
+        self._weights = [unfix(_column(v)) for v in self._trained]
+        self._states = [_stacked(v) for v in self._kept]
+        self._counts = [_stacked(v) for v in self._counted]
+        self._optimizer = StackedOptimizer(optimizer, self._weights, self._trained)
+        self._norms = tf.Variable(tf.zeros((1, 2)), shape=(None, 2), trainable=False)  # their sum, finite steps
+        self._seeds = [i for i, v in enumerate(self._own) if "seed_generator" in v.path]
+        places = {id(v): stacked for v, stacked in zip(self._trained, self._weights, strict=True)}
+        places |= {id(v): stacked for v, stacked in zip(self._kept, self._states, strict=True)}
+        # Where each array of a `State`, and then each variable outside it, lives: (variable, shape of one member's).
+        self._places = [(places[id(v)], tuple(v.shape)) for v in self._own]
+        self._places += self._optimizer.places()
+        self.length = len(self._places)
+        self._extra = [(places[id(v)], tuple(v.shape)) for v in self._outside]
+
+    @property
+    def own_slots(self) -> list[np.ndarray] | None:
+        """One member's optimizer variables of a fresh build; None if they are its own and must be built for it."""
+        return self._optimizer.fresh()
+
+    @property
+    def num_own(self) -> int:
+        """Number of arrays of a `State` that are the model's."""
+        return len(self._own)
+
+    def member_bytes(self) -> int:
+        """Return about how many bytes a member holds: weights, slots, gradients and what an update computes."""
+        held = sum(int(np.prod(shape)) for _, shape in self._places)
+        return 4 * (held + 4 * sum(int(np.prod(v.shape)) for v in self._trained))
+
+    def streams_of(self, states: Sequence[State], extra: Sequence[State]) -> np.ndarray:
+        """Return the states of all random generators, a row a member."""
+        rows = [
+            np.concatenate([*(np.ravel(state[i]) for i in self._seeds), np.ravel(own[-1])])
+            for state, own in zip(states, extra, strict=True)
+        ]
+        return np.stack(rows)
+
+    def load(self, states: Sequence[State], extra: Sequence[State], members: Sequence[Values]) -> None:
+        """Put members into the stack.
+
+        Args:
+            states: Of each, the values of the model's and the optimizer's variables.
+            extra: Of each, the values of the variables outside these; the global random generator's comes last.
+            members: Of each, its numbers.
+        """
+        places = self._places + self._extra
+        for index, (variable, _) in enumerate(places):
+            values = [(*state, *own)[index] for state, own in zip(states, extra, strict=True)]
+            if variable is self.model.optimizer.iterations:
+                variable.assign(values[0])
+            else:
+                variable.assign(np.stack(values).reshape((len(values), *variable.shape[1:])))
+        self._optimizer.reset(len(states))
+        self.numbers.set_members(members)
+        self.streams.set(self.streams_of(states, extra))
+
+    def arrays(self) -> list[np.ndarray]:
+        """Return the values of all variables, stacked as they are."""
+        return [variable.numpy() for variable, _ in self._places + self._extra]
+
+    def state(self, arrays: list[np.ndarray], member: int) -> tuple[State, State]:
+        """Return what `arrays` holds of one member: its state, and its variables outside it."""
+        own = [
+            (array if array.ndim == 0 else array[member]).reshape(shape).copy()
+            for array, (_, shape) in zip(arrays, self._places + self._extra, strict=True)
+        ]
+        return own[: self.length], own[self.length :]
+
+    def keep(self, members: np.ndarray, numbers: Sequence[Values]) -> None:
+        """Keep these members only."""
+        arrays = [array if array.ndim == 0 else array[members] for array in self.arrays()]
+        split = [self.state(arrays, member) for member in range(len(members))]
+        products = self._optimizer.products()
+        self.load([state for state, _ in split], [own for _, own in split], numbers)
+        self._optimizer.restore([product[members] for product in products])
+
+    # The graph ------------------------------------------------------------------------------------------------------
+
+    def train(self, orders: np.ndarray, batch_size: int) -> Logs:
+        """Train an epoch on rows (members, rows) and return the logs, a value a member."""
+        return {key: value.numpy() for key, value in self._epoch(orders.astype(np.int32), batch_size).items()}
+
+    def evaluate(self, rows: np.ndarray, batch_size: int) -> Logs:
+        """Return the logs over rows (members, rows) of the validation table."""
+        return {key: value.numpy() for key, value in self._evaluate(rows.astype(np.int32), batch_size).items()}
+
+    def _train_epoch(self, orders: tf.Tensor, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
+        self._norms.assign(tf.zeros((tf.shape(orders)[0], 2)))
+        logs = self._epoch_of(self._train_step, orders, batch_size)
+        if self._measure:
+            logs["grad_norm"] = tf.math.divide_no_nan(self._norms[:, 0], self._norms[:, 1])
+        return logs
+
+    def _test_epoch(self, orders: tf.Tensor, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._epoch_of(self._test_step, orders, batch_size)
+
+    def _epoch_of(
+        self, step: Callable[[tf.Tensor], None], orders: tf.Tensor, batch_size: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        members, rows = tf.unstack(tf.shape(orders))
+        for variable, zero in zip(self._counts, self._zeros, strict=True):
+            variable.assign(tf.broadcast_to(zero, (members, *zero.shape)))
+
+        def body(start: tf.Tensor) -> tuple[tf.Tensor]:
+            step(orders[:, start : start + batch_size])
+            return (start + batch_size,)
+
+        tf.while_loop(lambda start: start < rows, body, (tf.constant(0),), parallel_iterations=1)
+        return _vectorized(self._results, [count.read_value() for count in self._counts])
+
+    def _results(self, counts: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        with keras.StatelessScope(state_mapping=list(zip(self._counted, counts, strict=True))):
+            return self.model.get_metrics_result()
+
+    def _train_step(self, rows: tf.Tensor) -> None:
+        weights = self._shaped()
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            losses, states, counts = self._map(weights, self._train, rows, True)
+            total = tf.reduce_sum(losses)
+        gradients = [
+            None if gradient is None else tf.reshape(gradient, (-1, weight.shape[1]))
+            for gradient, weight in zip(tape.gradient(total, weights), self._weights, strict=True)
+        ]
+        if self._measure:
+            norm = norms(gradients)
+            finite = tf.math.is_finite(norm)
+            self._norms.assign_add(tf.concat([tf.where(finite, norm, 0.0), tf.cast(finite, norm.dtype)], axis=1))
+        self._optimizer.apply(gradients, self._rates())
+        self._constrain()
+        self._store(states, counts)
+
+    def _test_step(self, rows: tf.Tensor) -> None:
+        _, states, counts = self._map(self._shaped(), self._validation, rows, False)
+        self._store(states, counts)
+
+    def _store(self, states: list[tf.Tensor], counts: list[tf.Tensor]) -> None:
+        for variable, value in zip(self._states + self._counts, states + counts, strict=True):
+            variable.assign(value)
+
+    def _shaped(self) -> list[tf.Tensor]:
+        return [tf.reshape(w.value, (-1, *v.shape)) for w, v in zip(self._weights, self._trained, strict=True)]
+
+    def _map(self, weights: list[tf.Tensor], table: Any, rows: tf.Tensor, training: bool) -> tuple:
+        arguments = {
+            "weights": weights,
+            "states": [state.read_value() for state in self._states],
+            "counts": [count.read_value() for count in self._counts],
+            "numbers": self.numbers.rows(),
+            "batch": tf.nest.map_structure(lambda column: tf.gather(column, rows), table),
+        }
+        with self.streams.use():
+            return _vectorized(lambda member: self._member(training=training, **member), arguments)
+
+    def _member(self, weights: list, states: list, counts: list, numbers: dict, batch: Any, training: bool) -> tuple:
+        """What `train_step` and `test_step` do for one member, but for the update."""
+        model = self.model
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        values = [*weights, *states, *counts]
+        scope = keras.StatelessScope(
+            list(zip([*self._trained, *self._kept, *self._counted], values, strict=True)), collect_losses=True
+        )
+        with self.numbers.member(numbers), scope:
+            predicted = model(x, training=training) if model._call_has_training_arg else model(x)
+            loss = model._compute_loss(x, y, predicted, sample_weight, training=training)
+            model.metrics[0].update_state(loss, sample_weight=tf.shape(tf.nest.flatten(x)[0])[0])
+            model.compute_metrics(x, y, predicted, sample_weight=sample_weight)
+        return (
+            loss,
+            [scope.get_current_value(v) for v in self._kept],
+            [scope.get_current_value(v) for v in self._counted],
+        )
+
+    def _rates(self) -> tf.Tensor | None:
+        """Return the (members, 1) column of learning rates of a schedule; None where there is no schedule."""
+        schedule, step = self._optimizer.schedule, self.model.optimizer.iterations.value
+        if schedule is None:
+            return None
+        if not self._scheduled:
+            return tf.reshape(tf.convert_to_tensor(schedule(step)), (1, 1))
+
+        def one(numbers: dict[str, tf.Tensor]) -> tf.Tensor:
+            with self.numbers.member(numbers):
+                return tf.convert_to_tensor(schedule(step))
+
+        return _vectorized(one, self.numbers.rows())[:, None]
+
+    def _constrain(self) -> None:
+        for weight, own in zip(self._weights, self._trained, strict=True):
+            if own.constraint is None:
+                continue
+
+            def one(arguments: tuple, constraint: Any = own.constraint) -> tf.Tensor:
+                value, numbers = arguments
+                with self.numbers.member(numbers):
+                    return constraint(value)
+
+            held = _vectorized(one, (tf.reshape(weight.value, (-1, *own.shape)), self.numbers.rows()))
+            weight.assign(tf.reshape(held, (-1, weight.shape[1])))
+
+
+def _vectorized(function: Callable[[Any], Any], arguments: Any) -> Any:
+    """Map over members; say why in one line where TensorFlow cannot."""
+    try:
+        return tf.vectorized_map(function, arguments, fallback_to_while_loop=False)
+    except ValueError as error:  # "No pfor vectorization defined for Conv2D", then the operation at length
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise CannotStack(lines[0] if lines else type(error).__name__) from error
+
+
+def _column(variable: keras.Variable) -> keras.Variable:
+    value = keras.ops.convert_to_numpy(variable).reshape(1, -1)
+    return keras.Variable(value, dtype=variable.dtype, name=variable.name)
+
+
+def _stacked(variable: keras.Variable) -> tf.Variable:
+    value = keras.ops.convert_to_numpy(variable)[None]
+    return tf.Variable(value, shape=(None, *value.shape[1:]), trainable=False)
+
+
+def _among(variable: Any, variables: Sequence[Any]) -> bool:
+    return any(variable is other for other in variables)
+
+
+def _on_device(table: Table) -> Any:
+    return keras.tree.map_structure(tf.constant, table.parts())
