@@ -6,6 +6,7 @@ draws, as fits of equal seed do. A private surface: converters are registered wi
 `tensorflow.python.ops.parallel_for.pfor` of TensorFlow 2.21, for operations that have none there.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,6 +35,7 @@ class Streams:
 
     def __init__(self, capacity: int):
         self.capacity = capacity
+        self.drawn = False  # whether any operation drew
         self._first = tf.Variable(np.zeros(capacity, np.int32), trainable=False)  # a member of each stream
         self._stream = tf.Variable(np.zeros(1, np.int32), shape=(None,), trainable=False)  # the stream of each member
         self._read: tuple[tf.Tensor, tf.Tensor] | None = None
@@ -43,11 +45,6 @@ class Streams:
         _, first, stream = np.unique(states, axis=0, return_index=True, return_inverse=True)
         self._first.assign(np.pad(first, (0, self.capacity - len(first))).astype(np.int32))
         self._stream.assign(stream.reshape(-1).astype(np.int32))
-
-    @staticmethod
-    def count(states: np.ndarray) -> int:
-        """Return how many distinct streams there are among the members."""
-        return len(np.unique(states, axis=0))
 
     @contextmanager
     def use(self) -> Iterator[None]:
@@ -61,6 +58,7 @@ class Streams:
 
     def convert(self, operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
         """Return the operation's outputs for every member."""
+        self.drawn = True
         first, stream = self._read
         inputs = [operation.input(index) for index in range(operation.num_inputs)]
         picked = [
@@ -78,6 +76,18 @@ class Streams:
         return [
             tensorflow_pfor.wrap(tf.gather(tf.stack(outputs), stream), True) for outputs in zip(*drawn, strict=True)
         ]
+
+
+@contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Keep TensorFlow from logging at length that an operation has no vectorised form, which is raised as well."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _convert(operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:

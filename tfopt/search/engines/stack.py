@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.keras_internals import global_generator, make_variables
+from tfopt.search.engines.keras_internals import global_generator, layers_of, make_variables
 from tfopt.search.engines.live_numbers import Values
 from tfopt.search.engines.member_random import Streams
 from tfopt.search.engines.model_walk import ModelWalk
@@ -18,8 +18,6 @@ from tfopt.search.engines.stacked_numbers import StackedNumbers
 from tfopt.search.engines.stacked_optimizer import StackedOptimizer, norms, unfix
 
 Logs = dict[str, np.ndarray]
-_ROWS = tf.TensorSpec((None, None), tf.int32)
-_SCALAR = tf.TensorSpec((), tf.int32)
 
 
 class Stack:
@@ -31,6 +29,7 @@ class Stack:
     Args:
         model: A compiled model whose optimizer is not built; it becomes the stack's and is not a model any more.
         walk: The walk through it.
+        extra: Paths of the variables outside the model's and the optimizer's, as its shadows keep them.
         live: Names of the numbers that differ between members.
         streams: Most distinct random streams among the members.
         train: Rows of training.
@@ -39,36 +38,42 @@ class Stack:
     """
 
     def __init__(
-        self, model: keras.Model, walk: ModelWalk, live: Iterable[str], streams: int, train: Table,
-        validation: Table | None = None, measure: bool = False,
+        self, model: keras.Model, walk: ModelWalk, extra: Sequence[str], live: Iterable[str], streams: int,
+        train: Table, validation: Table | None = None, measure: bool = False,
     ):  # fmt: skip
-        if type(model).train_step is not keras.Model.train_step or type(model).test_step is not keras.Model.test_step:
-            raise CannotStack(f"{type(model).__name__} has a train_step or test_step of its own.")
         self.model, self.streams, self.live = model, Streams(streams), frozenset(live)
         self.fixed = {name: value for name, value in walk.numbers.items() if name not in self.live}
         self.numbers = StackedNumbers(dict(walk.numbers))
         for name in sorted(self.live):
             setter = walk.setters[name]
             if setter is None:
-                raise CannotStack(f"The number {name} differs between the members and cannot be replaced.")
+                raise CannotStack(f"{name} cannot be changed from outside")
             setter(self.numbers.number(name))
         self._train, self._validation = _on_device(train), _on_device(validation or train)
         self._measure = measure
-        self._make_variables(list(walk.variables.values()), train)
+        self._make_variables(walk, extra, train)
         rate_is_live = any(name.startswith("model.optimizer._learning_rate") for name in self.live)
         self._scheduled = rate_is_live and self._optimizer.schedule is not None
-        self._epoch = tf.function(self._train_epoch, autograph=False, input_signature=[_ROWS, _SCALAR])
-        self._evaluate = tf.function(self._test_epoch, autograph=False, input_signature=[_ROWS, _SCALAR])
+        self._epoch = _concrete(self._train_epoch)
+        self._evaluate = _concrete(self._test_epoch)
+
+    def unfit(self, numbers: Values) -> str | None:
+        """Return why this graph would train another model than one of these numbers; None if it would not."""
+        for name, value in self.fixed.items():
+            if numbers[name] != value and not (numbers[name] != numbers[name] and value != value):
+                return f"{name} is {numbers[name]} and was traced as {value}"
+        return self.numbers.broken(numbers)
 
     # Variables ------------------------------------------------------------------------------------------------------
 
-    def _make_variables(self, outside: list[Any], train: Table) -> None:
+    def _make_variables(self, walk: ModelWalk, extra: Sequence[str], train: Table) -> None:
         model = self.model
         optimizer = model.optimizer
         if optimizer.built:
-            raise CannotStack("The optimizer was built before the training.")
+            raise CannotStack("its optimizer is built before the training")
+        outside = list(walk.variables.values())
         if not all(isinstance(variable, keras.Variable) for variable in outside):
-            raise CannotStack("The model uses a tf.Variable that is none of its weights.")
+            raise CannotStack("it uses a tf.Variable that is none of its weights")
         optimizer.built = True  # Keras would build it on the model's own weights here
         try:
             make_variables(model, train.take(np.arange(min(32, len(train)))))
@@ -77,95 +82,93 @@ class Stack:
         model.reset_metrics()
         self._own = list(model.variables)
         self._trained = list(model.trainable_variables)
-        self._outside = [*outside, global_generator().state]
-        self._kept = [v for v in self._own if not _among(v, self._trained)] + self._outside
+        generator = global_generator().state
+        self._kept = [*(v for v in self._own if not _among(v, self._trained)), *outside, generator]
         self._counted = list(model.metrics_variables)
         self._zeros = [keras.ops.convert_to_numpy(v) for v in self._counted]
-        self._weights = [unfix(_column(v)) for v in self._trained]
+        self._weights = [_column(v) for v in self._trained]
         self._states = [_stacked(v) for v in self._kept]
         self._counts = [_stacked(v) for v in self._counted]
         self._optimizer = StackedOptimizer(optimizer, self._weights, self._trained)
         self._norms = tf.Variable(tf.zeros((1, 2)), shape=(None, 2), trainable=False)  # their sum, finite steps
         self._seeds = [i for i, v in enumerate(self._own) if "seed_generator" in v.path]
-        places = {id(v): stacked for v, stacked in zip(self._trained, self._weights, strict=True)}
-        places |= {id(v): stacked for v, stacked in zip(self._kept, self._states, strict=True)}
+        homes = {id(v): stacked for v, stacked in zip(self._trained, self._weights, strict=True)}
+        homes |= {id(v): stacked for v, stacked in zip(self._kept, self._states, strict=True)}
         # Where each array of a `State`, and then each variable outside it, lives: (variable, shape of one member's).
-        self._places = [(places[id(v)], tuple(v.shape)) for v in self._own]
-        self._places += self._optimizer.places()
+        self._places = [(homes[id(v)], tuple(v.shape)) for v in self._own] + self._optimizer.places()
         self.length = len(self._places)
-        self._extra = [(places[id(v)], tuple(v.shape)) for v in self._outside]
+        for path in extra:
+            if path in walk.variables:
+                self._places.append((homes[id(walk.variables[path])], tuple(walk.variables[path].shape)))
+            else:
+                self._places.append((self._optimizer.product(path), ()))
+        self._places.append((homes[id(generator)], tuple(generator.shape)))
 
     @property
-    def own_slots(self) -> list[np.ndarray] | None:
-        """One member's optimizer variables of a fresh build; None if they are its own and must be built for it."""
-        return self._optimizer.fresh()
+    def batches_alike(self) -> bool:
+        """Whether the graph draws random numbers at all; if not, any streams may share it."""
+        return not self.streams.drawn
 
-    @property
-    def num_own(self) -> int:
-        """Number of arrays of a `State` that are the model's."""
-        return len(self._own)
-
-    def member_bytes(self) -> int:
-        """Return about how many bytes a member holds: weights, slots, gradients and what an update computes."""
+    def member_bytes(self, batch_size: int) -> int:
+        """Return about how many bytes a member takes: variables, gradients, and the activations of a batch."""
+        weights = sum(int(np.prod(v.shape)) for v in self._trained)
         held = sum(int(np.prod(shape)) for _, shape in self._places)
-        return 4 * (held + 4 * sum(int(np.prod(v.shape)) for v in self._trained))
+        outputs = 0
+        for layer in layers_of(self.model):
+            for tensor in keras.tree.flatten(getattr(layer, "output", None)) if layer._inbound_nodes else []:
+                outputs += int(np.prod([size or 1 for size in tensor.shape[1:]]))
+        return 4 * (held + 4 * weights + 8 * batch_size * outputs)
 
-    def streams_of(self, states: Sequence[State], extra: Sequence[State]) -> np.ndarray:
-        """Return the states of all random generators, a row a member."""
-        rows = [
-            np.concatenate([*(np.ravel(state[i]) for i in self._seeds), np.ravel(own[-1])])
-            for state, own in zip(states, extra, strict=True)
-        ]
-        return np.stack(rows)
+    def num_streams(self, states: Sequence[State]) -> int:
+        """Return how many distinct random streams there are among members of these states."""
+        return len(np.unique(self._streams_of(states), axis=0))
 
-    def load(self, states: Sequence[State], extra: Sequence[State], members: Sequence[Values]) -> None:
+    def _streams_of(self, states: Sequence[State]) -> np.ndarray:
+        picked = [*self._seeds, len(self._places) - 1]
+        return np.stack([np.concatenate([np.ravel(state[i]) for i in picked]) for state in states])
+
+    def load(self, states: Sequence[State], members: Sequence[Values]) -> None:
         """Put members into the stack.
 
         Args:
-            states: Of each, the values of the model's and the optimizer's variables.
-            extra: Of each, the values of the variables outside these; the global random generator's comes last.
+            states: Of each, the values of the model's and its optimizer's variables, then of those outside them, and
+                the state of the global random generator.
             members: Of each, its numbers.
         """
-        places = self._places + self._extra
-        for index, (variable, _) in enumerate(places):
-            values = [(*state, *own)[index] for state, own in zip(states, extra, strict=True)]
+        for index, (variable, _) in enumerate(self._places):
             if variable is self.model.optimizer.iterations:
-                variable.assign(values[0])
+                variable.assign(states[0][index])
             else:
-                variable.assign(np.stack(values).reshape((len(values), *variable.shape[1:])))
-        self._optimizer.reset(len(states))
+                values = np.stack([state[index] for state in states])
+                variable.assign(values.reshape((len(states), *variable.shape[1:])))
         self.numbers.set_members(members)
-        self.streams.set(self.streams_of(states, extra))
+        self.streams.set(self._streams_of(states))
 
     def arrays(self) -> list[np.ndarray]:
         """Return the values of all variables, stacked as they are."""
-        return [variable.numpy() for variable, _ in self._places + self._extra]
+        return [variable.numpy() for variable, _ in self._places]
 
-    def state(self, arrays: list[np.ndarray], member: int) -> tuple[State, State]:
-        """Return what `arrays` holds of one member: its state, and its variables outside it."""
-        own = [
+    def state(self, arrays: list[np.ndarray], member: int) -> State:
+        """Return what `arrays` holds of one member, as `load` takes it."""
+        return [
             (array if array.ndim == 0 else array[member]).reshape(shape).copy()
-            for array, (_, shape) in zip(arrays, self._places + self._extra, strict=True)
+            for array, (_, shape) in zip(arrays, self._places, strict=True)
         ]
-        return own[: self.length], own[self.length :]
 
-    def keep(self, members: np.ndarray, numbers: Sequence[Values]) -> None:
-        """Keep these members only."""
-        arrays = [array if array.ndim == 0 else array[members] for array in self.arrays()]
-        split = [self.state(arrays, member) for member in range(len(members))]
-        products = self._optimizer.products()
-        self.load([state for state, _ in split], [own for _, own in split], numbers)
-        self._optimizer.restore([product[members] for product in products])
+    def finished(self, state: State) -> State:
+        """Return the model's and the optimizer's part of a state, as `fit` leaves it after its last epoch."""
+        state = state[: self.length]
+        return self._optimizer.finalized(state, [index for index, v in enumerate(self._own) if _among(v, self._trained)])
 
     # The graph ------------------------------------------------------------------------------------------------------
 
     def train(self, orders: np.ndarray, batch_size: int) -> Logs:
         """Train an epoch on rows (members, rows) and return the logs, a value a member."""
-        return {key: value.numpy() for key, value in self._epoch(orders.astype(np.int32), batch_size).items()}
+        return _run(self._epoch, orders, batch_size)
 
     def evaluate(self, rows: np.ndarray, batch_size: int) -> Logs:
         """Return the logs over rows (members, rows) of the validation table."""
-        return {key: value.numpy() for key, value in self._evaluate(rows.astype(np.int32), batch_size).items()}
+        return _run(self._evaluate, rows, batch_size)
 
     def _train_epoch(self, orders: tf.Tensor, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
         self._norms.assign(tf.zeros((tf.shape(orders)[0], 2)))
@@ -291,9 +294,19 @@ def _vectorized(function: Callable[[Any], Any], arguments: Any) -> Any:
         raise CannotStack(lines[0] if lines else type(error).__name__) from error
 
 
+def _concrete(function: Callable[..., Any]) -> Callable[..., Any]:
+    signature = [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((), tf.int32)]
+    return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
+
+
+def _run(function: Callable[..., Any], rows: np.ndarray, batch_size: int) -> Logs:
+    logs = function(tf.constant(rows, tf.int32), tf.constant(batch_size, tf.int32))
+    return {key: value.numpy() for key, value in logs.items()}
+
+
 def _column(variable: keras.Variable) -> keras.Variable:
     value = keras.ops.convert_to_numpy(variable).reshape(1, -1)
-    return keras.Variable(value, dtype=variable.dtype, name=variable.name)
+    return unfix(keras.Variable(value, dtype=variable.dtype, name=variable.name))
 
 
 def _stacked(variable: keras.Variable) -> tf.Variable:

@@ -52,19 +52,18 @@ class StackedNumbers(LiveNumbers):
     def read(self, number: LiveNumber, dtype: str) -> tf.Tensor:
         """Return the number of the member being mapped, or the column of all members' numbers."""
         readers = self._slots[dtype]
-        # By identity: comparing live numbers asks Python for their values.
-        slot = next((i for i, reader in enumerate(readers) if reader is number), len(readers))
-        if slot == len(readers):
-            if slot == self._capacity:
+        if number.name not in readers:
+            if len(readers) == self._capacity:
                 raise RuntimeError(f"More than {self._capacity} live numbers of type {dtype}.")
-            readers.append(number)
+            readers[number.name] = number
             with tf.init_scope():
                 self._fill(dtype)
+        slot = list(readers).index(number.name)
         if self._rows is not None:
             return self._rows[dtype][slot]
         return self._tables[dtype][:, slot : slot + 1]
 
     def _fill(self, dtype: str) -> None:
         padding = [0] * (self._capacity - len(self._slots[dtype]))
-        rows = [[reader.value_in(values) for reader in self._slots[dtype]] + padding for values in self._members]
+        rows = [[reader.value_in(values) for reader in self._slots[dtype].values()] + padding for values in self._members]
         self._tables[dtype].assign(tf.constant(rows, dtype))

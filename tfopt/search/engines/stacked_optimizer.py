@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.request import State
 
 # Each weight's step depends on its own gradient and history alone, and on numbers that broadcast.
 _ELEMENTWISE = frozenset("SGD Adam AdamW Adamax Nadam RMSprop Adagrad Adadelta Ftrl Lion".split())
@@ -37,7 +37,7 @@ class StackedOptimizer:
     ):  # fmt: skip
         kind = type(optimizer)
         if kind.__module__.split(".")[0] != "keras" or kind.__name__ not in _ELEMENTWISE:
-            raise CannotStack(f"The optimizer {kind.__name__} is not known to treat each weight by itself.")
+            raise CannotStack(f"its optimizer {kind.__name__} is not known to treat each weight by itself")
         self._optimizer, self._weights = optimizer, list(weights)
         excluded: set[str] = getattr(optimizer, "_exclude_from_weight_decay", set())
         spared = [stacked for stacked, own in zip(weights, originals, strict=True) if optimizer._var_key(own) in excluded]
@@ -47,20 +47,14 @@ class StackedOptimizer:
         optimizer.build(self._weights)
         self._rate_variable = original if self.schedule is None else None
         self._rates = tf.Variable(tf.zeros((1, 1)), shape=(None, 1), trainable=False)
-        self._slots = [v for v in optimizer.variables if not any(v is other for other in known)]
+        self._slots = [v for v in optimizer.variables if not _among(v, known)]
         self._shapes = [_owner_shape(optimizer, slot, originals) for slot in self._slots]
-        self._first = [keras.ops.convert_to_numpy(slot)[0] for slot in self._slots]
         attributes = optimizer.__dict__  # through the dictionary, as Keras locks the attributes of what is built
-        self._products = [  # numbers that an optimizer multiplies up beside its variables, as Nadam does
-            name for name, value in attributes.items()
-            if isinstance(value, keras.Variable) and value.shape.rank == 0
-            and not any(value is other for other in optimizer.variables)
-        ]  # fmt: skip
-        for name in self._products:
-            own = attributes[name]
-            attributes[name] = unfix(keras.Variable(keras.ops.reshape(own.value, (1, 1)), dtype=own.dtype))
-            _free_shape(attributes[name])
-        self._product_starts = [keras.ops.convert_to_numpy(attributes[name]) for name in self._products]
+        # Numbers that an optimizer multiplies up beside its variables, as Nadam does: a column of the members' own.
+        for name, own in list(attributes.items()):
+            if isinstance(own, keras.Variable) and not own.shape.rank and not _among(own, optimizer.variables):
+                attributes[name] = unfix(keras.Variable(keras.ops.reshape(own.value, (1, 1)), dtype=own.dtype))
+                _free_shape(attributes[name])
         self._now = _RateColumn()
         attributes["_learning_rate"] = self._now
         attributes["_clip_gradients"] = self._clip
@@ -79,24 +73,22 @@ class StackedOptimizer:
             for variable in self._optimizer.variables
         ]
 
-    def fresh(self) -> list[np.ndarray] | None:
-        """Return the slots that every fresh build has, all zero; None if they hold something else."""
-        if any(np.any(first) for first in self._first):
-            return None
-        return [first.reshape(shape) for first, shape in zip(self._first, self._shapes, strict=True)]
+    def product(self, path: str) -> keras.Variable:
+        """Return the column in which a number of the optimizer's is multiplied up."""
+        name = path.removeprefix("model.optimizer.")
+        if not isinstance(vars(self._optimizer).get(name), keras.Variable):
+            raise CannotStack(f"it keeps {path} outside its weights")
+        return vars(self._optimizer)[name]
 
-    def reset(self, members: int) -> None:
-        """Give the numbers that are multiplied up their first values."""
-        self.restore([np.repeat(start, members, axis=0) for start in self._product_starts])
-
-    def products(self) -> list[np.ndarray]:
-        """Return the numbers that are multiplied up, (members, 1) each."""
-        return [self._optimizer.__dict__[name].numpy() for name in self._products]
-
-    def restore(self, products: Sequence[np.ndarray]) -> None:
-        """Put these back."""
-        for name, value in zip(self._products, products, strict=True):
-            self._optimizer.__dict__[name].assign(value)
+    def finalized(self, state: State, trained: Sequence[int]) -> State:
+        """Return a state with the averages in place of the weights (at `trained`) where the optimizer keeps them."""
+        if not self._optimizer.use_ema:
+            return state
+        variables = list(self._optimizer.variables)
+        first = len(state) - len(variables)
+        for index, average in zip(trained, self._optimizer._model_variables_moving_average, strict=True):
+            state[index] = state[first + [average is v for v in variables].index(True)].copy()
+        return state
 
     def apply(self, gradients: Sequence[Any], rates: tf.Tensor | None) -> None:
         """Take the optimizer's step at these (members, 1) learning rates; None for the members' constant ones."""
@@ -128,6 +120,10 @@ class _RateColumn(keras.optimizers.schedules.LearningRateSchedule):
         return self.rates
 
 
+def _among(variable: Any, variables: Sequence[Any]) -> bool:
+    return any(variable is other for other in variables)
+
+
 def norms(gradients: Sequence[Any]) -> tf.Tensor:
     """Return the (members, 1) norms of all gradients of each member."""
     squares = [tf.reduce_sum(tf.square(g), axis=1, keepdims=True) for g in gradients if g is not None]
@@ -155,4 +151,4 @@ def _owner_shape(
             for own, entry in zip(originals, slots, strict=True):
                 if entry is slot:
                     return tuple(own.shape)
-    raise CannotStack(f"The optimizer's variable {slot.path} belongs to no weight.")
+    raise CannotStack(f"the optimizer's variable {slot.path} belongs to no weight")
