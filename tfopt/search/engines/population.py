@@ -165,11 +165,11 @@ class PopulationEngine(Engine):
                 shadows[identity] = self._shadow(request)
             shadow = shadows[identity]
             if isinstance(shadow, Exception):
-                failure = f"{type(shadow).__name__}: {one_line(shadow)}"
-                yield index, FitResult(failure=failure, engine=self.name, seconds=time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                yield index, FitResult(failure=one_line(shadow), engine=self.name, seconds=seconds)
                 continue
             self._note(shadow)
-            built.append(request)
+            built.append((request, shadow))
             member = self._member(index, request, shadow)
             held = None if member.held is None else len(member.held)
             same = (shadow.signature, request.batch_size, len(member.rows), held, request.validation is None,
@@ -264,7 +264,6 @@ class PopulationEngine(Engine):
         try:
             with seeded(first.request.seed):
                 _, _, walk = cast_shadow(self.build, first.request, self.train)
-                extra = sorted(walk.variables)
             with seeded(first.request.seed):
                 model = checked(self.build(first.request.hyperparameters))
                 reason = needs_plain_fit(model) or _never_stacked(model)
@@ -275,12 +274,12 @@ class PopulationEngine(Engine):
                     raise CannotStack("its numbers change when its optimizer is built")
                 streams = len({member.request.seed for member in members})
                 with quiet_tensorflow():
-                    stack = Stack(model, own, extra, live, streams, self.train, validation, self._grad_norm)
+                    stack = Stack(model, own, walk.variables, live, streams, self.train, validation, self._grad_norm)
         except CannotStack:
             raise
         except Exception as error:  # of any kind: from the user's code, Keras or TensorFlow, in a graph that is new
             _log.debug("stacking failed", exc_info=True)
-            raise CannotStack(f"its graph cannot be stacked ({type(error).__name__}: {one_line(error)})") from error
+            raise CannotStack(f"its graph cannot be stacked ({one_line(error)})") from error
         self._check(stack, members, validation)
         return stack
 
@@ -363,7 +362,7 @@ class PopulationEngine(Engine):
         try:
             return member.follower.epoch(logs)
         except KeyError as error:
-            member.result.failure = f"KeyError: {one_line(error)}"
+            member.result.failure = one_line(error)
             return False, True
 
     def _taken_out(self, stack: Stack, present: list[Member], training: list[bool]) -> list[Member]:

@@ -1,6 +1,6 @@
 """One graph that trains a stack of models of the same structure: every variable has a leading axis of members."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,8 @@ from tfopt.search.engines.stacked_optimizer import StackedOptimizer, norms, unfi
 
 Logs = dict[str, np.ndarray]
 
+_OF_METRICS = ("model._compile_metrics", "model._compile_loss")  # made at the first batch, and kept apart here
+
 
 class Stack:
     """A traced population, into which members of one structure are loaded, any number at a time.
@@ -29,7 +31,7 @@ class Stack:
     Args:
         model: A compiled model whose optimizer is not built; it becomes the stack's and is not a model any more.
         walk: The walk through it.
-        extra: Paths of the variables outside the model's and the optimizer's, as its shadows keep them.
+        extra: The variables outside the model's and the optimizer's of a shadow, by path.
         live: Names of the numbers that differ between members.
         streams: Most distinct random streams among the members.
         train: Rows of training.
@@ -38,7 +40,7 @@ class Stack:
     """
 
     def __init__(
-        self, model: keras.Model, walk: ModelWalk, extra: Sequence[str], live: Iterable[str], streams: int,
+        self, model: keras.Model, walk: ModelWalk, extra: Mapping[str, Any], live: Iterable[str], streams: int,
         train: Table, validation: Table | None = None, measure: bool = False,
     ):  # fmt: skip
         self.model, self.streams, self.live = model, Streams(streams), frozenset(live)
@@ -66,7 +68,7 @@ class Stack:
 
     # Variables ------------------------------------------------------------------------------------------------------
 
-    def _make_variables(self, walk: ModelWalk, extra: Sequence[str], train: Table) -> None:
+    def _make_variables(self, walk: ModelWalk, extra: Mapping[str, Any], train: Table) -> None:
         model = self.model
         optimizer = model.optimizer
         if optimizer.built:
@@ -97,11 +99,14 @@ class Stack:
         # Where each array of a `State`, and then each variable outside it, lives: (variable, shape of one member's).
         self._places = [(homes[id(v)], tuple(v.shape)) for v in self._own] + self._optimizer.places()
         self.length = len(self._places)
-        for path in extra:
+        for path in sorted(extra):
             if path in walk.variables:
-                self._places.append((homes[id(walk.variables[path])], tuple(walk.variables[path].shape)))
+                home = homes[id(walk.variables[path])]
+            elif path.startswith(_OF_METRICS):
+                home = _stacked(extra[path])
             else:
-                self._places.append((self._optimizer.product(path), ()))
+                raise CannotStack(f"it keeps {path} outside its weights")
+            self._places.append((home, tuple(extra[path].shape)))
         self._places.append((homes[id(generator)], tuple(generator.shape)))
 
     @property
@@ -136,7 +141,7 @@ class Stack:
             members: Of each, its numbers.
         """
         for index, (variable, _) in enumerate(self._places):
-            if variable is self.model.optimizer.iterations:
+            if variable is self._optimizer.iterations:
                 variable.assign(states[0][index])
             else:
                 values = np.stack([state[index] for state in states])
@@ -259,7 +264,7 @@ class Stack:
 
     def _rates(self) -> tf.Tensor | None:
         """Return the (members, 1) column of learning rates of a schedule; None where there is no schedule."""
-        schedule, step = self._optimizer.schedule, self.model.optimizer.iterations.value
+        schedule, step = self._optimizer.schedule, self.model.optimizer.iterations
         if schedule is None:
             return None
         if not self._scheduled:

@@ -44,20 +44,24 @@ class StackedOptimizer:
         original = optimizer.__dict__["_learning_rate"]
         self.schedule = None if isinstance(original, keras.Variable) else original
         known = list(optimizer.variables)
+        self.iterations = optimizer._iterations  # of the steps taken, also where gradients are accumulated
         optimizer.build(self._weights)
         self._rate_variable = original if self.schedule is None else None
         self._rates = tf.Variable(tf.zeros((1, 1)), shape=(None, 1), trainable=False)
-        self._slots = [v for v in optimizer.variables if not _among(v, known)]
-        self._shapes = [_owner_shape(optimizer, slot, originals) for slot in self._slots]
         attributes = optimizer.__dict__  # through the dictionary, as Keras locks the attributes of what is built
-        # Numbers that an optimizer multiplies up beside its variables, as Nadam does: a column of the members' own.
+        self._columns: dict[int, keras.Variable] = {}
         for name, own in list(attributes.items()):
-            if isinstance(own, keras.Variable) and not own.shape.rank and not _among(own, optimizer.variables):
-                attributes[name] = unfix(keras.Variable(keras.ops.reshape(own.value, (1, 1)), dtype=own.dtype))
-                _free_shape(attributes[name])
+            # A number that is multiplied up from step to step, as Nadam does: a column of the members' own.
+            if isinstance(own, keras.Variable) and not own.shape.rank and not _among(own, known):
+                column = unfix(keras.Variable(keras.ops.reshape(own.value, (1, 1)), dtype=own.dtype))
+                _free_shape(column)
+                attributes[name] = self._columns[id(own)] = column
+        self._slots = [v for v in optimizer.variables if not _among(v, known) and id(v) not in self._columns]
+        self._shapes = [_owner_shape(optimizer, slot, originals) for slot in self._slots]
         self._now = _RateColumn()
         attributes["_learning_rate"] = self._now
         attributes["_clip_gradients"] = self._clip
+        attributes["_backend_reset_gradient_accumulators"] = self._forget_gradients
         if spared:
             attributes["_exclude_from_weight_decay"] = {optimizer._var_key(variable) for variable in spared}
         for slot in self._slots:
@@ -67,18 +71,12 @@ class StackedOptimizer:
 
     def places(self) -> list[Place]:
         """Return where the optimizer's part of a state lives: each variable, and the shape of one member's."""
+        homes: dict[int, Any] = {id(self._rate_variable): self._rates, **self._columns}
         shapes = {id(slot): shape for slot, shape in zip(self._slots, self._shapes, strict=True)}
         return [
-            (self._rates if variable is self._rate_variable else variable, shapes.get(id(variable), ()))
+            (homes.get(id(variable), variable), shapes.get(id(variable), ()))
             for variable in self._optimizer.variables
         ]
-
-    def product(self, path: str) -> keras.Variable:
-        """Return the column in which a number of the optimizer's is multiplied up."""
-        name = path.removeprefix("model.optimizer.")
-        if not isinstance(vars(self._optimizer).get(name), keras.Variable):
-            raise CannotStack(f"it keeps {path} outside its weights")
-        return vars(self._optimizer)[name]
 
     def finalized(self, state: State, trained: Sequence[int]) -> State:
         """Return a state with the averages in place of the weights (at `trained`) where the optimizer keeps them."""
@@ -94,6 +92,11 @@ class StackedOptimizer:
         """Take the optimizer's step at these (members, 1) learning rates; None for the members' constant ones."""
         self._now.rates = self._rates.read_value() if rates is None else rates
         self._optimizer.apply(list(gradients), self._weights)
+
+    def _forget_gradients(self) -> None:
+        """Zero the accumulated gradients; Keras makes zeros of a shape that is not known here."""
+        for accumulated in self._optimizer._accumulated_gradients:
+            accumulated.assign(keras.ops.zeros_like(accumulated.value))
 
     def _clip(self, gradients: Sequence[Any]) -> list[Any]:
         """Clip member by member as `_clip_gradients` of Keras clips the gradients of one model."""
