@@ -1,5 +1,6 @@
 """The population: fits of one model structure trained together, a stacked axis over members in one graph."""
 
+import copy
 import logging
 import time
 from collections import defaultdict
@@ -23,6 +24,7 @@ from tfopt.search.engines.shadow import Shadow, cast_shadow, hidden, key
 from tfopt.search.engines.shared_graph import SharedGraphEngine, needs_plain_fit
 from tfopt.search.engines.stack import Stack
 from tfopt.search.engines.stack_check import stack_differs
+from tfopt.search.engines.traced_graph import as_log
 
 _log = logging.getLogger("tfopt")
 
@@ -173,7 +175,7 @@ class PopulationEngine(Engine):
             member = self._member(index, request, shadow)
             held = None if member.held is None else len(member.held)
             same = (shadow.signature, request.batch_size, len(member.rows), held, request.validation is None,
-                    request.initial_epoch)  # fmt: skip
+                    request.initial_epoch, None if request.predict is None else len(request.predict))  # fmt: skip
             groups[same].append(member)
         names = hidden(self.build, built, self.train, self._hidden)
         share = (time.perf_counter() - started) / max(1, len(built))
@@ -265,7 +267,8 @@ class PopulationEngine(Engine):
             with seeded(first.request.seed):
                 _, _, walk = cast_shadow(self.build, first.request, self.train)
             with seeded(first.request.seed):
-                model = checked(self.build(first.request.hyperparameters))
+                # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
+                model = checked(self.build(copy.deepcopy(first.request.hyperparameters)))
                 reason = needs_plain_fit(model) or _never_stacked(model)
                 if reason:
                     raise CannotStack(reason)
@@ -313,8 +316,9 @@ class PopulationEngine(Engine):
                 members = [self._member(m.index, m.request, m.shadow) for m in left] + members
 
     def _together(self, stack: Stack, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
-        stack.load([member.state for member in members], [member.shadow.numbers for member in members])
         present: list[Member] = list(members)  # as in the stack, finished ones among them until they are taken out
+        numbers = [member.shadow.numbers for member in present]
+        stack.load([member.state for member in present], numbers)
         training = [True] * len(present)
         epoch = members[0].request.initial_epoch
         while any(training):
@@ -326,7 +330,7 @@ class PopulationEngine(Engine):
             for place, member in enumerate(present):
                 if not training[place]:
                     continue
-                improved, ended = self._follow(member, {name: float(value[place]) for name, value in logs.items()})
+                improved, ended = self._follow(member, {name: as_log(value[place]) for name, value in logs.items()})
                 ended = ended or epoch >= member.request.epochs
                 if improved or ended:
                     arrays = arrays or stack.arrays()
@@ -337,13 +341,29 @@ class PopulationEngine(Engine):
                         member.result.state = stack.finished(state)
                         training[place] = False
                         finished.append(member)
+            if finished and finished[0].request.predict is not None:
+                self._predict(stack, finished)
+                if any(training):
+                    stack.load([stack.state(arrays, place) for place in range(len(present))], numbers)
             share = (time.perf_counter() - started) / (sum(training) + len(finished))
             for member in [m for m, trains in zip(present, training, strict=True) if trains] + finished:
                 member.result.seconds += share
             yield from ((member.index, member.result) for member in finished)
             if 0 < sum(training) < _SPARSE * len(present):
-                present = self._taken_out(stack, present, training)
+                arrays = stack.arrays()
+                kept = [place for place, trains in enumerate(training) if trains]
+                present = [present[place] for place in kept]
+                numbers = [member.shadow.numbers for member in present]
+                stack.load([stack.state(arrays, place) for place in kept], numbers)
                 training = [True] * len(present)
+
+    def _predict(self, stack: Stack, members: list[Member]) -> None:
+        tails = [member.state[stack.length :] for member in members]
+        states = [[*(member.result.state or []), *tail] for member, tail in zip(members, tails, strict=True)]
+        stack.load(states, [member.shadow.numbers for member in members])
+        rows = np.stack([np.asarray(member.request.predict) for member in members])
+        for member, outputs in zip(members, stack.outputs(rows), strict=True):
+            member.result.outputs = outputs
 
     def _epoch(self, stack: Stack, members: list[Member], epoch: int) -> dict[str, np.ndarray]:
         taken: dict[int, np.ndarray] = {}
@@ -364,14 +384,6 @@ class PopulationEngine(Engine):
         except KeyError as error:
             member.result.failure = one_line(error)
             return False, True
-
-    def _taken_out(self, stack: Stack, present: list[Member], training: list[bool]) -> list[Member]:
-        """Take the finished members out of the stack."""
-        kept = [place for place, trains in enumerate(training) if trains]
-        arrays = stack.arrays()
-        left = [present[place] for place in kept]
-        stack.load([stack.state(arrays, place) for place in kept], [member.shadow.numbers for member in left])
-        return left
 
 
 def _never_stacked(layer: keras.layers.Layer) -> str | None:

@@ -14,11 +14,16 @@ from tfopt.search.engines.member_random import Streams
 from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import State
 from tfopt.search.engines.rows import Table
+from tfopt.search.engines.shared_graph import tensors
 from tfopt.search.engines.stacked_numbers import StackedNumbers
 from tfopt.search.engines.stacked_optimizer import StackedOptimizer, norms, unfix
+from tfopt.search.engines.traced_graph import concrete, unrepeatable
 
 Logs = dict[str, np.ndarray]
 
+_ROWS = tf.TensorSpec((None, None), tf.int32)
+_BATCH_SIZE = tf.TensorSpec((), tf.int32)
+_PREDICTED = 65536  # rows of all members that are predicted at a time
 _OF_METRICS = ("model._compile_metrics", "model._compile_loss")  # made at the first batch, and kept apart here
 
 
@@ -51,13 +56,17 @@ class Stack:
             if setter is None:
                 raise CannotStack(f"{name} cannot be changed from outside")
             setter(self.numbers.number(name))
-        self._train, self._validation = _on_device(train), _on_device(validation or train)
+        self._train, self._validation = tensors(train), tensors(validation or train)
         self._measure = measure
         self._make_variables(walk, extra, train)
         rate_is_live = any(name.startswith("model.optimizer._learning_rate") for name in self.live)
         self._scheduled = rate_is_live and self._optimizer.schedule is not None
-        self._epoch = _concrete(self._train_epoch)
-        self._evaluate = _concrete(self._test_epoch)
+        self._epoch = concrete(self._train_epoch, [_ROWS, _BATCH_SIZE])
+        self._evaluate = concrete(self._test_epoch, [_ROWS, _BATCH_SIZE])
+        self._predict: Callable[..., Any] | None = None
+        random = unrepeatable([self._epoch, self._evaluate])
+        if random:
+            raise CannotStack(f"it uses {', '.join(random)}, whose results depend on what ran before")
 
     def unfit(self, numbers: Values) -> str | None:
         """Return why this graph would train another model than one of these numbers; None if it would not."""
@@ -175,6 +184,27 @@ class Stack:
         """Return the logs over rows (members, rows) of the validation table."""
         return _run(self._evaluate, rows, batch_size)
 
+    def outputs(self, rows: np.ndarray) -> list[Any]:
+        """Return each member's outputs for its rows (members, rows) of the training table."""
+        if self._predict is None:
+            self._predict = concrete(self._outputs, [_ROWS])
+        pieces = -(-rows.size // _PREDICTED)
+        parts = [self._predict(tf.constant(piece, tf.int32)) for piece in np.array_split(rows, pieces, axis=1)]
+        stacked = keras.tree.map_structure(lambda *arrays: np.concatenate([a.numpy() for a in arrays], axis=1), *parts)
+        return [
+            keras.tree.map_structure(lambda array, member=member: array[member], stacked) for member in range(len(rows))
+        ]
+
+    def _outputs(self, rows: tf.Tensor) -> Any:
+        def one(member: dict[str, Any]) -> Any:
+            variables = list(zip([*self._trained, *self._kept], member["values"], strict=True))
+            with self.numbers.member(member["numbers"]), keras.StatelessScope(state_mapping=variables):
+                return self.model(member["x"], training=False)
+
+        x = tf.nest.map_structure(lambda column: tf.gather(column, rows), self._train[0])
+        values = [*self._shaped(), *(state.read_value() for state in self._states)]
+        return _vectorized(one, {"values": values, "numbers": self.numbers.rows(), "x": x})
+
     def _train_epoch(self, orders: tf.Tensor, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
         self._norms.assign(tf.zeros((tf.shape(orders)[0], 2)))
         logs = self._epoch_of(self._train_step, orders, batch_size)
@@ -217,7 +247,9 @@ class Stack:
             norm = norms(gradients)
             finite = tf.math.is_finite(norm)
             self._norms.assign_add(tf.concat([tf.where(finite, norm, 0.0), tf.cast(finite, norm.dtype)], axis=1))
-        self._optimizer.apply(gradients, self._rates())
+        rates = self._rates()
+        with self.numbers.columns():
+            self._optimizer.apply(gradients, rates)
         self._constrain()
         self._store(states, counts)
 
@@ -299,11 +331,6 @@ def _vectorized(function: Callable[[Any], Any], arguments: Any) -> Any:
         raise CannotStack(lines[0] if lines else type(error).__name__) from error
 
 
-def _concrete(function: Callable[..., Any]) -> Callable[..., Any]:
-    signature = [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((), tf.int32)]
-    return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
-
-
 def _run(function: Callable[..., Any], rows: np.ndarray, batch_size: int) -> Logs:
     logs = function(tf.constant(rows, tf.int32), tf.constant(batch_size, tf.int32))
     return {key: value.numpy() for key, value in logs.items()}
@@ -321,7 +348,3 @@ def _stacked(variable: keras.Variable) -> tf.Variable:
 
 def _among(variable: Any, variables: Sequence[Any]) -> bool:
     return any(variable is other for other in variables)
-
-
-def _on_device(table: Table) -> Any:
-    return keras.tree.map_structure(tf.constant, table.parts())

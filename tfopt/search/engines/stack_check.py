@@ -13,6 +13,7 @@ from tfopt.search.engines.request import Build, FitRequest, State
 from tfopt.search.engines.rows import Table
 from tfopt.search.engines.shadow import cast_shadow
 from tfopt.search.engines.stack import Stack
+from tfopt.search.engines.traced_graph import as_log
 
 # Batched products round differently. A weight whose gradient is this far below the largest may move by rounding alone
 # (Adam turns a gradient of 1e-9, such as that of a bias before batch normalisation, into a step), so it says nothing.
@@ -62,17 +63,17 @@ def _differs(
         _, model, _ = cast_shadow(build, request, table)
         step, test = _plain_steps(model, table.take(np.arange(size)), held.take(np.arange(tested)), traced)
         logs, gradients = step()
-        plain_logs = {name: float(value) for name, value in logs.items()}
+        plain_logs = {name: as_log(value) for name, value in logs.items()}
         gradients = [None if gradient is None else gradient.numpy() for gradient in gradients]
         variables = [*model.variables, *model.optimizer.variables]
         plain = [np.array(variable.value) for variable in variables]
         model.reset_metrics()
-        plain_logs |= {f"val_{name}": float(value) for name, value in test().items()}
+        plain_logs |= {f"val_{name}": as_log(value) for name, value in test().items()}
     if set(own_logs) != set(plain_logs):
         return f"it logs {', '.join(sorted(own_logs))}, Keras {', '.join(sorted(plain_logs))}"
     for name, value in plain_logs.items():
-        if not np.isclose(own_logs[name], value, rtol=_LOG, atol=1e-5, equal_nan=True):
-            return f"{name} is {own_logs[name]:.7g} after one step, Keras's {value:.7g}"
+        if not np.allclose(own_logs[name], value, rtol=_LOG, atol=1e-5, equal_nan=True):
+            return f"{name} is {own_logs[name]} after one step, Keras's {value}"
     weights = {id(v): gradient for v, gradient in zip(model.trainable_variables, gradients, strict=True)}
     largest = max((float(np.max(np.abs(g), initial=0.0)) for g in gradients if g is not None), default=0.0)
     for variable, mine, theirs, before in zip(variables, own, plain, states[member], strict=False):

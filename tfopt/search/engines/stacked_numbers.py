@@ -11,8 +11,8 @@ from tfopt.search.engines.live_numbers import LiveNumber, LiveNumbers, Values
 class StackedNumbers(LiveNumbers):
     """The live numbers of a stack of members, a row a member.
 
-    Inside `member(rows)` a number is the scalar of the member that the rows belong to; inside `column()` it is the
-    (members, 1) column of all, which broadcasts against weights stored as (members, size).
+    Inside `member(rows)` a number is the scalar of the member that the rows belong to; inside `columns()` it is the
+    (members, 1) column of all, which broadcasts against weights stored as (members, size); else it is the first's.
 
     Args:
         values: The numbers' values of the member that the graph is traced with.
@@ -28,7 +28,7 @@ class StackedNumbers(LiveNumbers):
             for dtype in self._slots
         }
         self._rows: dict[str, tf.Tensor] | None = None
-        self._reads = False
+        self._in_columns = False
 
     def set_members(self, members: Sequence[Values]) -> None:
         """Give every member its values; the next call of the graph reads them."""
@@ -49,8 +49,17 @@ class StackedNumbers(LiveNumbers):
         finally:
             self._rows = None
 
+    @contextmanager
+    def columns(self) -> Iterator[None]:
+        """Read the (members, 1) columns of all members' numbers."""
+        self._in_columns = True
+        try:
+            yield
+        finally:
+            self._in_columns = False
+
     def read(self, number: LiveNumber, dtype: str) -> tf.Tensor:
-        """Return the number of the member being mapped, or the column of all members' numbers."""
+        """Return the number of the member being mapped, the column of all members', or the first member's."""
         readers = self._slots[dtype]
         if number.name not in readers:
             if len(readers) == self._capacity:
@@ -61,7 +70,7 @@ class StackedNumbers(LiveNumbers):
         slot = list(readers).index(number.name)
         if self._rows is not None:
             return self._rows[dtype][slot]
-        return self._tables[dtype][:, slot : slot + 1]
+        return self._tables[dtype][:, slot : slot + 1] if self._in_columns else self._tables[dtype][0, slot]
 
     def _fill(self, dtype: str) -> None:
         padding = [0] * (self._capacity - len(self._slots[dtype]))
