@@ -7,12 +7,15 @@ draws, as fits of equal seed do. A private surface: converters are registered wi
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops.parallel_for import pfor as tensorflow_pfor
+
+from tfopt.search.engines.cannot_stack import CannotStack
 
 _DRAWS = (
     "StatelessRandomGetKeyCounter",
@@ -76,6 +79,15 @@ class Streams:
         return [
             tensorflow_pfor.wrap(tf.gather(tf.stack(outputs), stream), True) for outputs in zip(*drawn, strict=True)
         ]
+
+
+def vectorized(function: Callable[[Any], Any], arguments: Any) -> Any:
+    """Map over members; say why in one line where TensorFlow cannot."""
+    try:
+        return tf.vectorized_map(function, arguments, fallback_to_while_loop=False)
+    except ValueError as error:  # "No pfor vectorization defined for Conv2D", then the operation at length
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise CannotStack(lines[0] if lines else type(error).__name__) from error
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The population: fits of one model structure trained together, a stacked axis over members in one graph."""
 
-import copy
 import logging
 import time
 from collections import defaultdict
@@ -15,15 +14,13 @@ import tensorflow as tf
 from tfopt.errors import one_line
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.follower import Follower
-from tfopt.search.engines.keras_internals import forget_kernels, layers_of, random_streams_kept, seeded
-from tfopt.search.engines.member_random import quiet_tensorflow
-from tfopt.search.engines.model_walk import ModelWalk
+from tfopt.search.engines.keras_internals import forget_kernels, random_streams_kept
 from tfopt.search.engines.orders import orders
-from tfopt.search.engines.request import Engine, FitRequest, FitResult, State, checked
+from tfopt.search.engines.request import Engine, FitRequest, FitResult, State
 from tfopt.search.engines.shadow import Shadow, cast_shadow, hidden, key
-from tfopt.search.engines.shared_graph import SharedGraphEngine, needs_plain_fit
+from tfopt.search.engines.shared_graph import SharedGraphEngine
 from tfopt.search.engines.stack import Stack
-from tfopt.search.engines.stack_check import stack_differs
+from tfopt.search.engines.stack_making import make_stack
 from tfopt.search.engines.traced_graph import as_log
 
 _log = logging.getLogger("tfopt")
@@ -32,13 +29,6 @@ _MAX_STACKS = 4  # of one structure, for values that Python decides differently 
 _KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
 _SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
 _DRAWN_TOO_MANY = 1.5  # a graph may draw this many times as many random streams as there are
-
-_CONVOLUTIONS = (
-    keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, keras.layers.ConvLSTM1D,
-    keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D,
-)  # fmt: skip
 
 Done = Callable[[int, FitResult], None]
 
@@ -245,7 +235,7 @@ class PopulationEngine(Engine):
         """Return a checked graph that takes the first of these members."""
         signature = members[0].shadow.signature
         stacks, live = self._stacks[signature], frozenset(self._live[signature])
-        alike = [member for member in members[: self._max_members]]
+        alike = members[: self._max_members]
         for stack in stacks:
             streams = stack.num_streams([member.state for member in alike])
             enough = streams <= stack.streams.capacity <= max(2, _DRAWN_TOO_MANY * streams)
@@ -254,48 +244,11 @@ class PopulationEngine(Engine):
         stacks[:] = [stack for stack in stacks if stack.live == live]
         if len(stacks) >= _MAX_STACKS:
             raise CannotStack("its graph depends on the values too much")
-        stack = self._traced(members, live)
+        validation = self.validation if members[0].request.validation is None else None
+        candidates = [(member.request, member.shadow) for member in alike]
+        stack = make_stack(self.build, candidates, live, self.train, validation, self._grad_norm)
         stacks.append(stack)
         return stack
-
-    def _traced(self, members: list[Member], live: frozenset[str]) -> Stack:
-        first = members[0]
-        if first.shadow.draws:
-            raise CannotStack("its build draws from `tf.random`")
-        validation = self.validation if first.request.validation is None else None
-        try:
-            with seeded(first.request.seed):
-                _, _, walk = cast_shadow(self.build, first.request, self.train)
-            with seeded(first.request.seed):
-                # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
-                model = checked(self.build(copy.deepcopy(first.request.hyperparameters)))
-                reason = needs_plain_fit(model) or _never_stacked(model)
-                if reason:
-                    raise CannotStack(reason)
-                own = ModelWalk(model)
-                if set(own.numbers) != set(first.shadow.numbers):
-                    raise CannotStack("its numbers change when its optimizer is built")
-                streams = len({member.request.seed for member in members})
-                with quiet_tensorflow():
-                    stack = Stack(model, own, walk.variables, live, streams, self.train, validation, self._grad_norm)
-        except CannotStack:
-            raise
-        except Exception as error:  # of any kind: from the user's code, Keras or TensorFlow, in a graph that is new
-            _log.debug("stacking failed", exc_info=True)
-            raise CannotStack(f"its graph cannot be stacked ({one_line(error)})") from error
-        self._check(stack, members, validation)
-        return stack
-
-    def _check(self, stack: Stack, members: list[Member], validation: Any) -> None:
-        fitting = [member for member in members if stack.unfit(member.shadow.numbers) is None]
-        chosen = [fitting[0], *fitting[-1:]] if len(fitting) > 1 else fitting
-        states = [[*m.shadow.state, *m.shadow.extra, m.shadow.generator] for m in chosen]
-        numbers = [member.shadow.numbers for member in chosen]
-        differs = stack_differs(
-            stack, states, numbers, len(chosen) - 1, self.build, chosen[-1].request, self.train, validation
-        )
-        if differs:
-            raise CannotStack(differs)
 
     # Training -------------------------------------------------------------------------------------------------------
 
@@ -384,10 +337,3 @@ class PopulationEngine(Engine):
         except KeyError as error:
             member.result.failure = one_line(error)
             return False, True
-
-
-def _never_stacked(layer: keras.layers.Layer) -> str | None:
-    """Return which layer within has no batched form, before a graph is traced in vain; None if none is known."""
-    if isinstance(layer, _CONVOLUTIONS):
-        return f"TensorFlow cannot batch the filters of {type(layer).__name__}"
-    return next(filter(None, map(_never_stacked, layers_of(layer))), None)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.keras_internals import global_generator, layers_of, make_variables
 from tfopt.search.engines.live_numbers import Values
-from tfopt.search.engines.member_random import Streams
+from tfopt.search.engines.member_random import Streams, vectorized
 from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import State
 from tfopt.search.engines.rows import Table
@@ -172,7 +172,9 @@ class Stack:
     def finished(self, state: State) -> State:
         """Return the model's and the optimizer's part of a state, as `fit` leaves it after its last epoch."""
         state = state[: self.length]
-        return self._optimizer.finalized(state, [index for index, v in enumerate(self._own) if _among(v, self._trained)])
+        return self._optimizer.finalized(
+            state, [index for index, v in enumerate(self._own) if _among(v, self._trained)]
+        )
 
     # The graph ------------------------------------------------------------------------------------------------------
 
@@ -203,7 +205,7 @@ class Stack:
 
         x = tf.nest.map_structure(lambda column: tf.gather(column, rows), self._train[0])
         values = [*self._shaped(), *(state.read_value() for state in self._states)]
-        return _vectorized(one, {"values": values, "numbers": self.numbers.rows(), "x": x})
+        return vectorized(one, {"values": values, "numbers": self.numbers.rows(), "x": x})
 
     def _train_epoch(self, orders: tf.Tensor, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
         self._norms.assign(tf.zeros((tf.shape(orders)[0], 2)))
@@ -227,7 +229,7 @@ class Stack:
             return (start + batch_size,)
 
         tf.while_loop(lambda start: start < rows, body, (tf.constant(0),), parallel_iterations=1)
-        return _vectorized(self._results, [count.read_value() for count in self._counts])
+        return vectorized(self._results, [count.read_value() for count in self._counts])
 
     def _results(self, counts: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         with keras.StatelessScope(state_mapping=list(zip(self._counted, counts, strict=True))):
@@ -273,7 +275,7 @@ class Stack:
             "batch": tf.nest.map_structure(lambda column: tf.gather(column, rows), table),
         }
         with self.streams.use():
-            return _vectorized(lambda member: self._member(training=training, **member), arguments)
+            return vectorized(lambda member: self._member(training=training, **member), arguments)
 
     def _member(self, weights: list, states: list, counts: list, numbers: dict, batch: Any, training: bool) -> tuple:
         """What `train_step` and `test_step` do for one member, but for the update."""
@@ -306,7 +308,7 @@ class Stack:
             with self.numbers.member(numbers):
                 return tf.convert_to_tensor(schedule(step))
 
-        return _vectorized(one, self.numbers.rows())[:, None]
+        return vectorized(one, self.numbers.rows())[:, None]
 
     def _constrain(self) -> None:
         for weight, own in zip(self._weights, self._trained, strict=True):
@@ -318,17 +320,8 @@ class Stack:
                 with self.numbers.member(numbers):
                     return constraint(value)
 
-            held = _vectorized(one, (tf.reshape(weight.value, (-1, *own.shape)), self.numbers.rows()))
+            held = vectorized(one, (tf.reshape(weight.value, (-1, *own.shape)), self.numbers.rows()))
             weight.assign(tf.reshape(held, (-1, weight.shape[1])))
-
-
-def _vectorized(function: Callable[[Any], Any], arguments: Any) -> Any:
-    """Map over members; say why in one line where TensorFlow cannot."""
-    try:
-        return tf.vectorized_map(function, arguments, fallback_to_while_loop=False)
-    except ValueError as error:  # "No pfor vectorization defined for Conv2D", then the operation at length
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise CannotStack(lines[0] if lines else type(error).__name__) from error
 
 
 def _run(function: Callable[..., Any], rows: np.ndarray, batch_size: int) -> Logs:

@@ -74,5 +74,7 @@ class StackedNumbers(LiveNumbers):
 
     def _fill(self, dtype: str) -> None:
         padding = [0] * (self._capacity - len(self._slots[dtype]))
-        rows = [[reader.value_in(values) for reader in self._slots[dtype].values()] + padding for values in self._members]
+        rows = [
+            [reader.value_in(values) for reader in self._slots[dtype].values()] + padding for values in self._members
+        ]
         self._tables[dtype].assign(tf.constant(rows, dtype))

@@ -10,7 +10,7 @@ from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.request import State
 
 # Each weight's step depends on its own gradient and history alone, and on numbers that broadcast.
-_ELEMENTWISE = frozenset("SGD Adam AdamW Adamax Nadam RMSprop Adagrad Adadelta Ftrl Lion".split())
+_ELEMENTWISE = frozenset(("SGD", "Adam", "AdamW", "Adamax", "Nadam", "RMSprop", "Adagrad", "Adadelta", "Ftrl", "Lion"))
 
 Place = tuple[Any, tuple[int, ...]]
 
@@ -40,7 +40,9 @@ class StackedOptimizer:
             raise CannotStack(f"its optimizer {kind.__name__} is not known to treat each weight by itself")
         self._optimizer, self._weights = optimizer, list(weights)
         excluded: set[str] = getattr(optimizer, "_exclude_from_weight_decay", set())
-        spared = [stacked for stacked, own in zip(weights, originals, strict=True) if optimizer._var_key(own) in excluded]
+        spared = [
+            stacked for stacked, own in zip(weights, originals, strict=True) if optimizer._var_key(own) in excluded
+        ]
         original = optimizer.__dict__["_learning_rate"]
         self.schedule = None if isinstance(original, keras.Variable) else original
         known = list(optimizer.variables)
@@ -74,8 +76,7 @@ class StackedOptimizer:
         homes: dict[int, Any] = {id(self._rate_variable): self._rates, **self._columns}
         shapes = {id(slot): shape for slot, shape in zip(self._slots, self._shapes, strict=True)}
         return [
-            (homes.get(id(variable), variable), shapes.get(id(variable), ()))
-            for variable in self._optimizer.variables
+            (homes.get(id(variable), variable), shapes.get(id(variable), ())) for variable in self._optimizer.variables
         ]
 
     def finalized(self, state: State, trained: Sequence[int]) -> State:
