@@ -1,6 +1,6 @@
 """One traced epoch of a model shape, and everything that a fit puts into it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,10 +105,7 @@ class Graph:
 
     def unrepeatable(self) -> list[str]:
         """Return the operations in the traced epochs whose results depend on what ran before."""
-        graphs = [epoch.graph.as_graph_def() for epoch in self._epochs.values()]
-        nodes = [node for graph in graphs for node in graph.node]
-        nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
-        return sorted({node.op for node in nodes} & _UNREPEATABLE)
+        return unrepeatable(self._epochs.values())
 
     def state(self) -> State:
         """Return copies of the values of the model's and its optimizer's variables."""
@@ -144,6 +141,14 @@ class Graph:
         self.model.reset_metrics()
         _each_batch(self.model.test_step, validation_order, batch_size, validation_rows)
         return logs | {f"val_{name}": value for name, value in self.model.get_metrics_result().items()}
+
+
+def unrepeatable(traced: Iterable[Any]) -> list[str]:
+    """Return the operations in traced functions whose results depend on what ran before."""
+    graphs = [function.graph.as_graph_def() for function in traced]
+    nodes = [node for graph in graphs for node in graph.node]
+    nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
+    return sorted({node.op for node in nodes} & _UNREPEATABLE)
 
 
 def concrete(function: Callable[..., Any], signature: list) -> Any:

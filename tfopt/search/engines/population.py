@@ -1,0 +1,339 @@
+"""The population: fits of one model structure trained together, a stacked axis over members in one graph."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.errors import one_line
+from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.follower import Follower
+from tfopt.search.engines.keras_internals import forget_kernels, random_streams_kept
+from tfopt.search.engines.orders import orders
+from tfopt.search.engines.request import Engine, FitRequest, FitResult, State
+from tfopt.search.engines.shadow import Shadow, cast_shadow, hidden, key
+from tfopt.search.engines.shared_graph import SharedGraphEngine
+from tfopt.search.engines.stack import Stack
+from tfopt.search.engines.stack_making import make_stack
+from tfopt.search.engines.traced_graph import as_log
+
+_log = logging.getLogger("tfopt")
+
+_MAX_STACKS = 4  # of one structure, for values that Python decides differently on
+_KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
+_SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
+_DRAWN_TOO_MANY = 1.5  # a graph may draw this many times as many random streams as there are
+
+Done = Callable[[int, FitResult], None]
+
+
+@dataclass
+class Member:
+    """One fit on its way through a stack."""
+
+    index: int
+    request: FitRequest
+    shadow: Shadow
+    rows: np.ndarray
+    held: np.ndarray | None
+    state: State
+    result: FitResult
+    follower: Follower
+
+
+class PopulationEngine(Engine):
+    """Trains fits of one model structure together; hands those that it cannot to another engine, and says why.
+
+    A member's weights are those of a fresh build and `fit` up to the rounding of batched products, alone or in any
+    company: the same initial weights, order of rows and dropout masks, its own normalisation statistics, penalties,
+    learning rate, clipping and early stopping. Best for many small models. Convolutions, optimizers that look at more
+    than one weight at a time (Lamb, Adafactor, Muon, loss scaling), a `train_step` of one's own and fits with
+    callbacks go to the other engine.
+
+    Args:
+        max_members: Most members of a stack.
+        memory: Bytes that a stack may take, estimated; None for no bound but `max_members`.
+        grad_norm: Whether the history gets `grad_norm`, the mean norm of each epoch's gradients before clipping.
+        fallback: Trains what is refused; by default a `SharedGraphEngine` over the same rows.
+    """
+
+    name = "population"
+
+    def __init__(
+        self, *args: Any, max_members: int = 256, memory: int | None = None, grad_norm: bool = False,
+        fallback: Engine | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(*args, **kwargs)
+        for name, value in (("max_members", max_members), ("memory", memory)):
+            if value is not None and value < 1:
+                raise ValueError(f"Argument `{name}` must be >= 1. Received: {name}={value}.")
+        self._max_members, self._memory, self._grad_norm = max_members, memory, grad_norm
+        self._fallback = fallback
+        self._stacks: dict[str, list[Stack]] = defaultdict(list)
+        self._numbers: dict[str, dict[str, float | int]] = {}
+        self._live: dict[str, set[str]] = defaultdict(set)
+        self._reasons: dict[str, str] = {}  # structures that are refused
+        self._hidden: dict[str, bool] = {}
+        self._num_shadows = 0
+
+    @property
+    def fallback(self) -> Engine:
+        """The engine that trains what is refused."""
+        if self._fallback is None:
+            self._fallback = SharedGraphEngine(
+                self.build, self.train.x, self.train.y, self.train.sample_weight, shuffle=self.shuffle
+            )
+            self._fallback.validation = self.validation
+        return self._fallback
+
+    def fit(
+        self,
+        requests: Sequence[FitRequest],
+        callbacks: Sequence[Sequence[keras.callbacks.Callback]] | None = None,
+        done: Done | None = None,
+    ) -> list[FitResult]:
+        """Train every request, as many together as can be."""
+        results, refused = self.attempt(requests, callbacks, done)
+        if refused:
+            for reason in dict.fromkeys(refused.values()):
+                _log.info("not trained in a population: %s", reason)
+            indices = sorted(refused)
+            others = self.fallback.fit(
+                [requests[i] for i in indices],
+                [callbacks[i] for i in indices] if callbacks else None,
+                None if done is None else lambda position, result: done(indices[position], result),
+            )
+            for index, result in zip(indices, others, strict=True):
+                result.reason = result.reason or refused[index]
+                results[index] = result
+        return [result for result in results if result is not None]
+
+    def attempt(
+        self,
+        requests: Sequence[FitRequest],
+        callbacks: Sequence[Sequence[keras.callbacks.Callback]] | None = None,
+        done: Done | None = None,
+    ) -> tuple[list[FitResult | None], dict[int, str]]:
+        """Train the requests that can be trained in a stack.
+
+        Returns:
+            The results, None where there is none, and the reason of each that was refused by its index.
+        """
+        results: list[FitResult | None] = [None] * len(requests)
+        refused: dict[int, str] = {}
+        for start in range(0, len(requests), self._max_members):
+            window = range(start, min(start + self._max_members, len(requests)))
+            for index, outcome in self._window(window, requests, callbacks):
+                if isinstance(outcome, FitResult):
+                    results[index] = outcome
+                    if done is not None:
+                        done(index, outcome)
+                else:
+                    refused[index] = outcome
+        return results, refused
+
+    # One window of requests -----------------------------------------------------------------------------------------
+
+    def _window(
+        self, window: range, requests: Sequence[FitRequest], callbacks: Sequence[Any] | None
+    ) -> Iterator[tuple[int, FitResult | str]]:
+        started = time.perf_counter()
+        shadows: dict[Any, Shadow | Exception] = {}
+        groups: dict[tuple, list[Member]] = defaultdict(list)
+        built = []
+        for index in window:
+            request = requests[index]
+            if callbacks and callbacks[index]:
+                yield index, "it has callbacks of its own"
+                continue
+            identity = (key(request.hyperparameters), request.seed)
+            if identity not in shadows:
+                shadows[identity] = self._shadow(request)
+            shadow = shadows[identity]
+            if isinstance(shadow, Exception):
+                seconds = time.perf_counter() - started
+                yield index, FitResult(failure=one_line(shadow), engine=self.name, seconds=seconds)
+                continue
+            self._note(shadow)
+            built.append((request, shadow))
+            member = self._member(index, request, shadow)
+            held = None if member.held is None else len(member.held)
+            same = (shadow.signature, request.batch_size, len(member.rows), held, request.validation is None,
+                    request.initial_epoch, None if request.predict is None else len(request.predict))  # fmt: skip
+            groups[same].append(member)
+        names = hidden(self.build, built, self.train, self._hidden)
+        share = (time.perf_counter() - started) / max(1, len(built))
+        for members in groups.values():
+            for member in members:
+                member.result.seconds += share
+            if names:
+                listed = ", ".join(map(repr, names))
+                reason = f"changing {listed} changes nothing that can be seen in the model that `build` returns"
+                yield from ((member.index, reason) for member in members)
+            else:
+                yield from self._group(members)
+
+    def _shadow(self, request: FitRequest) -> Shadow | Exception:
+        self._num_shadows += 1
+        if self._num_shadows % _KERNELS == 0:
+            forget_kernels()
+        try:
+            return cast_shadow(self.build, request, self.train)[0]
+        except Exception as error:
+            _log.debug("building failed", exc_info=True)
+            return error
+
+    def _note(self, shadow: Shadow) -> None:
+        """Remember which numbers of this structure differ between configurations."""
+        first = self._numbers.setdefault(shadow.signature, shadow.numbers)
+        self._live[shadow.signature] |= {path for path, number in shadow.numbers.items() if number != first[path]}
+
+    def _member(self, index: int, request: FitRequest, shadow: Shadow) -> Member:
+        rows = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)
+        if request.validation is not None:
+            held = np.asarray(request.validation)
+        else:
+            held = None if self.validation is None else np.arange(len(self.validation))
+        state = [*(shadow.state if request.state is None else request.state), *shadow.extra, shadow.generator]
+        result = FitResult(engine=self.name)
+        return Member(index, request, shadow, rows, held, state, result, Follower(request.monitor, result))
+
+    # Stacks ---------------------------------------------------------------------------------------------------------
+
+    def _group(self, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
+        """Train members of one structure, those that a graph takes at a time."""
+        while members:
+            started = time.perf_counter()
+            signature = members[0].shadow.signature
+            reason = self._reasons.get(signature)
+            stack = None
+            if reason is None:
+                try:
+                    stack = self._stack(members)
+                except CannotStack as error:
+                    reason = self._reasons[signature] = str(error)
+            if stack is None:
+                yield from ((member.index, reason or "") for member in members)
+                return
+            fitting = [member for member in members if stack.unfit(member.shadow.numbers) is None]
+            members = [member for member in members if stack.unfit(member.shadow.numbers) is not None]
+            share = (time.perf_counter() - started) / len(fitting)
+            for member in fitting:
+                member.result.seconds += share
+            limit = self._max_members
+            if self._memory is not None:
+                limit = max(1, min(limit, self._memory // stack.member_bytes(fitting[0].request.batch_size)))
+            yield from self._chunks(stack, fitting, limit)
+
+    def _stack(self, members: list[Member]) -> Stack:
+        """Return a checked graph that takes the first of these members."""
+        signature = members[0].shadow.signature
+        stacks, live = self._stacks[signature], frozenset(self._live[signature])
+        alike = members[: self._max_members]
+        for stack in stacks:
+            streams = stack.num_streams([member.state for member in alike])
+            enough = streams <= stack.streams.capacity <= max(2, _DRAWN_TOO_MANY * streams)
+            if (enough or stack.batches_alike) and stack.unfit(members[0].shadow.numbers) is None:
+                return stack
+        stacks[:] = [stack for stack in stacks if stack.live == live]
+        if len(stacks) >= _MAX_STACKS:
+            raise CannotStack("its graph depends on the values too much")
+        validation = self.validation if members[0].request.validation is None else None
+        candidates = [(member.request, member.shadow) for member in alike]
+        stack = make_stack(self.build, candidates, live, self.train, validation, self._grad_norm)
+        stacks.append(stack)
+        return stack
+
+    # Training -------------------------------------------------------------------------------------------------------
+
+    def _chunks(self, stack: Stack, members: list[Member], limit: int) -> Iterator[tuple[int, FitResult | str]]:
+        """Train members, as many at a time as memory holds."""
+        while members:
+            chunk, members = members[:limit], members[limit:]
+            try:
+                with random_streams_kept():
+                    yield from self._together(stack, chunk)
+            except tf.errors.ResourceExhaustedError:
+                left = [member for member in chunk if member.result.state is None]
+                if len(chunk) == 1:
+                    yield chunk[0].index, "not even one member fits into memory"
+                    continue
+                limit = len(chunk) // 2
+                _log.warning("Memory ran out with %d members together: training %d at a time.", len(chunk), limit)
+                members = [self._member(m.index, m.request, m.shadow) for m in left] + members
+
+    def _together(self, stack: Stack, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
+        present: list[Member] = list(members)  # as in the stack, finished ones among them until they are taken out
+        numbers = [member.shadow.numbers for member in present]
+        stack.load([member.state for member in present], numbers)
+        training = [True] * len(present)
+        epoch = members[0].request.initial_epoch
+        while any(training):
+            started = time.perf_counter()
+            logs = self._epoch(stack, present, epoch)
+            epoch += 1
+            arrays: list[np.ndarray] = []
+            finished = []
+            for place, member in enumerate(present):
+                if not training[place]:
+                    continue
+                improved, ended = self._follow(member, {name: as_log(value[place]) for name, value in logs.items()})
+                ended = ended or epoch >= member.request.epochs
+                if improved or ended:
+                    arrays = arrays or stack.arrays()
+                    state = stack.state(arrays, place)
+                    if improved:
+                        member.result.best_state = state[: stack.length]
+                    if ended:
+                        member.result.state = stack.finished(state)
+                        training[place] = False
+                        finished.append(member)
+            if finished and finished[0].request.predict is not None:
+                self._predict(stack, finished)
+                if any(training):
+                    stack.load([stack.state(arrays, place) for place in range(len(present))], numbers)
+            share = (time.perf_counter() - started) / (sum(training) + len(finished))
+            for member in [m for m, trains in zip(present, training, strict=True) if trains] + finished:
+                member.result.seconds += share
+            yield from ((member.index, member.result) for member in finished)
+            if 0 < sum(training) < _SPARSE * len(present):
+                arrays = stack.arrays()
+                kept = [place for place, trains in enumerate(training) if trains]
+                present = [present[place] for place in kept]
+                numbers = [member.shadow.numbers for member in present]
+                stack.load([stack.state(arrays, place) for place in kept], numbers)
+                training = [True] * len(present)
+
+    def _predict(self, stack: Stack, members: list[Member]) -> None:
+        tails = [member.state[stack.length :] for member in members]
+        states = [[*(member.result.state or []), *tail] for member, tail in zip(members, tails, strict=True)]
+        stack.load(states, [member.shadow.numbers for member in members])
+        rows = np.stack([np.asarray(member.request.predict) for member in members])
+        for member, outputs in zip(members, stack.outputs(rows), strict=True):
+            member.result.outputs = outputs
+
+    def _epoch(self, stack: Stack, members: list[Member], epoch: int) -> dict[str, np.ndarray]:
+        taken: dict[int, np.ndarray] = {}
+        for member in members:
+            seed = member.request.seed
+            if seed not in taken:
+                taken[seed] = orders(self.shuffle, seed, len(member.rows), epoch, epoch + 1)[0]
+        batch_size = members[0].request.batch_size
+        logs = stack.train(np.stack([member.rows[taken[member.request.seed]] for member in members]), batch_size)
+        if members[0].held is not None:
+            tests = stack.evaluate(np.stack([member.held for member in members]), batch_size)
+            logs |= {f"val_{name}": value for name, value in tests.items()}
+        return logs
+
+    def _follow(self, member: Member, logs: dict[str, float]) -> tuple[bool, bool]:
+        try:
+            return member.follower.epoch(logs)
+        except KeyError as error:
+            member.result.failure = one_line(error)
+            return False, True

@@ -1,0 +1,128 @@
+"""The check that a stack must pass before its results are used: one step of one member against plain Keras."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt.search.engines.keras_internals import random_streams_kept, seeded
+from tfopt.search.engines.live_numbers import Values
+from tfopt.search.engines.request import Build, FitRequest, State
+from tfopt.search.engines.rows import Table
+from tfopt.search.engines.shadow import cast_shadow
+from tfopt.search.engines.stack import Stack
+from tfopt.search.engines.traced_graph import as_log
+
+# Batched products round differently. A weight whose gradient is this far below the largest may move by rounding alone
+# (Adam turns a gradient of 1e-9, such as that of a bias before batch normalisation, into a step), so it says nothing.
+_NOISE = 1e-4
+_STEP, _STATE, _LOG = 2e-3, 1e-4, 1e-4
+
+
+def stack_differs(
+    stack: Stack, states: Sequence[State], numbers: Sequence[Values], member: int, build: Build, request: FitRequest,
+    table: Table, validation: Table | None,
+) -> str | None:  # fmt: skip
+    """Return how a member's first step in the stack differs from Keras's own; None if it does not.
+
+    Args:
+        stack: The stack to check; it is loaded anew.
+        states: Fresh states of some members, at best of two seeds.
+        numbers: Their numbers.
+        member: Which of them is compared, at best one that the graph was not traced with.
+        build: Returns the compiled model of a configuration.
+        request: That member's.
+        table: Training rows.
+        validation: Rows that the stack evaluates on.
+    """
+    difference = None
+    # An eager step is cheap, but loops that draw random numbers differ from traced ones: a traced step then decides.
+    for traced in (False, True):
+        difference = _differs(stack, states, numbers, member, build, request, table, validation, traced)
+        if difference is None:
+            return None
+    return difference
+
+
+def _differs(
+    stack: Stack, states: Sequence[State], numbers: Sequence[Values], member: int, build: Build, request: FitRequest,
+    table: Table, validation: Table | None, traced: bool,
+) -> str | None:  # fmt: skip
+    size = min(request.batch_size, len(table))
+    held = table if validation is None else validation
+    tested = min(request.batch_size, len(held))
+    stack.load(states, numbers)
+    stack_logs = stack.train(np.tile(np.arange(size), (len(states), 1)), size)
+    own = stack.state(stack.arrays(), member)[: stack.length]
+    own_logs = {name: value[member] for name, value in stack_logs.items() if name != "grad_norm"}
+    tests = stack.evaluate(np.tile(np.arange(tested), (len(states), 1)), tested)
+    own_logs |= {f"val_{name}": value[member] for name, value in tests.items()}
+    with random_streams_kept(), seeded(request.seed):
+        _, model, _ = cast_shadow(build, request, table)
+        step, test = _plain_steps(model, table.take(np.arange(size)), held.take(np.arange(tested)), traced)
+        logs, gradients = step()
+        plain_logs = {name: as_log(value) for name, value in logs.items()}
+        gradients = [None if gradient is None else gradient.numpy() for gradient in gradients]
+        variables = [*model.variables, *model.optimizer.variables]
+        plain = [np.array(variable.value) for variable in variables]
+        model.reset_metrics()
+        plain_logs |= {f"val_{name}": as_log(value) for name, value in test().items()}
+    if set(own_logs) != set(plain_logs):
+        return f"it logs {', '.join(sorted(own_logs))}, Keras {', '.join(sorted(plain_logs))}"
+    for name, value in plain_logs.items():
+        if not np.allclose(own_logs[name], value, rtol=_LOG, atol=1e-5, equal_nan=True):
+            return f"{name} is {own_logs[name]} after one step, Keras's {value}"
+    weights = {id(v): gradient for v, gradient in zip(model.trainable_variables, gradients, strict=True)}
+    largest = max((float(np.max(np.abs(g), initial=0.0)) for g in gradients if g is not None), default=0.0)
+    for variable, mine, theirs, before in zip(variables, own, plain, states[member], strict=False):
+        told = None
+        if id(variable) in weights and weights[id(variable)] is not None:
+            told = np.abs(weights[id(variable)]) > _NOISE * largest
+        difference = _difference(mine, theirs, before, told, largest)
+        if difference:
+            return f"its first step differs from Keras's: {variable.path} {difference}"
+    return None
+
+
+def _difference(own: Any, plain: Any, before: Any, told: np.ndarray | None, largest: float) -> str | None:
+    if not np.issubdtype(plain.dtype, np.floating):
+        return None if np.array_equal(own, plain) else f"is {own}, not {plain}"
+    if told is not None:
+        if not told.any():
+            return None
+        own, plain, before = own[told], plain[told], before[told]
+    own, plain, before = (np.asarray(values, "float64") for values in (own, plain, before))
+    worst = np.max(np.abs(own - plain), initial=0.0)
+    moved = np.max(np.abs(plain - before), initial=0.0)
+    scale = np.max(np.abs(plain), initial=0.0)
+    allowed = _STEP * moved + 1e-6 * scale if told is not None else _STATE * scale + 1e-6 * largest
+    if worst <= allowed or np.array_equal(own, plain, equal_nan=True):
+        return None
+    return f"by {worst:.2g}, where {allowed:.2g} is rounding"
+
+
+def _plain_steps(
+    model: keras.Model, batch: tuple, held: tuple, traced: bool
+) -> tuple[Callable[[], tuple[dict, list]], Callable[[], dict]]:
+    """Return functions that take one step of `fit`, for its logs and gradients, and one of `evaluate`."""
+    apply = model.optimizer.apply_gradients
+    noted: list[Any] = []
+
+    def note(pairs: Any) -> None:
+        pairs = list(pairs)
+        noted.extend(None if gradient is None else tf.convert_to_tensor(gradient) for gradient, _ in pairs)
+        apply(pairs)
+
+    def step() -> tuple[dict, list]:
+        noted.clear()
+        return dict(model.train_step(batch)), list(noted)
+
+    def test() -> dict:
+        return dict(model.test_step(held))
+
+    vars(model.optimizer)["apply_gradients"] = note  # of this one instance
+    if traced:
+        return tf.function(step, autograph=False), tf.function(test, autograph=False)
+    return step, test

@@ -1,0 +1,85 @@
+"""Making a stack from a configuration's build, and deciding that it may be used."""
+
+import copy
+import logging
+from collections.abc import Iterable, Sequence
+
+import keras
+
+from tfopt.errors import one_line
+from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.keras_internals import layers_of, seeded
+from tfopt.search.engines.member_random import quiet_tensorflow
+from tfopt.search.engines.model_walk import ModelWalk
+from tfopt.search.engines.request import Build, FitRequest, checked
+from tfopt.search.engines.rows import Table
+from tfopt.search.engines.shadow import Shadow, cast_shadow
+from tfopt.search.engines.shared_graph import needs_plain_fit
+from tfopt.search.engines.stack import Stack
+from tfopt.search.engines.stack_check import stack_differs
+
+_log = logging.getLogger("tfopt")
+
+_CONVOLUTIONS = (
+    keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, keras.layers.ConvLSTM1D,
+    keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D,
+)  # fmt: skip
+
+
+def make_stack(
+    build: Build, candidates: Sequence[tuple[FitRequest, Shadow]], live: Iterable[str], train: Table,
+    validation: Table | None, measure: bool,
+) -> Stack:  # fmt: skip
+    """Trace a stack with the first candidate's build and check its first step with the last that it takes.
+
+    Args:
+        build: Returns the compiled model of a configuration.
+        candidates: Configurations of one structure, and their shadows.
+        live: Names of the numbers that differ between them.
+        train: Rows of training.
+        validation: Rows of validation that are no rows of training, if any.
+        measure: Whether to measure gradients.
+
+    Raises:
+        CannotStack: TensorFlow or the check refuses.
+    """
+    request, shadow = candidates[0]
+    if shadow.draws:
+        raise CannotStack("its build draws from `tf.random`")
+    streams = len({request.seed for request, _ in candidates})
+    try:
+        with seeded(request.seed):
+            extra = cast_shadow(build, request, train)[2].variables
+        with seeded(request.seed):
+            # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
+            model = checked(build(copy.deepcopy(request.hyperparameters)))
+            reason = needs_plain_fit(model) or _never_stacked(model)
+            if reason:
+                raise CannotStack(reason)
+            walk = ModelWalk(model)
+            if set(walk.numbers) != set(shadow.numbers):
+                raise CannotStack("its numbers change when its optimizer is built")
+            with quiet_tensorflow():
+                stack = Stack(model, walk, extra, live, streams, train, validation, measure)
+    except CannotStack:
+        raise
+    except Exception as error:  # of any kind: from the user's code, Keras or TensorFlow, in a graph that is new
+        _log.debug("stacking failed", exc_info=True)
+        raise CannotStack(f"its graph cannot be stacked ({one_line(error)})") from error
+    fitting = [pair for pair in candidates if stack.unfit(pair[1].numbers) is None]
+    chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
+    states = [[*own.state, *own.extra, own.generator] for _, own in chosen]
+    numbers = [own.numbers for _, own in chosen]
+    differs = stack_differs(stack, states, numbers, len(chosen) - 1, build, chosen[-1][0], train, validation)
+    if differs:
+        raise CannotStack(differs)
+    return stack
+
+
+def _never_stacked(layer: keras.layers.Layer) -> str | None:
+    """Return which layer within has no batched form, before a graph is traced in vain; None if none is known."""
+    if isinstance(layer, _CONVOLUTIONS):
+        return f"TensorFlow cannot batch the filters of {type(layer).__name__}"
+    return next(filter(None, map(_never_stacked, layers_of(layer))), None)
