@@ -135,9 +135,8 @@ def floor():
     print(f"{flops / 1e6:.0f} MFLOP a member and epoch (64-64-10, 1347 rows)")
     least = min(np.median(values) for values in floors.values())
     for name, seconds in [(n, np.median(v)) for n, v in floors.items()] + list(measured.items()):
-        print(
-            f"{name:32} {1e3 * seconds:7.2f} ms {flops / seconds / 1e9:7.1f} GFLOP/s {least / seconds:6.0%} of the floor"
-        )
+        rate = flops / seconds / 1e9
+        print(f"{name:32} {1e3 * seconds:7.2f} ms {rate:7.1f} GFLOP/s {least / seconds:6.0%} of the floor")
     parts = {"without dropout": {"dropout": 0.0}, "without a penalty": {"l2": 0.0}}
     for name, change in parts.items():
         times = []

@@ -164,7 +164,7 @@ class Fitting:
             own = lambda values, *args, **kwargs: fit(self.hyperparameters(values), *args, **kwargs)  # noqa: E731
             return PlainEngine(self._build, x, y, weights, fit=own)
         probe = self._space.name not in SPACES  # tfopt's own spaces hide nothing
-        return engine_for(self._kind, self._build, x, y, weights, memory=self._memory, probe=probe)
+        return engine_for(self._kind, self._build, x, y, weights, memory=self._memory, probe=probe, measure=False)
 
 
 class _UnpenalizedLoss(keras.metrics.Mean):

@@ -17,7 +17,7 @@ from tfopt.search.engines.follower import Follower
 from tfopt.search.engines.keras_internals import forget_kernels, random_streams_kept
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.request import Engine, FitRequest, FitResult, State
-from tfopt.search.engines.shadow import Shadow, cast_shadow, hidden, key
+from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden, key
 from tfopt.search.engines.shared_graph import SharedGraphEngine
 from tfopt.search.engines.stack import Stack
 from tfopt.search.engines.stack_making import make_stack
@@ -61,25 +61,27 @@ class PopulationEngine(Engine):
         memory: Bytes that a stack may take, estimated; None for no bound but `max_members`.
         grad_norm: Whether the history gets `grad_norm`, the mean norm of each epoch's gradients before clipping.
         fallback: Trains what is refused; by default a `SharedGraphEngine` over the same rows.
+        probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
     """
 
     name = "population"
 
     def __init__(
         self, *args: Any, max_members: int = 256, memory: int | None = None, grad_norm: bool = False,
-        fallback: Engine | None = None, **kwargs: Any,
+        fallback: Engine | None = None, probe: bool = True, **kwargs: Any,
     ):  # fmt: skip
         super().__init__(*args, **kwargs)
         for name, value in (("max_members", max_members), ("memory", memory)):
             if value is not None and value < 1:
                 raise ValueError(f"Argument `{name}` must be >= 1. Received: {name}={value}.")
         self._max_members, self._memory, self._grad_norm = max_members, memory, grad_norm
-        self._fallback = fallback
+        self._fallback, self._probe = fallback, probe
         self._stacks: dict[str, list[Stack]] = defaultdict(list)
-        self._numbers: dict[str, dict[str, float | int]] = {}
+        self._examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
         self._live: dict[str, set[str]] = defaultdict(set)
         self._reasons: dict[str, str] = {}  # structures that are refused
-        self._hidden: dict[str, bool] = {}
+        self._shown: set[str] = set()  # hyperparameters that are seen in the models
+        self._slots = EmptySlots()
         self._num_shadows = 0
 
     @property
@@ -87,7 +89,12 @@ class PopulationEngine(Engine):
         """The engine that trains what is refused."""
         if self._fallback is None:
             self._fallback = SharedGraphEngine(
-                self.build, self.train.x, self.train.y, self.train.sample_weight, shuffle=self.shuffle
+                self.build,
+                self.train.x,
+                self.train.y,
+                self.train.sample_weight,
+                shuffle=self.shuffle,
+                probe=self._probe,
             )
             self._fallback.validation = self.validation
         return self._fallback
@@ -160,14 +167,15 @@ class PopulationEngine(Engine):
                 seconds = time.perf_counter() - started
                 yield index, FitResult(failure=one_line(shadow), engine=self.name, seconds=seconds)
                 continue
-            self._note(shadow)
+            self._note(request, shadow)
             built.append((request, shadow))
             member = self._member(index, request, shadow)
             held = None if member.held is None else len(member.held)
             same = (shadow.signature, request.batch_size, len(member.rows), held, request.validation is None,
                     request.initial_epoch, None if request.predict is None else len(request.predict))  # fmt: skip
             groups[same].append(member)
-        names = hidden(self.build, built, self.train, self._hidden)
+        earlier = [pair for pairs in self._examples.values() for pair in pairs]
+        names = hidden(self.build, [*earlier, *built], self.train, self._shown) if self._probe else []
         share = (time.perf_counter() - started) / max(1, len(built))
         for members in groups.values():
             for member in members:
@@ -184,15 +192,19 @@ class PopulationEngine(Engine):
         if self._num_shadows % _KERNELS == 0:
             forget_kernels()
         try:
-            return cast_shadow(self.build, request, self.train)[0]
+            return cast_shadow(self.build, request, self.train, self._slots)[0]
         except Exception as error:
             _log.debug("building failed", exc_info=True)
             return error
 
-    def _note(self, shadow: Shadow) -> None:
-        """Remember which numbers of this structure differ between configurations."""
-        first = self._numbers.setdefault(shadow.signature, shadow.numbers)
-        self._live[shadow.signature] |= {path for path, number in shadow.numbers.items() if number != first[path]}
+    def _note(self, request: FitRequest, shadow: Shadow) -> None:
+        """Remember which numbers of this structure differ between configurations, and who showed it."""
+        examples = self._examples[shadow.signature]
+        first = examples[0][1].numbers if examples else shadow.numbers
+        differing = {path for path, number in shadow.numbers.items() if number != first[path]}
+        if not examples or not differing <= self._live[shadow.signature]:
+            examples.append((request, shadow))
+        self._live[shadow.signature] |= differing
 
     def _member(self, index: int, request: FitRequest, shadow: Shadow) -> Member:
         rows = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)

@@ -1,0 +1,124 @@
+"""The engine that finds out which of the others is faster for a shape."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.keras_internals import random_streams_kept
+from tfopt.search.engines.population import Member, PopulationEngine
+from tfopt.search.engines.request import FitResult
+
+_log = logging.getLogger("tfopt")
+
+# What holds on two cores for dense layers, where nothing was measured: see tests/benchmarks/bench_engines.py.
+_FEWEST_MEMBERS = 4
+_MOST_WEIGHTS = 150_000
+_STEP_SECONDS = 2.5e-4
+# Shared seconds from which measuring both costs less than a wrong choice may.
+_WORTH_MEASURING = 15.0
+_TIMED_EPOCHS = 2
+
+
+class AutoEngine(PopulationEngine):
+    """Trains fits of one shape in a population or one after another on a shared graph, whichever is faster.
+
+    Where the work is long, one fit on the shared graph and an epoch of the stack are timed first; else the number of
+    fits and weights decides.
+
+    Args:
+        measure: Whether to time; False makes the choice the same in every run.
+    """
+
+    name = "auto"
+
+    def __init__(self, *args: Any, measure: bool = True, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._measure = measure
+        self._alone: dict[str, float] = {}  # seconds a step on the shared graph, by structure
+        self._stacked: dict[tuple[str, int], float] = {}  # and in a stack of about so many members
+
+    def _group(self, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
+        rest, timed = self._timed_alone(members)
+        yield from timed
+        reason = self._slower_stacked(rest) if rest else None
+        if reason is not None:
+            yield from ((member.index, reason) for member in rest)
+        elif rest:
+            for index, outcome in super()._group(rest):
+                if isinstance(outcome, FitResult):
+                    outcome.engine = PopulationEngine.name
+                yield index, outcome
+
+    def _timed_alone(self, members: list[Member]) -> tuple[list[Member], list[tuple[int, FitResult | str]]]:
+        """Train one of many members on the shared graph, if that is worth knowing; return the others and its result."""
+        signature = members[0].shadow.signature
+        seconds = _STEP_SECONDS * sum(map(_steps, members)) * max(1.0, _weights(members[0]) / 30_000)
+        known = signature in self._alone or signature in self._reasons
+        if not self._measure or known or len(members) < 2 * _FEWEST_MEMBERS or seconds < _WORTH_MEASURING:
+            return members, []
+        first = members[0]
+        # Its first fit traces and checks: the time of a step is that of a second, short one.
+        [result] = self.fallback.fit([first.request])
+        started = time.perf_counter()
+        epochs = min(first.request.epochs, first.request.initial_epoch + _TIMED_EPOCHS)
+        self.fallback.fit([replace(first.request, epochs=epochs, monitor=None, predict=None)])
+        taken = time.perf_counter() - started
+        self._alone[signature] = taken / max(1, _steps(first) * _TIMED_EPOCHS // _num_epochs(first))
+        return members[1:], [(first.index, result)]
+
+    def _slower_stacked(self, members: list[Member]) -> str | None:
+        """Return why these members are better trained one after another; None if together is faster."""
+        number, signature = len(members), members[0].shadow.signature
+        if number < _FEWEST_MEMBERS:
+            return f"{number} of a shape are faster one after another"
+        alone = self._alone.get(signature)
+        if alone is None:
+            on_gpu = bool(tf.config.list_logical_devices("GPU"))
+            weights = _weights(members[0])
+            if weights > _MOST_WEIGHTS and not on_gpu:
+                return f"models of {weights} weights are faster one after another"
+            return None
+        together = self._timed_together(members)
+        if together is None or together <= alone:
+            return None
+        _log.info("one after another: %.3g ms a step, together %.3g ms", 1e3 * alone, 1e3 * together)
+        return f"measured: {1e3 * alone:.3g} ms a step one after another, {1e3 * together:.3g} ms together"
+
+    def _timed_together(self, members: list[Member]) -> float | None:
+        """Return the seconds of a member's step in a stack of all these; None if they cannot be stacked."""
+        signature = members[0].shadow.signature
+        rounded = signature, int(np.log2(len(members)))
+        if rounded not in self._stacked:
+            try:
+                stack = self._stack(members)
+            except CannotStack:
+                return None  # the population says so itself
+            fitting = [m for m in members[: self._max_members] if stack.unfit(m.shadow.numbers) is None]
+            with random_streams_kept():
+                stack.load([m.state for m in fitting], [m.shadow.numbers for m in fitting])
+                for _ in range(2):  # the first call optimises the graph
+                    started = time.perf_counter()
+                    self._epoch(stack, fitting, fitting[0].request.initial_epoch)
+                    seconds = time.perf_counter() - started
+            steps = _steps(fitting[0]) / _num_epochs(fitting[0])
+            self._stacked[rounded] = seconds / steps / len(fitting)
+        return self._stacked[rounded]
+
+
+def _num_epochs(member: Member) -> int:
+    return max(1, member.request.epochs - member.request.initial_epoch)
+
+
+def _steps(member: Member) -> int:
+    return _num_epochs(member) * -(-len(member.rows) // member.request.batch_size)
+
+
+def _weights(member: Member) -> int:
+    """Return about how many weights a member has: a third of what Adam keeps."""
+    return sum(array.size for array in member.shadow.state) // 3
