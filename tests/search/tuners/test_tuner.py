@@ -56,7 +56,7 @@ def test_names_inside_keras_tuner_are_those_of_this_version():
 def test_a_search_is_reproduced_by_its_seed_keeps_every_curve_and_warns_of_nothing(tmp_path, capsys):
     runs = []
     for name in ("a", "b"):
-        one = tuner(tmp_path, project_name=name, executions_per_trial=2)
+        one = tuner(tmp_path, project_name=name, executions_per_trial=2, max_trials=2)
         one.search(X, Y, **FIT)
         runs.append(
             [(t.hyperparameters.values, t.score, [m.history for m in t.members]) for t in one.oracle.trials.values()]
@@ -106,7 +106,7 @@ def test_r2_is_maximised_where_keras_tuner_minimises_it(tmp_path, quiet_keras_tu
         ("RandomSearch", {}),
         ("GridSearch", {}),
         ("BayesianOptimization", {"max_trials": 4}),
-        ("Hyperband", {"max_epochs": 4, "factor": 2}),
+        ("Hyperband", {"max_epochs": 2, "factor": 2}),
     ],
 )
 def test_keras_tuners_own_class_reads_the_folder_and_the_models(kind, kwargs, tmp_path, quiet_keras_tuner, capsys):
@@ -155,6 +155,22 @@ def scheduled(hp):
     return model
 
 
+def test_hyperband_goes_on_with_a_users_own_fit_too(tmp_path, monkeypatch):
+    class Own(keras_tuner.HyperModel):
+        def build(self, hp):
+            return scheduled(hp)
+
+        def fit(self, hp, model, *args, **kwargs):
+            return model.fit(*args, **kwargs)
+
+    monkeypatch.setattr(Steps, "seen", [])
+    one = tuner(tmp_path, "Hyperband", Own(), max_epochs=2, factor=2)
+    one.search(X[:36], Y[:36], validation_data=(X[36:], Y[36:]), batch_size=18, verbose=0, callbacks=[Steps()])
+    assert [pair for pair in Steps.seen if pair[0]] == [[2, 4]]
+    assert one.get_best_models()
+
+
+@pytest.mark.slow
 def test_hyperband_goes_on_where_a_trial_stopped(tmp_path, quiet_keras_tuner, monkeypatch):
     """Two steps an epoch, four epochs in two rungs: KerasTuner begins the second rung at step 0 again."""
     seen = {}
@@ -257,11 +273,10 @@ def test_a_build_that_raises_is_traced_and_a_fatal_one_ends_the_search(tmp_path)
     def broken(hp):
         if hp.Boolean("broken", default=False):
             raise keras_tuner.errors.FatalValueError("no") if fatal else ValueError("units must be positive")
-        return build(hp)
+        return build(keras_tuner.HyperParameters())
 
     fatal = False
     one = tuner(tmp_path, "GridSearch", broken, max_trials=20)
-    one.oracle.max_trials = 12
     one.search(X, Y, **FIT | {"epochs": 1})
     messages = [trial.message for trial in one.oracle.trials.values() if trial.status == "FAILED"]
     assert messages
@@ -338,7 +353,9 @@ def test_a_hypermodel_with_its_own_fit_and_a_data_set_run_as_in_keras_tuner(tmp_
     rows = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
     one = tuner(tmp_path, max_trials=1)
     one.search(rows, validation_data=rows, epochs=1, verbose=0)
-    assert one.oracle.get_best_trials()[0].members[0].engine == "run_trial"
+    (trial,) = one.oracle.trials.values()
+    assert trial.message is None
+    assert trial.members[0].engine == "run_trial"
 
 
 def test_any_function_can_be_searched(tmp_path):
