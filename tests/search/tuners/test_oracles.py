@@ -225,7 +225,7 @@ def test_hyperband_has_the_published_rungs_in_a_large_space_and_takes_the_best(d
 
 
 def test_hyperband_promotes_although_trials_fail(drive):
-    fails = lambda values: NAN if values["x0"] < 0.6 else values["x0"]  # noqa: E731
+    fails = lambda values: NAN if values["x0"] < 0.4 else values["x0"]  # noqa: E731
     oracle = HyperbandOracle(objective=SCORE, max_epochs=9, factor=3, seed=1, hyperparameters=floats(1))
     assert 9 in {v["tuner/epochs"] for v in drive(oracle, fails, 64) if v["tuner/bracket"] == 2}
 

@@ -73,7 +73,7 @@ def test_a_crash_at_any_write_loses_no_finished_trial(kind, fake, tmp_path, monk
             search(kind, folder, overwrite=True)
         except Killed:
             crash["at"] = -1
-            before = {p.name for p in folder.glob("p/trial_*") if '"COMPLETED"' in (p / "trial.json").read_text()}
+            before = [path for path in folder.glob("p/trial_*/trial.json") if '"COMPLETED"' in path.read_text()]
             engine = fake(curve)
             resumed = search(kind, folder)
             assert story(resumed) == whole

@@ -12,11 +12,12 @@ Direction = Literal["min", "max"]
 # By the name under which Keras logs a metric unless the user names it. KerasTuner 1.4.8 knows 13 classes as "max" and
 # minimises every other one of keras.metrics: R2, F1, cosine similarity, IoU, correlations, precision at recall.
 _MAX = {
-    "acc", "accuracy", "auc", "binary_accuracy", "binary_io_u", "categorical_accuracy", "concordance_correlation",
-    "cosine_similarity", "f1_score", "f_beta_score", "fbeta_score", "io_u", "mean_io_u", "one_hot_io_u",
-    "one_hot_mean_io_u", "pearson_correlation", "precision", "precision_at_recall", "r2_score", "recall", "recall_at_precision",
-    "sensitivity_at_specificity", "sparse_categorical_accuracy", "sparse_top_k_categorical_accuracy",
-    "specificity_at_sensitivity", "top_k_categorical_accuracy", "true_negatives", "true_positives",
+    "acc", "accuracy", "auc", "binary_accuracy", "binary_io_u", "categorical_accuracy",
+    "concordance_correlation", "cosine_similarity", "f1_score", "f_beta_score", "fbeta_score", "io_u",
+    "mean_io_u", "one_hot_io_u", "one_hot_mean_io_u", "pearson_correlation", "precision", "precision_at_recall",
+    "r2_score", "recall", "recall_at_precision", "sensitivity_at_specificity", "sparse_categorical_accuracy",
+    "sparse_top_k_categorical_accuracy", "specificity_at_sensitivity", "top_k_categorical_accuracy",
+    "true_negatives", "true_positives",
 }  # fmt: skip
 _MIN = {
     "bce", "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",

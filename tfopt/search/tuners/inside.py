@@ -2,13 +2,16 @@
 
 import hashlib
 import importlib.util
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 
+from tfopt.search.engines.request import State, set_state
 from tfopt.search.tuners import space
+from tfopt.search.tuners.states import KeptStates
 
 
 class OracleInside:
@@ -39,6 +42,8 @@ class TunerInside:
     hypermodel: Any
     project_dir: str
     tuner_id: str
+    states: KeptStates
+    one_by_one = False  # whether KerasTuner's own run_trial fits the trials
 
     def _populate_initial_space(self) -> None:
         """Find the space by building models. Called by the constructor; here also before a search is resumed."""
@@ -63,9 +68,30 @@ class TunerInside:
         if watched and importlib.util.find_spec("tensorboard") is not None:
             super()._configure_tensorboard_dir(callbacks, trial, execution)  # type: ignore[misc]
 
+    def _build_hypermodel(self, hp: keras_tuner.HyperParameters) -> Any:
+        model = super()._build_hypermodel(hp)  # type: ignore[misc]
+        state = self.past_state(hp) if self.one_by_one else None
+        if state is not None:
+            # KerasTuner loads the best epoch's weights into an optimizer without variables, which loses its state.
+            self.complete_model(model, hp.values["tuner/trial_id"])
+            set_state(model, state)
+        return model
+
+    def past_state(self, hp: keras_tuner.HyperParameters) -> State | None:
+        """Return the state that a promoted trial goes on from."""
+        past = hp.values.get("tuner/trial_id")
+        return None if past is None else self.states.last(past, 0)
+
+    def complete_model(self, model: Any, trial_id: str) -> None:
+        """Make all variables of a model and of its optimizer, by the shapes that were noted for a trial."""
+        if not model.built:
+            model.build_from_config(json.loads(self.build_config_path(trial_id).read_text()))
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+
     def build_model(self, hp: keras_tuner.HyperParameters) -> Any:
         """Return the compiled model of a configuration: `build`, then the tuner's own optimizer, loss and metrics."""
-        return self._build_hypermodel(hp)  # type: ignore[attr-defined]
+        return self._build_hypermodel(hp)
 
     def checkpoint_path(self, trial_id: str) -> Path:
         """Return where KerasTuner's own class looks for a trial's weights."""

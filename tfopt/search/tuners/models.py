@@ -1,6 +1,5 @@
 """The trained models of a search: which are kept, in what files, and how they come back."""
 
-import json
 import os
 import traceback
 from collections.abc import Sequence
@@ -60,20 +59,25 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
         """
         state = self.states.best(trial.trial_id)
         if state is None:
-            if self.checkpoint_path(trial.trial_id).exists():
-                return super().load_model(trial)
+            path = self.checkpoint_path(trial.trial_id)
+            if path.exists():
+                model = self._made(trial)
+                model.load_weights(path)
+                return model
             raise ValueError(
                 f"The model of trial {trial.trial_id} is not kept: only those of the {self.keep_models} best trials "
                 "are. Pass a larger `keep_models` to the tuner, or train the model again."
             )
         if self.fitter is not None:
             return self.fitter.model(FitRequest(trial.hyperparameters.copy(), 0, 1), state)
-        model = self.build_for_engine(trial.hyperparameters.copy())
-        if not model.built:
-            model.build_from_config(json.loads(self.build_config_path(trial.trial_id).read_text()))
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
+        model = self._made(trial)
         set_state(model, state)
+        return model
+
+    def _made(self, trial: Trial) -> keras.Model:
+        """Return a trial's model with all its variables and its optimizer's, at their initial values."""
+        model = self.build_for_engine(trial.hyperparameters.copy())
+        self.complete_model(model, trial.trial_id)
         return model
 
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
@@ -125,9 +129,9 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
         parents = [trial.hyperparameters.values.get("tuner/trial_id") for trial in trials]
         return {trial.trial_id for trial in trials} | {parent for parent in parents if parent is not None}
 
-    def prune(self) -> None:
+    def prune(self, ended: bool = False) -> None:
         """Delete the states that no one will ask for."""
-        last = self.oracle.continued()
+        last = set() if ended else self.oracle.continued()
         # While trials may still be continued, any of them may end among the best.
         best = self._chain(self.oracle.get_best_trials(self.keep_models)) | last
         self.states.prune(best, last)

@@ -93,7 +93,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
             to minimise.
         seed: Any integer, 0 included; None draws one.
         max_consecutive_failed_trials: Failures in a row that end the search with an error. None ends it only if not
-            one of the first trials succeeded: ten of them, or a fifth of `max_trials`.
+            one of the first trials succeeded: twenty of them, or a fifth of `max_trials`.
         score_epoch: `"best"` scores a fit by its best epoch, as KerasTuner does; `"last"` by its last.
         **kwargs: Those of KerasTuner's oracle.
     """
@@ -264,7 +264,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         ended = [self.trials[trial_id] for trial_id in self.end_order]
         limit = self.max_consecutive_failed_trials
         if limit is None:
-            limit = max(10, math.ceil(0.2 * (self.max_trials or 0)))
+            limit = max(20, math.ceil(0.2 * (self.max_trials or 0)))
             if any(trial.status == "COMPLETED" for trial in ended):
                 return
         last = ended[-limit:]

@@ -15,7 +15,7 @@ from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import nearest
 from tfopt.search.engines.choice import Kind, engine_for
-from tfopt.search.engines.request import Engine, FitRequest, FitResult, Monitor, State
+from tfopt.search.engines.request import Engine, FitRequest, FitResult, Monitor, State, state_of
 from tfopt.search.tuners import space
 from tfopt.search.tuners.fits import Fits, fits_of
 from tfopt.search.tuners.models import KeepsModels
@@ -117,7 +117,8 @@ class BatchTuner(KeepsModels):
                     self._fit(self.fitter, trials, fits, seeds, progress)
         finally:
             self.save()
-            self.prune()
+            self.one_by_one = False
+        self.prune(ended=True)
         if fits is not None:
             self.write_checkpoints()
         self.on_search_end()
@@ -268,6 +269,7 @@ class BatchTuner(KeepsModels):
         return len(best) < self.keep_models or sign * score < sign * best[-1].score
 
     def _search_one_by_one(self, args: Sequence[Any], kwargs: dict[str, Any], progress: Progress) -> None:
+        self.one_by_one = True
         while trials := self._ask(1):
             trial = trials[0]
             keras.utils.set_random_seed(_seed(self.oracle.seed, trial.number, 0, trial.attempts))
@@ -275,7 +277,8 @@ class BatchTuner(KeepsModels):
             own = dict(kwargs)
             if "tuner/epochs" in trial.hyperparameters.values:
                 own["epochs"] = trial.hyperparameters.values["tuner/epochs"]
-                own["initial_epoch"] = trial.hyperparameters.values["tuner/initial_epoch"]
+                goes_on = self.past_state(trial.hyperparameters) is not None
+                own["initial_epoch"] = trial.hyperparameters.values["tuner/initial_epoch"] if goes_on else 0
             try:
                 results = self.run_trial(trial, *args, **own)
                 if not trial.metrics.exists(self.oracle.objective.name):
@@ -297,6 +300,11 @@ class BatchTuner(KeepsModels):
             self.on_trial_end(trial)
             self.save()
             progress.ended(trial)
+
+    def on_epoch_end(self, trial: Trial, model: keras.Model, epoch: int, logs: dict | None = None) -> None:
+        """Keep what a trial that KerasTuner fits may go on from."""
+        if self.oracle.may_continue(trial) and epoch + 1 == trial.hyperparameters.values["tuner/epochs"]:
+            self.states.write_last(trial.trial_id, 0, state_of(model))
 
     def _histories(self, results: Any) -> list[dict[str, list[float]]]:
         """Return what `run_trial` or `HyperModel.fit` returned as histories, one for each execution."""
