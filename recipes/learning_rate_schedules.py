@@ -15,6 +15,7 @@ What goes wrong in the usual programs: `keras.optimizers.schedules.LinearDecay` 
 """
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small: threads make them eleven times slower
 
@@ -52,7 +53,7 @@ SCHEDULES = {  # name: arguments of tfopt.schedules.from_name
 }
 NETWORK = ["constant", "exponential", "linear", "step"]  # the tutorials' four
 NETWORK_RATES = recipe.by_mode(arguments, smoke=[0.3], default=[0.03, 0.1, 0.3, 1.0], full=[0.03, 0.1, 0.3, 1.0])
-NETWORK_SEEDS = SEEDS // 2
+NETWORK_SEEDS = recipe.by_mode(arguments, smoke=2, default=40, full=100)
 NETWORK_EPOCHS, NETWORK_BATCH = recipe.by_mode(arguments, smoke=2, default=20, full=20), 32
 
 keras.utils.set_random_seed(arguments.seed)
@@ -297,7 +298,7 @@ with house_style():
     axes[0].set(xlabel="mean rank of the final training loss (1 is best)", title=f"convex suite, {len(SETS)} sets")
     axes[1].errorbar(error_mean, np.arange(4), xerr=error_half, fmt="o", color="#d55e00", capsize=3)
     axes[1].set_yticks(np.arange(4), NETWORK)
-    axes[1].set(xlabel="test error (%)", title=f"network on {arguments.data}, {NOISE:.0%} wrong labels")
+    axes[1].set(xlabel="test error (%)", title=f"network on {Path(arguments.data).name}")
     for ax in axes:
         ax.invert_yaxis()
         ax.grid(axis="x", alpha=0.3)
