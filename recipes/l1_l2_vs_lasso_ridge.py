@@ -23,6 +23,7 @@ import warnings
 import keras
 import keras_tuner
 import numpy as np
+import scipy.linalg
 import tensorflow as tf
 from matplotlib import pyplot as plt
 from sklearn import datasets, linear_model, model_selection, preprocessing
@@ -41,8 +42,13 @@ tf.get_logger().setLevel("ERROR")  # many models, one graph each
 keras.utils.set_random_seed(arguments.seed)
 keras.config.set_floatx("float64")  # so that differences are those of the methods
 rng = np.random.default_rng(arguments.seed)
-own = recipe.table(arguments, task="regression")
-own = (preprocessing.StandardScaler().fit_transform(own[0].astype("float64")), own[1])
+x, y = recipe.table(arguments, task="regression")
+x = preprocessing.StandardScaler().fit_transform(x.astype("float64"))
+_, triangle, order = scipy.linalg.qr(x, mode="economic", pivoting=True)
+kept = sorted(order[np.abs(np.diag(triangle)) > 1e-5 * abs(triangle[0, 0])])
+if len(kept) < x.shape[1]:  # as the levels of a category are; then the Lasso has more than one solution
+    print(f"{x.shape[1] - len(kept)} features are left out: the others determine them")
+own = (x[:, kept], y)
 own_top = 0.9 * float(np.max(np.abs(own[0].T @ (own[1] - own[1].mean()))) / len(own[1]))  # near where Lasso is empty
 
 
@@ -320,7 +326,8 @@ with house_style():
     shown = [(arguments.data, "Lasso"), ("breast cancer", "Logistic L1")]
     for axis, name in zip(axes, shown, strict=False):
         grid, solver, network = paths[name]
-        for feature, color in enumerate(plt.cm.viridis(np.linspace(0, 0.9, solver.shape[1]))):
+        largest = np.argsort(-np.max(np.abs(solver), axis=0))[:10]
+        for feature, color in zip(largest, plt.cm.viridis(np.linspace(0, 0.9, len(largest))), strict=True):
             axis.plot(grid, solver[:, feature], color=color, linewidth=1.2)
             axis.plot(grid, network[:, feature], "o", color=color, markersize=3)
         label = "1/C" if "cancer" in name[0] else "α of scikit-learn"

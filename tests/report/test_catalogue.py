@@ -53,7 +53,7 @@ def test_every_recipe_has_a_committed_result_of_a_whole_run(name):
     assert result["environment"]["cores"] == 2
     docstring = ast.get_docstring(ast.parse((RECIPES / f"{name}.py").read_text(encoding="utf-8")))
     assert result["question"] == docstring.splitlines()[0]
-    assert (RECIPES / "figures" / f"{name}.svg").is_file()
+    assert (RECIPES / "figures" / f"{name}.svg").stat().st_size < 150_000
 
 
 def test_claims_have_ids_of_their_own():
