@@ -264,7 +264,7 @@ def error_claim(name: str) -> tuple[str, str, str]:
     return (
         f"L2 lowers the squared error on {name}.",
         recipe.judge(gains[:, part], test_to_train=share),
-        f"lower by {middle:.0%} [{low:.0%}, {high:.0%}] with {relative[best_index]:.2g} in place of {relative[0]:.0e}, "
+        f"{-middle:+.0%} [{-high:+.0%}, {-low:+.0%}] with {relative[best_index]:.2g} in place of {relative[0]:.0e}, "
         f"{len(gains)} splits",
     )
 
@@ -343,6 +343,9 @@ with house_style():
     axes[3].axvline(1e-6, color="#d55e00", linewidth=1)
     axes[3].set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="largest difference, relative",
                 title="Keras and the solver")  # fmt: skip
+
+    for axis in axes:
+        axis.minorticks_off()
 
 results = {
     "table": solved,
