@@ -1,92 +1,77 @@
 """Does it matter how the weights begin?
 
-The tutorials say: all-zero weights learn nothing; random ones of the wrong size vanish; Xavier (Glorot) is for tanh and
-He for ReLU. Part 1 sends digits through networks of 30 layers and measures the spread of the activations and of the
-gradients by depth (figures 6 and 7 of Glorot and Bengio 2010), for eight ways to begin and five activations. Part 2
-trains the 30-layer ReLU network (figure 3 of He et al. 2015). Part 3 looks at which weights move
-when all begin at zero.
+The claims: "with all-zero weights the gradients vanish and nothing is learned", "random weights of the wrong size
+vanish too", "Xavier (Glorot) is for sigmoid and tanh, He's √(2/n) for ReLU". Part 1 sends rows through networks of 30
+layers and measures the spread of activations and gradients by depth (figures 6 and 7 of Glorot and Bengio 2010) for
+eight ways to begin. Part 2 trains the 30-layer ReLU network (figure 3 of He et al. 2015), each way with the learning
+rate that gave it the lowest training loss on another seed. Part 3 looks at which weights move when all begin at zero.
 
-    python recipes/initialization.py            # about two minutes on two cores
-    python recipes/initialization.py --smoke    # a few seconds, to see that it runs
+What goes wrong in the usual program: `RandomNormal(stddev=0.01)` in every layer, whatever its width and activation.
 
-说明：不同初始化方法下，激活值与梯度随深度的变化，以及 30 层网络能否训练。
+    python recipes/initialization.py                                     # a minute and a half on two cores
+    python recipes/initialization.py --full                              # more seeds
+    python recipes/initialization.py --data table.csv --target label     # a classification table of your own
 """
-
-import argparse
-import json
-import pathlib
-import time
 
 import keras
 import numpy as np
-import scipy.stats
 import tensorflow as tf
 from matplotlib import pyplot as plt
-from sklearn import datasets, model_selection
+from sklearn import model_selection, preprocessing
 
-import tfopt
 from tfopt import initializers
-from tfopt.report import house_style
+from tfopt.report import house_style, recipe
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--out", default="runs/initialization", help="folder for the picture and the JSON result")
-parser.add_argument("--seed", type=int, default=0, help="first of the seeds")
-parser.add_argument("--smoke", action="store_true", help="few layers, seeds and epochs, to see that it runs")
-parser.add_argument("--full", action="store_true", help="more seeds")
-arguments = parser.parse_args()
+arguments = recipe.arguments(__doc__, __file__, data="digits")
+DEPTH = recipe.by_mode(arguments, smoke=10, default=30, full=30)
+WIDTH, BATCH = recipe.by_mode(arguments, smoke=48, default=96, full=96), 64
+SEEDS = range(arguments.seed, arguments.seed + recipe.by_mode(arguments, smoke=2, default=5, full=16))
+PILOT = arguments.seed + 1000  # the seed that chooses the learning rates
+EPOCHS = recipe.by_mode(arguments, smoke=1, default=15, full=15)  # of SGD with momentum 0.9
+RATES = recipe.by_mode(arguments, smoke=[0.01], default=[0.001, 0.003, 0.01, 0.03], full=[0.001, 0.003, 0.01, 0.03])
+ACTIVATIONS = ["tanh", "sigmoid", "relu"]
+WAYS = ["zeros", "N(0, 0.01)", "LeCun", "Glorot", "He", "orthogonal", "for_activation", "LSUV"]
+TRAINED = ["N(0, 0.01)", "Glorot", "He", "orthogonal"]
 
-DEPTH = 8 if arguments.smoke else 30
-WIDTH = 32 if arguments.smoke else 96
-SEEDS = range(arguments.seed, arguments.seed + (2 if arguments.smoke else 8 if arguments.full else 4))
-ACTIVATIONS = ["tanh", "sigmoid", "relu"] if arguments.smoke else ["tanh", "sigmoid", "relu", "gelu", "selu"]
-EPOCHS = 1 if arguments.smoke else 15  # of training, batches of 64, SGD with momentum 0.9
-RATES = [0.01] if arguments.smoke else [0.001, 0.003, 0.01, 0.03, 0.1]  # the best of them counts, for each way to begin
-
-started = time.perf_counter()
 keras.utils.set_random_seed(arguments.seed)
-tf.get_logger().setLevel("ERROR")
-out = pathlib.Path(arguments.out)
-out.mkdir(parents=True, exist_ok=True)
-
-x, y = datasets.load_digits(return_X_y=True)
-x = ((x - x.mean()) / x.std()).astype("float32")
-x_train, x_test, y_train, y_test = model_selection.train_test_split(x, y, test_size=0.25, stratify=y, random_state=0)
+tf.get_logger().setLevel("ERROR")  # many models, one graph each
+x, y = recipe.table(arguments, task="classification")
+x_train, x_test, y_train, y_test = model_selection.train_test_split(x, y, stratify=y, random_state=arguments.seed)
+scaler = preprocessing.StandardScaler().fit(x_train.astype("float64"))
+x_train, x_test = (scaler.transform(part).astype("float32") for part in (x_train, x_test))
+classes, batch = int(y.max()) + 1, min(BATCH, len(x_train))
+chance = max(np.bincount(y_test)) / len(y_test)
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def network(activation, depth=DEPTH):
     hidden = [keras.layers.Dense(WIDTH, activation, name=f"layer{i + 1}") for i in range(depth)]
-    return keras.Sequential([keras.Input((64,)), *hidden, keras.layers.Dense(10, name="logits")])
+    return keras.Sequential([keras.Input((x.shape[1],)), *hidden, keras.layers.Dense(classes, name="logits")])
 
 
-def begin(model, name, seed):
+def begin(model, way, seed):
     """Give the model new weights; zero biases. Every kernel gets its own seed."""
     activation = keras.activations.serialize(model.layers[0].activation)
+    make = {
+        "zeros": lambda own: keras.initializers.Zeros(),
+        "N(0, 0.01)": lambda own: initializers.Normal(0.01, seed=own),
+        "LeCun": lambda own: initializers.LeCun(seed=own),
+        "Glorot": lambda own: initializers.Glorot(seed=own),
+        "He": lambda own: initializers.He(seed=own),
+        "orthogonal": lambda own: initializers.Orthogonal(initializers.gain(activation), seed=own),
+        "for_activation": lambda own: initializers.for_activation(activation, seed=own),
+        "LSUV": lambda own: initializers.Orthogonal(seed=own),
+    }[way]
     for index, layer in enumerate(model.layers):
-        own = 1000 * seed + index
-        make = {
-            "zeros": lambda own: keras.initializers.Zeros(),
-            "N(0, 0.01)": lambda own: initializers.Normal(0.01, seed=own),
-            "LeCun": lambda own: initializers.LeCun(seed=own),
-            "Glorot": lambda own: initializers.Glorot(seed=own),
-            "He": lambda own: initializers.He(seed=own),
-            "orthogonal": lambda own: initializers.Orthogonal(seed=own),
-            "orthogonal, gain": lambda own: initializers.Orthogonal(initializers.gain(activation), seed=own),
-            "for_activation": lambda own: initializers.for_activation(activation, seed=own),
-            "LSUV": lambda own: initializers.Orthogonal(seed=own),
-        }[name]
-        layer.kernel.assign(make(own)(layer.kernel.shape))
+        layer.kernel.assign(make(1000 * seed + index)(layer.kernel.shape))
         layer.bias.assign(np.zeros(layer.bias.shape))
-    if name == "LSUV":
+    if way == "LSUV":
         initializers.lsuv(model, x_train[:256], orthogonal=False, layers=[layer.name for layer in model.layers[:-1]])
 
 
 # Part 1: the spread of activations and gradients by depth.
-WAYS = ["zeros", "N(0, 0.01)", "LeCun", "Glorot", "He", "orthogonal", "for_activation", "LSUV"]
-loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
 def spreads(model):
-    """Standard deviation of every hidden layer's outputs, and root mean square of the loss's gradient on them."""
+    """Return a function: standard deviation of each hidden layer's outputs, root mean square of their gradients."""
 
     @tf.function
     def both(rows, labels):
@@ -97,174 +82,169 @@ def spreads(model):
                 signals.append(signal)
             cost = loss(labels, model.layers[-1](signal))
         gradients = tape.gradient(cost, signals)
-        sizes = [tf.sqrt(tf.reduce_mean(tf.square(gradient))) for gradient in gradients]
-        return tf.stack([tf.math.reduce_std(signal) for signal in signals]), tf.stack(sizes)
+        # In float64, because the squares of what vanishes are too small for float32.
+        sizes = [tf.sqrt(tf.reduce_mean(tf.cast(gradient, "float64") ** 2)) for gradient in gradients]
+        return tf.stack([tf.math.reduce_std(tf.cast(signal, "float64")) for signal in signals]), tf.stack(sizes)
 
     return both
 
 
-forward, backward = {}, {}
-for activation in ACTIVATIONS:
-    model = network(activation)
+forward, backward = {}, {}  # (activation, way): (seeds, layers)
+models = {activation: network(activation) for activation in ACTIVATIONS}
+for activation, model in models.items():
     measure = spreads(model)
     for way in WAYS:
         measured = []
         for seed in SEEDS[:1] if way == "LSUV" else SEEDS:  # LSUV looks at the data, layer by layer: one is enough
             begin(model, way, seed)
             measured.append([part.numpy() for part in measure(x_train[:256], y_train[:256])])
-        forward[activation, way], backward[activation, way] = np.mean(measured, axis=0)
+        forward[activation, way], backward[activation, way] = np.swapaxes(measured, 0, 1)
 
-print(f"Spread of the activations at layer 1 and {DEPTH}, and of the gradients at layer {DEPTH} and 1")
-print(f"{'':12}{'way to begin':18}{'forward, first → last':>26}{'backward, last → first':>26}")
-for activation in ACTIVATIONS:
-    for way in WAYS:
-        ahead, back = forward[activation, way], backward[activation, way]
-        print(f"{activation:12}{way:18}{ahead[0]:12.2g} →{ahead[-1]:12.2g}{back[-1]:12.2g} →{back[0]:12.2g}")
-
-
-def kept(values):
-    """Last over first: 1 if the signal keeps its size."""
-    return float(values[-1] / values[0]) if values[0] else 0.0
+print(f"\nSpread of activations at layer 1 and {DEPTH}, and of gradients at layer {DEPTH} and 1; {len(SEEDS)} seeds")
+print(f"{'':10}{'way to begin':16}{'forward, first → last':>26}{'backward, last → first':>26}")
+for (activation, way), ahead in forward.items():
+    (a, b), (c, d) = ahead.mean(axis=0)[[0, -1]], backward[activation, way].mean(axis=0)[[-1, 0]]
+    print(f"{activation:10}{way:16}{a:12.2g} →{b:12.2g}{c:12.2g} →{d:12.2g}")
 
 
-# Part 2: training the deep ReLU network, all epochs in one compiled loop.
-model = network("relu")
-rate = keras.Variable(0.01, trainable=False)
+def kept(values, back=False):
+    """Return log10 of the last layer's spread over the first's (of gradients the other way round), for each seed."""
+    first, last = (values[:, -1], values[:, 0]) if back else (values[:, 0], values[:, -1])
+    return np.log10(np.maximum(last, 1e-45) / np.maximum(first, 1e-45))
+
+
+# Part 2: training the deep ReLU network, each epoch in one compiled loop.
+model, steps = models["relu"], len(x_train) // batch
 optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
 optimizer.build(model.trainable_variables)
-BATCH = 64
-num_batches = len(x_train) // BATCH
 
 
-@tf.function(jit_compile=True)
-def train(rows, labels, order):
-    """One epoch; returns its mean loss."""
-    weights = model.trainable_variables
+@tf.function
+def epoch(rows, labels, order):
+    """Train one epoch; return its mean loss."""
     total = 0.0
-    for step in tf.range(num_batches):
-        chosen = tf.slice(order, [step * BATCH], [BATCH])
+    for step in tf.range(steps):
+        chosen = order[step * batch : (step + 1) * batch]
         with tf.GradientTape() as tape:
             cost = loss(tf.gather(labels, chosen), model(tf.gather(rows, chosen)))
+        weights = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(cost, weights), weights, strict=True))
         total += cost
-    return total / num_batches
+    return total / steps
 
 
-TRAINED = ["N(0, 0.01)", "Glorot", "He", "orthogonal, gain"]
-curves = {}
+def train(way, rate, seed):
+    """Return the loss of each epoch and the accuracy on new rows."""
+    begin(model, way, seed)
+    for variable in optimizer.variables:
+        variable.assign(np.zeros(variable.shape, variable.dtype))
+    optimizer.learning_rate = rate
+    shuffle = np.random.default_rng(seed)
+    rows, labels = tf.constant(x_train), tf.constant(y_train)
+    losses = [float(epoch(rows, labels, tf.constant(shuffle.permutation(len(y_train))))) for _ in range(EPOCHS)]
+    return losses, float(np.mean(np.argmax(model(x_test), axis=1) == y_test))
+
+
+curves, accuracies, best_rates = {}, {}, {}
 for way in TRAINED:
-    for value in RATES:
-        for seed in SEEDS:
-            begin(model, way, seed)
-            for variable in optimizer.variables:
-                variable.assign(np.zeros(variable.shape, variable.dtype))
-            optimizer.learning_rate = value
-            shuffle = np.random.default_rng(seed)
-            losses = []
-            for _ in range(EPOCHS):
-                order = tf.constant(shuffle.permutation(len(x_train)))
-                losses.append(float(train(tf.constant(x_train), tf.constant(y_train), order)))
-            accuracy = float(np.mean(np.argmax(model(x_test), axis=1) == y_test))
-            curves[way, value, seed] = (losses, accuracy)
-
-print(f"\nReLU network of {DEPTH} layers of {WIDTH}, {EPOCHS} epochs: accuracy on new digits, 95 % interval over seeds")
-accuracies, best_rates = {}, {}
+    ends = [train(way, rate, PILOT)[0][-1] for rate in RATES]
+    best_rates[way] = RATES[int(np.argmin(np.nan_to_num(ends, nan=np.inf)))]
+    trained = [train(way, best_rates[way], seed) for seed in SEEDS]
+    curves[way] = np.array([losses for losses, _ in trained])
+    accuracies[way] = np.array([accuracy for _, accuracy in trained])
+print(
+    f"\nReLU network of {DEPTH} layers of {WIDTH}, {EPOCHS} epochs: accuracy on new rows (by chance {chance:.3f}), loss"
+)
 for way in TRAINED:
-    by_rate = {value: [curves[way, value, seed][1] for seed in SEEDS] for value in RATES}
-    best = max(RATES, key=lambda value: np.mean(by_rate[value]))
-    mean, spread = np.mean(by_rate[best]), np.std(by_rate[best], ddof=1)
-    width = scipy.stats.t.ppf(0.975, len(SEEDS) - 1) * spread / np.sqrt(len(SEEDS))
-    accuracies[way], best_rates[way] = [float(mean), float(mean - width), float(mean + width)], best
-    final = np.mean([curves[way, best, seed][0][-1] for seed in SEEDS])
-    print(f"{way:18} {mean:.3f} [{mean - width:.3f}, {mean + width:.3f}]   loss {final:.3f}   best rate {best}")
-chance = max(np.bincount(y_test)) / len(y_test)
+    ends = recipe.plus_minus(curves[way][:, -1])
+    print(f"{way:16}{recipe.plus_minus(accuracies[way]):>16}{ends:>16}   rate {best_rates[way]}")
 
 # Part 3: which weights move when all begin at zero.
 moved = {}
-for name, small in (("three layers", network("relu", depth=2)), ("linear", network("relu", depth=0))):
+for name, small in (("hidden", network("relu", depth=2)), ("linear", network("relu", depth=0))):
     begin(small, "zeros", 0)
-    small.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, metrics=["accuracy"])
-    small.fit(x_train, y_train, epochs=2 if arguments.smoke else 10, batch_size=64, verbose=0)
+    small.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, metrics=["accuracy"], jit_compile=False)
+    small.fit(x_train, y_train, epochs=recipe.by_mode(arguments, 2, 10, 10), batch_size=batch, verbose=0)
     for weight in small.trainable_variables:
         moved[f"{name}: {weight.path.removeprefix(small.name + '/')}"] = float(np.max(np.abs(weight.numpy())))
-    moved[f"{name}: accuracy"] = float(small.evaluate(x_test, y_test, verbose=0)[1])
-print("\nLargest weight after training from zeros")
+    moved[f"{name}: accuracy"] = float(np.mean(np.argmax(small(x_test), axis=1) == y_test))
+print("\nLargest weight after training from zeros, and accuracy, with two hidden layers and with none")
 for name, value in moved.items():
-    print(f"  {name:28} {value:.3g}")
+    print(f"  {name:22}{value:8.3g}")
 
-# Verdicts.
-hidden_still = all(value == 0 for name, value in moved.items() if "three layers" in name and "kernel" in name)
-he, glorot = accuracies["He"], accuracies["Glorot"]
-he_keeps, glorot_relu = kept(forward["relu", "He"]), kept(forward["relu", "Glorot"])
-glorot_tanh, too_small = kept(forward["tanh", "Glorot"]), kept(forward["relu", "N(0, 0.01)"])
-sigmoid_gradient = kept(backward["sigmoid", "Glorot"][::-1])  # at the first layer, over the last
-verdicts = {
-    "zeros: hidden layers learn nothing": "holds" if hidden_still else "does not hold",
-    "zeros: nothing is learned at all": "does not hold"
-    if moved["three layers: logits/bias"] > 0 and moved["linear: accuracy"] > 2 * chance
-    else "holds",
-    "random weights of the wrong size vanish": "holds"
-    if kept(forward["relu", "N(0, 0.01)"]) < 1e-3
-    else "does not hold",
-    "He keeps the signal through ReLU, Glorot does not": "holds"
-    if 0.2 < he_keeps < 5 and glorot_relu < he_keeps / 5
-    else "does not hold",
-    "Glorot is right for tanh": "holds" if glorot_tanh > 0.1 else "does not hold",
-    "Glorot is right for sigmoid": "holds" if sigmoid_gradient > 0.01 else "does not hold",
-    f"{DEPTH} ReLU layers train with He and not with Glorot": "can't be told here"
-    if arguments.smoke
-    else "holds"
-    if he[1] > 2 * chance and glorot[2] < 2 * chance
-    else "does not hold"
-    if glorot[1] > 2 * chance
-    else "can't be told here",
+# Verdicts. A signal is kept within a factor of 5, vanished below a thousandth.
+FIVE, THOUSANDTH = np.log10(5), -3
+he, glorot, small = (kept(forward["relu", way]) for way in ("He", "Glorot", "N(0, 0.01)"))
+tanh, sigmoid = kept(forward["tanh", "Glorot"]), kept(backward["sigmoid", "Glorot"], back=True)
+seeds = f"through {DEPTH} layers, {len(SEEDS)} seeds"
+kernels = [value for name, value in moved.items() if name.startswith("hidden") and "kernel" in name]
+learned = recipe.judge(accuracies["He"] - 2 * chance)
+not_learned = recipe.judge(2 * chance - accuracies["Glorot"])
+claims = {
+    "init-zeros-hidden-still": (
+        "From all-zero weights the hidden layers learn nothing.",
+        recipe.fact(not any(kernels)),
+        f"the largest of all weights after training is {max(kernels):g} in {len(kernels)} kernels",
+    ),
+    "init-zeros-learn-nothing": (
+        "From all-zero weights nothing at all is learned.",
+        recipe.fact(not moved["hidden: logits/bias"] and moved["linear: accuracy"] <= 2 * chance),
+        f"the output bias reaches {moved['hidden: logits/bias']:.2g}; a model without hidden layers learns: accuracy "
+        f"{moved['linear: accuracy']:.3f} against {chance:.3f} by chance",
+    ),
+    "init-wrong-size-vanishes": (
+        "Random weights of the wrong size, N(0, 0.01²), vanish too.",
+        recipe.judge(THOUSANDTH - small),
+        f"10^({recipe.plus_minus(small, '.1f')}) of the spread {seeds}",
+    ),
+    "init-he-for-relu": (
+        "He's weights keep the signal through ReLU layers, and Glorot's do not.",
+        recipe.all_of(recipe.judge(FIVE - np.abs(he)), recipe.judge(he - glorot - FIVE)),
+        f"10^({recipe.plus_minus(he, '.2f')}) against 10^({recipe.plus_minus(glorot, '.2f')}) {seeds}",
+    ),
+    "init-glorot-for-tanh": (
+        "Glorot's weights keep the signal through tanh layers.",
+        recipe.judge(FIVE - np.abs(tanh)),
+        f"10^({recipe.plus_minus(tanh, '.2f')}) of the spread {seeds}",
+    ),
+    "init-glorot-for-sigmoid": (
+        "Glorot's weights keep the gradient through sigmoid layers.",
+        recipe.judge(FIVE - np.abs(sigmoid)),
+        f"10^({recipe.plus_minus(sigmoid, '.1f')}) of the gradient comes back {seeds}",
+    ),
+    "init-deep-relu-trains-with-he": (
+        f"{DEPTH} ReLU layers learn with He's weights, and not with Glorot's.",
+        recipe.all_of(learned, not_learned),
+        f"accuracy {recipe.plus_minus(accuracies['He'])} against {recipe.plus_minus(accuracies['Glorot'])} {seeds}; "
+        f"learned above {2 * chance:.3f}",
+    ),
 }
-print()
-for claim, verdict in verdicts.items():
-    print(f"{claim}: {verdict}")
 
-# The picture.
 COLORS = dict(
     zip(WAYS, ["#000000", "#e69f00", "#56b4e9", "#d55e00", "#0072b2", "#cc79a7", "#009e73", "#767676"], strict=True)
 )
 with house_style():
-    figure, axes = plt.subplots(2, len(ACTIVATIONS) + 1, figsize=(3.2 * len(ACTIVATIONS) + 4, 7), layout="constrained")
-    layers = np.arange(1, DEPTH + 1)
-    for column, activation in enumerate(ACTIVATIONS):
-        for axis, values, what in ((axes[0, column], forward, "activations"), (axes[1, column], backward, "gradients")):
-            for way in WAYS[1:]:
-                axis.semilogy(layers, np.maximum(values[activation, way], 1e-12), color=COLORS[way], label=way)
-            axis.set(ylim=(1e-12, 100), xlabel="layer", ylabel=f"spread of the {what}", title=f"{activation}: {what}")
-    axes[0, 0].legend(fontsize=8, frameon=False)
-    for way, color in zip(TRAINED, ["#e69f00", "#d55e00", "#0072b2", "#cc79a7"], strict=True):
-        losses = np.array([curves[way, best_rates[way], seed][0] for seed in SEEDS])
-        axes[0, -1].plot(range(1, EPOCHS + 1), losses.T, color=color, alpha=0.35, linewidth=0.8)
-        axes[0, -1].plot(range(1, EPOCHS + 1), losses.mean(axis=0), color=color)
-        side = "bottom" if way.startswith("N") else "top" if way == "Glorot" else "center"
-        axes[0, -1].text(EPOCHS, losses.mean(axis=0)[-1], f" {way}", color=color, fontsize=8, va=side)
-    axes[0, -1].set(xlabel="epoch", ylabel="training loss", title=f"{DEPTH} ReLU layers", xlim=(1, EPOCHS * 1.5))
-    for index, way in enumerate(TRAINED):
-        mean, low, high = accuracies[way]
-        axes[1, -1].errorbar(mean, index, xerr=[[mean - low], [high - mean]], fmt="o", color="#0072b2")
-    axes[1, -1].axvline(chance, color="#767676", linewidth=1)
-    axes[1, -1].set(yticks=range(len(TRAINED)), yticklabels=TRAINED, xlabel="accuracy on new digits (line: chance)",
-                    xlim=(0, 1))  # fmt: skip
-    figure.savefig(out / "initialization.png", dpi=100)
+    figure, axes = plt.subplots(1, 4, figsize=(16, 4.2), layout="constrained")
+    panels = [("relu", "activations", forward), ("tanh", "activations", forward), ("sigmoid", "gradients", backward)]
+    for axis, (activation, what, spread) in zip(axes, panels, strict=False):
+        for way in WAYS[1:]:
+            mean = np.maximum(spread[activation, way].mean(axis=0), 1e-20)
+            axis.semilogy(range(1, DEPTH + 1), mean, color=COLORS[way], label=way)
+        axis.set(xlabel="layer", ylabel=f"spread of the {what}", title=f"{activation}: {what}", ylim=(1e-16, 30))
+    axes[0].legend(fontsize=8, frameon=False, loc="lower left")
+    for way in TRAINED:
+        axes[3].plot(range(1, EPOCHS + 1), curves[way].T, color=COLORS[way], alpha=0.35, linewidth=0.8)
+        axes[3].plot(range(1, EPOCHS + 1), curves[way].mean(axis=0), color=COLORS[way], label=way)
+    axes[3].legend(fontsize=8, frameon=False)
+    axes[3].set(xlabel="epoch", ylabel="training loss (nats)", title=f"training {DEPTH} ReLU layers, each seed")
 
-result = {
-    "recipe": "initialization",
-    "verdicts": verdicts,
-    "forward": {f"{activation}, {way}": values.tolist() for (activation, way), values in forward.items()},
-    "backward": {f"{activation}, {way}": values.tolist() for (activation, way), values in backward.items()},
+results = {
+    "forward": {f"{activation}, {way}": values.mean(axis=0) for (activation, way), values in forward.items()},
+    "backward": {f"{activation}, {way}": values.mean(axis=0) for (activation, way), values in backward.items()},
     "accuracy": accuracies,
-    "best_rate": best_rates,
+    "learning_rate": best_rates,
+    "loss": curves,
     "from_zeros": moved,
-    "depth": DEPTH,
-    "width": WIDTH,
-    "smoke": arguments.smoke,
-    "seed": arguments.seed,
-    "version": tfopt.__version__,
-    "seconds": round(time.perf_counter() - started, 1),
+    "by_chance": chance,
 }
-(out / "initialization.json").write_text(json.dumps(result, indent=1) + "\n")
-print(f"{result['seconds']:.0f} s; picture and result in {out}")
+recipe.finish(arguments, claims, results, figure)

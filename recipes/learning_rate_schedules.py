@@ -1,53 +1,43 @@
 """Does decaying the learning rate help, and is the straight line to zero the decay to use?
 
-    python recipes/learning_rate_schedules.py            two minutes on two cores
-    python recipes/learning_rate_schedules.py --smoke    fifteen seconds, for the tests
-
-The claims: textbooks say that decay helps convergence, and show a fixed rate, exponential, linear and step decay;
+The claims: the tutorials say that decay helps convergence, and show a fixed rate, exponential, linear and step decay;
 Defazio et al. (2023, https://arxiv.org/abs/2310.07831) that linear decay is as good as or better than every other.
-Two tests: a convex suite after theirs (multinomial logistic regression, schedules x rates x seeds) and the textbooks'
-four on a network. A schedule's rate is always chosen on other seeds, or other rows, than those that judge it.
+Three parts: the tutorials' own programs; a convex suite after Defazio's (multinomial logistic regression, schedules x
+rates x seeds); and the tutorials' four on a network. A schedule's rate is always chosen on other seeds, or other rows,
+than those that judge it.
 
-What goes wrong with the usual program: `keras.optimizers.schedules.LinearDecay` does not exist; step decay written as
+What goes wrong in the usual programs: `keras.optimizers.schedules.LinearDecay` does not exist; step decay written as
 `ExponentialDecay(decay_steps=<all steps>, staircase=True)` never steps; `optimizer.lr = schedule` changes nothing.
+
+    python recipes/learning_rate_schedules.py                                     # two minutes on two cores
+    python recipes/learning_rate_schedules.py --full                              # three times the seeds
+    python recipes/learning_rate_schedules.py --data table.csv --target label     # the network's table
 """
 
-import argparse
-import json
 import os
-import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small: threads make them eleven times slower
 
 import keras
-import matplotlib
 import numpy as np
+import tensorflow as tf
+from matplotlib import pyplot as plt
 from scipy.optimize import minimize
-from scipy.stats import t as student
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
 import tfopt
+from tfopt.report import house_style, recipe
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--smoke", action="store_true", help="a few steps only, for the tests")
-parser.add_argument("--full", action="store_true", help="three times the seeds")
-parser.add_argument("--out", type=Path, default=Path("runs/learning_rate_schedules"), help="folder of the results")
-parser.add_argument("--seed", type=int, default=0)
-options = parser.parse_args()
-
-SETS = ["iris", "wine", "breast_cancer", "digits"] if not options.smoke else ["iris"]
+arguments = recipe.arguments(__doc__, __file__, data="digits")
+SETS = recipe.by_mode(arguments, smoke=["iris"], default=["iris", "wine", "breast_cancer", "digits"],
+                      full=["iris", "wine", "breast_cancer", "digits"])  # fmt: skip
 NOISE = 0.15  # share of labels replaced at random, so that no set is separable
-EPOCHS = 20 if not options.smoke else 3
+EPOCHS = recipe.by_mode(arguments, smoke=3, default=20, full=20)
 BATCH = 16
-SEEDS = 16 if not options.full else 48
-if options.smoke:
-    SEEDS = 4
+SEEDS = recipe.by_mode(arguments, smoke=4, default=16, full=48)
 RATES = np.logspace(-3, 2, 11)  # half decades
 SCHEDULES = {  # name: arguments of tfopt.schedules.from_name
     "linear": {},
@@ -61,24 +51,32 @@ SCHEDULES = {  # name: arguments of tfopt.schedules.from_name
     "inverse_time": {},
     "constant": {},
 }
-NETWORK = ["constant", "exponential", "linear", "step"]  # the textbooks' four
-NETWORK_RATES = [0.03, 0.1, 0.3, 1.0] if not options.smoke else [0.3]
-NETWORK_SEEDS = SEEDS // 2
-NETWORK_EPOCHS = 20 if not options.smoke else 2
+NETWORK = ["constant", "exponential", "linear", "step"]  # the tutorials' four
+NETWORK_RATES = recipe.by_mode(arguments, smoke=[0.3], default=[0.03, 0.1, 0.3, 1.0], full=[0.03, 0.1, 0.3, 1.0])
+NETWORK_SEEDS = recipe.by_mode(arguments, smoke=2, default=40, full=100)
+NETWORK_EPOCHS, NETWORK_BATCH = recipe.by_mode(arguments, smoke=2, default=20, full=20), 32
 
-started = time.perf_counter()
-keras.utils.set_random_seed(options.seed)
-rng = np.random.default_rng(options.seed)
+keras.utils.set_random_seed(arguments.seed)
+rng = np.random.default_rng(arguments.seed)
+table = recipe.table(arguments, task="classification")
 
+# 1. The tutorials' programs.
+TUTORIAL_STEPS, kept = 1000, 0.1
+exists = hasattr(keras.optimizers.schedules, "LinearDecay")
+line = keras.optimizers.schedules.PolynomialDecay(
+    kept, TUTORIAL_STEPS, end_learning_rate=0.0, power=1.0
+)  # it is this one
+away = max(abs(float(line(step)) - kept * (1 - step / TUTORIAL_STEPS)) for step in range(0, TUTORIAL_STEPS + 1, 100))
+staircase = keras.optimizers.schedules.ExponentialDecay(kept, TUTORIAL_STEPS, 0.5, staircase=True)
+stairs = len({float(staircase(step)) for step in range(TUTORIAL_STEPS)})
+sgd = keras.optimizers.SGD(kept)
+sgd.lr = tfopt.schedules.LinearDecay(kept, 10)  # what the tutorials write: an attribute that nobody reads
+weight = keras.Variable(0.0)
+for _ in range(10):
+    sgd.apply([tf.constant(-1.0)], [weight])  # with a gradient of −1 the weight becomes the sum of the rates
+went, expected = float(weight), float(np.sum(tfopt.schedules.LinearDecay(kept, 10).curve(10)))
 
-def interval(values, comparisons=1):
-    """Mean and half of its 95 % interval over the first axis (Student's t; Bonferroni for several comparisons)."""
-    values = np.asarray(values, dtype=float)
-    half = student.ppf(1 - 0.025 / comparisons, len(values) - 1) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
-    return values.mean(axis=0), half
-
-
-# 1. The convex suite: all schedules x rates are columns of one weight matrix a seed, trained together.
+# 2. The convex suite: all schedules x rates are columns of one weight matrix a seed, trained together.
 
 
 def noisy_set(name):
@@ -169,34 +167,38 @@ for name in SETS:
     convex[name], chosen = judged_on_other_seeds(suboptimality(name))
     edges = np.isin(chosen, (0, len(RATES) - 1)).any(axis=0)
     at_edge += [f"{schedule} on {name}" for schedule, edge in zip(SCHEDULES, edges, strict=True) if edge]
-    print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
 names = list(SCHEDULES)
 ranks = np.stack([table.argsort(axis=1).argsort(axis=1) + 1 for table in convex.values()])  # sets, seeds, schedules
-rank_mean, rank_half = interval(ranks.mean(axis=0))
+rank_mean, rank_half = recipe.interval(ranks.mean(axis=0))
 # How many times the linear decay's distance from the optimum: geometric mean over the sets, paired by seed.
 ratio_log = np.stack([np.log(table / table[:, :1]) for table in convex.values()]).mean(axis=0)
-ratio_mean, ratio_half = interval(ratio_log, comparisons=len(SCHEDULES) - 1)
+ratio_mean, ratio_half = recipe.interval(ratio_log, comparisons=len(SCHEDULES) - 1)
 
-# 2. The textbooks' four on a network. The peak is a variable in the schedule: one graph a schedule, whatever the rate.
+# 3. The tutorials' four on a network. The peak is a variable in the schedule: one graph a schedule, whatever the rate.
 
-x, y = datasets.load_digits(return_X_y=True)
-x = (x / 16).astype("float32")
+x, y = table
+classes, num_train = int(y.max()) + 1, min(800, len(x) // 2)
+steps_per_epoch = num_train // NETWORK_BATCH
+total = NETWORK_EPOCHS * steps_per_epoch
 wrong = rng.random(len(y)) < NOISE
 errors = np.empty((NETWORK_SEEDS, len(NETWORK)))
-steps_per_epoch = 25  # 800 rows in batches of 32
 for place, name in enumerate(NETWORK):
     peak = keras.Variable(0.1, trainable=False)
-    schedule = tfopt.schedules.from_name(name, peak, NETWORK_EPOCHS * steps_per_epoch)
-    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)])
+    schedule = tfopt.schedules.from_name(name, peak, total)
+    model = keras.Sequential([keras.Input((x.shape[1],)), keras.layers.Dense(64, "relu"), keras.layers.Dense(classes)])
     model.compile(
         keras.optimizers.SGD(schedule),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        steps_per_execution=steps_per_epoch,
+        steps_per_execution=total,
+        jit_compile=False,
     )
-    for seed in range(NETWORK_SEEDS):
-        noisy = np.where(wrong, np.random.default_rng(seed).integers(0, 10, len(y)), y)
-        train, rest = train_test_split(np.arange(len(y)), train_size=800, random_state=seed, stratify=y)
-        valid, test = rest[:400], rest[400:]
+    for seed in range(arguments.seed, arguments.seed + NETWORK_SEEDS):
+        noisy = np.where(wrong, np.random.default_rng(seed).integers(0, classes, len(y)), y)
+        train, rest = train_test_split(np.arange(len(y)), train_size=num_train, random_state=seed, stratify=y)
+        valid, test = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        scaled = StandardScaler().fit(x[train].astype("float64")).transform(x).astype("float32")
+        rows = tf.data.Dataset.from_tensor_slices((scaled[train], noisy[train])).shuffle(num_train, seed=seed)
+        batches = rows.batch(NETWORK_BATCH, drop_remainder=True).repeat(NETWORK_EPOCHS)
         starts = [
             keras.initializers.GlorotUniform(seed)(w.shape) if w.ndim == 2 else 0 * w for w in model.get_weights()
         ]
@@ -205,20 +207,16 @@ for place, name in enumerate(NETWORK):
             peak.assign(rate)
             model.set_weights(starts)
             model.optimizer.iterations.assign(0)
-            keras.utils.set_random_seed(seed)  # the order of the batches
-            model.fit(x[train], noisy[train], batch_size=32, epochs=NETWORK_EPOCHS, verbose=0)
-            predicted = np.asarray(model(x)).argmax(1)
-            scores.append([np.mean(predicted[rows] != y[rows]) for rows in (valid, test)])
-        errors[seed, place] = min(scores)[1]  # chosen on the validation rows, judged on the test rows
-    print(f"network, {name}: {time.perf_counter() - started:.0f} s", flush=True)
-error_mean, error_half = interval(100 * errors)
-gain_mean, gain_half = interval(
-    100 * (errors[:, :1] - errors), comparisons=len(NETWORK) - 1
-)  # over the fixed rate, paired by seed
+            model.fit(batches, verbose=0, shuffle=False)
+            predicted = np.asarray(model(scaled)).argmax(1)
+            scores.append([np.mean(predicted[part] != y[part]) for part in (valid, test)])
+        errors[seed - arguments.seed, place] = 100 * min(scores)[1]  # chosen on validation rows, judged on test rows
+error_mean, error_half = recipe.interval(errors)
+gains = errors[:, :1] - errors  # over the fixed rate, paired by seed
+gain_mean, gain_half = recipe.interval(gains, comparisons=len(NETWORK) - 1)
 
-# 3. Table, picture, verdict.
+# 4. Table, verdicts, picture.
 
-seconds = time.perf_counter() - started
 print(
     f"\nConvex suite: {len(SETS)} sets, {SEEDS} seeds, {len(RATES)} rates, {EPOCHS} epochs; 95 % intervals over seeds,"
 )
@@ -232,66 +230,86 @@ for i in order:
     print(f"{names[i]:<22}{rank_mean[i]:>9.2f} ± {rank_half[i]:.2f}{ratio:>24}   {cells}")
 if at_edge:
     print(f"best rate at an end of the grid: {', '.join(at_edge)}")
-print(f"\nNetwork on digits with {NOISE:.0%} wrong labels: test error in %, gain over fixed, {NETWORK_SEEDS} seeds")
+print(f"\nNetwork on {arguments.data} with {NOISE:.0%} wrong labels: test error in %, gain, {NETWORK_SEEDS} seeds")
 for i, name in enumerate(NETWORK):
     gain = f"{gain_mean[i]:+.2f} ± {gain_half[i]:.2f}" if i else ""
     print(f"{name:<22}{error_mean[i]:>9.2f} ± {error_half[i]:.2f}{gain:>24}")
 
-worse = [ratio_mean[i] - ratio_half[i] > 0 for i in range(1, len(names))]
-better = [ratio_mean[i] + ratio_half[i] < 0 for i in range(1, len(names))]
+fixed = names.index("constant")
+separate = [recipe.judge(ratio_log[:, i], comparisons=len(names) - 1) for i in range(1, len(names))]
+ratios = {name: np.exp([middle - half, middle, middle + half])
+          for name, middle, half in zip(names, ratio_mean, ratio_half, strict=True)}  # fmt: skip
+open_to = [name for name, verdict in zip(names[1:], separate, strict=True) if verdict != recipe.HOLDS]
+low, middle, high = ratios["constant"]
+seeds = f"{SEEDS} seeds, {len(SETS)} sets"
 
 
-def answer(holds, fails):
-    return "holds" if holds else "does not hold" if fails else "can't be told here"
-
-
-fixed = names.index("constant") - 1
-verdicts = {
-    "on the convex suite linear decay is better than a fixed rate": answer(worse[fixed], better[fixed]),
-    "on the convex suite linear decay is better than every other schedule": answer(all(worse), any(better)),
-}
-for i, name in enumerate(NETWORK[1:], start=1):
-    verdicts[f"on a network {name} decay makes fewer errors than a fixed rate"] = answer(
-        gain_mean[i] - gain_half[i] > 0, gain_mean[i] + gain_half[i] < 0
+def on_network(name: str) -> tuple[str, str, str]:
+    i = NETWORK.index(name)
+    numbers = [f"{error_mean[place]:.1f} ± {error_half[place]:.1f} %" for place in (i, 0)]
+    return (
+        f"On a network with wrong labels {name} decay makes fewer errors than a fixed rate.",
+        recipe.judge(gains[:, i], comparisons=len(NETWORK) - 1),
+        f"{numbers[0]} against {numbers[1]}, gain {gain_mean[i]:+.2f} ± {gain_half[i]:.2f}, {NETWORK_SEEDS} seeds",
     )
-print()
-for claim, verdict in verdicts.items():
-    print(f"{verdict}: {claim}")
-not_separated = [name for name, one, other in zip(names[1:], worse, better, strict=True) if not one and not other]
-if not_separated:
-    print(f"(not to be told from linear here: {', '.join(not_separated)})")
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", width_ratios=[3, 2])
-rows = np.arange(len(names))
-axes[0].errorbar(rank_mean[order], rows, xerr=rank_half[order], fmt="o", color="#0072B2", capsize=3)
-axes[0].set_yticks(rows, [names[i] for i in order])
-axes[0].set(xlabel="mean rank of the final training loss (1 is best)", title=f"convex suite, {len(SETS)} sets")
-axes[1].errorbar(error_mean, np.arange(4), xerr=error_half, fmt="o", color="#D55E00", capsize=3)
-axes[1].set_yticks(np.arange(4), NETWORK)
-axes[1].set(xlabel="test error in %", title="network on digits")
-for ax in axes:
-    ax.invert_yaxis()
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="x", alpha=0.3)
-options.out.mkdir(parents=True, exist_ok=True)
-with matplotlib.rc_context({"svg.hashsalt": "tfopt"}):
-    figure.savefig(options.out / "learning_rate_schedules.svg", metadata={"Date": None})
-result = {
-    "seconds": round(seconds, 1),
-    "seeds": SEEDS,
-    "schedules": names,
-    "mean_rank": rank_mean.round(3).tolist(),
-    "mean_rank_half_interval": rank_half.round(3).tolist(),
-    "distance_over_linear": np.exp(ratio_mean).round(4).tolist(),
-    "distance_over_linear_low": np.exp(ratio_mean - ratio_half).round(4).tolist(),
-    "distance_over_linear_high": np.exp(ratio_mean + ratio_half).round(4).tolist(),
-    "distance": {name: table.mean(axis=0).round(6).tolist() for name, table in convex.items()},
-    "best_rate_at_edge": at_edge,
-    "network": {
-        name: {"test_error": round(float(error_mean[i]), 3), "half_interval": round(float(error_half[i]), 3)}
-        for i, name in enumerate(NETWORK)
-    },
-    "verdicts": verdicts,
+
+claims = {
+    "schedules-linear-beats-fixed": (
+        "On convex problems linear decay ends nearer to the optimum than a fixed rate.",
+        separate[fixed - 1],
+        f"the fixed rate ends {middle:.2f} times [{low:.2f}, {high:.2f}] as far from it, {seeds}",
+    ),
+    "schedules-linear-beats-all": (
+        "On convex problems linear decay ends nearer to the optimum than every other schedule.",
+        recipe.all_of(*separate),
+        f"nearer than {len(names) - 1 - len(open_to)} of {len(names) - 1}"
+        + "".join(
+            f", not than {name} ({ratios[name][1]:.2f} [{ratios[name][0]:.2f}, {ratios[name][2]:.2f}])"
+            for name in open_to
+        )
+        + f", {seeds}",
+    ),
+    "schedules-network-exponential": on_network("exponential"),
+    "schedules-network-linear": on_network("linear"),
+    "schedules-network-step": on_network("step"),
+    "schedules-keras-has-linear-decay": (
+        "Keras has `schedules.LinearDecay`.",
+        recipe.fact(exists),
+        f"AttributeError in Keras {keras.__version__}; `PolynomialDecay(power=1)` is the line, within {away:.0e}",
+    ),
+    "schedules-staircase-of-all-steps": (
+        "`ExponentialDecay(decay_steps=total_steps, staircase=True)` is a step decay.",
+        recipe.fact(stairs > 1),
+        f"{stairs} rate in {TUTORIAL_STEPS} steps; `tfopt.schedules.StepDecay` has as many as it is told",
+    ),
+    "schedules-optimizer-lr": (
+        "`optimizer.lr = schedule` sets the schedule.",
+        recipe.fact(np.isclose(went, expected)),
+        f"10 steps add up to {went:.2f} and not to the schedule's {expected:.2f}",
+    ),
 }
-(options.out / "learning_rate_schedules.json").write_text(json.dumps(result, indent=2) + "\n")
-print(f"\n{seconds:.0f} s; results in {options.out}")
+
+with house_style():
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", width_ratios=[3, 2])
+    rows = np.arange(len(names))
+    axes[0].errorbar(rank_mean[order], rows, xerr=rank_half[order], fmt="o", color="#0072b2", capsize=3)
+    axes[0].set_yticks(rows, [names[i] for i in order])
+    axes[0].set(xlabel="mean rank of the final training loss (1 is best)", title=f"convex suite, {len(SETS)} sets")
+    axes[1].errorbar(error_mean, np.arange(4), xerr=error_half, fmt="o", color="#d55e00", capsize=3)
+    axes[1].set_yticks(np.arange(4), NETWORK)
+    axes[1].set(xlabel="test error (%)", title=f"network on {Path(arguments.data).name}")
+    for ax in axes:
+        ax.invert_yaxis()
+        ax.grid(axis="x", alpha=0.3)
+
+results = {
+    "schedules": names,
+    "mean_rank": rank_mean,
+    "mean_rank_half_interval": rank_half,
+    "distance_over_linear": ratios,
+    "distance": {name: table.mean(axis=0) for name, table in convex.items()},
+    "best_rate_at_edge": at_edge,
+    "network_test_error": {name: errors[:, i] for i, name in enumerate(NETWORK)},
+}
+recipe.finish(arguments, claims, results, figure)

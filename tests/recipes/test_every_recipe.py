@@ -2,10 +2,7 @@
 
 import ast
 import json
-import os
 import re
-import subprocess
-import sys
 import tomllib
 import xml.etree.ElementTree
 from pathlib import Path
@@ -15,11 +12,7 @@ import pytest
 RECIPES = Path(__file__).parents[2] / "recipes"
 VERDICTS = {"holds", "does not hold", "can't be told here"}
 KEYS = {"recipe", "question", "command", "mode", "seconds", "environment", "claims", "results"}
-NOT_YET = {  # of the older form
-    "dropout", "gradient_norms", "initialization", "l1_l2_vs_lasso_ridge", "learning_rate_schedules",
-    "search_vs_baselines",
-}  # fmt: skip
-NAMES = sorted(path.stem for path in RECIPES.glob("*.py") if path.stem not in NOT_YET)
+NAMES = sorted(path.stem for path in RECIPES.glob("*.py"))
 
 
 @pytest.fixture(scope="session")
@@ -29,13 +22,10 @@ def chinese():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs_small_and_ends_in_verdicts(name, tmp_path, chinese):
-    words = [sys.executable, str(RECIPES / f"{name}.py"), "--smoke", "--out", "out"]
-    environment = {**os.environ, "PYTHONPATH": str(RECIPES.parent)}  # this tree, installed or not
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert {path.name for path in tmp_path.iterdir()} == {"out"}  # nothing is left beside the results
-    out = tmp_path / "out"
+def test_it_runs_small_and_ends_in_verdicts(name, smoke, chinese):
+    done = smoke(name)
+    assert {path.name for path in done.folder.iterdir()} == {"out"}  # nothing is left beside the results
+    out = done.folder / "out"
 
     text = (out / f"{name}.json").read_text(encoding="utf-8")
     assert "NaN" not in re.sub(r'"(\\.|[^"\\])*"', "", text)  # JSON has no such number
@@ -53,7 +43,7 @@ def test_it_runs_small_and_ends_in_verdicts(name, tmp_path, chinese):
     assert len({claim["id"] for claim in result["claims"]}) == len(result["claims"])
     for claim in result["claims"]:
         assert claim["verdict"] in VERDICTS
-        assert f"{claim['verdict']}: {claim['claim']} ({claim['numbers']})\n" in done.stdout
+        assert f"{claim['verdict']}: {claim['claim']} ({claim['numbers']})\n" in done.printed
         assert re.search(r"\d", claim["numbers"]), f"no number carries {claim['id']}"
 
     picture = (out / f"{name}.svg").read_text(encoding="utf-8")
@@ -76,7 +66,3 @@ def test_the_chinese_texts_are_chinese_and_sorted(chinese):
     assert list(chinese["questions"]) == sorted(chinese["questions"])
     for text in [*chinese["questions"].values(), *chinese["claims"].values()]:
         assert re.search("[\u4e00-\u9fff]", text)
-
-
-def test_recipes_of_the_older_form_are_still_there():
-    assert all((RECIPES / f"{name}.py").exists() for name in NOT_YET)

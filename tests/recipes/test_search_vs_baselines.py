@@ -1,20 +1,19 @@
-"""The recipe of the main job runs, small, and ends in a verdict."""
+"""The recipe of the main job."""
 
-import subprocess
-import sys
-from pathlib import Path
-
+import numpy as np
 import pytest
-
-RECIPE = Path(__file__).parents[2] / "recipes" / "search_vs_baselines.py"
 
 
 @pytest.mark.slow
-def test_it_prints_a_leaderboard_and_a_verdict(tmp_path):
-    folder = tmp_path / "run"
-    done = subprocess.run(
-        [sys.executable, str(RECIPE), "--smoke", "--out", str(folder)], capture_output=True, text=True, check=True
-    )
-    assert "network" in done.stdout
-    assert any(end in done.stdout for end in ("The claim holds", "The claim does not hold", "The claim can't be told"))
+def test_it_leaves_a_leaderboard_and_a_run_folder(smoke):
+    done = smoke("search_vs_baselines")
+    results = done.result["results"]
+    rows = {row["model"]: row for row in results["leaderboard"]}
+    assert {"network", "knn", "dummy"} <= set(rows)
+    assert len(results["inner"]) == len(results["tuned"]) == len(results["untuned"]) == 2
+    assert np.mean(results["tuned"]) == pytest.approx(rows["network"]["score"], abs=1e-5)
+    assert np.mean(results["untuned"]) == pytest.approx(rows["network"]["default_score"], abs=1e-5)
+    assert np.mean(results["inner"]) == pytest.approx(rows["network"]["inner_score"], abs=1e-5)
+    folder = done.folder / "out" / results["run_folder"]
     assert (folder / "best.keras").exists()
+    assert results["verdict"] in done.printed

@@ -162,6 +162,18 @@ def test_fact():
     assert recipe.fact(0) == "does not hold"
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "whole"),
+    [
+        (["holds", "holds"], "holds"),
+        (["holds", "can't be told here"], "can't be told here"),
+        (["can't be told here", "holds", "does not hold"], "does not hold"),
+    ],
+)
+def test_all_of(verdicts, whole):
+    assert recipe.all_of(*verdicts) == whole
+
+
 def finished(parse, words=(), claims=CLAIMS, results=None):
     arguments = parse(*words)
     figure, axes = plt.subplots(figsize=(2, 2))

@@ -23,6 +23,7 @@ VERBS = {
     "diagnose": "say what is wrong with a training run, from its log",
     "plot-schedule": "draw learning-rate schedules, in the terminal or as a picture",
     "lr-find": "suggest a learning rate for a saved model or a small network on a table",
+    "recipes": "list or run the experiments that test what the textbooks claim",
     "doctor": "check that this machine can search: versions, devices, one real trial",
 }
 

@@ -47,6 +47,11 @@ def start(
         yield report
 
 
+def is_chatter(line: bytes) -> bool:
+    """Return whether TensorFlow writes such a line by itself when it starts."""
+    return _CHATTER.match(line) is not None
+
+
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Hold back what is written to file descriptor 2, and let out at the end whatever is not TensorFlow's chatter."""
@@ -62,5 +67,5 @@ def quiet_stderr() -> Iterator[None]:
             os.close(terminal)
             held.seek(0)
             for line in held:
-                if not _CHATTER.match(line):
+                if not is_chatter(line):
                     os.write(2, line)

@@ -37,6 +37,7 @@ __all__ = [
     "DOES_NOT_HOLD",
     "HOLDS",
     "VERDICTS",
+    "all_of",
     "arguments",
     "by_mode",
     "fact",
@@ -188,6 +189,11 @@ def judge(
 def fact(is_so: Any) -> str:
     """Return the verdict on a claim that running it settles, without chance: `"holds"` or `"does not hold"`."""
     return HOLDS if is_so else DOES_NOT_HOLD
+
+
+def all_of(*verdicts: str) -> str:
+    """Return the verdict on a claim that has several parts, all of which must hold."""
+    return next((verdict for verdict in (DOES_NOT_HOLD, CANNOT_TELL) if verdict in verdicts), HOLDS)
 
 
 def finish(

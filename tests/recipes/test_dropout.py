@@ -1,0 +1,78 @@
+"""The recipe on dropout, and the tutorials' programs that do not do what they say."""
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.mark.slow
+def test_what_dropout_does(smoke):
+    done = smoke("dropout")
+    assert done.verdict("dropout-off-in-inference") == "holds"
+    assert done.verdict("dropout-keeps-variance") == "does not hold"
+    runs = done.result["results"]["runs"]
+    for setting, each in runs.items():
+        assert len(each["test loss"]) == 3
+        rate = float(setting.split("rate ")[1].split(",")[0])
+        np.testing.assert_allclose(each["drop_fraction"], rate, atol=0.02)
+    assert {"small, rate 0.984, l2 0", "large, rate 0.996, l2 0", "tutorial, rate 0.5, l2 0"} <= set(runs)
+
+
+@pytest.mark.slow
+def test_a_table_of_ones_own(run_recipe, tmp_path):
+    rows = "\n".join(f"{i % 7},{i % 3},{'ab'[i % 2]}" for i in range(120))
+    (tmp_path / "table.csv").write_text(f"first,second,kind\n{rows}\n")
+    done = run_recipe("dropout", "--data", tmp_path / "table.csv", "--target", "kind")
+    assert "table: 120 rows, 2 features, 2 classes" in done.printed
+    assert done.result["results"]["training_rows"] == 40
+
+
+@pytest.fixture
+def network():
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(64, "relu"), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((8,)), *layers])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    return model
+
+
+def test_the_formula_for_the_rate_leaves_one_unit():
+    """1 − 1/n of n units are dropped: on average one is left, whatever the layer's width."""
+    for units in (64, 512):
+        mask = keras.layers.Dropout(1 - 1 / units, seed=0)(np.ones((4000, units), "float32"), training=True)
+        left = np.count_nonzero(np.asarray(mask), axis=1)
+        assert left.mean() == pytest.approx(1.0, abs=0.07)
+        assert np.mean(left == 0) == pytest.approx(np.exp(-1), abs=0.03)  # often none at all
+
+
+def test_a_test_in_training_mode_shows_another_loss(network):
+    """The tutorial's test loop without `eval()`, in Keras: dropout is on, and each test gives another loss."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(100, 8)).astype("float32"), rng.normal(size=(100, 1)).astype("float32")
+    network.fit(x, y, epochs=2, verbose=0)
+    off = float(np.mean((network(x, training=False) - y) ** 2))
+    on = [float(np.mean((network(x, training=True) - y) ** 2)) for _ in range(20)]
+    assert len(set(on)) > 1
+    assert np.mean(on) > off
+    assert network.evaluate(x, y, verbose=0) == pytest.approx(off, rel=1e-5)
+
+
+def test_a_look_in_training_mode_changes_the_training(network):
+    """`model(x, training=True)` in a callback draws from the stream that the training's masks come from."""
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model(x[:4], training=True)
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 8)).astype("float32"), rng.normal(size=(64, 1)).astype("float32")
+    start = network.get_weights()
+    drop = network.layers[1].seed_generator.state
+    seed, ends = np.asarray(drop), []
+    for callbacks in ([], [], [Look()]):
+        network.set_weights(start)
+        drop.assign(seed)
+        network.fit(x, y, batch_size=16, shuffle=False, verbose=0, callbacks=callbacks)
+        ends.append(network.get_weights()[0])
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert not np.array_equal(ends[0], ends[2])
