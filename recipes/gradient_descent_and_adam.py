@@ -232,7 +232,7 @@ repaired = ends["Adam in place"] < 1.01 * ends["least squares"]
 claims = {
     "gd-same-numbers-as-keras": (
         "The formulas of gradient descent, momentum, RMSprop and Adam give the numbers of Keras's optimizers",
-        "holds" if worst < 1e-6 else "does not hold",
+        recipe.fact(worst < 1e-6),
         f"largest difference {worst:.1e} in {SAME_STEPS} steps; {max(rounded.values()):.1e} with 0.9 and 0.999, which "
         "Keras rounds to float32",
     ),
@@ -275,7 +275,7 @@ claims = {
     ),
     "gd-adam-in-place": (
         "The tutorial's hand-written Adam, correcting its averages in place, fits its three points",
-        "holds" if repaired else "does not hold",
+        recipe.fact(repaired),
         f"MSE {ends['Adam in place']:.2f}; Adam {ends['Adam']:.2f}, least squares {ends['least squares']:.2f}",
     ),
 }
@@ -303,11 +303,11 @@ recipe.finish(
     results={
         "difference_from_keras": differences,
         "difference_from_keras_customary": rounded,
-        "steps": {f"{p}, {n}": values.tolist() for (p, n), values in needed.items()},
-        "best_rate": {f"{p}, {n}": value for (p, n), value in best_rates.items()},
-        "steadiness": {n: values.tolist() for n, values in steadiness.items()},
-        "late_error_log10": {n: values.tolist() for n, values in noisy_error.items()},
-        "unevenness_log10": {n: values.tolist() for n, values in evenness.items()},
+        "steps": needed,
+        "best_rate": best_rates,
+        "steadiness": steadiness,
+        "late_error_log10": noisy_error,
+        "unevenness_log10": evenness,
         "three_points_mse": ends,
     },
     figure=figure,

@@ -29,11 +29,12 @@ for t in range(1, 1001):
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """The names that a small run of the recipe leaves behind."""
-    argv, sys.argv = sys.argv, [str(RECIPE), "--smoke", "--out", str(tmp_path_factory.mktemp("out"))]
+    argv, hook = sys.argv, sys.excepthook
+    sys.argv = [str(RECIPE), "--smoke", "--out", str(tmp_path_factory.mktemp("out"))]
     try:
         return runpy.run_path(str(RECIPE))
     finally:
-        sys.argv = argv
+        sys.argv, sys.excepthook = argv, hook
 
 
 def test_the_usual_adam_does_not_converge(ran):
