@@ -22,6 +22,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from sklearn.preprocessing import StandardScaler
 
 from tfopt import initializers
 from tfopt.report import house_style, recipe
@@ -57,8 +58,9 @@ def begin(seed):
         layer.bias.assign(np.zeros(layer.bias.shape))
     order = np.random.default_rng(arguments.seed + seed).permutation(len(x))
     train, test = order[:ROWS], order[ROWS:]
-    mean, spread = x[train].mean(axis=0), x[train].std(axis=0) + 1e-6
-    return [tf.constant(part) for part in ((x[train] - mean) / spread, y[train], (x[test] - mean) / spread, y[test])]
+    scaler = StandardScaler().fit(x[train])  # a column that varies in the test rows alone keeps its size
+    parts = scaler.transform(x[train]), y[train], scaler.transform(x[test]), y[test]
+    return [tf.constant(part) for part in parts]
 
 
 @tf.function(jit_compile=True)
