@@ -29,7 +29,7 @@ from tfopt.report import house_style, recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="digits")
 
-SEEDS = recipe.by_mode(arguments, smoke=2, default=8, full=20)
+SEEDS = recipe.by_mode(arguments, smoke=2, default=7, full=20)
 RATES = (2.0 ** np.arange(*recipe.by_mode(arguments, smoke=(-6, 1, 2), default=(-10, 3), full=(-11, 4)))).astype(
     "float32"
 )

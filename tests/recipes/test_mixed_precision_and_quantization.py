@@ -44,6 +44,20 @@ def test_weights_stay_float32_and_hidden_layers_compute_in_16_bits(ran):
         assert step / 20 < error / np.abs(expected).max() < 4 * step  # rounded, and no worse
 
 
+def test_compile_scales_the_loss_for_the_global_policy_alone(ran):
+    def compiled():
+        model = ran["network"]("mixed_float16")
+        model.compile("adam", "mse")
+        return type(model.optimizer).__name__
+
+    assert compiled() == "Adam"  # only the layers are told
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        assert compiled() == "LossScaleOptimizer"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_int8_is_a_table_of_whole_numbers_times_a_scale_per_unit(ran):
     exact = ran["network"]("float32")
     model = ran["quantised"](exact.get_weights(), "int8")
