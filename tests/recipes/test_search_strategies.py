@@ -1,0 +1,128 @@
+"""The table that the strategies are replayed on is what Keras trains; the usual snippets fail as the header says."""
+
+import runpy
+import sys
+import warnings
+from pathlib import Path
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+import sklearn.model_selection
+from scipy import stats
+from sklearn.datasets import load_breast_cancer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+import tfopt
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "search_strategies.py"
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    """Everything that the recipe defines, after a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [RECIPE.name, "--smoke", "--out", str(tmp_path_factory.mktemp("out"))])
+        patch.setattr(sys, "excepthook", sys.excepthook)
+        return runpy.run_path(str(RECIPE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [(3, 0, 0), (4, 0, 3)])
+def test_a_curve_of_the_table_is_that_of_the_network_alone(names, place):
+    """Without dropout, whose random numbers would be others."""
+    rate, rows, valid = names["SPACE"]["learning_rate"][place[0]], names["train"], names["valid"]
+    penalty = tfopt.regularizers.L2(names["SPACE"]["l2"][place[2]])
+    dense = [
+        keras.layers.Dense(names["UNITS"], "relu", use_bias=False, kernel_regularizer=penalty),
+        keras.layers.Dense(10, use_bias=False, kernel_regularizer=penalty),
+    ]
+    model = keras.Sequential([keras.Input((64,)), *dense])
+    for layer in dense:
+        layer.kernel.assign(tfopt.initializers.He(seed=0)(layer.kernel.shape))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    steps = names["EPOCHS"] * len(rows) // 32
+    model.compile(keras.optimizers.Adam(tfopt.schedules.LinearDecay(rate, steps)), loss, metrics=[loss])
+    data = (names["x"][valid], names["digits"][valid])
+    keras.utils.set_random_seed(0)  # the order of the batches
+    history = model.fit(
+        names["x"][rows], names["digits"][rows], batch_size=32, epochs=27, verbose=0, validation_data=data
+    ).history  # fmt: skip
+    expected = history[next(key for key in history if key.startswith("val_") and key != "val_loss")]
+    np.testing.assert_allclose(names["table"][0][place], expected, rtol=0.01)
+
+
+def test_every_strategy_stays_in_the_space(names):
+    """In the smallest run too: exhaustive search sees every loss once, the others see losses of the table."""
+    for seed in (0, 1):
+        search = names["replayed"](tfopt.search.GridSearch, 0)
+        hp = keras_tuner.HyperParameters()
+        for name, values in names["SPACE"].items():
+            hp.Choice(name, values)
+        tuner = search(None, objective=keras_tuner.Objective("val_loss", "min"), hyperparameters=hp, seed=seed,
+                       directory=names["arguments"].out, project_name=f"grid{seed}")  # fmt: skip
+        tuner.search(verbose=0)
+        assert sorted(loss for _, loss in search.seen) == sorted(names["table"][0][..., -1].ravel())
+        assert {epochs for epochs, _ in search.seen} == {27}
+
+
+def test_exhaustive_search_always_gets_there(names):
+    assert names["reached"]["exhaustive"] == len(names["SEEDS"])
+    assert max(names["needed"]["exhaustive"]) <= 128
+
+
+def test_random_search_needs_as_many_trials_as_it_must(names):
+    """With m of N configurations near the best, the first of them is expected at (N + 1) / (m + 1)."""
+    losses = names["table"][0][..., -1].ravel()
+    near = int(np.sum(losses <= 1.3 * losses.min()))
+    counts = []
+    for seed in range(40):
+        search = names["replayed"](tfopt.search.RandomSearch, 0)
+        hp = keras_tuner.HyperParameters()
+        for name, values in names["SPACE"].items():
+            hp.Choice(name, values)
+        tuner = search(None, objective=keras_tuner.Objective("val_loss", "min"), hyperparameters=hp, seed=seed,
+                       max_trials=128, directory=names["arguments"].out, project_name=f"random{seed}")  # fmt: skip
+        tuner.search(verbose=0)
+        counts.append(1 + int(np.argmax(np.array([loss for _, loss in search.seen]) <= 1.3 * losses.min())))
+    expected = 129 / (near + 1)
+    error = np.std(counts, ddof=1) / np.sqrt(len(counts))
+    assert abs(np.mean(counts) - expected) < stats.norm.ppf(0.9999) * error
+
+
+def test_there_is_no_bayesian_search_in_scikit_learn():
+    with pytest.raises(AttributeError, match="BayesianOptimization"):
+        _ = sklearn.model_selection.BayesianOptimization
+    with pytest.raises(ImportError):
+        exec("from sklearn.model_selection import BayesianOptimization")
+
+
+@pytest.mark.parametrize("search", ["GridSearchCV", "RandomizedSearchCV"])
+def test_half_of_a_grid_over_penalties_is_lost(search):
+    x, y = load_breast_cancer(return_X_y=True)
+    grid = {"C": [0.1, 1, 10], "penalty": ["l1", "l2"]}
+    settings = {} if search == "GridSearchCV" else {"n_iter": 6, "random_state": 0}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = getattr(sklearn.model_selection, search)(LogisticRegression(), grid, **settings)
+        found.fit(StandardScaler().fit_transform(x), y)  # no exception
+    for score, how in zip(found.cv_results_["mean_test_score"], found.cv_results_["params"], strict=True):
+        assert np.isnan(score) == (how["penalty"] == "l1")
+    assert any("l1" in str(warning.message) and "fits failed" in str(warning.message) for warning in caught)
+
+
+def test_the_working_grid_over_penalties():
+    """What the snippet meant: a solver that knows both, and scaled data."""
+    x, y = load_breast_cancer(return_X_y=True)
+    grid = {"C": [0.1, 1, 10], "l1_ratio": [0.0, 1.0]}
+    model = LogisticRegression(solver="saga", max_iter=10_000, tol=1e-2)
+    found = sklearn.model_selection.GridSearchCV(model, grid, cv=3).fit(StandardScaler().fit_transform(x), y)
+    assert np.all(found.cv_results_["mean_test_score"] > 0.9)
+
+
+def test_unscaled_data_does_not_converge():
+    with pytest.warns(ConvergenceWarning):
+        LogisticRegression().fit(*load_breast_cancer(return_X_y=True))
