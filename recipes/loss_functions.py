@@ -47,6 +47,7 @@ CLASS_LOSSES = {
 }
 
 keras.utils.set_random_seed(arguments.seed)
+tf.get_logger().setLevel("ERROR")  # many models, a graph each
 rng = np.random.default_rng(arguments.seed)
 TEST_TO_TRAIN = 1 / (FOLDS - 1)  # folds share training rows: the intervals are widened for it
 rate = keras.Variable(1e-3, trainable=False)  # changes without a new graph
@@ -103,7 +104,7 @@ SCIKIT_LEARN = {
     "Ridge": lambda: linear_model.Ridge(),
     "HuberRegressor": lambda: linear_model.HuberRegressor(max_iter=1000),
     "QuantileRegressor": lambda: linear_model.QuantileRegressor(alpha=0.0),
-    "TheilSenRegressor": lambda: linear_model.TheilSenRegressor(max_subpopulation=1000, random_state=arguments.seed),
+    "TheilSenRegressor": lambda: linear_model.TheilSenRegressor(max_subpopulation=500, random_state=arguments.seed),
     "RANSACRegressor": lambda: linear_model.RANSACRegressor(random_state=arguments.seed),
     "boosting, absolute": lambda: ensemble.HistGradientBoostingRegressor(loss="absolute_error", max_iter=50),
 }
