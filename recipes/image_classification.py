@@ -110,9 +110,10 @@ def fit(name, train, test, learning_rate, seed):
     model = models[name]
     for variable in model.optimizer.variables:
         variable.assign(keras.ops.zeros_like(variable))
-    for layer in model.layers:
+    for place, layer in enumerate(model.layers):
         if layer.weights:
-            layer.kernel.assign(keras.initializers.HeNormal(seed=seed)(layer.kernel.shape))
+            own = 1000 * seed + place  # with one seed for all, the kernels would be copies in part
+            layer.kernel.assign(keras.initializers.HeNormal(seed=own)(layer.kernel.shape))
             layer.bias.assign(keras.ops.zeros_like(layer.bias))
     rate.assign(learning_rate)
     keras.utils.set_random_seed(seed)  # the order of the batches

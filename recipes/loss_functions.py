@@ -66,9 +66,10 @@ def begin(model, seed):
     for variable in model.optimizer.variables:
         if variable.name != "learning_rate":
             variable.assign(keras.ops.zeros_like(variable))
-    for layer in model.layers:
+    for place, layer in enumerate(model.layers):
         if layer.weights:
-            layer.kernel.assign(keras.initializers.GlorotUniform(seed=seed)(layer.kernel.shape))
+            own = 1000 * seed + place  # with one seed for all, the kernels would be copies in part
+            layer.kernel.assign(keras.initializers.GlorotUniform(seed=own)(layer.kernel.shape))
             layer.bias.assign(keras.ops.zeros_like(layer.bias))
 
 
