@@ -29,11 +29,11 @@ from tfopt.report import house_style, recipe
 arguments = recipe.arguments(__doc__, __file__, data="diabetes")
 
 FOLDS = recipe.by_mode(arguments, smoke=2, default=5, full=5)
-REPEATS = recipe.by_mode(arguments, smoke=1, default=1, full=5)
+REPEATS = recipe.by_mode(arguments, smoke=1, default=4, full=15)
 STEPS, BATCH = recipe.by_mode(arguments, smoke=20, default=600, full=600), 32
 STRENGTHS = [1e-2] if arguments.smoke else [1e-3, 1e-2, 1e-1]  # of L2 on the hidden kernels
 SHUFFLES = 10  # of each column, for its permutation importance
-POINTS = 64  # between a row and the mean row, for integrated gradients
+POINTS = 128  # between a row and the mean row, for integrated gradients
 MOST_ROWS = 1000  # a sample of larger tables
 AGREEMENT = 0.5  # rank correlation above which two rankings are said to agree
 

@@ -18,7 +18,7 @@ def written_out():
     functions = {"gradients", "integrated_gradients", "r2", "exported"}
     tree = ast.parse(RECIPE.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in functions]
-    names = {"np": np, "tf": tf, "keras": keras, "metrics": metrics, "POINTS": 64}
+    names = {"np": np, "tf": tf, "keras": keras, "metrics": metrics, "POINTS": 128}
     exec(compile(tree, str(RECIPE), "exec"), names)
     return names
 
