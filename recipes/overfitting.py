@@ -26,12 +26,12 @@ from tfopt.report import house_style, recipe
 
 arguments = recipe.arguments(__doc__, __file__)
 
-SEEDS = range(arguments.seed, arguments.seed + recipe.by_mode(arguments, smoke=2, default=5, full=15))
-STEPS, BATCH = recipe.by_mode(arguments, smoke=10, default=400, full=400), 32  # updates of one training
+SEEDS = range(arguments.seed, arguments.seed + recipe.by_mode(arguments, smoke=2, default=6, full=15))
+STEPS, BATCH = recipe.by_mode(arguments, smoke=10, default=800, full=800), 32  # updates of one training
 WIDTHS = [8, 32] if arguments.smoke else [16, 64, 256]  # units of each of the two hidden layers
 ROWS = [50, 200] if arguments.smoke else [50, 200, 800]  # training rows
 USUAL_WIDTH, USUAL_ROWS = WIDTHS[1], ROWS[1]  # while the other is changed
-STRENGTHS = [1e-3] if arguments.smoke else [1e-4, 1e-3, 1e-2]  # of L2
+STRENGTHS = [1e-3] if arguments.smoke else [3e-4, 3e-3, 3e-2]  # of L2
 RATE = 0.5  # of dropout, the tutorials'
 METHODS = ["neither", "L2", "dropout", "both"]
 
