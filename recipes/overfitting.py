@@ -86,10 +86,11 @@ for penalty in (tf.norm, lambda values: tf.reduce_sum(tf.square(values))):
 # Errors by λ, with all products of two columns: more than there are reasons for.
 lambdas = np.geomspace(1e-4, 1e4, 17)
 wide = preprocessing.PolynomialFeatures(2, include_bias=False).fit_transform(x)
-FOLDS = 5
-errors = np.zeros((FOLDS, len(lambdas), 2))
+FOLDS, REPEATS = 5, 10
+errors = np.zeros((FOLDS * REPEATS, len(lambdas), 2))
 chosen = []
-for fold, (learn, test) in enumerate(model_selection.KFold(FOLDS, shuffle=True, random_state=0).split(wide)):
+folds = model_selection.RepeatedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=arguments.seed)
+for fold, (learn, test) in enumerate(folds.split(wide)):
     scaler = preprocessing.StandardScaler().fit(wide[learn])
     chosen.append(lambdas == linear_model.RidgeCV(lambdas).fit(scaler.transform(wide[learn]), y[learn]).alpha_)
     for place, value in enumerate(lambdas):
@@ -233,12 +234,12 @@ claims = {
     "overfit-ridge-lowers-training-error": (
         "Ridge's penalty reduces the training error (diabetes, products of two columns)",
         recipe.judge(ridge_train[1] - ridge_train[0], test_to_train=share),
-        f"root mean square error {versus(*ridge_train, '.1f', share)}, chosen λ against {lambdas[0]:g}, {FOLDS} folds",
+        f"root mean square error {versus(*ridge_train, '.1f', share)}, chosen λ against {lambdas[0]:g}, {FOLDS * REPEATS} folds",
     ),
     "overfit-ridge-lowers-test-error": (
         "Ridge's penalty reduces the error on new rows (diabetes, products of two columns)",
         recipe.judge(ridge_test[1] - ridge_test[0], test_to_train=share),
-        f"root mean square error {versus(*ridge_test, '.1f', share)}, chosen λ against {lambdas[0]:g}, {FOLDS} folds",
+        f"root mean square error {versus(*ridge_test, '.1f', share)}, chosen λ against {lambdas[0]:g}, {FOLDS * REPEATS} folds",
     ),
     "overfit-l2-lowers-training-error": (
         "L2 reduces a network's training error",
@@ -310,8 +311,8 @@ with house_style():
     figure, axes = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
     for part, (label, colour) in enumerate((("training rows", "#767676"), ("new rows", "#0072b2"))):
         mean, half = recipe.interval(errors[:, :, part], 1, share)
-        axes[0].errorbar(lambdas, mean, half, color=colour, marker="o", ms=4)
-        axes[0].annotate(label, (lambdas[0], mean[0]), xytext=(0, 8), textcoords="offset points", color=colour)
+        axes[0].errorbar(lambdas, mean, half, color=colour, marker="o", ms=4, label=label)
+    axes[0].legend(frameon=False, loc="upper left")
     axes[0].set(xscale="log", xlabel="λ", ylabel="root mean square error", title="Ridge on diabetes, degree 2")
     for ax, keys, label in (
         (
@@ -327,7 +328,9 @@ with house_style():
             where = np.arange(len(keys)) + 0.06 * (place - 1.5)
             ax.errorbar(where, mean, half, color=COLOURS[method], marker="o", ms=4, label=method)
         numbers = [key[0] if ax is axes[1] else key[1] for key in keys]
-        ax.set(xticks=range(len(keys)), xticklabels=numbers, xlabel=label, ylabel="test error (%)")
+        ax.set(xticks=range(len(keys)), xticklabels=numbers, xlabel=label, ylabel="test error (%)", yscale="log")
+        ax.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
+        ax.minorticks_off()
     axes[1].set_title("Digits by width")
     axes[2].set_title("Digits by training rows")
     axes[2].legend(frameon=False)
