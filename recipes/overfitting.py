@@ -219,6 +219,7 @@ def of(width, count, method, column):
 
 
 large, fewest, most = WIDTHS[-1], ROWS[0], ROWS[-1]
+chosen_how = f"chosen λ against {lambdas[0]:g}, {FOLDS * REPEATS} folds"
 gaps = {w: of(w, USUAL_ROWS, "neither", TEST_LOSS) - of(w, USUAL_ROWS, "neither", TRAIN_LOSS) for w in WIDTHS}
 gains = {
     count: 100 * (of(USUAL_WIDTH, count, "neither", TEST_ERROR) - of(USUAL_WIDTH, count, "both", TEST_ERROR))
@@ -234,12 +235,12 @@ claims = {
     "overfit-ridge-lowers-training-error": (
         "Ridge's penalty reduces the training error (diabetes, products of two columns)",
         recipe.judge(ridge_train[1] - ridge_train[0], test_to_train=share),
-        f"root mean square error {versus(*ridge_train, '.1f', share)}, chosen λ against {lambdas[0]:g}, {FOLDS * REPEATS} folds",
+        f"root mean square error {versus(*ridge_train, '.1f', share)}, {chosen_how}",
     ),
     "overfit-ridge-lowers-test-error": (
         "Ridge's penalty reduces the error on new rows (diabetes, products of two columns)",
         recipe.judge(ridge_test[1] - ridge_test[0], test_to_train=share),
-        f"root mean square error {versus(*ridge_test, '.1f', share)}, chosen λ against {lambdas[0]:g}, {FOLDS * REPEATS} folds",
+        f"root mean square error {versus(*ridge_test, '.1f', share)}, {chosen_how}",
     ),
     "overfit-l2-lowers-training-error": (
         "L2 reduces a network's training error",
