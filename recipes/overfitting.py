@@ -257,6 +257,10 @@ claims = {
             ".1f",
         ),
     ),
+    "overfit-l2-lowers-test-loss": (
+        f"L2 reduces the loss of the network of width {large} on new rows",
+        *on_seeds(of(large, USUAL_ROWS, "L2", TEST_LOSS), of(large, USUAL_ROWS, "neither", TEST_LOSS), "cross-entropy"),
+    ),
     "overfit-larger-network-overfits-more": (
         f"A network of width {large} overfits more than one of width {WIDTHS[0]}",
         *on_seeds(gaps[WIDTHS[0]], gaps[large], "test loss less training loss"),
@@ -272,7 +276,7 @@ claims = {
     ),
     "overfit-helps-more-with-few-rows": (
         f"L2 and dropout lower the test error more with {fewest} training rows than with {most}",
-        *on_seeds(gains[most], gains[fewest], "by how many percentage points:", ".1f"),
+        *on_seeds(gains[most], gains[fewest], f"points lower with {most} and with {fewest} rows:", ".1f"),
     ),
     "overfit-textbook-program-dropout-helps": (
         f"Dense(64), Dropout(0.5), Dense(10), 10 epochs, {USUAL_ROWS} rows: dropout lowers the test error",
