@@ -62,6 +62,7 @@ class Streams:
     def convert(self, operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
         """Return the operation's outputs for every member."""
         self.drawn = True
+        assert self._read is not None  # only called within `use`
         first, stream = self._read
         inputs = [operation.input(index) for index in range(operation.num_inputs)]
         picked = [

@@ -208,10 +208,11 @@ class PopulationEngine(Engine):
 
     def _member(self, index: int, request: FitRequest, shadow: Shadow) -> Member:
         rows = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)
+        held: np.ndarray | None = None
         if request.validation is not None:
             held = np.asarray(request.validation)
-        else:
-            held = None if self.validation is None else np.arange(len(self.validation))
+        elif self.validation is not None:
+            held = np.arange(len(self.validation))
         state = [*(shadow.state if request.state is None else request.state), *shadow.extra, shadow.generator]
         result = FitResult(engine=self.name)
         return Member(index, request, shadow, rows, held, state, result, Follower(request.monitor, result))
@@ -339,7 +340,8 @@ class PopulationEngine(Engine):
         batch_size = members[0].request.batch_size
         logs = stack.train(np.stack([member.rows[taken[member.request.seed]] for member in members]), batch_size)
         if members[0].held is not None:
-            tests = stack.evaluate(np.stack([member.held for member in members]), batch_size)
+            held = [member.held for member in members if member.held is not None]  # of all, or of none
+            tests = stack.evaluate(np.stack(held), batch_size)
             logs |= {f"val_{name}": value for name, value in tests.items()}
         return logs
 
