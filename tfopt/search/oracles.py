@@ -1,14 +1,9 @@
-"""KerasTuner's oracles, one for each fold: they propose hyperparameters and are told scores.
+"""One oracle for each fold: it proposes hyperparameters and is told scores, which are always to be maximised.
 
-What 1.4.8 gets wrong and is mended here: seed 0 is taken for "no seed"; a run of failed trials ends the search; the
-direction of a metric is guessed from its name (the score told here is always to be maximised); floats come as NumPy
-scalars. Resuming does not rely on its project folder: the same oracle, told the same scores, proposes the same again.
+Resuming does not rely on its project folder: the same oracle, told the same scores, proposes the same again.
 """
 
-import contextlib
-import io
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +11,18 @@ import keras_tuner
 import numpy as np
 
 from tfopt.errors import UserError
-from tfopt.search.coding import plain
 from tfopt.search.config import DEFAULT_TRIALS
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import Space
+from tfopt.search.tuners import (
+    BayesianOptimizationOracle,
+    GridSearchOracle,
+    HyperbandOracle,
+    RandomSearchOracle,
+)
+from tfopt.search.tuners import (
+    space as spaces,
+)
 
 _log = logging.getLogger("tfopt")
 
@@ -48,7 +51,7 @@ def discover(space: Space, problem: Problem) -> keras_tuner.HyperParameters:
             break
         for condition in unvisited[0]:
             hp.values[condition.name] = condition.values[0]
-        hp.ensure_active_values()
+        spaces.complete(hp)
         visited.append(unvisited[0])
     defaults = keras_tuner.HyperParameters()
     defaults.merge(hp.space)
@@ -77,8 +80,7 @@ def grid_size(hp: keras_tuner.HyperParameters) -> int:
     """Return the number of grid points, conditional hyperparameters counted as if always active; floats as ten."""
     size = 1
     for parameter in hp.space:
-        values = getattr(parameter, "values", None)
-        size *= len(list(values)) if values is not None else 10
+        size *= len(spaces.grid(parameter))
     return size
 
 
@@ -117,55 +119,43 @@ class FoldOracle:
         kwargs: dict[str, Any] = {
             "objective": OBJECTIVE,
             "hyperparameters": hp.copy(),
-            # KerasTuner reads `seed or random`: 0 would be no seed at all.
-            "seed": seed + 1,
+            "seed": seed,
             # A region where the loss diverges is a finding, not a reason to stop.
             "max_consecutive_failed_trials": 10**9,
         }
+        self._oracle: keras_tuner.Oracle
         if tuner == "hyperband":
-            self._oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=epochs, **kwargs)
+            self._oracle = HyperbandOracle(max_epochs=epochs, **kwargs)
         elif tuner == "grid":
-            self._oracle = keras_tuner.oracles.GridSearchOracle(max_trials=max_trials, **kwargs)
+            self._oracle = GridSearchOracle(max_trials=max_trials, **kwargs)
         elif tuner == "bayesian":
-            self._oracle = keras_tuner.oracles.BayesianOptimizationOracle(
-                max_trials=max_trials, num_initial_points=max(2, (max_trials or DEFAULT_TRIALS) // 3), **kwargs
+            initial = max(2, (max_trials or DEFAULT_TRIALS) // 3)
+            self._oracle = BayesianOptimizationOracle(
+                max_trials=max_trials, num_initial_points=initial, batch_trials=1, **kwargs
             )
         else:
-            self._oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=max_trials, **kwargs)
-        self._oracle.verbose = 0
-        with _quiet():
-            # Only for its side effect of giving the oracle its project folder.
-            self._tuner = keras_tuner.engine.base_tuner.BaseTuner(
-                self._oracle, directory=str(folder.parent), project_name=folder.name, overwrite=True
-            )
+            self._oracle = RandomSearchOracle(max_trials=max_trials, **kwargs)
+        # Only for its side effect of giving the oracle its project folder.
+        self._tuner = keras_tuner.engine.base_tuner.BaseTuner(
+            self._oracle, directory=str(folder.parent), project_name=folder.name, overwrite=True
+        )
 
     def propose(self) -> keras_tuner.engine.trial.Trial | None:
         """Return the next trial to run, or None when the search is over."""
         if self._max_trials is not None and self._num_proposed >= self._max_trials:
             return None
-        with _quiet():
-            trial = self._oracle.create_trial("tfopt")
+        trial = self._oracle.create_trial("tfopt")
         if trial.status != "RUNNING":
             return None
         self._num_proposed += 1
-        trial.hyperparameters.values = plain(trial.hyperparameters.values)
         return trial
 
     def tell(self, trial: keras_tuner.engine.trial.Trial, score: float | None, message: str | None) -> None:
         """Report a finished trial; a score of None is a failure."""
-        with _quiet():
-            if score is None or not np.isfinite(score):
-                trial.status, trial.message = "FAILED", message
-            else:
-                self._oracle.update_trial(trial.trial_id, {"score": float(score)})
-                trial.status = "COMPLETED"
-            self._oracle.end_trial(trial)
-            self._tuner.save()
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keep KerasTuner's prints and its deprecated calls from the user's console."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+        if score is None or not np.isfinite(score):
+            trial.status, trial.message = "FAILED", message
+        else:
+            self._oracle.update_trial(trial.trial_id, {"score": float(score)})
+            trial.status = "COMPLETED"
+        self._oracle.end_trial(trial)
+        self._tuner.save()
