@@ -8,7 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.search.engines.keras_internals import global_generator, make_variables, set_global_generator
+from tfopt.search.engines.keras_internals import (
+    global_generator,
+    gradients_forgotten,
+    make_variables,
+    set_global_generator,
+)
 from tfopt.search.engines.live_numbers import LiveNumbers
 from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import State
@@ -153,7 +158,8 @@ def unrepeatable(traced: Iterable[Any]) -> list[str]:
 
 def concrete(function: Callable[..., Any], signature: list) -> Any:
     """Return the one graph of a function: as it cannot be retraced, TensorFlow does not warn that it might be."""
-    return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
+    with gradients_forgotten():
+        return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
 
 
 def as_log(value: Any) -> Any:
