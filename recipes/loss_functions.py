@@ -204,7 +204,7 @@ for name, (last, loss) in VARIANTS.items():
     stem = [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
     model = keras.Sequential(stem + [last] * (last is not None))
     curves[name], costs[name], warned[name] = [], [], False
-    model.compile(keras.optimizers.Adam(1e-3), loss)
+    model.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=False)
     for seed in range(SEEDS):
         chosen = np.random.default_rng(seed).permutation(len(digits))
         train, test = chosen[:500], chosen[500:]
