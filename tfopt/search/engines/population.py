@@ -16,6 +16,7 @@ from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.follower import Follower
 from tfopt.search.engines.keras_internals import forget_kernels, random_streams_kept
 from tfopt.search.engines.orders import orders
+from tfopt.search.engines.recent import RecentLists
 from tfopt.search.engines.request import Engine, FitRequest, FitResult, State
 from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden, key
 from tfopt.search.engines.shared_graph import SharedGraphEngine
@@ -25,6 +26,7 @@ from tfopt.search.engines.traced_graph import as_log
 
 _log = logging.getLogger("tfopt")
 
+_MAX_STRUCTURES = 32  # whose graphs are kept
 _MAX_STACKS = 4  # of one structure, for values that Python decides differently on
 _KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
 _SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
@@ -76,7 +78,7 @@ class PopulationEngine(Engine):
                 raise ValueError(f"Argument `{name}` must be >= 1. Received: {name}={value}.")
         self._max_members, self._memory, self._grad_norm = max_members, memory, grad_norm
         self._fallback, self._probe = fallback, probe
-        self._stacks: dict[str, list[Stack]] = defaultdict(list)
+        self._stacks: RecentLists[Stack] = RecentLists(_MAX_STRUCTURES)
         self._examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
         self._live: dict[str, set[str]] = defaultdict(set)
         self._reasons: dict[str, str] = {}  # structures that are refused

@@ -21,6 +21,7 @@ from tfopt.search.engines.follower import Follower
 from tfopt.search.engines.keras_internals import forget_kernels, random_streams_kept, seeded
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.plain import PlainEngine
+from tfopt.search.engines.recent import RecentLists
 from tfopt.search.engines.request import Engine, FitRequest, FitResult
 from tfopt.search.engines.rows import Table
 from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden, key
@@ -29,6 +30,7 @@ from tfopt.search.engines.traced_graph import CannotShareError, Graph
 _log = logging.getLogger("tfopt")
 
 _MAX_GRAPHS = 4  # of one structure, for values that Python decides differently on; more cost more than they save
+_MAX_STRUCTURES = 32  # whose graphs are kept, at 4 to 10 MB each
 _CHUNK = 32  # shadows kept at a time
 _KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
 
@@ -54,7 +56,7 @@ class SharedGraphEngine(Engine):
             self.build, self.train.x, self.train.y, self.train.sample_weight, shuffle=self.shuffle
         )
         self._plain.validation = self.validation
-        self._graphs: dict[str, list[Graph]] = defaultdict(list)
+        self._graphs: RecentLists[Graph] = RecentLists(_MAX_STRUCTURES)
         self._live: dict[str, set[str]] = defaultdict(set)
         self._reasons: dict[str, str] = {}  # structures that are trained plainly
         self._shown: set[str] = set()  # hyperparameters that are seen in the models
