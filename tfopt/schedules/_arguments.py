@@ -9,17 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfopt._arguments import is_live
 from tfopt.errors import nearest
 
 
 def compute_dtype() -> str:
     """Return ``"float64"``, in which steps are exact up to 2**53; JAX has only float32 unless it is told otherwise."""
     return "float32" if keras.backend.backend() == "jax" else "float64"
-
-
-def is_live(value: Any) -> bool:
-    """True for a tensor or variable, whose value may change after the schedule was made."""
-    return isinstance(value, keras.Variable) or ops.is_tensor(value)
 
 
 def read(value: Any) -> Any:
