@@ -99,6 +99,8 @@ class AutoEngine(PopulationEngine):
                 stack = self._stack(members)
             except CannotStack:
                 return None  # the population says so itself
+            if stack is None:
+                return None  # too many graphs already, which it says as well
             fitting = [m for m in members[: self._max_members] if stack.unfit(m.shadow.numbers) is None]
             with random_streams_kept():
                 stack.load([m.state for m in fitting], [m.shadow.numbers for m in fitting])

@@ -45,6 +45,8 @@ class Streams:
 
     def set(self, states: np.ndarray) -> None:
         """Group the members by the state of their generators, a row a member."""
+        if not self.drawn:
+            return
         _, first, stream = np.unique(states, axis=0, return_index=True, return_inverse=True)
         self._first.assign(np.pad(first, (0, self.capacity - len(first))).astype(np.int32))
         self._stream.assign(stream.reshape(-1).astype(np.int32))
@@ -62,7 +64,8 @@ class Streams:
     def convert(self, operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
         """Return the operation's outputs for every member."""
         self.drawn = True
-        assert self._read is not None  # only called within `use`
+        if self._read is None:
+            raise RuntimeError("The streams are not in use.")
         first, stream = self._read
         inputs = [operation.input(index) for index in range(operation.num_inputs)]
         picked = [

@@ -4,7 +4,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,40 +12,27 @@ import tensorflow as tf
 
 from tfopt.errors import one_line
 from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.follower import Follower
 from tfopt.search.engines.keras_internals import forget_kernels, random_streams_kept
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.recent import RecentLists
-from tfopt.search.engines.request import Engine, FitRequest, FitResult, State
+from tfopt.search.engines.request import Engine, FitRequest, FitResult
 from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden, key
 from tfopt.search.engines.shared_graph import SharedGraphEngine
 from tfopt.search.engines.stack import Stack
 from tfopt.search.engines.stack_making import make_stack
+from tfopt.search.engines.stack_member import Member
 from tfopt.search.engines.traced_graph import as_log
 
 _log = logging.getLogger("tfopt")
 
 _MAX_STRUCTURES = 32  # whose graphs are kept
-_MAX_STACKS = 4  # of one structure, for values that Python decides differently on
+_MAX_STACKS = 4  # of one structure kept, for values that Python decides differently on and numbers of streams
+_MAX_TRACES = 12  # of one structure; more cost more than they save
 _KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
 _SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
 _DRAWN_TOO_MANY = 1.5  # a graph may draw this many times as many random streams as there are
 
 Done = Callable[[int, FitResult], None]
-
-
-@dataclass
-class Member:
-    """One fit on its way through a stack."""
-
-    index: int
-    request: FitRequest
-    shadow: Shadow
-    rows: np.ndarray
-    held: np.ndarray | None
-    state: State
-    result: FitResult
-    follower: Follower
 
 
 class PopulationEngine(Engine):
@@ -60,25 +46,28 @@ class PopulationEngine(Engine):
 
     Args:
         max_members: Most members of a stack.
+        min_members: Fewest fits of a structure to trace a stack for; fewer are refused.
         memory: Bytes that a stack may take, estimated; None for no bound but `max_members`.
         grad_norm: Whether the history gets `grad_norm`, the mean norm of each epoch's gradients before clipping.
-        fallback: Trains what is refused; by default a `SharedGraphEngine` over the same rows.
         probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
+        fallback: Trains what is refused; by default a `SharedGraphEngine` over the same rows.
     """
 
     name = "population"
 
     def __init__(
-        self, *args: Any, max_members: int = 256, memory: int | None = None, grad_norm: bool = False,
-        fallback: Engine | None = None, probe: bool = True, **kwargs: Any,
+        self, *args: Any, max_members: int = 256, min_members: int = 1, memory: int | None = None,
+        grad_norm: bool = False, probe: bool = True, fallback: Engine | None = None, **kwargs: Any,
     ):  # fmt: skip
         super().__init__(*args, **kwargs)
         for name, value in (("max_members", max_members), ("memory", memory)):
             if value is not None and value < 1:
                 raise ValueError(f"Argument `{name}` must be >= 1. Received: {name}={value}.")
-        self._max_members, self._memory, self._grad_norm = max_members, memory, grad_norm
+        self._max_members, self._min_members = max_members, min_members
+        self._memory, self._grad_norm = memory, grad_norm
         self._fallback, self._probe = fallback, probe
-        self._stacks: RecentLists[Stack] = RecentLists(_MAX_STRUCTURES)
+        self._stacks: RecentLists[Stack] = RecentLists(_MAX_STRUCTURES)  # by structure and table of validation
+        self._num_traces: dict[str, int] = defaultdict(int)
         self._examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
         self._live: dict[str, set[str]] = defaultdict(set)
         self._reasons: dict[str, str] = {}  # structures that are refused
@@ -171,7 +160,7 @@ class PopulationEngine(Engine):
                 continue
             self._note(request, shadow)
             built.append((request, shadow))
-            member = self._member(index, request, shadow)
+            member = Member(index, request, shadow, self)
             held = None if member.held is None else len(member.held)
             same = (shadow.signature, request.batch_size, len(member.rows), held, request.validation is None,
                     request.initial_epoch, None if request.predict is None else len(request.predict))  # fmt: skip
@@ -208,17 +197,6 @@ class PopulationEngine(Engine):
             examples.append((request, shadow))
         self._live[shadow.signature] |= differing
 
-    def _member(self, index: int, request: FitRequest, shadow: Shadow) -> Member:
-        rows = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)
-        held: np.ndarray | None = None
-        if request.validation is not None:
-            held = np.asarray(request.validation)
-        elif self.validation is not None:
-            held = np.arange(len(self.validation))
-        state = [*(shadow.state if request.state is None else request.state), *shadow.extra, shadow.generator]
-        result = FitResult(engine=self.name)
-        return Member(index, request, shadow, rows, held, state, result, Follower(request.monitor, result))
-
     # Stacks ---------------------------------------------------------------------------------------------------------
 
     def _group(self, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
@@ -227,6 +205,8 @@ class PopulationEngine(Engine):
             started = time.perf_counter()
             signature = members[0].shadow.signature
             reason = self._reasons.get(signature)
+            if len(members) < self._min_members:
+                reason = f"there are fewer than {self._min_members} fits of its structure"
             stack = None
             if reason is None:
                 try:
@@ -234,10 +214,16 @@ class PopulationEngine(Engine):
                 except CannotStack as error:
                     reason = self._reasons[signature] = str(error)
             if stack is None:
-                yield from ((member.index, reason or "") for member in members)
+                reason = reason or "its graph depends on the values: too many had to be traced"
+                yield from ((member.index, reason) for member in members)
                 return
-            fitting = [member for member in members if stack.unfit(member.shadow.numbers) is None]
-            members = [member for member in members if stack.unfit(member.shadow.numbers) is not None]
+            steps = stack.steps_taken(members[0].state)
+            fitting: list[Member] = []
+            others: list[Member] = []
+            for member in members:
+                fits = stack.unfit(member.shadow.numbers) is None and stack.steps_taken(member.state) == steps
+                (fitting if fits else others).append(member)
+            members = others
             share = (time.perf_counter() - started) / len(fitting)
             for member in fitting:
                 member.result.seconds += share
@@ -246,22 +232,25 @@ class PopulationEngine(Engine):
                 limit = max(1, min(limit, self._memory // stack.member_bytes(fitting[0].request.batch_size)))
             yield from self._chunks(stack, fitting, limit)
 
-    def _stack(self, members: list[Member]) -> Stack:
-        """Return a checked graph that takes the first of these members."""
+    def _stack(self, members: list[Member]) -> Stack | None:
+        """Return a checked graph that takes the first of these members; None where there were too many already."""
         signature = members[0].shadow.signature
-        stacks, live = self._stacks[signature], frozenset(self._live[signature])
+        validation = self.validation if members[0].request.validation is None else self.train
+        stacks, live = self._stacks[f"{signature} {id(validation)}"], frozenset(self._live[signature])
         alike = members[: self._max_members]
         for stack in stacks:
-            streams = stack.num_streams([member.state for member in alike])
+            streams = len({member.generators for member in alike})
             enough = streams <= stack.streams.capacity <= max(2, _DRAWN_TOO_MANY * streams)
-            if (enough or stack.batches_alike) and stack.unfit(members[0].shadow.numbers) is None:
+            if (enough or not stack.streams.drawn) and stack.unfit(members[0].shadow.numbers) is None:
                 return stack
         stacks[:] = [stack for stack in stacks if stack.live == live]
-        if len(stacks) >= _MAX_STACKS:
-            raise CannotStack("its graph depends on the values too much")
-        validation = self.validation if members[0].request.validation is None else None
+        if self._num_traces[signature] >= _MAX_TRACES:
+            return None
+        self._num_traces[signature] += 1
+        del stacks[: 1 - _MAX_STACKS]
         candidates = [(member.request, member.shadow) for member in alike]
-        stack = make_stack(self.build, candidates, live, self.train, validation, self._grad_norm)
+        streams = len({member.generators for member in alike})
+        stack = make_stack(self.build, candidates, live, streams, self.train, validation, self._grad_norm)
         stacks.append(stack)
         return stack
 
@@ -281,7 +270,7 @@ class PopulationEngine(Engine):
                     continue
                 limit = len(chunk) // 2
                 _log.warning("Memory ran out with %d members together: training %d at a time.", len(chunk), limit)
-                members = [self._member(m.index, m.request, m.shadow) for m in left] + members
+                members = [Member(m.index, m.request, m.shadow, self) for m in left] + members
 
     def _together(self, stack: Stack, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
         present: list[Member] = list(members)  # as in the stack, finished ones among them until they are taken out
@@ -341,8 +330,8 @@ class PopulationEngine(Engine):
                 taken[seed] = orders(self.shuffle, seed, len(member.rows), epoch, epoch + 1)[0]
         batch_size = members[0].request.batch_size
         logs = stack.train(np.stack([member.rows[taken[member.request.seed]] for member in members]), batch_size)
-        if members[0].held is not None:
-            held = [member.held for member in members if member.held is not None]  # of all, or of none
+        held = [member.held for member in members if member.held is not None]
+        if held:
             tests = stack.evaluate(np.stack(held), batch_size)
             logs |= {f"val_{name}": value for name, value in tests.items()}
         return logs

@@ -40,7 +40,7 @@ class Stack:
         live: Names of the numbers that differ between members.
         streams: Most distinct random streams among the members.
         train: Rows of training.
-        validation: Rows that `evaluate` takes; None for those of training.
+        validation: Rows that `evaluate` takes, which may be those of training; None not to evaluate.
         measure: Whether to measure the norm of each member's gradient.
     """
 
@@ -56,15 +56,15 @@ class Stack:
             if setter is None:
                 raise CannotStack(f"{name} cannot be changed from outside")
             setter(self.numbers.number(name))
-        self._train, self._validation = tensors(train), tensors(validation or train)
+        self._train, self._validation = tensors(train), None if validation is None else tensors(validation)
         self._measure = measure
         self._make_variables(walk, extra, train)
         rate_is_live = any(name.startswith("model.optimizer._learning_rate") for name in self.live)
         self._scheduled = rate_is_live and self._optimizer.schedule is not None
         self._epoch = concrete(self._train_epoch, [_ROWS, _BATCH_SIZE])
-        self._evaluate = concrete(self._test_epoch, [_ROWS, _BATCH_SIZE])
+        self._evaluate = None if validation is None else concrete(self._test_epoch, [_ROWS, _BATCH_SIZE])
         self._predict: Callable[..., Any] | None = None
-        random = unrepeatable([self._epoch, self._evaluate])
+        random = unrepeatable(filter(None, (self._epoch, self._evaluate)))
         if random:
             raise CannotStack(f"it uses {', '.join(random)}, whose results depend on what ran before")
 
@@ -118,11 +118,6 @@ class Stack:
             self._places.append((home, tuple(extra[path].shape)))
         self._places.append((homes[id(generator)], tuple(generator.shape)))
 
-    @property
-    def batches_alike(self) -> bool:
-        """Whether the graph draws random numbers at all; if not, any streams may share it."""
-        return not self.streams.drawn
-
     def member_bytes(self, batch_size: int) -> int:
         """Return about how many bytes a member takes: variables, gradients, and the activations of a batch."""
         weights = sum(int(np.prod(v.shape)) for v in self._trained)
@@ -133,9 +128,9 @@ class Stack:
                 outputs += int(np.prod([size or 1 for size in tensor.shape[1:]]))
         return 4 * (held + 4 * weights + 8 * batch_size * outputs)
 
-    def num_streams(self, states: Sequence[State]) -> int:
-        """Return how many distinct random streams there are among members of these states."""
-        return len(np.unique(self._streams_of(states), axis=0))
+    def steps_taken(self, state: State) -> int:
+        """Return how many steps the optimizer of a member in this state has taken, equal for all in a stack."""
+        return int(state[len(self._own)])
 
     def _streams_of(self, states: Sequence[State]) -> np.ndarray:
         picked = [*self._seeds, len(self._places) - 1]
@@ -184,6 +179,8 @@ class Stack:
 
     def evaluate(self, rows: np.ndarray, batch_size: int) -> Logs:
         """Return the logs over rows (members, rows) of the validation table."""
+        if self._evaluate is None:
+            raise ValueError("This stack was made without rows of validation.")
         return _run(self._evaluate, rows, batch_size)
 
     def outputs(self, rows: np.ndarray) -> list[Any]:
@@ -205,7 +202,8 @@ class Stack:
 
         x = tf.nest.map_structure(lambda column: tf.gather(column, rows), self._train[0])
         values = [*self._shaped(), *(state.read_value() for state in self._states)]
-        return vectorized(one, {"values": values, "numbers": self.numbers.rows(), "x": x})
+        with self.streams.use():
+            return vectorized(one, {"values": values, "numbers": self.numbers.rows(), "x": x})
 
     def _train_epoch(self, orders: tf.Tensor, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
         self._norms.assign(tf.zeros((tf.shape(orders)[0], 2)))

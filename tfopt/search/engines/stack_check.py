@@ -35,7 +35,7 @@ def stack_differs(
         build: Returns the compiled model of a configuration.
         request: That member's.
         table: Training rows.
-        validation: Rows that the stack evaluates on.
+        validation: Rows that the stack evaluates on, if any.
     """
     difference = None
     # An eager step is cheap, but loops that draw random numbers differ from traced ones: a traced step then decides.
@@ -51,24 +51,27 @@ def _differs(
     table: Table, validation: Table | None, traced: bool,
 ) -> str | None:  # fmt: skip
     size = min(request.batch_size, len(table))
-    held = table if validation is None else validation
-    tested = min(request.batch_size, len(held))
     stack.load(states, numbers)
     stack_logs = stack.train(np.tile(np.arange(size), (len(states), 1)), size)
     own = stack.state(stack.arrays(), member)[: stack.length]
     own_logs = {name: value[member] for name, value in stack_logs.items() if name != "grad_norm"}
-    tests = stack.evaluate(np.tile(np.arange(tested), (len(states), 1)), tested)
-    own_logs |= {f"val_{name}": value[member] for name, value in tests.items()}
+    tested = 0
+    if validation is not None:
+        tested = min(request.batch_size, len(validation))
+        tests = stack.evaluate(np.tile(np.arange(tested), (len(states), 1)), tested)
+        own_logs |= {f"val_{name}": value[member] for name, value in tests.items()}
     with random_streams_kept(), seeded(request.seed):
         _, model, _ = cast_shadow(build, request, table)
-        step, test = _plain_steps(model, table.take(np.arange(size)), held.take(np.arange(tested)), traced)
+        held = () if validation is None else validation.take(np.arange(tested))
+        step, test = _plain_steps(model, table.take(np.arange(size)), held, traced)
         logs, gradients = step()
         plain_logs = {name: as_log(value) for name, value in logs.items()}
         gradients = [None if gradient is None else gradient.numpy() for gradient in gradients]
         variables = [*model.variables, *model.optimizer.variables]
         plain = [np.array(variable.value) for variable in variables]
         model.reset_metrics()
-        plain_logs |= {f"val_{name}": as_log(value) for name, value in test().items()}
+        if validation is not None:
+            plain_logs |= {f"val_{name}": as_log(value) for name, value in test().items()}
     if set(own_logs) != set(plain_logs):
         return f"it logs {', '.join(sorted(own_logs))}, Keras {', '.join(sorted(plain_logs))}"
     for name, value in plain_logs.items():

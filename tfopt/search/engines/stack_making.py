@@ -29,8 +29,8 @@ _CONVOLUTIONS = (
 
 
 def make_stack(
-    build: Build, candidates: Sequence[tuple[FitRequest, Shadow]], live: Iterable[str], train: Table,
-    validation: Table | None, measure: bool,
+    build: Build, candidates: Sequence[tuple[FitRequest, Shadow]], live: Iterable[str], streams: int,
+    train: Table, validation: Table | None, measure: bool,
 ) -> Stack:  # fmt: skip
     """Trace a stack with the first candidate's build and check its first step with the last that it takes.
 
@@ -38,8 +38,9 @@ def make_stack(
         build: Returns the compiled model of a configuration.
         candidates: Configurations of one structure, and their shadows.
         live: Names of the numbers that differ between them.
+        streams: Distinct random streams among them.
         train: Rows of training.
-        validation: Rows of validation that are no rows of training, if any.
+        validation: The table that rows of validation are from, if there are any.
         measure: Whether to measure gradients.
 
     Raises:
@@ -48,7 +49,6 @@ def make_stack(
     request, shadow = candidates[0]
     if shadow.draws:
         raise CannotStack("its build draws from `tf.random`")
-    streams = len({request.seed for request, _ in candidates})
     try:
         with seeded(request.seed):
             extra = cast_shadow(build, request, train)[2].variables
