@@ -34,7 +34,8 @@ EPOCHS = recipe.by_mode(arguments, smoke=2, default=30, full=60)
 TARGET = recipe.by_mode(arguments, smoke=0.4, default=0.03, full=0.03)  # training loss, nats
 BATCH, SMALL_BATCHES = 32, [1, 2, 4]
 SMALL_EPOCHS = recipe.by_mode(arguments, smoke=1, default=6, full=10)
-UNITS, LAYERS, DEEP = 32, 3, recipe.by_mode(arguments, smoke=4, default=10, full=10)
+UNITS = 32
+LAYERS, DEEP = recipe.by_mode(arguments, smoke=(1, 2), default=(3, 10), full=(3, 10))
 
 x, y = recipe.table(arguments, task="classification")
 classes = int(y.max()) + 1
