@@ -306,6 +306,7 @@ with house_style():
     for arm, colour in COLOURS.items():
         left.semilogx(RATES, needed[arm].mean(axis=1), color=colour, marker="o", ms=3, label=arm)
     left.set(xlabel="learning rate", ylabel=f"epochs to a training loss of {TARGET}", title="Speed and range of rates")
+    left.minorticks_off()
     left.legend(frameon=False, fontsize=7.5, loc="lower left")
     for row, arm in enumerate(ARMS):
         for measure, marker in ((vanish, "o"), (spread, "D")):
