@@ -284,7 +284,8 @@ with house_style():
     figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     for axis, problem in zip(axes, ("quadratic, turned", "diabetes"), strict=False):
         for name, colour in METHOD_COLOURS.items():
-            axis.loglog(np.arange(1, STEPS + 1), np.maximum(curves[problem, name], 1e-12), color=colour, label=name)
+            shown = np.unique(np.geomspace(1, STEPS, 300).astype(int))  # few, so that the picture is small
+            axis.loglog(shown, np.maximum(curves[problem, name][shown - 1], 1e-12), color=colour, label=name)
         axis.axhline(TARGET, color="#999999", lw=0.8)
         axis.set(xlabel="step", ylabel="error, of its start (median)", ylim=(1e-8, 3), title=problem.capitalize())
     axes[0].set_title(f"Quadratic, condition {CONDITION}, turned")

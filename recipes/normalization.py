@@ -34,7 +34,8 @@ EPOCHS = recipe.by_mode(arguments, smoke=2, default=30, full=60)
 TARGET = recipe.by_mode(arguments, smoke=0.4, default=0.03, full=0.03)  # training loss, nats
 BATCH, SMALL_BATCHES = 32, [1, 2, 4]
 SMALL_EPOCHS = recipe.by_mode(arguments, smoke=1, default=6, full=10)
-UNITS, LAYERS, DEEP = 32, 3, recipe.by_mode(arguments, smoke=4, default=10, full=10)
+UNITS = 32
+LAYERS, DEEP = recipe.by_mode(arguments, smoke=(1, 2), default=(3, 10), full=(3, 10))
 
 x, y = recipe.table(arguments, task="classification")
 classes = int(y.max()) + 1
@@ -305,6 +306,7 @@ with house_style():
     for arm, colour in COLOURS.items():
         left.semilogx(RATES, needed[arm].mean(axis=1), color=colour, marker="o", ms=3, label=arm)
     left.set(xlabel="learning rate", ylabel=f"epochs to a training loss of {TARGET}", title="Speed and range of rates")
+    left.minorticks_off()
     left.legend(frameon=False, fontsize=7.5, loc="lower left")
     for row, arm in enumerate(ARMS):
         for measure, marker in ((vanish, "o"), (spread, "D")):

@@ -60,10 +60,12 @@ def test_batch_norm_of_one_row_sees_nothing(ran):
     model = ran["networks"]["batch norm", ran["LAYERS"]].model
     rows = ran["split"]("standardised", 0)[0]
     outputs = np.array([model(rows[i : i + 1], training=True)[0] for i in range(3)])
-    np.testing.assert_allclose(outputs - outputs[0], 0, atol=1e-6)
+    np.testing.assert_allclose(outputs - outputs[0], 0, atol=1e-4)  # rounding
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model(rows[:1], training=True) ** 2)
-    assert float(tf.reduce_max(tf.abs(tape.gradient(loss, model.layers[0].kernel)))) == 0.0
+    assert float(tf.reduce_max(tf.abs(tape.gradient(loss, model.layers[0].kernel)))) < 1e-4
+    others = np.array(model(rows[:3], training=True))
+    assert np.ptp(others, axis=0).max() > 0.1  # three rows are told apart
 
 
 def test_the_default_momentum_lags_behind():
