@@ -58,7 +58,7 @@ EPOCHS = 27
 TRAININGS = recipe.by_mode(arguments, smoke=1, default=3, full=3)  # of each configuration
 SEEDS = range(arguments.seed, arguments.seed + recipe.by_mode(arguments, smoke=2, default=12, full=36))
 RANDOM_TRIALS = recipe.by_mode(arguments, smoke=12, default=COUNT, full=COUNT)
-ITERATIONS = recipe.by_mode(arguments, smoke=1, default=8, full=8)  # of Hyperband, some 15 full trainings' worth each
+ITERATIONS = recipe.by_mode(arguments, smoke=1, default=6, full=6)  # of Hyperband, some 15 full trainings' worth each
 BAYESIAN_TRIALS = recipe.by_mode(arguments, smoke=12, default=64, full=64)
 ROWS, UNITS, BATCH = recipe.by_mode(arguments, smoke=96, default=400, full=400), 32, 32
 NEAR = 1.01  # times the lowest loss
