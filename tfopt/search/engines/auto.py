@@ -20,7 +20,9 @@ _log = logging.getLogger("tfopt")
 _FEWEST_MEMBERS = 4
 _MOST_WEIGHTS = 150_000
 _STEP_SECONDS = 2.5e-4
-# Shared seconds from which measuring both costs less than a wrong choice may.
+# Seconds on the shared graph from which a stack, half as long but traced 1.5 s longer, is done first; and from which
+# measuring both costs less than a wrong choice may.
+_WORTH_STACKING = 3.0
 _WORTH_MEASURING = 15.0
 _TIMED_EPOCHS = 2
 
@@ -58,7 +60,7 @@ class AutoEngine(PopulationEngine):
     def _timed_alone(self, members: list[Member]) -> tuple[list[Member], list[tuple[int, FitResult | str]]]:
         """Train one of many members on the shared graph, if that is worth knowing; return the others and its result."""
         signature = members[0].shadow.signature
-        seconds = _STEP_SECONDS * sum(map(_steps, members)) * max(1.0, _weights(members[0]) / 30_000)
+        seconds = _seconds_alone(members)
         known = signature in self._alone or signature in self._reasons
         if not self._measure or known or len(members) < 2 * _FEWEST_MEMBERS or seconds < _WORTH_MEASURING:
             return members, []
@@ -80,9 +82,11 @@ class AutoEngine(PopulationEngine):
         alone = self._alone.get(signature)
         if alone is None:
             on_gpu = bool(tf.config.list_logical_devices("GPU"))
-            weights = _weights(members[0])
+            weights, seconds = _weights(members[0]), _seconds_alone(members)
             if weights > _MOST_WEIGHTS and not on_gpu:
                 return f"models of {weights} weights are faster one after another"
+            if seconds < _WORTH_STACKING and not self._stacks[signature]:
+                return f"about {seconds:.1f} s of work are not worth a stack"
             return None
         together = self._timed_together(members)
         if together is None or together <= alone:
@@ -119,6 +123,11 @@ def _num_epochs(member: Member) -> int:
 
 def _steps(member: Member) -> int:
     return _num_epochs(member) * -(-len(member.rows) // member.request.batch_size)
+
+
+def _seconds_alone(members: list[Member]) -> float:
+    """Return about how long these members take on the shared graph."""
+    return _STEP_SECONDS * sum(map(_steps, members)) * max(1.0, _weights(members[0]) / 30_000)
 
 
 def _weights(member: Member) -> int:
