@@ -282,6 +282,36 @@ def test_callbacks_run_each_epoch_with_true_logs_and_a_plain_model(mlp_model, ro
     assert "EachBatch is called at every batch (on_train_batch_end)" in result.reason
 
 
+def test_logs_that_a_callback_adds_can_be_monitored(mlp_model, rows):
+    build, (hp, *_) = mlp_model
+
+    class Adds(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["distance"] = abs(epoch - 2.0)
+
+    for engine in engines(build, rows):
+        [result] = engine.fit([FitRequest(hp, 0, 4, monitor=Monitor("distance", "min"))], callbacks=[[Adds()]])
+        assert result.history["distance"] == [2.0, 1.0, 0.0, 1.0]
+        assert result.best_epoch == 2
+
+
+def test_a_closure_over_the_configuration_leaves_it_alone(rows):
+    def build(hp):
+        class Scale(keras.layers.Layer):
+            def call(self, x):
+                return x * hp["scale"]
+
+        model = keras.Sequential([keras.Input((16,)), Scale(), keras.layers.Dense(4)])
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+    requests = [FitRequest({"scale": scale}, 0, 1) for scale in (0.5, 2.0)]
+    shared, plain = engines(build, rows)
+    for mine, theirs in zip(shared.fit(requests), plain.fit(requests), strict=True):
+        np.testing.assert_allclose(mine.history["loss"], theirs.history["loss"], rtol=1e-6)
+    assert [type(request.hyperparameters["scale"]) for request in requests] == [float, float]
+
+
 def test_a_result_becomes_an_ordinary_model(mlp_model, rows):
     build, configurations = mlp_model
     x, y = rows

@@ -20,8 +20,24 @@ from keras.src.random import seed_generator
 from keras.src.utils import rng_utils
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.framework import ops as tensorflow_ops
+from tensorflow.python.ops.parallel_for import pfor as tensorflow_pfor
 
 from tfopt.search.engines.live_numbers import LiveMath, LiveNumber
+
+__all__ = [
+    "BOOKKEEPING",
+    "forget_kernels",
+    "global_generator",
+    "gradients_forgotten",
+    "layers_of",
+    "make_variables",
+    "random_streams_kept",
+    "seeded",
+    "set_global_generator",
+    "stateful_stream",
+    "tensorflow_pfor",  # where converters of `tf.vectorized_map` are registered
+    "topology",
+]
 
 # What Keras keeps for itself on models, layers, optimizers and losses: names, caches, call bookkeeping. None of it
 # is a number that a step uses, and much of it differs between two builds of the same model.

@@ -2,8 +2,7 @@
 
 TensorFlow vectorises no stateless random operation whose seed differs between the members. Here each operation is run
 once for every distinct stream and its result handed to the members of that stream: members of equal seed share the
-draws, as fits of equal seed do. A private surface: converters are registered with
-`tensorflow.python.ops.parallel_for.pfor` of TensorFlow 2.21, for operations that have none there.
+draws, as fits of equal seed do. Converters are registered for the operations that have none in TensorFlow 2.21.
 """
 
 import logging
@@ -13,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.ops.parallel_for import pfor as tensorflow_pfor
 
 from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.keras_internals import tensorflow_pfor
 
 _DRAWS = (
     "StatelessRandomGetKeyCounter",

@@ -67,11 +67,19 @@ class PlainEngine(Engine):
         x, y, *weight = self.train.take(request.rows)
         self._fit(
             request.hyperparameters,
-            model, x, y, sample_weight=weight[0] if weight else None, batch_size=request.batch_size,
-            epochs=request.epochs, initial_epoch=request.initial_epoch, shuffle=bool(self.shuffle),
+            model,
+            x,
+            y,
+            sample_weight=weight[0] if weight else None,
+            batch_size=request.batch_size,
+            epochs=request.epochs,
+            initial_epoch=request.initial_epoch,
+            shuffle=bool(self.shuffle),
             validation_data=None if table is None else table.take(request.validation),
-            validation_batch_size=request.batch_size, verbose=0, callbacks=[Watch(request, result), *callbacks],
-        )  # fmt: skip
+            validation_batch_size=request.batch_size,
+            verbose=0,
+            callbacks=[*callbacks, Watch(request, result)],  # last, so that it sees what they add to the logs
+        )
         result.state = state_of(model)
         if request.predict is not None:
             result.outputs = model.predict(self.train.take(request.predict)[0], verbose=0)

@@ -4,11 +4,13 @@ Each fit puts its shadow's variables and numbers into the graph and runs whole e
 model's own `train_step`.
 """
 
+import copy
 import itertools
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -178,7 +180,9 @@ class SharedGraphEngine(Engine):
 
     def _traced(self, request: FitRequest, shadow: Shadow, live: frozenset[str]) -> Graph:
         with seeded(request.seed):
-            _, model, walk = cast_shadow(self.build, request, self.train)
+            # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
+            own = replace(request, hyperparameters=copy.deepcopy(request.hyperparameters))
+            _, model, walk = cast_shadow(self.build, own, self.train)
             trained_plainly = needs_plain_fit(model) or ("its build draws from `tf.random`" if shadow.draws else None)
             if trained_plainly:
                 raise CannotShareError(trained_plainly)
@@ -208,10 +212,10 @@ class SharedGraphEngine(Engine):
         for epoch, order in enumerate(orders(self.shuffle, request.seed, len(chosen), first, request.epochs), first):
             _tell(graph, listeners, "on_epoch_begin", epoch)
             logs = graph.epoch(chosen[order], request.batch_size, self._train_rows, check)
-            improved, ended = follower.epoch(logs)
+            _tell(graph, listeners, "on_epoch_end", epoch, logs)
+            improved, ended = follower.epoch(logs)  # with what the callbacks have added
             if improved:
                 result.best_state = graph.state()
-            _tell(graph, listeners, "on_epoch_end", epoch, logs)
             if ended or graph.model.stop_training:
                 break
         graph.model.optimizer.finalize_variable_values(graph.model.trainable_variables)
