@@ -205,7 +205,8 @@ class SharedGraphEngine(Engine):
         elif self.validation is not None and self._validation_rows is not None:
             check = np.arange(len(self.validation)), self._validation_rows
         follower = Follower(request.monitor, result)
-        listeners = keras.callbacks.CallbackList(list(callbacks), model=graph.model) if callbacks else None
+        seen = _Seen()
+        listeners = keras.callbacks.CallbackList([*callbacks, seen], model=graph.model) if callbacks else None
         _tell(graph, listeners, "on_train_begin")
         graph.model.stop_training = False
         first, logs = request.initial_epoch, {}
@@ -213,7 +214,8 @@ class SharedGraphEngine(Engine):
             _tell(graph, listeners, "on_epoch_begin", epoch)
             logs = graph.epoch(chosen[order], request.batch_size, self._train_rows, check)
             _tell(graph, listeners, "on_epoch_end", epoch, logs)
-            improved, ended = follower.epoch(logs)  # with what the callbacks have added
+            logs = logs | seen.logs  # with what the callbacks have added
+            improved, ended = follower.epoch(logs)
             if improved:
                 result.best_state = graph.state()
             if ended or graph.model.stop_training:
@@ -223,6 +225,18 @@ class SharedGraphEngine(Engine):
         result.state = graph.state()
         if request.predict is not None:
             result.outputs = graph.outputs(np.asarray(request.predict), self._train_rows)
+
+
+class _Seen(keras.callbacks.Callback):
+    """The logs after other callbacks have had them; Keras gives these a copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logs: dict[str, Any] = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Note them."""
+        self.logs = dict(logs or {})
 
 
 def _tell(graph: Graph, listeners: keras.callbacks.CallbackList | None, event: str, *arguments: Any) -> None:
