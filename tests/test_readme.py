@@ -53,7 +53,7 @@ def test_the_readmes_python_compiles(block):
 
 
 def test_the_readmes_space_builds_a_model():
-    (block,) = [block for block in blocks("python") if "def build(hp" in block]
+    (block,) = [block for block in blocks("python") if "def build(hp, problem)" in block]
     names: dict = {}
     exec(block, names)
     problem = Problem("classification", num_features=4, num_outputs=3, num_rows=90, epochs=2, table_rows=100)
@@ -71,3 +71,13 @@ def test_the_readmes_pieces_run(piece):
     if "x" in names:
         logs = names["model"].history.history
         assert {"grad_norm", "dropout_gap", "dropout", "learning_rate"} <= set(logs)
+
+
+def test_the_readmes_search_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = [block for block in blocks("python") if "RandomSearch(" in block]
+    names: dict = {}
+    exec(block.replace("max_trials=6", "max_trials=2").replace("epochs=5", "epochs=1"), names)
+    assert len(names["tuner"].oracle.trials) == 2
+    assert names["model"].predict(names["x"][:3] / 16, verbose=0).shape == (3, 10)
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
