@@ -3,9 +3,11 @@
 import fcntl
 import json
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,17 @@ def smoke(tmp_path_factory):
         return Smoke(folder, printed.read_text(encoding="utf-8"), result)
 
     return once
+
+
+@pytest.fixture(scope="session")
+def recipe_names(tmp_path_factory):
+    """Return a function that gives everything a recipe defines, after a small run in this process."""
+
+    @cache
+    def names(name):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [f"{name}.py", "--smoke", "--out", str(tmp_path_factory.mktemp("out"))])
+            patch.setattr(sys, "excepthook", sys.excepthook)
+            return runpy.run_path(str(RECIPES / f"{name}.py"))
+
+    return names

@@ -1,25 +1,14 @@
 """The recipe's training, noise and rules against NumPy, and why the usual comparison misleads."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow  # the run that all of them look at
-RECIPE = Path(__file__).parents[2] / "recipes" / "batch_size.py"
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The names that a small run of the recipe leaves behind."""
-    argv, hook = sys.argv, sys.excepthook
-    sys.argv = [str(RECIPE), "--smoke", "--out", str(tmp_path_factory.mktemp("out"))]
-    try:
-        return runpy.run_path(str(RECIPE))
-    finally:
-        sys.argv, sys.excepthook = argv, hook
+def ran(recipe_names):
+    return recipe_names("batch_size")
 
 
 def softmax(z):

@@ -1,9 +1,5 @@
 """What the recipe does to images is what SciPy does; a member of its stack is the network that Keras trains alone."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -11,16 +7,10 @@ from scipy import ndimage
 
 import tfopt
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "data_augmentation.py"
-
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory):
-    """Everything that the recipe defines, after a small run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [RECIPE.name, "--smoke", "--out", str(tmp_path_factory.mktemp("out"))])
-        patch.setattr(sys, "excepthook", sys.excepthook)
-        return runpy.run_path(str(RECIPE))
+def names(recipe_names):
+    return recipe_names("data_augmentation")
 
 
 def test_shifts(names):

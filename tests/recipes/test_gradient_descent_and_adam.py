@@ -1,13 +1,7 @@
 """The written-out methods against SciPy's linear algebra and Keras, and the tutorial's Adam that does not converge."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-RECIPE = Path(__file__).parents[2] / "recipes" / "gradient_descent_and_adam.py"
 
 # As the tutorials print it, names apart.
 IN_PLACE = """
@@ -27,14 +21,8 @@ for t in range(1, 1001):
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The names that a small run of the recipe leaves behind."""
-    argv, hook = sys.argv, sys.excepthook
-    sys.argv = [str(RECIPE), "--smoke", "--out", str(tmp_path_factory.mktemp("out"))]
-    try:
-        return runpy.run_path(str(RECIPE))
-    finally:
-        sys.argv, sys.excepthook = argv, hook
+def ran(recipe_names):
+    return recipe_names("gradient_descent_and_adam")
 
 
 def test_the_usual_adam_does_not_converge(ran):

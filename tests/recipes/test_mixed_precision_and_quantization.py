@@ -1,26 +1,15 @@
 """Which kernels compute in 16 bits, what int8 is, and what the usual snippets do."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow  # the run that all of them look at
-RECIPE = Path(__file__).parents[2] / "recipes" / "mixed_precision_and_quantization.py"
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The names that a small run of the recipe leaves behind."""
-    argv, hook = sys.argv, sys.excepthook
-    sys.argv = [str(RECIPE), "--smoke", "--out", str(tmp_path_factory.mktemp("out"))]
-    try:
-        return runpy.run_path(str(RECIPE))
-    finally:
-        sys.argv, sys.excepthook = argv, hook
+def ran(recipe_names):
+    return recipe_names("mixed_precision_and_quantization")
 
 
 def test_the_old_way_to_set_a_policy_is_gone():

@@ -1,25 +1,14 @@
 """The recipe's gradients and scales against NumPy, batch norm of one row, and statistics that lag behind."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow  # the run that all of them look at
-RECIPE = Path(__file__).parents[2] / "recipes" / "normalization.py"
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The names that a small run of the recipe leaves behind."""
-    argv, hook = sys.argv, sys.excepthook
-    sys.argv = [str(RECIPE), "--smoke", "--out", str(tmp_path_factory.mktemp("out"))]
-    try:
-        return runpy.run_path(str(RECIPE))
-    finally:
-        sys.argv, sys.excepthook = argv, hook
+def ran(recipe_names):
+    return recipe_names("normalization")
 
 
 def test_the_scale_is_that_of_the_training_rows_alone(ran):

@@ -1,9 +1,5 @@
 """A member of the cocktail's stack is the network that Keras trains alone; the choice looks at validation rows only."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -11,16 +7,10 @@ from sklearn.datasets import load_diabetes, load_iris
 
 import tfopt
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "regularization_cocktail.py"
-
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory):
-    """Everything that the recipe defines, after a small run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [RECIPE.name, "--smoke", "--out", str(tmp_path_factory.mktemp("out"))])
-        patch.setattr(sys, "excepthook", sys.excepthook)
-        return runpy.run_path(str(RECIPE))
+def names(recipe_names):
+    return recipe_names("regularization_cocktail")
 
 
 def strengths(names, **changes):

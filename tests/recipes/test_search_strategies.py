@@ -1,9 +1,6 @@
 """The table that the strategies are replayed on is what Keras trains; the usual snippets fail as the header says."""
 
-import runpy
-import sys
 import warnings
-from pathlib import Path
 
 import keras
 import keras_tuner
@@ -18,16 +15,10 @@ from sklearn.preprocessing import StandardScaler
 
 import tfopt
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "search_strategies.py"
-
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory):
-    """Everything that the recipe defines, after a small run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [RECIPE.name, "--smoke", "--out", str(tmp_path_factory.mktemp("out"))])
-        patch.setattr(sys, "excepthook", sys.excepthook)
-        return runpy.run_path(str(RECIPE))
+def names(recipe_names):
+    return recipe_names("search_strategies")
 
 
 @pytest.mark.slow
