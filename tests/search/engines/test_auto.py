@@ -43,6 +43,17 @@ def test_few_or_short_fits_run_one_after_another(mlp_model, rows):
     assert "not worth a stack" in short[0].reason
 
 
+def test_every_path_validates(mlp_model, rows, monkeypatch):
+    build, (hp, *_) = mlp_model
+    x, y = rows
+    for worth in (0.0, np.inf):
+        monkeypatch.setattr(auto, "_WORTH_STACKING", worth)
+        results = AutoEngine(build, x, y, validation=(x[:20], y[:20])).fit(requests(hp, 5))
+        assert {result.engine for result in results} == {"shared" if worth else "population"}
+        for result in results:
+            assert set(result.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+
+
 def test_long_work_is_stacked_and_ends_as_the_shared_graph_does(mlp_model, rows, monkeypatch):
     monkeypatch.setattr(auto, "_WORTH_STACKING", 0.0)
     build, (hp, *_) = mlp_model

@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from tfopt.errors import one_line
 from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.keras_internals import forget_kernels, random_streams_kept
+from tfopt.search.engines.keras_internals import random_streams_kept
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.recent import RecentLists
 from tfopt.search.engines.request import Engine, FitRequest, FitResult
-from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden, key
+from tfopt.search.engines.shadow import Shadow, key
+from tfopt.search.engines.shadow_book import ShadowBook
 from tfopt.search.engines.shared_graph import SharedGraphEngine
 from tfopt.search.engines.stack import Stack
 from tfopt.search.engines.stack_making import make_stack
@@ -28,7 +29,6 @@ _log = logging.getLogger("tfopt")
 _MAX_STRUCTURES = 32  # whose graphs are kept
 _MAX_STACKS = 4  # of one structure kept, for values that Python decides differently on and numbers of streams
 _MAX_TRACES = 12  # of one structure; more cost more than they save
-_KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
 _SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
 _DRAWN_TOO_MANY = 1.5  # a graph may draw this many times as many random streams as there are
 
@@ -65,30 +65,11 @@ class PopulationEngine(Engine):
                 raise ValueError(f"Argument `{name}` must be >= 1. Received: {name}={value}.")
         self._max_members, self._min_members = max_members, min_members
         self._memory, self._grad_norm = memory, grad_norm
-        self._fallback, self._probe = fallback, probe
+        self._book = ShadowBook(self.build, self.train, probe)
+        self.fallback = fallback or SharedGraphEngine(**self.arguments(), book=self._book)  # trains what is refused
         self._stacks: RecentLists[Stack] = RecentLists(_MAX_STRUCTURES)  # by structure and table of validation
         self._num_traces: dict[str, int] = defaultdict(int)
-        self._examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
-        self._live: dict[str, set[str]] = defaultdict(set)
         self._reasons: dict[str, str] = {}  # structures that are refused
-        self._shown: set[str] = set()  # hyperparameters that are seen in the models
-        self._slots = EmptySlots()
-        self._num_shadows = 0
-
-    @property
-    def fallback(self) -> Engine:
-        """The engine that trains what is refused."""
-        if self._fallback is None:
-            self._fallback = SharedGraphEngine(
-                self.build,
-                self.train.x,
-                self.train.y,
-                self.train.sample_weight,
-                shuffle=self.shuffle,
-                probe=self._probe,
-            )
-            self._fallback.validation = self.validation
-        return self._fallback
 
     def fit(
         self,
@@ -152,50 +133,27 @@ class PopulationEngine(Engine):
                 continue
             identity = (key(request.hyperparameters), request.seed)
             if identity not in shadows:
-                shadows[identity] = self._shadow(request)
+                shadows[identity] = self._book.cast(request)
             shadow = shadows[identity]
             if isinstance(shadow, Exception):
                 seconds = time.perf_counter() - started
                 yield index, FitResult(failure=one_line(shadow), engine=self.name, seconds=seconds)
                 continue
-            self._note(request, shadow)
             built.append((request, shadow))
             member = Member(index, request, shadow, self)
             held = None if member.held is None else len(member.held)
             same = (shadow.signature, request.batch_size, len(member.rows), held, request.validation is None,
                     request.initial_epoch, None if request.predict is None else len(request.predict))  # fmt: skip
             groups[same].append(member)
-        earlier = [pair for pairs in self._examples.values() for pair in pairs]
-        names = hidden(self.build, [*earlier, *built], self.train, self._shown) if self._probe else []
+        reason = self._book.hiding(built)
         share = (time.perf_counter() - started) / max(1, len(built))
         for members in groups.values():
             for member in members:
                 member.result.seconds += share
-            if names:
-                listed = ", ".join(map(repr, names))
-                reason = f"changing {listed} changes nothing that can be seen in the model that `build` returns"
+            if reason:
                 yield from ((member.index, reason) for member in members)
             else:
                 yield from self._group(members)
-
-    def _shadow(self, request: FitRequest) -> Shadow | Exception:
-        self._num_shadows += 1
-        if self._num_shadows % _KERNELS == 0:
-            forget_kernels()
-        try:
-            return cast_shadow(self.build, request, self.train, self._slots)[0]
-        except Exception as error:
-            _log.debug("building failed", exc_info=True)
-            return error
-
-    def _note(self, request: FitRequest, shadow: Shadow) -> None:
-        """Remember which numbers of this structure differ between configurations, and who showed it."""
-        examples = self._examples[shadow.signature]
-        first = examples[0][1].numbers if examples else shadow.numbers
-        differing = {path for path, number in shadow.numbers.items() if number != first[path]}
-        if not examples or not differing <= self._live[shadow.signature]:
-            examples.append((request, shadow))
-        self._live[shadow.signature] |= differing
 
     # Stacks ---------------------------------------------------------------------------------------------------------
 
@@ -236,7 +194,7 @@ class PopulationEngine(Engine):
         """Return a checked graph that takes the first of these members; None where there were too many already."""
         signature = members[0].shadow.signature
         validation = self.validation if members[0].request.validation is None else self.train
-        stacks, live = self._stacks[f"{signature} {id(validation)}"], frozenset(self._live[signature])
+        stacks, live = self._stacks[f"{signature} {id(validation)}"], frozenset(self._book.live[signature])
         alike = members[: self._max_members]
         for stack in stacks:
             streams = len({member.generators for member in alike})

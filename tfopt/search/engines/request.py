@@ -119,6 +119,17 @@ class Engine:
         self.train = Table(x, y, sample_weight)
         self.validation = None if validation is None else Table(*validation)
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of another engine for the same fits."""
+        return {
+            "build": self.build,
+            "x": self.train.x,
+            "y": self.train.y,
+            "sample_weight": self.train.sample_weight,
+            "validation": None if self.validation is None else self.validation.parts(),
+            "shuffle": self.shuffle,
+        }
+
     def fit(
         self,
         requests: Sequence[FitRequest],

@@ -5,12 +5,11 @@ model's own `train_step`.
 """
 
 import copy
-import itertools
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -20,13 +19,14 @@ import tensorflow as tf
 from tfopt.errors import one_line
 from tfopt.search.engines.checks import first_step_differs
 from tfopt.search.engines.follower import Follower
-from tfopt.search.engines.keras_internals import forget_kernels, random_streams_kept, seeded
+from tfopt.search.engines.keras_internals import random_streams_kept, seeded
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.plain import PlainEngine
 from tfopt.search.engines.recent import RecentLists
 from tfopt.search.engines.request import Engine, FitRequest, FitResult
 from tfopt.search.engines.rows import Table
-from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden, key
+from tfopt.search.engines.shadow import Shadow, cast_shadow, key
+from tfopt.search.engines.shadow_book import ShadowBook
 from tfopt.search.engines.traced_graph import CannotShareError, Graph
 
 _log = logging.getLogger("tfopt")
@@ -34,7 +34,6 @@ _log = logging.getLogger("tfopt")
 _MAX_GRAPHS = 4  # of one structure, for values that Python decides differently on; more cost more than they save
 _MAX_STRUCTURES = 32  # whose graphs are kept, at 4 to 10 MB each
 _CHUNK = 32  # shadows kept at a time
-_KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
 
 Callbacks = Sequence[keras.callbacks.Callback]
 
@@ -47,26 +46,26 @@ class SharedGraphEngine(Engine):
 
     Args:
         probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
+        book: What another engine knows of this `build`.
     """
 
     name = "shared"
 
-    def __init__(self, *args: Any, probe: bool = True, **kwargs: Any):
+    def __init__(self, *args: Any, probe: bool = True, book: ShadowBook | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._probe = probe
-        self._plain = PlainEngine(
-            self.build, self.train.x, self.train.y, self.train.sample_weight, shuffle=self.shuffle
-        )
-        self._plain.validation = self.validation
+        self._plain = PlainEngine(**self.arguments())
         self._graphs: RecentLists[Graph] = RecentLists(_MAX_STRUCTURES)
-        self._live: dict[str, set[str]] = defaultdict(set)
         self._reasons: dict[str, str] = {}  # structures that are trained plainly
-        self._shown: set[str] = set()  # hyperparameters that are seen in the models
-        self._examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
-        self._num_shadows = 0
-        self._slots = EmptySlots()
-        self._train_rows = tensors(self.train)
-        self._validation_rows = None if self.validation is None else tensors(self.validation)
+        self._book = book or ShadowBook(self.build, self.train, probe)
+
+    @cached_property
+    def _train_rows(self) -> tuple:
+        return tensors(self.train)
+
+    @cached_property
+    def _validation_rows(self) -> tuple:
+        assert self.validation is not None
+        return tensors(self.validation)
 
     def fit(
         self,
@@ -92,12 +91,9 @@ class SharedGraphEngine(Engine):
         for index in chunk:
             identity = (key(requests[index].hyperparameters), requests[index].seed)
             if identity not in shadows:
-                shadows[identity] = self._shadow(requests[index])
+                shadows[identity] = self._book.cast(requests[index])
         own = {index: shadows[key(requests[index].hyperparameters), requests[index].seed] for index in chunk}
-        reason = self._hiding([(requests[i], shadow) for i, shadow in own.items() if isinstance(shadow, Shadow)])
-        for index, shadow in own.items():
-            if isinstance(shadow, Shadow):
-                self._note(requests[index], shadow)
+        reason = self._book.hiding([(requests[i], shadow) for i, shadow in own.items() if isinstance(shadow, Shadow)])
         share = (time.perf_counter() - started) / len(chunk)
         for index in sorted(chunk, key=lambda i: getattr(own[i], "signature", "")):
             shadow, own_callbacks = own[index], callbacks[index] if callbacks else ()
@@ -107,35 +103,6 @@ class SharedGraphEngine(Engine):
                 result = self._one(requests[index], shadow, own_callbacks, reason)
             result.seconds += share
             yield index, result
-
-    def _shadow(self, request: FitRequest) -> Shadow | Exception:
-        self._num_shadows += 1
-        if self._num_shadows % _KERNELS == 0:
-            forget_kernels()
-        try:
-            return cast_shadow(self.build, request, self.train, self._slots)[0]
-        except Exception as error:
-            _log.debug("building failed", exc_info=True)
-            return error
-
-    def _hiding(self, cast: Sequence[tuple[FitRequest, Shadow]]) -> str | None:
-        if not self._probe:
-            return None
-        earlier = itertools.chain.from_iterable(self._examples.values())
-        names = hidden(self.build, [*earlier, *cast], self.train, self._shown)
-        if not names:
-            return None
-        listed = ", ".join(map(repr, names))
-        return f"changing {listed} changes nothing that can be seen in the model that `build` returns"
-
-    def _note(self, request: FitRequest, shadow: Shadow) -> None:
-        """Remember which numbers of this structure differ between configurations, and who showed it."""
-        examples = self._examples[shadow.signature]
-        first = examples[0][1].numbers if examples else shadow.numbers
-        differing = {path for path, number in shadow.numbers.items() if number != first[path]}
-        if not examples or not differing <= self._live[shadow.signature]:
-            examples.append((request, shadow))
-        self._live[shadow.signature] |= differing
 
     def _one(self, request: FitRequest, shadow: Shadow, callbacks: Callbacks, reason: str | None) -> FitResult:
         started = time.perf_counter()
@@ -160,7 +127,7 @@ class SharedGraphEngine(Engine):
     def _graph(self, request: FitRequest, shadow: Shadow) -> Graph:
         """Return a graph that trains the shadow's model; trace and check a new one if there is none yet."""
         graphs = self._graphs[shadow.signature]
-        live = frozenset(self._live[shadow.signature])
+        live = frozenset(self._book.live[shadow.signature])
         reasons = []
         for graph in graphs:
             unfit = graph.unfit(shadow)
@@ -187,7 +154,9 @@ class SharedGraphEngine(Engine):
             if trained_plainly:
                 raise CannotShareError(trained_plainly)
             graph = Graph(model, walk, live, self.train)
-        others = [(r, s) for r, s in self._examples[shadow.signature] if r is not request and graph.unfit(s) is None]
+        others = [
+            (r, s) for r, s in self._book.examples[shadow.signature] if r is not request and graph.unfit(s) is None
+        ]
         example = others[-1] if others else (request, shadow)
         differs = first_step_differs(graph, self.build, *example, self.train, self._train_rows)
         if differs or graph.unrepeatable():
@@ -202,7 +171,7 @@ class SharedGraphEngine(Engine):
         check: tuple[np.ndarray, tuple] | None = None
         if request.validation is not None:
             check = np.asarray(request.validation), self._train_rows
-        elif self.validation is not None and self._validation_rows is not None:
+        elif self.validation is not None:
             check = np.arange(len(self.validation)), self._validation_rows
         follower = Follower(request.monitor, result)
         seen = _Seen()
