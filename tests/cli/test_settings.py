@@ -40,6 +40,18 @@ def test_target_flags_add_up_and_replace_the_files(resolved, tmp_path):
     assert resolved("x", "--config", file, "--target", "a, b", "--target", "c").target == ("a", "b", "c")
 
 
+@pytest.mark.parametrize(("text", "memory"), [("1000", 1000), ("500MB", 5e8), ("2 gb", 2e9), ("1.5TB", 1.5e12)])
+def test_sizes(text, memory, resolved):
+    assert resolved("x", "--memory", text).memory == memory
+
+
+@pytest.mark.parametrize("text", ["much", "2 PB"])
+def test_bad_sizes_show_a_good_one(text, tfopt):
+    code, _, err = tfopt("search", "iris", "--memory", text)
+    assert code == 2
+    assert "is not a size such as 500MB or 2GB" in err
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1h", 3600), ("1h30m", 5400), ("1.5m", 90)]
 )
