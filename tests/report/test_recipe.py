@@ -183,6 +183,7 @@ def finished(parse, words=(), claims=CLAIMS, results=None):
 
 
 def test_finish_leaves_a_picture_and_a_result(parse, capsys):
+    plt.close("all")
     out = finished(parse, ["--smoke", "--seed", "3", "--out", "elsewhere"])
     result = json.loads((out / "toy.json").read_text(encoding="utf-8"))
     assert set(result) == {
