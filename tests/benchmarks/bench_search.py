@@ -157,11 +157,11 @@ def headline():
     contestants = {
         "plain KerasTuner": (plain_keras_tuner, arguments.plain_trials),
         "KerasTuner at its best": (best_keras_tuner, arguments.plain_trials),
-        "Optuna, model.fit": (optuna_fit, arguments.plain_trials),
-        "scikit-learn, two cores": (scikit_learn, arguments.trials),
-        "tfopt, auto": (tfopt_random, arguments.trials),
-        "tfopt, population": (lambda n, t: tfopt_random(n, t, "population"), arguments.trials),
-        "tfopt, shared": (lambda n, t: tfopt_random(n, t, "shared"), arguments.trials),
+        "Optuna over model.fit": (optuna_fit, arguments.plain_trials),
+        "scikit-learn on two cores": (scikit_learn, arguments.trials),
+        "tfopt auto": (tfopt_random, arguments.trials),
+        "tfopt population": (lambda n, t: tfopt_random(n, t, "population"), arguments.trials),
+        "tfopt shared": (lambda n, t: tfopt_random(n, t, "shared"), arguments.trials),
     }
     results = measure(contestants)
     plain = np.median(results["plain KerasTuner"][0]) if "plain KerasTuner" in results else np.nan
