@@ -1,6 +1,7 @@
 """Seconds a trial: tfopt's searches beside plain KerasTuner, Optuna over `model.fit`, and scikit-learn's MLPClassifier.
 
     python tests/benchmarks/bench_search.py headline       # 20 trials of a 64-64-10 MLP on digits, about 10 minutes
+    python tests/benchmarks/bench_search.py proposals      # CPU-seconds of a Bayesian proposal, a minute
     python tests/benchmarks/bench_search.py cases          # folds, Bayesian, Hyperband, convolution, LSTM; about 15
 
 All in one process, interleaved, medians over `--repeats`. The slow contestants run `--plain-trials` trials a repeat,
@@ -32,7 +33,7 @@ from tfopt.search.engines.request import FitRequest, Monitor
 
 layers = keras.layers
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("part", choices=["headline", "cases"])
+parser.add_argument("part", choices=["headline", "proposals", "cases"])
 parser.add_argument("--repeats", type=int, default=3)
 parser.add_argument("--trials", type=int, default=20)
 parser.add_argument("--plain-trials", type=int, default=4, help="trials a repeat of the slow contestants")
@@ -220,6 +221,46 @@ def measure(contestants):
     return {name: result for name, result in results.items() if result[0]}
 
 
+def proposals():
+    """Time the proposals of Bayesian search in four dimensions, after a first dozen of random ones."""
+
+    def distance(hp):
+        return sum((hp.Float(f"x{i}", 0, 1) - 0.3) ** 2 for i in range(4))
+
+    def run(kind, turn):
+        class BlackBox(kind):
+            def run_trial(self, trial, **kwargs):
+                return distance(trial.hyperparameters)
+
+        space = keras_tuner.HyperParameters()
+        distance(space)
+        taken = []
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            tuner = BlackBox(
+                hypermodel=None, hyperparameters=space, objective=keras_tuner.Objective("default_objective", "min"),
+                max_trials=24, num_initial_points=12, seed=turn, directory=folder, project_name="search",
+            )  # fmt: skip
+            populate = tuner.oracle.populate_space
+
+            def timed(*args, **kwargs):
+                started = time.process_time()
+                proposal = populate(*args, **kwargs)
+                taken.append(time.process_time() - started)
+                return proposal
+
+            tuner.oracle.populate_space = timed
+            tuner.search()
+        return float(np.mean(taken[12:24]))
+
+    kinds = {"KerasTuner": keras_tuner.BayesianOptimization, "tfopt": tfopt.search.BayesianOptimization}
+    seconds = {name: [] for name in kinds}
+    for turn in range(1, arguments.repeats + 1):
+        for name, kind in kinds.items():
+            seconds[name].append(run(kind, turn))
+    for name, values in seconds.items():
+        print(f"{name:12} {np.median(values):.3f} CPU-seconds a proposal ({min(values):.3f}-{max(values):.3f})")
+
+
 # Cases ------------------------------------------------------------------------------------------------------------
 
 
@@ -348,4 +389,4 @@ def cases():
             print(f"{name:32} {plain:11.2f} {mine:8.3f} {plain / mine:7.1f}")
 
 
-{"headline": headline, "cases": cases}[arguments.part]()
+{"headline": headline, "proposals": proposals, "cases": cases}[arguments.part]()

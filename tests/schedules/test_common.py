@@ -44,8 +44,9 @@ def test_negative_steps_give_the_start(example):
 
 
 def test_after_the_length_nothing_changes(example):
-    if example.length is None:
-        pytest.skip("has no end")
+    if example.length is None:  # it never ends: then it must still be a schedule however late it is
+        assert np.isfinite(example.curve([2**30, 2**45])).all()
+        return
     end = example.curve([example.length])
     assert np.all(example.curve(example.length + np.array([1, 2, 10, 2**30, 2**45])) == end)
     assert np.all(np.isfinite(end))

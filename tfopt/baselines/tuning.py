@@ -150,7 +150,7 @@ def _follow_parent() -> None:
 
 def _end_after(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(1)
+        time.sleep(1)  # polled: only Linux can signal a parent's death, and a second late does no harm
     os._exit(1)
 
 

@@ -1,5 +1,6 @@
 """A factor on whatever learning rate a model has, held in a variable that the graph reads."""
 
+import abc
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ _NAME = "tfopt_learning_rate_scale"
 _LARGER_IS_BETTER = ("acc", "accuracy", "auc", "f1_score", "precision", "recall", "r2_score", "iou")
 
 
-class LearningRateScale(keras.callbacks.Callback):
+class LearningRateScale(keras.callbacks.Callback, abc.ABC):
     """Multiply the learning rate by a factor that a metric decides on; the base of two callbacks.
 
     A float learning rate is multiplied itself, as Keras's own callback does. A schedule goes on running inside a
@@ -78,13 +79,13 @@ class LearningRateScale(keras.callbacks.Callback):
         self.factors.append(self._factor)
         logs["learning_rate_factor"] = self._factor
 
+    @abc.abstractmethod
     def restart(self) -> None:
         """Forget what was counted."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def decide(self, improved: bool) -> float:
         """Return what to multiply the rate by after an epoch."""
-        raise NotImplementedError
 
     def bounded(self, change: float, minimum: float, maximum: float) -> float:
         """Return `change` such that the whole factor stays between two bounds."""

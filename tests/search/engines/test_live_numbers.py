@@ -91,5 +91,9 @@ def test_math_keeps_a_live_number_live(numbers):
     assert live_math.pi == pytest.approx(np.pi)
     numbers.set({"rate": 4.0, "steps": 0})
     assert live_math.sqrt(rate).value == 2.0
-    live_math.sqrt(rate)
-    assert "error" in (numbers.broken({"rate": -1.0, "steps": 0}) or "error")
+
+
+def test_a_value_that_a_guarded_formula_cannot_take_breaks_it(numbers):
+    assert LiveMath().sqrt(numbers.number("rate")) > 0.1
+    assert numbers.broken({"rate": 0.81, "steps": 0}) is None
+    assert numbers.broken({"rate": -1.0, "steps": 0}).startswith("sqrt(rate) gt 0.1 is True: ")  # and what math says

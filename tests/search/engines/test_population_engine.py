@@ -52,10 +52,9 @@ def check(build, configurations, rows, atol=ATOL, seeds=(1, 2, 1), epochs=2, bat
     return population, results
 
 
+@pytest.mark.parametrize("model", ["mlp", "normalized", "functional"], indirect=True)  # the others have their own tests
 def test_members_are_fresh_builds_and_fits(model, rows):
     build, configurations = model
-    if build.__name__ in ("convolutional", "recurrent"):
-        pytest.skip("has a test of its own")
     atol = ATOL_NORMALIZED if build.__name__ == "normalized" else ATOL
     check(build, configurations, rows, atol, batch_size=32, monitor=Monitor("val_loss", "min"), predict=np.arange(9))
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import nearest
+from tfopt.search.config import ENGINES
 from tfopt.search.engines.auto import AutoEngine
 from tfopt.search.engines.plain import PlainEngine
 from tfopt.search.engines.population import PopulationEngine
@@ -17,7 +18,6 @@ from tfopt.search.engines.rows import Nest
 from tfopt.search.engines.shared_graph import SharedGraphEngine
 
 Kind = Literal["auto", "population", "shared", "plain"]
-ENGINES = ("auto", "population", "shared", "plain")
 
 _LEAST_MEMORY = 2**28
 _GPU_MEMORY = 2**33  # of a GPU that does not say how much it has

@@ -14,6 +14,7 @@ import numpy as np
 from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import nearest
+from tfopt.search.config import ENGINES
 from tfopt.search.engines.choice import Kind, engine_for
 from tfopt.search.engines.request import Engine, FitRequest, FitResult, Monitor, State, state_of
 from tfopt.search.tuners import space
@@ -58,9 +59,10 @@ class BatchTuner(KeepsModels):
         overwrite: bool = False,
         **kwargs: Any,
     ):
-        kinds = ("auto", "population", "shared", "plain")
-        if engine not in kinds:
-            raise ValueError(f"Argument `engine` must be one of {', '.join(map(repr, kinds))}. Received: {engine!r}.")
+        if engine not in ENGINES:
+            known = ", ".join(map(repr, ENGINES))
+            hint = nearest(str(engine), ENGINES)
+            raise ValueError(f"Argument `engine` must be one of {known}. Received: {engine!r}.{hint}")
         if not isinstance(keep_models, int) or keep_models < 0:
             raise ValueError(f"Argument `keep_models` must be an integer >= 0. Received: {keep_models!r}.")
         if "KERASTUNER_ORACLE_IP" in os.environ:
