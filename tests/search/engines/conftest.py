@@ -115,3 +115,15 @@ def mlp_model():
 def functional_model():
     """Return the last of them, which has the most numbers."""
     return MODELS["functional"]
+
+
+@pytest.fixture
+def nothing_dense(monkeypatch):
+    """Leave every population to a traced graph, as models are that NumPy does not train."""
+    from tfopt.search.engines import population
+    from tfopt.search.engines.cannot_stack import CannotStack
+
+    def refuse(**_):
+        raise CannotStack("this test wants a graph")
+
+    monkeypatch.setattr(population, "make_dense_stack", refuse)

@@ -34,7 +34,7 @@ def test_free_memory_is_plausible():
     assert 2**28 <= free_memory() < 2**50
 
 
-def test_few_or_short_fits_run_one_after_another(mlp_model, rows):
+def test_few_or_short_fits_run_one_after_another(nothing_dense, mlp_model, rows):
     build, (hp, *_) = mlp_model
     engine = AutoEngine(build, *rows)
     few, short = engine.fit(requests(hp, 2)), engine.fit(requests(hp, 5))
@@ -43,7 +43,7 @@ def test_few_or_short_fits_run_one_after_another(mlp_model, rows):
     assert "not worth a stack" in short[0].reason
 
 
-def test_every_path_validates(mlp_model, rows, monkeypatch):
+def test_every_path_validates(nothing_dense, mlp_model, rows, monkeypatch):
     build, (hp, *_) = mlp_model
     x, y = rows
     for worth in (0.0, np.inf):
@@ -54,7 +54,7 @@ def test_every_path_validates(mlp_model, rows, monkeypatch):
             assert set(result.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
 
 
-def test_long_work_is_stacked_and_ends_as_the_shared_graph_does(mlp_model, rows, monkeypatch):
+def test_long_work_is_stacked_and_ends_as_the_shared_graph_does(nothing_dense, mlp_model, rows, monkeypatch):
     monkeypatch.setattr(auto, "_WORTH_STACKING", 0.0)
     build, (hp, *_) = mlp_model
     stacked = AutoEngine(build, *rows).fit(requests(hp, 5))
@@ -65,7 +65,9 @@ def test_long_work_is_stacked_and_ends_as_the_shared_graph_does(mlp_model, rows,
 
 
 @pytest.mark.parametrize("stack_wins", [True, False])
-def test_where_the_work_is_long_both_are_timed_and_the_faster_one_is_taken(mlp_model, rows, monkeypatch, stack_wins):
+def test_where_the_work_is_long_both_are_timed_and_the_faster_one_is_taken(
+    nothing_dense, mlp_model, rows, monkeypatch, stack_wins
+):
     monkeypatch.setattr(auto, "_WORTH_MEASURING", 0.0)
     build, (hp, *_) = mlp_model
     engine = AutoEngine(build, *rows)
@@ -86,7 +88,7 @@ def test_where_the_work_is_long_both_are_timed_and_the_faster_one_is_taken(mlp_m
         assert "ms a step one after another" in results[1].reason
 
 
-def test_large_models_and_convolutions_run_one_after_another(rows):
+def test_large_models_and_convolutions_run_one_after_another(nothing_dense, rows):
     def build(hp):
         hidden = [keras.layers.Dense(500, "relu"), keras.layers.Dense(500, "relu")]
         if hp["kind"] == "convolution":
@@ -103,3 +105,9 @@ def test_large_models_and_convolutions_run_one_after_another(rows):
     pictures = engine.fit(requests({"kind": "convolution"}, 5, epochs=1))
     assert {result.engine for result in pictures} == {"shared"}
     assert "cannot batch the filters of Conv2D" in pictures[0].reason
+
+
+def test_dense_networks_are_trained_together_however_few_and_short(mlp_model, rows):
+    build, (hp, *_) = mlp_model
+    [result] = AutoEngine(build, *rows).fit(requests(hp, 1))
+    assert (result.engine, result.reason) == ("population", "")

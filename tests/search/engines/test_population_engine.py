@@ -1,4 +1,4 @@
-"""The population against the plain engine: the same fits, within the rounding of batched products."""
+"""The traced population against the plain engine: the same fits, within the rounding of batched products."""
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ from tfopt.search.engines.plain import PlainEngine
 from tfopt.search.engines.population import PopulationEngine
 from tfopt.search.engines.request import FitRequest, Monitor
 
+pytestmark = pytest.mark.usefixtures("nothing_dense")
 layers, optimizers, regularizers = keras.layers, keras.optimizers, keras.regularizers
 # After a few dozen steps. A bias before a batch normalisation has no gradient but rounding, which Adam enlarges.
 ATOL, ATOL_NORMALIZED = 2e-6, 2e-3

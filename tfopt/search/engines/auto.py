@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.dense.stack import DenseStack
 from tfopt.search.engines.keras_internals import random_streams_kept
 from tfopt.search.engines.population import Member, PopulationEngine
 from tfopt.search.engines.request import FitResult
@@ -19,6 +20,7 @@ _log = logging.getLogger("tfopt")
 # What holds on two cores for dense layers, where nothing was measured: see tests/benchmarks/bench_engines.py.
 _FEWEST_MEMBERS = 4
 _MOST_WEIGHTS = 150_000
+_MOST_DENSE_WEIGHTS = 500_000
 _STEP_SECONDS = 2.5e-4
 # Seconds on the shared graph from which a stack, half as long but traced 1.5 s longer, is done first; and from which
 # measuring both costs less than a wrong choice may.
@@ -46,16 +48,26 @@ class AutoEngine(PopulationEngine):
         self._stacked: dict[tuple[str, int], float] = {}  # and in a stack of about so many members
 
     def _group(self, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
+        if self._small_and_dense(members):
+            yield from self._stacked_group(members)
+            return
         rest, timed = self._timed_alone(members)
         yield from timed
         reason = self._slower_stacked(rest) if rest else None
         if reason is not None:
             yield from ((member.index, reason) for member in rest)
         elif rest:
-            for index, outcome in super()._group(rest):
-                if isinstance(outcome, FitResult):
-                    outcome.engine = PopulationEngine.name
-                yield index, outcome
+            yield from self._stacked_group(rest)
+
+    def _stacked_group(self, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
+        for index, outcome in super()._group(members):
+            if isinstance(outcome, FitResult):
+                outcome.engine = PopulationEngine.name
+            yield index, outcome
+
+    def _small_and_dense(self, members: list[Member]) -> bool:
+        """Return whether NumPy trains these members: nothing is traced, so that even one is sooner done."""
+        return _weights(members[0]) <= _MOST_DENSE_WEIGHTS and isinstance(self._dense_stack(members), DenseStack)
 
     def _timed_alone(self, members: list[Member]) -> tuple[list[Member], list[tuple[int, FitResult | str]]]:
         """Train one of many members on the shared graph, if that is worth knowing; return the others and its result."""

@@ -16,11 +16,12 @@ from tfopt.search.engines.keras_internals import random_streams_kept
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.recent import RecentLists
 from tfopt.search.engines.request import Engine, FitRequest, FitResult
+from tfopt.search.engines.rows import Table
 from tfopt.search.engines.shadow import Shadow, key
 from tfopt.search.engines.shadow_book import ShadowBook
 from tfopt.search.engines.shared_graph import SharedGraphEngine
 from tfopt.search.engines.stack import Stack
-from tfopt.search.engines.stack_making import make_stack
+from tfopt.search.engines.stack_making import make_dense_stack, make_traced_stack
 from tfopt.search.engines.stack_member import Member
 from tfopt.search.engines.traced_graph import as_log
 
@@ -30,7 +31,6 @@ _MAX_STRUCTURES = 32  # whose graphs are kept
 _MAX_STACKS = 4  # of one structure kept, for values that Python decides differently on and numbers of streams
 _MAX_TRACES = 12  # of one structure; more cost more than they save
 _SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
-_DRAWN_TOO_MANY = 1.5  # a graph may draw this many times as many random streams as there are
 
 Done = Callable[[int, FitResult], None]
 
@@ -69,6 +69,7 @@ class PopulationEngine(Engine):
         self.fallback = fallback or SharedGraphEngine(**self.arguments(), book=self._book)  # trains what is refused
         self._stacks: RecentLists[Stack] = RecentLists(_MAX_STRUCTURES)  # by structure and table of validation
         self._num_traces: dict[str, int] = defaultdict(int)
+        self._not_dense: set[str] = set()  # structures that NumPy cannot train
         self._reasons: dict[str, str] = {}  # structures that are refused
 
     def fit(
@@ -191,26 +192,52 @@ class PopulationEngine(Engine):
             yield from self._chunks(stack, fitting, limit)
 
     def _stack(self, members: list[Member]) -> Stack | None:
-        """Return a checked graph that takes the first of these members; None where there were too many already."""
+        """Return a checked stack that takes the first of these members; None where too many were traced already."""
+        stack = self._dense_stack(members)
+        if stack is not None:
+            return stack
         signature = members[0].shadow.signature
-        validation = self.validation if members[0].request.validation is None else self.train
-        stacks, live = self._stacks[f"{signature} {id(validation)}"], frozenset(self._book.live[signature])
-        alike = members[: self._max_members]
-        for stack in stacks:
-            streams = len({member.generators for member in alike})
-            enough = streams <= stack.streams.capacity <= max(2, _DRAWN_TOO_MANY * streams)
-            if (enough or not stack.streams.drawn) and stack.unfit(members[0].shadow.numbers) is None:
-                return stack
-        stacks[:] = [stack for stack in stacks if stack.live == live]
         if self._num_traces[signature] >= _MAX_TRACES:
             return None
         self._num_traces[signature] += 1
+        alike = members[: self._max_members]
+        streams = len({member.generators for member in alike})
+        return self._made(lambda **given: make_traced_stack(streams=streams, **given), alike)
+
+    def _dense_stack(self, members: list[Member]) -> Stack | None:
+        """Return a stack at hand, or one that NumPy trains; None if only a graph has yet to be traced."""
+        signature, alike = members[0].shadow.signature, members[: self._max_members]
+        streams = len({member.generators for member in alike})
+        for stack in self._stacks_of(members):
+            if stack.takes_streams(streams) and stack.unfit(members[0].shadow.numbers) is None:
+                return stack
+        if signature in self._not_dense:
+            return None
+        try:
+            return self._made(make_dense_stack, alike)
+        except CannotStack as reason:
+            _log.debug("not trained by NumPy: %s", reason)
+            self._not_dense.add(signature)
+            return None
+
+    def _made(self, make: Callable[..., Stack], alike: list[Member]) -> Stack:
+        stacks, live = self._stacks_of(alike), frozenset(self._book.live[alike[0].shadow.signature])
+        stacks[:] = [stack for stack in stacks if stack.live == live]
         del stacks[: 1 - _MAX_STACKS]
         candidates = [(member.request, member.shadow) for member in alike]
-        streams = len({member.generators for member in alike})
-        stack = make_stack(self.build, candidates, live, streams, self.train, validation, self._grad_norm)
-        stacks.append(stack)
-        return stack
+        stacks.append(
+            make(
+                build=self.build, candidates=candidates, live=live, train=self.train,
+                validation=self._validation_of(alike[0]), measure=self._grad_norm,
+            )
+        )  # fmt: skip
+        return stacks[-1]
+
+    def _validation_of(self, member: Member) -> Table | None:
+        return self.validation if member.request.validation is None else self.train
+
+    def _stacks_of(self, members: list[Member]) -> list[Stack]:
+        return self._stacks[f"{members[0].shadow.signature} {id(self._validation_of(members[0]))}"]
 
     # Training -------------------------------------------------------------------------------------------------------
 

@@ -6,14 +6,14 @@ random layers and every number come from a real one.
 
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfopt.search.engines.keras_internals import global_generator, seeded, stateful_stream
+from tfopt.search.engines.keras_internals import global_generator, seeded, stateful_stream, variables_alike
 from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import Build, FitRequest, State, checked, complete
 from tfopt.search.engines.rows import Table
@@ -84,7 +84,7 @@ def cast_shadow(
         table: Rows, for their shapes.
         slots: Where given, the optimizer's variables are only made for structures that are not in it.
     """
-    with seeded(request.seed):
+    with seeded(request.seed), variables_alike():
         before = stateful_stream()
         model = checked(build(request.hyperparameters))
         draws = before != stateful_stream()
@@ -117,7 +117,9 @@ def values_of(hyperparameters: Any) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def hidden(build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table, known: set[str]) -> list[str]:
+def hidden(
+    build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table, known: set[str], slots: EmptySlots
+) -> list[str]:
     """Return the names of hyperparameters that `build` is given and of which its model shows no trace.
 
     Such a one is unused, or acts through something that no walk sees (a file, an object of a module); only a fit of
@@ -128,6 +130,7 @@ def hidden(build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table
         cast: Configurations and their shadows. The values that a name takes among them are tried.
         table: Rows, for their shapes.
         known: Names that have shown themselves in earlier calls; new ones are added.
+        slots: Optimizer slots known to begin as zeros.
     """
     values = [values_of(request.hyperparameters) or {} for request, _ in cast]
     unseen = []
@@ -138,9 +141,12 @@ def hidden(build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table
         present = {repr(value): value for _, _, value in holders}
         if len(present) == 1:
             continue  # its value has not varied yet
+        if _in_the_open(shadow_and_value for _, *shadow_and_value in holders):
+            known.add(name)
+            continue
         for request, shadow, value in holders[-3:]:
             other = next(v for text, v in present.items() if text != repr(value))
-            if _shows(build, request, shadow, name, other, table):
+            if _shows(build, request, shadow, name, other, table, slots):
                 known.add(name)
                 break
         else:
@@ -148,9 +154,28 @@ def hidden(build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table
     return unseen
 
 
-def _shows(build: Build, request: FitRequest, shadow: Shadow, name: str, value: Any, table: Table) -> bool:
+def _in_the_open(holders: Iterable[Sequence[Any]]) -> bool:
+    """Return whether a hyperparameter's value is, in every configuration, found at one and the same place of the model.
+
+    Args:
+        holders: A shadow and the value that it was built with, of at least two values.
+    """
+    places: set[Any] | None = None
+    for shadow, value in holders:
+        if not isinstance(value, float):
+            return False
+        found = {path for path, number in shadow.numbers.items() if np.float32(number) == np.float32(value)}
+        scalars = ((index, array) for index, array in enumerate(shadow.state) if array.ndim == 0)
+        found |= {index for index, array in scalars if array == np.float32(value)}
+        places = found if places is None else places & found
+    return bool(places)
+
+
+def _shows(
+    build: Build, request: FitRequest, shadow: Shadow, name: str, value: Any, table: Table, slots: EmptySlots
+) -> bool:
     changed = FitRequest(_with(request.hyperparameters, name, value), request.seed, request.epochs)
-    return not cast_shadow(build, changed, table)[0].same_as(shadow)
+    return not cast_shadow(build, changed, table, slots)[0].same_as(shadow)
 
 
 def _with(hyperparameters: Any, name: str, value: Any) -> Any:

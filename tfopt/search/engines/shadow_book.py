@@ -4,14 +4,11 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tfopt.search.engines.keras_internals import forget_kernels
 from tfopt.search.engines.request import Build, FitRequest
 from tfopt.search.engines.rows import Table
 from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden
 
 _log = logging.getLogger("tfopt")
-
-_KERNELS = 200  # shadows after which TensorFlow's memory of them is freed
 
 
 class ShadowBook:
@@ -33,13 +30,9 @@ class ShadowBook:
         self.examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
         self._shown: set[str] = set()  # hyperparameters that are seen in the models
         self._slots = EmptySlots()
-        self._num_cast = 0
 
     def cast(self, request: FitRequest) -> Shadow | Exception:
         """Return the shadow of a request, or what its build raised."""
-        self._num_cast += 1
-        if self._num_cast % _KERNELS == 0:
-            forget_kernels()
         try:
             shadow = cast_shadow(self._build, request, self._table, self._slots)[0]
         except Exception as error:
@@ -53,7 +46,7 @@ class ShadowBook:
         if not self._probe:
             return None
         earlier = [pair for pairs in self.examples.values() for pair in pairs]
-        names = hidden(self._build, [*earlier, *cast], self._table, self._shown)
+        names = hidden(self._build, [*earlier, *cast], self._table, self._shown, self._slots)
         if not names:
             return None
         listed = ", ".join(map(repr, names))

@@ -2,13 +2,16 @@
 
 import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfopt.errors import one_line
 from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.keras_internals import layers_of, seeded
+from tfopt.search.engines.dense.stack import DenseStack
+from tfopt.search.engines.keras_internals import layers_of, seeded, variables_alike
 from tfopt.search.engines.member_random import quiet_tensorflow
 from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import Build, FitRequest, checked
@@ -17,6 +20,7 @@ from tfopt.search.engines.shadow import Shadow, cast_shadow
 from tfopt.search.engines.shared_graph import needs_plain_fit
 from tfopt.search.engines.stack import Stack
 from tfopt.search.engines.stack_check import stack_differs
+from tfopt.search.engines.traced_stack import TracedStack
 
 _log = logging.getLogger("tfopt")
 
@@ -28,31 +32,64 @@ _CONVOLUTIONS = (
 )  # fmt: skip
 
 
-def make_stack(
-    build: Build, candidates: Sequence[tuple[FitRequest, Shadow]], live: Iterable[str], streams: int,
-    train: Table, validation: Table | None, measure: bool,
-) -> Stack:  # fmt: skip
-    """Trace a stack with the first candidate's build and check its first step with the last that it takes.
+Candidates = Sequence[tuple[FitRequest, Shadow]]  # configurations of one structure, and their shadows
+
+
+def make_dense_stack(
+    build: Build, candidates: Candidates, live: Iterable[str], train: Table, validation: Table | None, measure: bool
+) -> Stack:
+    """Make a stack that NumPy trains with the first candidate's build; check its first step with the last it takes.
 
     Args:
         build: Returns the compiled model of a configuration.
-        candidates: Configurations of one structure, and their shadows.
+        candidates: Configurations of one structure.
         live: Names of the numbers that differ between them.
-        streams: Distinct random streams among them.
         train: Rows of training.
         validation: The table that rows of validation are from, if there are any.
         measure: Whether to measure gradients.
 
     Raises:
+        CannotStack: The model is not a dense network on a CPU, or the check refuses.
+    """
+    if tf.config.list_logical_devices("GPU"):
+        raise CannotStack("there is a GPU")
+
+    def dense(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
+        return DenseStack(model, walk, extra, live, train, validation, measure)
+
+    return _made(dense, build, candidates, train, validation)
+
+
+def make_traced_stack(
+    build: Build, candidates: Candidates, live: Iterable[str], streams: int,
+    train: Table, validation: Table | None, measure: bool,
+) -> Stack:  # fmt: skip
+    """Trace a stack, and check it, as `make_dense_stack` does; `streams` is the number of distinct random ones.
+
+    Raises:
         CannotStack: TensorFlow or the check refuses.
     """
+
+    def traced(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
+        with quiet_tensorflow():
+            return TracedStack(model, walk, extra, live, streams, train, validation, measure)
+
+    return _made(traced, build, candidates, train, validation)
+
+
+def _made(
+    kind: Callable[[keras.Model, ModelWalk, dict[str, Any]], Stack], build: Build,
+    candidates: Candidates, train: Table, validation: Table | None,
+) -> Stack:  # fmt: skip
     request, shadow = candidates[0]
     if shadow.draws:
         raise CannotStack("its build draws from `tf.random`")
     try:
-        with seeded(request.seed):
-            extra = cast_shadow(build, request, train)[2].variables
-        with seeded(request.seed):
+        extra = {}
+        if shadow.extra:
+            with seeded(request.seed):
+                extra = cast_shadow(build, request, train)[2].variables
+        with seeded(request.seed), variables_alike():
             # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
             model = checked(build(copy.deepcopy(request.hyperparameters)))
             reason = needs_plain_fit(model) or _never_stacked(model)
@@ -61,18 +98,17 @@ def make_stack(
             walk = ModelWalk(model)
             if set(walk.numbers) != set(shadow.numbers):
                 raise CannotStack("its numbers change when its optimizer is built")
-            with quiet_tensorflow():
-                stack = Stack(model, walk, extra, live, streams, train, validation, measure)
+            stack = kind(model, walk, extra)
+        fitting = [pair for pair in candidates if stack.unfit(pair[1].numbers) is None]
+        chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
+        states = [[*own.state, *own.extra, own.generator] for _, own in chosen]
+        numbers = [own.numbers for _, own in chosen]
+        differs = stack_differs(stack, states, numbers, len(chosen) - 1, build, chosen[-1][0], train, validation)
     except CannotStack:
         raise
     except Exception as error:  # of any kind: from the user's code, Keras or TensorFlow, in a graph that is new
         _log.debug("stacking failed", exc_info=True)
         raise CannotStack(f"its graph cannot be stacked ({one_line(error)})") from error
-    fitting = [pair for pair in candidates if stack.unfit(pair[1].numbers) is None]
-    chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
-    states = [[*own.state, *own.extra, own.generator] for _, own in chosen]
-    numbers = [own.numbers for _, own in chosen]
-    differs = stack_differs(stack, states, numbers, len(chosen) - 1, build, chosen[-1][0], train, validation)
     if differs:
         raise CannotStack(differs)
     return stack

@@ -1,0 +1,303 @@
+"""The layers that a plan knows, for a stack of members at once: arrays (members, rows, units), forwards and back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.dense.activations import ACTIVATIONS
+from tfopt.search.engines.dense.numbers import MemberNumbers
+from tfopt.search.engines.keras_internals import calls_of
+
+Array = np.ndarray
+Views = dict[int, Array]  # of each variable, by its id
+
+
+LINEAR = ACTIVATIONS[keras.activations.linear]
+
+
+class Operation(ABC):
+    """One layer of every member.
+
+    Args:
+        layer: Of the model.
+        numbers: The model's numbers.
+    """
+
+    def __init__(self, layer: Any, numbers: MemberNumbers):
+        self.layer = layer
+        self.units = int(np.prod(layer.output.shape[1:]))
+
+    def load(self, weights: Views, gradients: Views, states: Views) -> None:  # noqa: B027 - most have nothing to load
+        """Take the members' weights (members, *shape), where their gradients go, and the variables not trained."""
+
+    @abstractmethod
+    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
+        """Return the output (members, rows, units)."""
+
+    @abstractmethod
+    def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
+        """Take the gradient of the output; return those of the inputs, if they are wanted."""
+
+
+class _Dense(Operation):
+    """`keras.layers.Dense`."""
+
+    def __init__(self, layer: keras.layers.Dense, numbers: MemberNumbers):
+        super().__init__(layer, numbers)
+        _plain(layer, ("kernel_constraint", "bias_constraint", "lora_enabled", "quantization_mode"))
+        self.activation = activation_of(layer)
+
+    def load(self, weights: Views, gradients: Views, states: Views) -> None:
+        kernel, bias = self.layer.kernel, self.layer.bias
+        self._kernel, self._kernel_gradient = weights[id(kernel)], gradients[id(kernel)]
+        self._bias = None if bias is None else weights[id(bias)][:, None]
+        self._bias_gradient = None if bias is None else gradients[id(bias)]
+
+    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
+        (self._input,) = inputs
+        z = np.matmul(self._input, self._kernel)
+        if self._bias is not None:
+            z += self._bias
+        self._before = z.copy() if self.activation.needs_input and training else z
+        self._output = self.activation.value(z)
+        return self._output
+
+    def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
+        if self.activation.slope is not None:
+            gradient = gradient * self.activation.slope(self._before, self._output)
+        np.matmul(self._input.swapaxes(1, 2), gradient, out=self._kernel_gradient)
+        if self._bias_gradient is not None:
+            np.sum(gradient, axis=1, out=self._bias_gradient)
+        return [np.matmul(gradient, self._kernel.swapaxes(1, 2))] if wanted else None
+
+
+class _Activation(Operation):
+    """`keras.layers.Activation`, `ReLU`."""
+
+    def __init__(self, layer: keras.layers.Layer, numbers: MemberNumbers):
+        super().__init__(layer, numbers)
+        _plain(layer, ("max_value", "negative_slope", "threshold"))
+        self.activation = ACTIVATIONS[keras.activations.relu] if _is_relu(layer) else activation_of(layer)
+
+    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
+        self._before = inputs[0]
+        self._output = self.activation.value(inputs[0].copy())
+        return self._output
+
+    def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
+        if self.activation.slope is not None:
+            gradient = gradient * self.activation.slope(self._before, self._output)
+        return [gradient]
+
+
+class _Dropout(Operation):
+    """`keras.layers.Dropout`; its masks are put into `mask` before each step."""
+
+    def __init__(self, layer: keras.layers.Dropout, numbers: MemberNumbers):
+        super().__init__(layer, numbers)
+        _plain(layer, ("noise_shape",))
+        self.generator = layer.seed_generator.state
+        self.rate = numbers.column(layer.rate)
+        self.mask: Array | None = None
+
+    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
+        return inputs[0] * self.mask if training and self.mask is not None else inputs[0]
+
+    def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
+        return [gradient if self.mask is None else gradient * self.mask]
+
+
+class _BatchNormalization(Operation):
+    """`keras.layers.BatchNormalization` of the last axis; every member has its own moving statistics."""
+
+    def __init__(self, layer: keras.layers.BatchNormalization, numbers: MemberNumbers):
+        super().__init__(layer, numbers)
+        _plain(layer, ("renorm", "synchronized", "gamma_constraint", "beta_constraint"))
+        if layer.axis not in (-1, 1):
+            raise CannotStack("its batch normalisation is not of the last axis")
+        self._momentum, self._epsilon = numbers.column(layer.momentum), numbers.column(layer.epsilon)
+
+    def load(self, weights: Views, gradients: Views, states: Views) -> None:
+        layer = self.layer
+        self._scale = weights[id(layer.gamma)][:, None] if layer.scale else None
+        self._shift = weights[id(layer.beta)][:, None] if layer.center else None
+        self._scale_gradient = gradients[id(layer.gamma)] if layer.scale else None
+        self._shift_gradient = gradients[id(layer.beta)] if layer.center else None
+        self._moving = states[id(layer.moving_mean)], states[id(layer.moving_variance)]
+        self._kept = self._momentum()[:, None].astype("float32")
+        self._new = (1 - self._momentum())[:, None].astype("float32")
+        self._small = self._epsilon()[:, None, None].astype("float32")
+
+    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
+        (x,) = inputs
+        if training:
+            mean = x.mean(axis=1, keepdims=True)
+            centred = x - mean
+            variance = np.mean(centred * centred, axis=1, keepdims=True)
+            for moving, now in zip(self._moving, (mean, variance), strict=True):
+                moving *= self._kept
+                moving += now[:, 0] * self._new
+        else:
+            mean, variance = (moving[:, None] for moving in self._moving)
+            centred = x - mean
+        self._inverse = 1 / np.sqrt(variance + self._small)
+        self._normal = centred * self._inverse
+        out = self._normal if self._scale is None else self._normal * self._scale
+        return out if self._shift is None else out + self._shift
+
+    def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
+        if self._shift_gradient is not None:
+            np.sum(gradient, axis=1, out=self._shift_gradient)
+        if self._scale_gradient is not None:
+            np.sum(gradient * self._normal, axis=1, out=self._scale_gradient)
+        if not wanted:
+            return None
+        if self._scale is not None:
+            gradient = gradient * self._scale
+        gradient = gradient - gradient.mean(axis=1, keepdims=True) - self._normal * np.mean(
+            gradient * self._normal, axis=1, keepdims=True
+        )  # fmt: skip
+        return [gradient * self._inverse]
+
+
+class _Add(Operation):
+    """`keras.layers.Add`."""
+
+    def __init__(self, layer: keras.layers.Add, numbers: MemberNumbers):
+        super().__init__(layer, numbers)
+        self._number = 0
+
+    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
+        self._number = len(inputs)
+        total = inputs[0] + inputs[1]
+        for other in inputs[2:]:
+            total += other
+        return total
+
+    def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
+        return [gradient] * self._number
+
+
+class _Flatten(Operation):
+    """`keras.layers.Flatten`."""
+
+    def __init__(self, layer: keras.layers.Flatten, numbers: MemberNumbers):
+        super().__init__(layer, numbers)
+        if layer.data_format != "channels_last":
+            raise CannotStack("it flattens channels first")
+
+    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
+        self._shape = inputs[0].shape
+        return inputs[0].reshape(*self._shape[:2], -1)
+
+    def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
+        return [gradient.reshape(self._shape)]
+
+
+_KINDS: dict[type, type[Operation]] = {
+    keras.layers.Dense: _Dense,
+    keras.layers.Activation: _Activation,
+    keras.layers.ReLU: _Activation,
+    keras.layers.Dropout: _Dropout,
+    keras.layers.BatchNormalization: _BatchNormalization,
+    keras.layers.Add: _Add,
+    keras.layers.Flatten: _Flatten,
+}
+
+
+class Plan:
+    """A model's layers as operations, each after those whose outputs it takes.
+
+    Args:
+        model: Built; Sequential or functional, of one input and one output.
+        numbers: Its numbers.
+
+    Attributes:
+        operations: All of them.
+        output: The last one, a dense layer.
+        dropouts: Those that drop.
+
+    Raises:
+        CannotStack: It has a layer that is not known here, or one that is called twice.
+    """
+
+    def __init__(self, model: keras.Model, numbers: MemberNumbers):
+        self.operations: list[Operation] = []
+        self._sources: list[list[int]] = []  # of each operation: 0 is the input, 1 the first operation's output, …
+        places = {}
+        for position, (layer, sources) in enumerate(calls_of(model)):
+            places[position] = len(self.operations)
+            if isinstance(layer, keras.layers.InputLayer):
+                if position:
+                    raise CannotStack("it has several inputs")
+                continue
+            kind = _KINDS.get(type(layer))
+            if kind is None:
+                raise CannotStack(f"{type(layer).__name__} has no form in NumPy here")
+            _stock(layer)
+            self.operations.append(kind(layer, numbers))
+            places[position] = len(self.operations)
+            self._sources.append([places[source] for source in sources])
+        if not self.operations or not isinstance(self.operations[-1], _Dense):
+            raise CannotStack("its output is not a dense layer's")
+        self.output = self.operations[-1]
+        self.dropouts = [operation for operation in self.operations if isinstance(operation, _Dropout)]
+        self._wanted = [False]  # whether the gradient of an output is wanted: not where no weight comes before it
+        for operation, sources in zip(self.operations, self._sources, strict=True):
+            trained = isinstance(operation, _Dense | _BatchNormalization)
+            self._wanted.append(trained or any(self._wanted[source] for source in sources))
+
+    def forward(self, x: Array, training: bool) -> Array:
+        """Return the output (members, rows, units) for inputs (members, rows, …)."""
+        values = [x]
+        for operation, sources in zip(self.operations, self._sources, strict=True):
+            values.append(operation.forward([values[source] for source in sources], training))
+        return values[-1]
+
+    def backward(self, gradient: Array) -> None:
+        """Write the gradients of the weights, from that of the output of the last `forward`."""
+        gradients: dict[int, Array] = {len(self.operations): gradient}
+        for place in range(len(self.operations), 0, -1):
+            operation, sources = self.operations[place - 1], self._sources[place - 1]
+            wanted = any(self._wanted[source] for source in sources)
+            if not self._wanted[place]:
+                continue
+            found = operation.backward(gradients.pop(place), wanted)
+            for source, part in zip(sources, found if wanted and found else (), strict=False):
+                if self._wanted[source]:
+                    gradients[source] = gradients[source] + part if source in gradients else part
+
+
+def activation_of(layer: keras.layers.Layer) -> Any:
+    """Return the `Activation` of a layer."""
+    found = ACTIVATIONS.get(layer.activation)
+    if found is None:
+        raise CannotStack(f"the activation {getattr(layer.activation, '__name__', layer.activation)} is not known here")
+    return found
+
+
+def _is_relu(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.ReLU)
+
+
+def _plain(layer: keras.layers.Layer, options: Sequence[str]) -> None:
+    for option in options:
+        value = getattr(layer, option, None)
+        if not (value is None or value is False or (isinstance(value, int | float) and value == 0)):
+            raise CannotStack(f"{type(layer).__name__} has a {option}")
+
+
+def _stock(layer: keras.layers.Layer) -> None:
+    """Refuse what a layer of a known kind may still be told to do otherwise."""
+    if not layer.trainable:
+        raise CannotStack(f"{layer.name} is frozen")
+    if layer.dtype_policy.compute_dtype != "float32" or layer.dtype_policy.variable_dtype != "float32":
+        raise CannotStack(f"{layer.name} computes in {layer.dtype_policy.compute_dtype}")
+    if getattr(layer, "activity_regularizer", None) is not None:
+        raise CannotStack(f"{layer.name} has an activity_regularizer")
+    if len(layer.output.shape) != 2:
+        raise CannotStack(f"the output of {layer.name} is not (rows, units)")

@@ -1,0 +1,71 @@
+"""Penalties of a stack's weights, which are elementwise: L1 and L2."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+import tfopt.regularizers
+from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.dense.numbers import Column, MemberNumbers
+
+Array = np.ndarray
+
+_STRENGTHS: dict[type, tuple[str, ...]] = {
+    keras.regularizers.L1: ("l1",),
+    keras.regularizers.L2: ("l2",),
+    keras.regularizers.L1L2: ("l1", "l2"),
+    tfopt.regularizers.L1L2: ("l1", "l2"),
+}
+
+
+class Penalties:
+    """The sum of all penalties of each member.
+
+    Args:
+        weights: The model's trainable variables, stored one after another.
+        numbers: The model's numbers.
+
+    Raises:
+        CannotStack: A regularizer is not known here.
+    """
+
+    def __init__(self, weights: Sequence[keras.Variable], numbers: MemberNumbers):
+        self._strengths: dict[str, list[tuple[slice, Column]]] = {"l1": [], "l2": []}
+        self._size = 0
+        for variable in weights:
+            start, self._size = self._size, self._size + int(np.prod(variable.shape))
+            regularizer = variable.regularizer
+            if regularizer is None:
+                continue
+            if type(regularizer) not in _STRENGTHS:
+                raise CannotStack(f"the regularizer {type(regularizer).__name__} has no form in NumPy here")
+            for name in _STRENGTHS[type(regularizer)]:
+                column = numbers.column(getattr(regularizer, name))
+                self._strengths[name].append((slice(start, self._size), column))
+
+    def load(self, members: int) -> None:
+        """Look up the members' strengths."""
+        self._l1, self._l2 = (self._spread(self._strengths[name], members) for name in ("l1", "l2"))
+
+    def _spread(self, strengths: list[tuple[slice, Column]], members: int) -> Array | None:
+        spread = np.zeros((members, self._size), "float32")
+        for place, column in strengths:
+            spread[:, place] = column()[:, None]
+        return spread if spread.any() else None
+
+    def add(self, weights: Array, gradients: Array | None = None) -> Array:
+        """Return the (members,) penalties of (members, size) weights; add their gradients to these."""
+        total = np.zeros(len(weights), "float32")
+        if self._l2 is not None:
+            pull = self._l2 * weights
+            total += np.einsum("ms,ms->m", pull, weights)
+            if gradients is not None:
+                pull *= 2
+                gradients += pull
+        if self._l1 is not None:
+            pull = self._l1 * np.sign(weights)
+            total += np.einsum("ms,ms->m", pull, weights)
+            if gradients is not None:
+                gradients += pull
+        return total
