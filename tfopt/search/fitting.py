@@ -16,6 +16,7 @@ from tfopt.search.engines.choice import engine_for
 from tfopt.search.engines.plain import PlainEngine
 from tfopt.search.engines.request import Engine, FitRequest, FitResult, Monitor, checked, complete, set_state
 from tfopt.search.engines.rows import Table
+from tfopt.search.engines.unpenalized_loss import UnpenalizedLoss
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
 
@@ -147,7 +148,7 @@ class Fitting:
         model = checked(self._built_by_space(values))
         if self._patience:
             loss = keras.losses.get(model.loss)
-            model.compile(model.optimizer, model.loss, weighted_metrics=[_UnpenalizedLoss(loss)])
+            model.compile(model.optimizer, model.loss, weighted_metrics=[UnpenalizedLoss(loss, _UNPENALIZED)])
         return model
 
     def _make_engine(self, scaling: str, form: Any) -> Engine:
@@ -165,19 +166,6 @@ class Fitting:
             return PlainEngine(self._build, x, y, weights, fit=own)
         probe = self._space.name not in SPACES  # tfopt's own spaces hide nothing
         return engine_for(self._kind, self._build, x, y, weights, memory=self._memory, probe=probe, measure=False)
-
-
-class _UnpenalizedLoss(keras.metrics.Mean):
-    """The loss without the penalties that are being tuned, which Keras's `val_loss` contains."""
-
-    def __init__(self, loss: Any):
-        super().__init__(name=_UNPENALIZED)
-        self._loss = loss
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Add a batch."""
-        loss = self._loss(y_true, y_pred, sample_weight=sample_weight)
-        return super().update_state(loss, sample_weight=keras.ops.shape(y_pred)[0])
 
 
 def batch_size_of(values: dict[str, Any]) -> int:

@@ -114,20 +114,20 @@ def calls_of(model: keras.Model) -> list[tuple[Any, list[int]]]:
     return calls
 
 
-def compiled_parts(model: keras.Model) -> tuple[Any, list[keras.metrics.Metric]]:
-    """Return the one loss and the metrics of a model whose variables are made.
+def compiled_parts(
+    model: keras.Model,
+) -> tuple[Any, list[keras.metrics.Metric], list[keras.metrics.Metric]]:
+    """Return the one loss of a model whose variables are made, its metrics, and its weighted metrics.
 
     Raises:
-        CannotStack: It has several losses or outputs, a weighted loss, or weighted metrics.
+        CannotStack: It has several losses or a weighted one.
     """
     losses, metrics = model._compile_loss._flat_losses, model._compile_metrics
     if len(losses) != 1 or losses[0].loss_weights is not None:
         raise CannotStack("it has several losses or a weighted one")
-    if metrics is None:
-        return losses[0].loss, []
-    if any(found is not None for found in metrics._flat_weighted_metrics):
-        raise CannotStack("it has weighted metrics")
-    return losses[0].loss, [metric for found in metrics._flat_metrics if found is not None for metric in found.metrics]
+    lists = ([], []) if metrics is None else (metrics._flat_metrics, metrics._flat_weighted_metrics)
+    plain, weighted = ([metric for one in found if one is not None for metric in one.metrics] for found in lists)
+    return losses[0].loss, plain, weighted
 
 
 def exempts_from_decay(optimizer: keras.optimizers.Optimizer) -> bool:

@@ -52,7 +52,7 @@ class Graph:
         make_variables(model, table.take(np.arange(min(2, len(table)))))
         self.variables = [*model.variables, *model.optimizer.variables]
         self._extra = [walk.variables[path] for path in sorted(walk.variables)]
-        self._epochs: dict[bool, Any] = {}
+        self._epochs: dict[str, Any] = {}
         self._outputs: Callable[..., Any] | None = None
         changeable = [*self.variables, *self._extra]
         self._load = concrete(self._assign, [[tf.TensorSpec(v.shape, v.dtype) for v in changeable]])
@@ -84,18 +84,20 @@ class Graph:
         Returns:
             The logs.
         """
-        arguments = [tf.constant(order, tf.int32), tf.constant(batch_size, tf.int32), rows]
+        logs = self._over("train", self._train, order, batch_size, rows)
         if check is not None:
-            arguments += [tf.constant(check[0], tf.int32), check[1]]
-        steps = self._epochs.get(check is not None)
-        if steps is None:
-            index = tf.TensorSpec((None,), tf.int32)
-            signature = [index, tf.TensorSpec((), tf.int32), _any_length(rows)]
-            if check is not None:
-                signature += [index, _any_length(check[1])]
-            traced = self._train if check is None else self._train_and_validate
-            steps = self._epochs[check is not None] = concrete(traced, signature)
-        return {name: as_log(value) for name, value in steps(*arguments).items()}
+            tests = self._over("test", self._test, check[0], batch_size, check[1])
+            logs |= {f"val_{name}": value for name, value in tests.items()}
+        return logs
+
+    def _over(
+        self, name: str, function: Callable[..., Any], order: np.ndarray, batch_size: int, rows: tuple
+    ) -> dict[str, Any]:
+        if name not in self._epochs:
+            signature = [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32), _any_length(rows)]
+            self._epochs[name] = concrete(function, signature)
+        logs = self._epochs[name](tf.constant(order, tf.int32), tf.constant(batch_size, tf.int32), rows)
+        return {name: as_log(value) for name, value in logs.items()}
 
     def outputs(self, chosen: np.ndarray, rows: tuple) -> Any:
         """Return the model's outputs for these rows."""
@@ -141,11 +143,10 @@ class Graph:
         _each_batch(self.model.train_step, order, batch_size, rows)
         return self.model.get_metrics_result()
 
-    def _train_and_validate(self, order, batch_size, rows, validation_order, validation_rows):
-        logs = self._train(order, batch_size, rows)
+    def _test(self, order, batch_size, rows):
         self.model.reset_metrics()
-        _each_batch(self.model.test_step, validation_order, batch_size, validation_rows)
-        return logs | {f"val_{name}": value for name, value in self.model.get_metrics_result().items()}
+        _each_batch(self.model.test_step, order, batch_size, rows)
+        return self.model.get_metrics_result()
 
 
 def unrepeatable(traced: Iterable[Any]) -> list[str]:

@@ -63,6 +63,9 @@ ACTIVATIONS = {
 }
 
 
+LINEAR = ACTIVATIONS[keras.activations.linear]
+
+
 def softmax(z: Array) -> Array:
     """Return the probabilities of logits (..., classes)."""
     z = z - z.max(axis=-1, keepdims=True)

@@ -1,7 +1,9 @@
 """Dropout masks as Keras draws them, made by TensorFlow beside the training: drawing them costs as much as a step."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,17 +15,33 @@ _BYTES = 1 << 21  # of masks made at a time
 _maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dropout")
 
 
+@dataclass(frozen=True)
 class Drawn:
-    """One dropout layer's draws: the state of its generator before the epoch, and what it drops.
+    """One dropout layer's draws.
 
     Args:
-        seeds: (members, 2) states.
+        seeds: (members, 2) states of its generators before the epoch.
         rates: (members,) fractions dropped.
         units: Width of the layer.
     """
 
-    def __init__(self, seeds: np.ndarray, rates: np.ndarray, units: int):
-        self.seeds, self.rates, self.units = seeds, rates, units
+    seeds: np.ndarray
+    rates: np.ndarray
+    units: int
+
+    def after(self, steps: int) -> "Drawn":
+        """Return the draws that follow so many steps; a member that drops nothing, or all, has drawn nothing."""
+        seeds = self.seeds.copy()
+        seeds[:, 1] += (steps * ((self.rates > 0) & (self.rates < 1))).astype(seeds.dtype)
+        return Drawn(seeds, self.rates, self.units)
+
+    def same_as(self, other: "Drawn") -> bool:
+        """Return whether both draw the same."""
+        return (
+            self.units == other.units
+            and np.array_equal(self.seeds, other.seeds)
+            and np.array_equal(self.rates, other.rates)
+        )
 
     def masks(self, steps: range, rows: int) -> np.ndarray:
         """Return (steps, members, rows, units) factors: 0, or what keeps the mean."""
@@ -37,47 +55,46 @@ class Drawn:
         return (uniform.reshape(len(steps), -1, rows, self.units) >= rates.astype("float32")) * kept
 
 
-def masks(self, steps: range, rows: int) -> np.ndarray:
-    """Return (steps, members, rows, units) factors: 0, or what keeps the mean."""
-    seeds = np.repeat(self.seeds[None], len(steps), axis=0)
-    seeds[..., 1] += np.asarray(steps, seeds.dtype)[:, None]
-    rates = np.tile(self.rates, len(steps))
-    kept = 1 / (1 - np.minimum(rates, 1 - 1e-7))
-    flat = np.resize(seeds.reshape(-1, 2), (-(-len(rates) // _LANES) * _LANES, 2)).astype("int64")
-    length = len(flat)
-    drawn = _graph()(
-            flat, np.resize(rates, length).astype("float32"), np.resize(kept, length).astype("float32"),
-            np.array([rows, self.units], "int32"),
-        )  # fmt: skip
-    return drawn.numpy()[: len(rates)].reshape(len(steps), -1, rows, self.units)
+class DropoutMasks:
+    """Draws a little ahead of the training, in a thread of its own, over the end of an epoch too."""
+
+    def __init__(self) -> None:
+        self._ahead: tuple[Sequence[Drawn], range, int, Future] | None = None
+
+    def epoch(self, layers: Sequence[Drawn], sizes: Sequence[int]) -> Iterator[list[np.ndarray]]:
+        """Yield the masks of each layer for each step.
+
+        Args:
+            layers: The layers that draw.
+            sizes: Rows of each step; all equal but the last.
+        """
+        if not layers:
+            yield from ([] for _ in sizes)
+            return
+        chunk = max(1, _BYTES // sum(4 * len(layer.rates) * sizes[0] * layer.units for layer in layers))
+        whole = len(sizes) - (sizes[-1] != sizes[0])
+        starts = [*range(0, whole, chunk), *range(whole, len(sizes)), len(sizes)]
+        pieces = [range(start, stop) for start, stop in itertools.pairwise(starts)]
+        coming = self._at_hand(layers, pieces[0], sizes[0]) or _begin(layers, pieces[0], sizes[0])
+        for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
+            present = coming.result()
+            if following is not None:
+                coming = _begin(layers, following, sizes[following[0]])
+            else:
+                then = [layer.after(len(sizes)) for layer in layers]
+                self._ahead = then, pieces[0], sizes[0], _begin(then, pieces[0], sizes[0])
+            for step in range(len(piece)):
+                yield [drawn[step] for drawn in present]
+
+    def _at_hand(self, layers: Sequence[Drawn], piece: range, rows: int) -> Future | None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or (ahead[1], ahead[2], len(ahead[0])) != (piece, rows, len(layers)):
+            return None
+        return ahead[3] if all(map(Drawn.same_as, ahead[0], layers)) else None
 
 
-def draw_ahead(layers: Sequence[Drawn], sizes: Sequence[int]) -> Iterator[list[np.ndarray]]:
-    """Yield the masks of each layer for each step of an epoch, the next ones being drawn meanwhile.
-
-    Args:
-        layers: The layers that draw.
-        sizes: Rows of each step; all equal but the last.
-    """
-    if not layers:
-        yield from ([] for _ in sizes)
-        return
-    bytes_a_step = sum(4 * len(layer.rates) * sizes[0] * layer.units for layer in layers)
-    chunk = max(1, _BYTES // bytes_a_step)
-    whole = len(sizes) - (sizes[-1] != sizes[0])
-    starts = [*range(0, whole, chunk), *range(whole, len(sizes))]
-    pieces = [range(start, stop) for start, stop in zip(starts, [*starts[1:], len(sizes)], strict=True)]
-
-    def begin(piece: range) -> Future:
-        return _maker.submit(lambda: [layer.masks(piece, sizes[piece[0]]) for layer in layers])
-
-    coming = begin(pieces[0])
-    for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
-        present = coming.result()
-        if following is not None:
-            coming = begin(following)
-        for step in range(len(piece)):
-            yield [drawn[step] for drawn in present]
+def _begin(layers: Sequence[Drawn], steps: range, rows: int) -> Future:
+    return _maker.submit(lambda: [layer.masks(steps, rows) for layer in layers])
 
 
 @lru_cache(maxsize=1)

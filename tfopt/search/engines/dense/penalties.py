@@ -59,13 +59,13 @@ class Penalties:
         total = np.zeros(len(weights), "float32")
         if self._l2 is not None:
             pull = self._l2 * weights
-            total += np.einsum("ms,ms->m", pull, weights)
+            total += np.vecdot(pull, weights)
             if gradients is not None:
                 pull *= 2
                 gradients += pull
         if self._l1 is not None:
             pull = self._l1 * np.sign(weights)
-            total += np.einsum("ms,ms->m", pull, weights)
+            total += np.vecdot(pull, weights)
             if gradients is not None:
                 gradients += pull
         return total

@@ -10,11 +10,11 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.dense.activations import softmax
+from tfopt.search.engines.dense.activations import ACTIVATIONS, LINEAR, softmax
 from tfopt.search.engines.dense.losses import Loss, metric_of
-from tfopt.search.engines.dense.masks import Drawn, draw_ahead
+from tfopt.search.engines.dense.masks import Drawn, DropoutMasks
 from tfopt.search.engines.dense.numbers import MemberNumbers
-from tfopt.search.engines.dense.operations import LINEAR, Plan
+from tfopt.search.engines.dense.operations import Plan
 from tfopt.search.engines.dense.optimizers import WeightDecay, update_of
 from tfopt.search.engines.dense.penalties import Penalties
 from tfopt.search.engines.dense.schedules import Rates
@@ -24,6 +24,7 @@ from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import State
 from tfopt.search.engines.rows import Table
 from tfopt.search.engines.stack import Logs, Stack
+from tfopt.search.engines.unpenalized_loss import UnpenalizedLoss
 
 Array = np.ndarray
 
@@ -78,22 +79,25 @@ class DenseStack(Stack):
             raise CannotStack(f"{min(self._numbers.unread)} differs, whose use is not known here")
         self._train = self._columns_of(train)
         self._validation = None if validation is None else self._columns_of(validation)
+        self._drawing = DropoutMasks()
         self._make_places(model, extra)
 
     def _read_loss(self, model: keras.Model) -> None:
-        loss, metrics = compiled_parts(model)
+        loss, metrics, weighted = compiled_parts(model)
         last = self._plan.output
         self._units = last.units
-        activation = last.layer.activation
-        self._loss = Loss(loss, activation, self._units, self._numbers)
+        function = getattr(last.layer, "activation", keras.activations.linear)
+        self._loss = Loss(loss, function, self._units, self._numbers)
         self._final = None
         if self._loss.takes_logits:
-            self._final = softmax if activation is keras.activations.softmax else last.activation.value
+            self._final = softmax if function is keras.activations.softmax else ACTIVATIONS[function].value
             last.activation = LINEAR
-        elif activation is keras.activations.softmax:
-            raise CannotStack("its softmax has no cross-entropy behind it")
+        self._plan.check()
+        self._unpenalized = [metric.name for metric in weighted if isinstance(metric, UnpenalizedLoss)]
+        if len(self._unpenalized) < len(weighted):
+            raise CannotStack("it has weighted metrics")
         self._metrics = {metric.name: metric_of(metric) for metric in metrics}
-        if len(self._metrics) != len(metrics) or "loss" in self._metrics:
+        if len({"loss", *self._metrics, *self._unpenalized}) < 1 + len(metrics) + len(weighted):
             raise CannotStack("two of its metrics have one name")
 
     def _columns_of(self, table: Table) -> tuple[Array, Array, Array | None]:
@@ -215,7 +219,7 @@ class DenseStack(Stack):
         rows = orders.shape[1]
         starts = range(0, rows, batch_size)
         sizes = [min(batch_size, rows - start) for start in starts]
-        totals = _Totals(self._metrics, len(orders))
+        totals = self._totals(len(orders))
         norms = np.zeros((2, len(orders)))
         for start, size, drawn in zip(starts, sizes, self._masks(sizes), strict=True):
             for operation, mask in zip(self._dropping, drawn, strict=True):
@@ -228,9 +232,9 @@ class DenseStack(Stack):
             self._plan.backward(gradient)
             weights = self._buffers["weights"]
             penalty = self._penalties.add(weights, self._gradients)
-            totals.add(size, self._mean(losses, weight) + penalty, self._finished(out), y)
+            totals.add(size, self._mean(losses, weight), penalty, self._finished(out), y)
             if self._measure:
-                norm = np.sqrt(np.einsum("ms,ms->m", self._gradients, self._gradients))
+                norm = np.sqrt(np.vecdot(self._gradients, self._gradients))
                 norms += np.where(np.isfinite(norm), norm, 0), np.isfinite(norm)
             self._step()
         logs = totals.means()
@@ -251,14 +255,16 @@ class DenseStack(Stack):
         """Return the dropout masks of each step, and move the generators on to where Keras leaves them."""
         drawn = []
         for operation in self._dropping:
-            rates = operation.rate()
             states = self._own[self._variables.index(id(operation.generator))]
-            drawn.append(Drawn(states.copy(), rates, operation.units))
-            states[:, 1] += (len(sizes) * ((rates > 0) & (rates < 1))).astype(states.dtype)
-        return draw_ahead(drawn, sizes)
+            drawn.append(Drawn(states.copy(), operation.rate(), operation.units))
+            states[:] = drawn[-1].after(len(sizes)).seeds
+        return self._drawing.epoch(drawn, sizes)
 
     def _mean(self, losses: Array, weight: Array | None) -> Array:
         return np.mean(losses if weight is None else losses * weight, axis=1)
+
+    def _totals(self, members: int) -> "_Totals":
+        return _Totals(self._metrics, self._unpenalized, members)
 
     def _finished(self, out: Array) -> Array:
         return out if self._final is None or not self._metrics else self._final(out.copy())
@@ -267,14 +273,14 @@ class DenseStack(Stack):
         """Return the logs over rows (members, rows) of the validation table."""
         if self._validation is None:
             raise ValueError("This stack was made without rows of validation.")
-        totals = _Totals(self._metrics, len(rows))
+        totals = self._totals(len(rows))
         with self._computing(batch_size):
             penalty = self._penalties.add(self._buffers["weights"])
             for picked in self._pieces(rows):
                 x, y, weight = _taken(self._validation, picked)
                 out = self._plan.forward(x, training=False)
                 losses, _ = self._loss.rows(out, y)
-                totals.add(picked.shape[1], self._mean(losses, weight) + penalty, self._finished(out), y)
+                totals.add(picked.shape[1], self._mean(losses, weight), penalty, self._finished(out), y)
         return totals.means()
 
     def outputs(self, rows: Array) -> list[Any]:
@@ -296,13 +302,15 @@ def _taken(parts: tuple[Array, Array, Array | None], rows: Array) -> list[Any]:
 class _Totals:
     """Means over rows of the loss and the metrics."""
 
-    def __init__(self, metrics: Mapping[str, Any], members: int):
-        self._metrics, self._rows = metrics, 0
-        self._sums = {name: np.zeros(members) for name in (*metrics, "loss")}
+    def __init__(self, metrics: Mapping[str, Any], unpenalized: Sequence[str], members: int):
+        self._metrics, self._unpenalized, self._rows = metrics, unpenalized, 0
+        self._sums = {name: np.zeros(members) for name in ("loss", *metrics, *unpenalized)}
 
-    def add(self, rows: int, loss: Array, out: Array, y: Array) -> None:
+    def add(self, rows: int, loss: Array, penalty: Array, out: Array, y: Array) -> None:
         self._rows += rows
-        self._sums["loss"] += rows * loss
+        self._sums["loss"] += rows * (loss + penalty)
+        for name in self._unpenalized:
+            self._sums[name] += rows * loss
         for name, metric in self._metrics.items():
             self._sums[name] += metric(out, y).sum(axis=1)
 
