@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfopt.search.engines import shared_graph
+from tfopt.search.engines.lanes import in_lanes
 from tfopt.search.engines.plain import PlainEngine
 from tfopt.search.engines.request import FitRequest, Monitor
 from tfopt.search.engines.shared_graph import SharedGraphEngine
@@ -47,6 +48,24 @@ def test_weights_slots_and_logs_are_those_of_a_fresh_build_and_fit(model, rows):
     assert num_graphs(shared) == 1, "numbers alone differ"
     for mine, theirs in zip(results, plain.fit(requests), strict=True):
         assert_same(mine, theirs, atol=2e-7 if build.__name__ == "recurrent" else 0.0)
+
+
+def test_fits_on_two_graphs_at_once_are_those_on_one(mlp_model, rows, monkeypatch):
+    build, configurations = mlp_model
+    monitor = Monitor("val_loss", "min")
+    requests = [FitRequest(hp, seed, 3, monitor=monitor) for seed in range(3) for hp in configurations]
+    shared, plain = engines(build, rows)
+    monkeypatch.setattr(shared_graph, "_WORTH_A_SECOND_GRAPH", -1e9)
+    lanes = []
+    monkeypatch.setattr(
+        shared_graph, "in_lanes", lambda workers, fits: lanes.append(len(workers)) or in_lanes(workers, fits)
+    )
+    ended = []
+    results = shared.fit(requests, done=lambda index, result: ended.append(index))
+    assert lanes == [2]
+    assert sorted(ended) == list(range(len(requests)))
+    for mine, theirs in zip(results, plain.fit(requests), strict=True):
+        assert_same(mine, theirs)
 
 
 def test_rows_batch_size_weights_and_early_stopping(mlp_model, rows):

@@ -5,10 +5,13 @@ model's own `train_step`.
 """
 
 import copy
+import itertools
 import logging
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +23,7 @@ from tfopt.errors import one_line
 from tfopt.search.engines.checks import first_step_differs
 from tfopt.search.engines.follower import Follower
 from tfopt.search.engines.keras_internals import random_streams_kept, seeded
+from tfopt.search.engines.lanes import in_lanes
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.plain import PlainEngine
 from tfopt.search.engines.recent import RecentLists
@@ -27,6 +31,7 @@ from tfopt.search.engines.request import Engine, FitRequest, FitResult
 from tfopt.search.engines.rows import Table
 from tfopt.search.engines.shadow import Shadow, cast_shadow, key
 from tfopt.search.engines.shadow_book import ShadowBook
+from tfopt.search.engines.traceable import Callbacks, needs_plain_fit, watches_batches
 from tfopt.search.engines.traced_graph import CannotShareError, Graph
 
 _log = logging.getLogger("tfopt")
@@ -34,8 +39,7 @@ _log = logging.getLogger("tfopt")
 _MAX_GRAPHS = 4  # of one structure, for values that Python decides differently on; more cost more than they save
 _MAX_STRUCTURES = 32  # whose graphs are kept, at 4 to 10 MB each
 _CHUNK = 32  # shadows kept at a time
-
-Callbacks = Sequence[keras.callbacks.Callback]
+_WORTH_A_SECOND_GRAPH = 4.0  # seconds that a second core would be idle; tracing takes one or two
 
 
 class SharedGraphEngine(Engine):
@@ -95,34 +99,76 @@ class SharedGraphEngine(Engine):
         own = {index: shadows[key(requests[index].hyperparameters), requests[index].seed] for index in chunk}
         reason = self._book.hiding([(requests[i], shadow) for i, shadow in own.items() if isinstance(shadow, Shadow)])
         share = (time.perf_counter() - started) / len(chunk)
-        for index in sorted(chunk, key=lambda i: getattr(own[i], "signature", "")):
-            shadow, own_callbacks = own[index], callbacks[index] if callbacks else ()
-            if isinstance(shadow, Exception):
-                result = FitResult(failure=one_line(shadow), engine=self.name)
-            else:
-                result = self._one(requests[index], shadow, own_callbacks, reason)
-            result.seconds += share
-            yield index, result
+        fits = [_Fit(i, requests[i], own[i], callbacks[i] if callbacks else ()) for i in chunk]
+        fits.sort(key=lambda fit: fit.structure)
+        for _, alike in itertools.groupby(fits, key=lambda fit: fit.structure):
+            for index, result in self._alike(list(alike), reason):
+                result.seconds += share
+                yield index, result
 
-    def _one(self, request: FitRequest, shadow: Shadow, callbacks: Callbacks, reason: str | None) -> FitResult:
-        started = time.perf_counter()
-        result = FitResult(engine=self.name)
+    def _alike(self, fits: list["_Fit"], reason: str | None) -> Iterator[tuple[int, FitResult]]:
+        """Train fits of one structure: one after another, and on two graphs at once where a second one is worth it."""
+        while fits:
+            fit, *fits = fits
+            result, idle = self._one(fit, reason)
+            yield fit.index, result
+            sharing = [other for other in fits if isinstance(other.shadow, Shadow) and not other.callbacks]
+            if len(sharing) * idle > _WORTH_A_SECOND_GRAPH:
+                trained = set()
+                for index, result in self._in_lanes(sharing):
+                    trained.add(index)
+                    yield index, result
+                fits = [other for other in fits if other.index not in trained]
+
+    def _in_lanes(self, fits: list["_Fit"]) -> Iterator[tuple[int, FitResult]]:
+        """Train those of the fits that the first one's graph takes, on it and on a twin of it at once."""
         try:
-            reason = reason or self._reasons.get(shadow.signature) or watches_batches(callbacks)
+            graph = self._graph(fits[0].request, fits[0].shadow)
+            first, *fits = [fit for fit in fits if graph.unfit(fit.shadow) is None]
+            if graph.twin is None:
+                graph.twin = self._traced(first.request, first.shadow, graph.live, check=False)
+        except CannotShareError:
+            return  # the fit says so itself
+        yield first.index, self._trained(graph.twin, first)[0]  # in this thread, as it traces
+
+        def lane(own: Graph) -> Callable[["_Fit", threading.Event], FitResult]:
+            return lambda fit, given_up: self._trained(own, fit, given_up)[0]
+
+        for fit, result in in_lanes([lane(graph), lane(graph.twin)], fits):
+            yield fit.index, result
+
+    def _one(self, fit: "_Fit", reason: str | None) -> tuple[FitResult, float]:
+        """Return the result of a fit and the seconds that a second core was idle; 0 if it was not on a graph."""
+        started = time.perf_counter()
+        if isinstance(fit.shadow, Exception):
+            return FitResult(failure=one_line(fit.shadow), engine=self.name), 0.0
+        try:
+            reason = reason or self._reasons.get(fit.structure) or watches_batches(fit.callbacks)
             if reason:
                 raise CannotShareError(reason)
-            graph = self._graph(request, shadow)
+            graph = self._graph(fit.request, fit.shadow)
             with random_streams_kept():
-                self._run(graph, request, shadow, result, callbacks)
+                result, idle = self._trained(graph, fit)
         except CannotShareError as error:
             _log.info("trained plainly: %s", error)
-            result = self._plain.fit([request], [callbacks])[0]
-            result.reason = str(error)
+            [result] = self._plain.fit([fit.request], [fit.callbacks])
+            result.reason, idle = str(error), 0.0
+        except Exception as error:
+            _log.debug("training failed", exc_info=True)
+            result, idle = FitResult(engine=self.name, failure=one_line(error)), 0.0
+        result.seconds = time.perf_counter() - started
+        return result, idle
+
+    def _trained(self, graph: Graph, fit: "_Fit", given_up: threading.Event | None = None) -> tuple[FitResult, float]:
+        result = FitResult(engine=self.name)
+        started = time.perf_counter(), time.process_time()
+        try:
+            self._run(graph, fit, result, given_up)
         except Exception as error:
             _log.debug("training failed", exc_info=True)
             result.failure = one_line(error)
-        result.seconds = time.perf_counter() - started
-        return result
+        result.seconds = time.perf_counter() - started[0]
+        return result, min(2, os.cpu_count() or 1) * result.seconds - (time.process_time() - started[1])
 
     def _graph(self, request: FitRequest, shadow: Shadow) -> Graph:
         """Return a graph that trains the shadow's model; trace and check a new one if there is none yet."""
@@ -145,7 +191,7 @@ class SharedGraphEngine(Engine):
         graphs.append(graph)
         return graph
 
-    def _traced(self, request: FitRequest, shadow: Shadow, live: frozenset[str]) -> Graph:
+    def _traced(self, request: FitRequest, shadow: Shadow, live: frozenset[str], check: bool = True) -> Graph:
         with seeded(request.seed):
             # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
             own = replace(request, hyperparameters=copy.deepcopy(request.hyperparameters))
@@ -154,6 +200,8 @@ class SharedGraphEngine(Engine):
             if trained_plainly:
                 raise CannotShareError(trained_plainly)
             graph = Graph(model, walk, live, self.train)
+        if not check:
+            return graph
         others = [
             (r, s) for r, s in self._book.examples[shadow.signature] if r is not request and graph.unfit(s) is None
         ]
@@ -165,8 +213,9 @@ class SharedGraphEngine(Engine):
             )
         return graph
 
-    def _run(self, graph: Graph, request: FitRequest, shadow: Shadow, result: FitResult, callbacks: Callbacks) -> None:
-        graph.load(shadow, request.state)
+    def _run(self, graph: Graph, fit: "_Fit", result: FitResult, given_up: threading.Event | None) -> None:
+        request, callbacks = fit.request, fit.callbacks
+        graph.load(fit.shadow, request.state)
         chosen = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)
         check: tuple[np.ndarray, tuple] | None = None
         if request.validation is not None:
@@ -187,13 +236,35 @@ class SharedGraphEngine(Engine):
             improved, ended = follower.epoch(logs)
             if improved:
                 result.best_state = graph.state()
-            if ended or graph.model.stop_training:
+            if ended or graph.model.stop_training or (given_up is not None and given_up.is_set()):
                 break
         graph.model.optimizer.finalize_variable_values(graph.model.trainable_variables)
         _tell(graph, listeners, "on_train_end", logs)
         result.state = graph.state()
         if request.predict is not None:
             result.outputs = graph.outputs(np.asarray(request.predict), self._train_rows)
+
+
+@dataclass
+class _Fit:
+    """A request on its way.
+
+    Args:
+        index: Its place among the requests.
+        request: What was asked.
+        shadow: Its build, or what that raised.
+        callbacks: Of its own.
+    """
+
+    index: int
+    request: FitRequest
+    shadow: Any
+    callbacks: Callbacks
+
+    @property
+    def structure(self) -> str:
+        """What fits that may share a graph have in common."""
+        return getattr(self.shadow, "signature", "")
 
 
 class _Seen(keras.callbacks.Callback):
@@ -212,26 +283,6 @@ def _tell(graph: Graph, listeners: keras.callbacks.CallbackList | None, event: s
     if listeners is not None:
         with graph.plain():
             getattr(listeners, event)(*arguments)
-
-
-def watches_batches(callbacks: Callbacks) -> str | None:
-    """Return which callback must be called at each batch, which a whole epoch in one call cannot do; None if none."""
-    hooks = [f"on_{what}_{when}" for what in ("batch", "train_batch", "test_batch") for when in ("begin", "end")]
-    for callback in callbacks:
-        for hook in (*hooks, "on_test_begin", "on_test_end"):
-            if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook):
-                return f"{type(callback).__name__} is called at every batch ({hook})"
-    return None
-
-
-def needs_plain_fit(model: keras.Model) -> str | None:
-    """Return why a model can only be trained by its own `fit`; None if its epochs can be traced."""
-    for name in ("train_step", "test_step", "fit", "make_train_function", "make_test_function"):
-        if getattr(type(model), name) not in (getattr(keras.Model, name), getattr(keras.Sequential, name)):
-            return f"{type(model).__name__} has a `{name}` of its own"
-    if model.run_eagerly:
-        return "it is compiled with run_eagerly=True"
-    return None
 
 
 def tensors(table: Table) -> tuple:

@@ -17,9 +17,9 @@ from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import Build, FitRequest, checked
 from tfopt.search.engines.rows import Table
 from tfopt.search.engines.shadow import Shadow, cast_shadow
-from tfopt.search.engines.shared_graph import needs_plain_fit
 from tfopt.search.engines.stack import Stack
 from tfopt.search.engines.stack_check import stack_differs
+from tfopt.search.engines.traceable import needs_plain_fit
 from tfopt.search.engines.traced_stack import TracedStack
 
 _log = logging.getLogger("tfopt")

@@ -39,10 +39,14 @@ class Graph:
         walk: Its numbers.
         live: Paths of the numbers that may change from fit to fit.
         table: Training rows.
+
+    Attributes:
+        twin: Another graph of the same model, for another thread; None until one is wanted.
     """
 
     def __init__(self, model: keras.Model, walk: ModelWalk, live: frozenset[str], table: Table):
         self.model, self.live = model, live
+        self.twin: Graph | None = None
         self._walk = walk
         self._frozen = {path: number for path, number in walk.numbers.items() if path not in live}
         self._numbers = LiveNumbers(walk.numbers)
@@ -93,6 +97,7 @@ class Graph:
     def _over(
         self, name: str, function: Callable[..., Any], order: np.ndarray, batch_size: int, rows: tuple
     ) -> dict[str, Any]:
+        name = f"{name} {len(rows)}"  # with or without weights
         if name not in self._epochs:
             signature = [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32), _any_length(rows)]
             self._epochs[name] = concrete(function, signature)

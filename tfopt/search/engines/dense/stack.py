@@ -18,6 +18,7 @@ from tfopt.search.engines.dense.operations import Plan
 from tfopt.search.engines.dense.optimizers import WeightDecay, update_of
 from tfopt.search.engines.dense.penalties import Penalties
 from tfopt.search.engines.dense.schedules import Rates
+from tfopt.search.engines.dense.totals import Totals
 from tfopt.search.engines.keras_internals import compiled_parts, make_variables
 from tfopt.search.engines.live_numbers import Values
 from tfopt.search.engines.model_walk import ModelWalk
@@ -154,7 +155,7 @@ class DenseStack(Stack):
         units = sum(operation.units for operation in self._plan.operations)
         return 4 * ((4 + len(self._update.slots)) * self._size + 6 * batch_size * units)
 
-    def steps_taken(self, state: State) -> int:
+    def stepstaken(self, state: State) -> int:
         """Return how many steps the optimizer of a member in this state has taken."""
         return int(state[self._iterations])
 
@@ -263,8 +264,8 @@ class DenseStack(Stack):
     def _mean(self, losses: Array, weight: Array | None) -> Array:
         return np.mean(losses if weight is None else losses * weight, axis=1)
 
-    def _totals(self, members: int) -> "_Totals":
-        return _Totals(self._metrics, self._unpenalized, members)
+    def _totals(self, members: int) -> Totals:
+        return Totals(self._metrics, self._unpenalized, members)
 
     def _finished(self, out: Array) -> Array:
         return out if self._final is None or not self._metrics else self._final(out.copy())
@@ -297,22 +298,3 @@ class DenseStack(Stack):
 def _taken(parts: tuple[Array, Array, Array | None], rows: Array) -> list[Any]:
     """Return the rows (members, rows) of inputs, targets and weights."""
     return [None if part is None else np.take(part, rows, axis=0) for part in parts]
-
-
-class _Totals:
-    """Means over rows of the loss and the metrics."""
-
-    def __init__(self, metrics: Mapping[str, Any], unpenalized: Sequence[str], members: int):
-        self._metrics, self._unpenalized, self._rows = metrics, unpenalized, 0
-        self._sums = {name: np.zeros(members) for name in ("loss", *metrics, *unpenalized)}
-
-    def add(self, rows: int, loss: Array, penalty: Array, out: Array, y: Array) -> None:
-        self._rows += rows
-        self._sums["loss"] += rows * (loss + penalty)
-        for name in self._unpenalized:
-            self._sums[name] += rows * loss
-        for name, metric in self._metrics.items():
-            self._sums[name] += metric(out, y).sum(axis=1)
-
-    def means(self) -> Logs:
-        return {name: total / self._rows for name, total in self._sums.items()}

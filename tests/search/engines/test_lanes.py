@@ -1,0 +1,56 @@
+"""Tasks side by side in threads."""
+
+import threading
+import time
+
+import pytest
+
+from tfopt.search.engines.lanes import in_lanes
+
+
+def test_every_task_is_done_once_and_by_all_workers():
+    together = threading.Barrier(2, timeout=10)
+
+    def worker(name):
+        def work(task, given_up):
+            if task < 2:
+                together.wait()  # broken unless both work at the same time
+            return name, task**2
+
+        return work
+
+    done = list(in_lanes([worker("a"), worker("b")], range(10)))
+    assert sorted((task, made[1]) for task, made in done) == [(task, task**2) for task in range(10)]
+    assert {made[0] for _, made in done} == {"a", "b"}
+
+
+def test_what_a_worker_raises_reaches_the_caller_and_stops_the_others():
+    begun, stopped = threading.Event(), threading.Event()
+
+    def failing(task, given_up):
+        assert begun.wait(10)
+        raise ZeroDivisionError("task 0")
+
+    def waiting(task, given_up):
+        begun.set()
+        if given_up.wait(10):
+            stopped.set()
+
+    with pytest.raises(ZeroDivisionError, match="task 0"):
+        list(in_lanes([failing, waiting], range(5)))
+    assert stopped.is_set()
+
+
+def test_a_caller_that_leaves_stops_the_workers():
+    begun = []
+
+    def work(task, given_up):
+        begun.append(task)
+        given_up.wait(0.01)
+
+    lanes = in_lanes([work, work], range(1000))
+    next(lanes)
+    lanes.close()
+    number = len(begun)
+    time.sleep(0.05)
+    assert len(begun) == number < 1000
