@@ -10,6 +10,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import one_line
+from tfopt.search.engines.keras_internals import variables_alike
 from tfopt.search.engines.request import Engine, FitRequest, set_state
 from tfopt.search.tuners import space
 from tfopt.search.tuners.files import write_json
@@ -142,7 +143,8 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
             path = self.checkpoint_path(trial_id)
             if path.exists() or self.states.best(trial_id) is None:
                 continue
-            model = self.load_model(self.oracle.get_trial(trial_id))
+            with variables_alike():
+                model = self.load_model(self.oracle.get_trial(trial_id))
             write_json(self.build_config_path(trial_id), model.get_build_config())
             beside = path.with_name(f".{os.getpid()}.weights.h5")
             model.save_weights(beside)

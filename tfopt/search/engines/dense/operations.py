@@ -10,6 +10,7 @@ import numpy as np
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.dense.activations import ACTIVATIONS
 from tfopt.search.engines.dense.numbers import MemberNumbers
+from tfopt.search.engines.dense.scratch import Scratch
 from tfopt.search.engines.keras_internals import calls_of
 
 Array = np.ndarray
@@ -33,12 +34,13 @@ class Operation(ABC):
         self.units = int(np.prod(layer.output.shape[1:]))
         self.activation: Any = ACTIVATIONS.get(getattr(layer, "activation", keras.activations.linear))
 
-    def load(self, weights: Views, gradients: Views, states: Views) -> None:  # noqa: B027 - most have nothing to load
+    def load(self, weights: Views, gradients: Views, states: Views) -> None:
         """Take the members' weights (members, *shape), where their gradients go, and the variables not trained."""
+        self.scratch = Scratch()
 
     @abstractmethod
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
-        """Return the output (members, rows, units)."""
+        """Return the output (members, rows, units), which the next call may overwrite."""
 
     @abstractmethod
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
@@ -53,6 +55,7 @@ class _Dense(Operation):
         _plain(layer, ("kernel_constraint", "bias_constraint", "lora_enabled", "quantization_mode"))
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
+        super().load(weights, gradients, states)
         kernel, bias = self.layer.kernel, self.layer.bias
         self._kernel, self._kernel_gradient = weights[id(kernel)], gradients[id(kernel)]
         self._bias = None if bias is None else weights[id(bias)][:, None]
@@ -60,7 +63,8 @@ class _Dense(Operation):
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (self._input,) = inputs
-        z = np.matmul(self._input, self._kernel)
+        z = self.scratch("output", (*self._input.shape[:2], self.units))
+        np.matmul(self._input, self._kernel, out=z)
         if self._bias is not None:
             z += self._bias
         self._before = z.copy() if self.activation.needs_input and training else z
@@ -69,12 +73,16 @@ class _Dense(Operation):
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
         if self.activation.slope is not None:
-            gradient = gradient * self.activation.slope(self._before, self._output)
+            through = self.scratch("through", gradient.shape)
+            gradient = np.multiply(gradient, self.activation.slope(self._before, self._output), out=through)
         np.matmul(self._input.swapaxes(1, 2), gradient, out=self._kernel_gradient)
         if self._bias_gradient is not None:
             ones = np.ones((1, gradient.shape[1]), "float32")  # a product is four times as fast as a sum
             np.matmul(ones, gradient, out=self._bias_gradient[:, None])
-        return [np.matmul(gradient, self._kernel.swapaxes(1, 2))] if wanted else None
+        if not wanted:
+            return None
+        back = self.scratch("back", self._input.shape)
+        return [np.matmul(gradient, self._kernel.swapaxes(1, 2), out=back)]
 
 
 class _Activation(Operation):
@@ -108,10 +116,14 @@ class _Dropout(Operation):
         self.mask: Array | None = None
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
-        return inputs[0] * self.mask if training and self.mask is not None else inputs[0]
+        if not training or self.mask is None:
+            return inputs[0]
+        return np.multiply(inputs[0], self.mask, out=self.scratch("output", inputs[0].shape))
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        return [gradient if self.mask is None else gradient * self.mask]
+        if self.mask is None:
+            return [gradient]
+        return [np.multiply(gradient, self.mask, out=self.scratch("back", gradient.shape))]
 
 
 class _BatchNormalization(Operation):
@@ -125,6 +137,7 @@ class _BatchNormalization(Operation):
         self._momentum, self._epsilon = numbers.column(layer.momentum), numbers.column(layer.epsilon)
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
+        super().load(weights, gradients, states)
         layer = self.layer
         self._scale = weights[id(layer.gamma)][:, None] if layer.scale else None
         self._shift = weights[id(layer.beta)][:, None] if layer.center else None

@@ -46,6 +46,7 @@ class Penalties:
 
     def load(self, members: int) -> None:
         """Look up the members' strengths."""
+        self._work = np.empty((members, self._size), "float32")
         self._l1, self._l2 = (self._spread(self._strengths[name], members) for name in ("l1", "l2"))
 
     def _spread(self, strengths: list[tuple[slice, Column]], members: int) -> Array | None:
@@ -58,13 +59,14 @@ class Penalties:
         """Return the (members,) penalties of (members, size) weights; add their gradients to these."""
         total = np.zeros(len(weights), "float32")
         if self._l2 is not None:
-            pull = self._l2 * weights
+            pull = np.multiply(self._l2, weights, out=self._work)
             total += np.vecdot(pull, weights)
             if gradients is not None:
                 pull *= 2
                 gradients += pull
         if self._l1 is not None:
-            pull = self._l1 * np.sign(weights)
+            pull = np.sign(weights, out=self._work)
+            pull *= self._l1
             total += np.vecdot(pull, weights)
             if gradients is not None:
                 gradients += pull

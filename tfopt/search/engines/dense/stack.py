@@ -18,6 +18,7 @@ from tfopt.search.engines.dense.operations import Plan
 from tfopt.search.engines.dense.optimizers import WeightDecay, update_of
 from tfopt.search.engines.dense.penalties import Penalties
 from tfopt.search.engines.dense.schedules import Rates
+from tfopt.search.engines.dense.scratch import Scratch
 from tfopt.search.engines.dense.totals import Totals
 from tfopt.search.engines.keras_internals import compiled_parts, make_variables
 from tfopt.search.engines.live_numbers import Values
@@ -155,7 +156,7 @@ class DenseStack(Stack):
         units = sum(operation.units for operation in self._plan.operations)
         return 4 * ((4 + len(self._update.slots)) * self._size + 6 * batch_size * units)
 
-    def stepstaken(self, state: State) -> int:
+    def steps_taken(self, state: State) -> int:
         """Return how many steps the optimizer of a member in this state has taken."""
         return int(state[self._iterations])
 
@@ -172,6 +173,7 @@ class DenseStack(Stack):
             else:
                 self._buffers[home[0]][:, self._spans[home[1]]] = values.reshape(number, -1)
         self._gradients = np.zeros((number, self._size), "float32")
+        self._scratch = Scratch()
         self._numbers.set(members)
         self._rates.load(members)
         views = {id(v): self._viewed(self._buffers["weights"], i) for i, v in enumerate(self._trained)}
@@ -226,7 +228,7 @@ class DenseStack(Stack):
             for operation, mask in zip(self._dropping, drawn, strict=True):
                 operation.mask = mask
             picked = orders[:, start : start + size]
-            x, y, weight = _taken(self._train, picked)
+            x, y, weight = self._taken(self._train, picked)
             out = self._plan.forward(x, training=True)
             losses, gradient = self._loss.rows(out, y)
             gradient *= np.float32(1 / size) if weight is None else (weight / np.float32(size))[..., None]
@@ -267,6 +269,13 @@ class DenseStack(Stack):
     def _totals(self, members: int) -> Totals:
         return Totals(self._metrics, self._unpenalized, members)
 
+    def _taken(self, parts: tuple[Array, Array, Array | None], rows: Array) -> tuple[Array, Array, Array | None]:
+        """Return the rows (members, rows) of inputs, targets and weights."""
+        x, y, weight = parts
+        inputs = self._scratch("inputs", (*rows.shape, *x.shape[1:]))
+        np.take(x, rows, axis=0, out=inputs, mode="clip")  # which, unlike "raise", writes there at once
+        return inputs, y[rows], None if weight is None else weight[rows]
+
     def _finished(self, out: Array) -> Array:
         return out if self._final is None or not self._metrics else self._final(out.copy())
 
@@ -278,7 +287,7 @@ class DenseStack(Stack):
         with self._computing(batch_size):
             penalty = self._penalties.add(self._buffers["weights"])
             for picked in self._pieces(rows):
-                x, y, weight = _taken(self._validation, picked)
+                x, y, weight = self._taken(self._validation, picked)
                 out = self._plan.forward(x, training=False)
                 losses, _ = self._loss.rows(out, y)
                 totals.add(picked.shape[1], self._mean(losses, weight), penalty, self._finished(out), y)
@@ -287,14 +296,10 @@ class DenseStack(Stack):
     def outputs(self, rows: Array) -> list[Any]:
         """Return each member's outputs for its rows (members, rows) of the training table."""
         with self._computing(_AT_A_TIME // len(rows)):
-            parts = [self._plan.forward(self._train[0][picked], training=False) for picked in self._pieces(rows)]
+            pieces = [self._train[0][picked] for picked in self._pieces(rows)]
+            parts = [self._plan.forward(piece, training=False).copy() for piece in pieces]
             out = np.concatenate(parts, axis=1)
             return list(out if self._final is None else self._final(out))
 
     def _pieces(self, rows: Array) -> list[Array]:
         return np.array_split(rows, -(-rows.size // _AT_A_TIME), axis=1)
-
-
-def _taken(parts: tuple[Array, Array, Array | None], rows: Array) -> list[Any]:
-    """Return the rows (members, rows) of inputs, targets and weights."""
-    return [None if part is None else np.take(part, rows, axis=0) for part in parts]
