@@ -1,6 +1,8 @@
 """The private surfaces that the engines rest on, each by what goes wrong without it (Keras 3.15, TensorFlow 2.21)."""
 
+import gc
 import random
+import resource
 from importlib.metadata import version
 
 import keras
@@ -9,8 +11,12 @@ import pytest
 import tensorflow as tf
 
 from tfopt.search.engines import keras_internals
+from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.live_numbers import LiveNumbers
 from tfopt.search.engines.orders import orders
+from tfopt.search.engines.request import FitRequest
+from tfopt.search.engines.rows import Table
+from tfopt.search.engines.shadow import cast_shadow
 
 
 def test_the_versions_that_these_were_read_in():
@@ -67,6 +73,97 @@ def test_layers_and_topology_of_a_model():
     assert hidden in keras_internals.layers_of(model)
     assert len(keras_internals.topology(model)) == 4
     assert keras_internals.topology(keras.Sequential([hidden]).layers[0]) == []
+
+
+def test_calls_of_a_model_in_their_order():
+    inputs = keras.Input((4,))
+    first, second, joined = keras.layers.Dense(4), keras.layers.Dense(4), keras.layers.Add()
+    model = keras.Model(inputs, joined([second(first(inputs)), inputs]))
+    calls = keras_internals.calls_of(model)
+    assert [operation for operation, _ in calls[1:]] == [first, second, joined]
+    assert [sources for _, sources in calls] == [[], [0], [1], [2, 0]]
+    first, second = keras.layers.Dense(4), keras.layers.Dense(4)
+    sequential = keras.Sequential([keras.Input((4,)), first, second])
+    assert [operation for operation, _ in keras_internals.calls_of(sequential)[1:]] == [first, second]
+
+
+def called_twice(inputs):
+    layer = keras.layers.Dense(4)
+    return layer(layer(inputs))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (called_twice, "is called 2 times"),
+        (lambda inputs: keras.layers.Dropout(0.5)(inputs, training=True), "arguments of its own"),
+        (lambda inputs: [keras.layers.Dense(4)(inputs), inputs], "one input and one output"),
+    ],
+)
+def test_calls_that_are_more_than_layer_after_layer_are_refused(make, reason):
+    inputs = keras.Input((4,))
+    with pytest.raises(CannotStack, match=reason):
+        keras_internals.calls_of(keras.Model(inputs, make(inputs)))
+    with pytest.raises(CannotStack, match="one input and one output"):
+        keras_internals.calls_of(keras.Sequential([keras.layers.Dense(2)]))  # not built: it has no calls yet
+
+
+def test_the_loss_and_the_metrics_that_a_model_was_compiled_with():
+    def parts(**compiled):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        model.compile("sgd", **compiled)
+        keras_internals.make_variables(model, (np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32")))
+        return keras_internals.compiled_parts(model)
+
+    loss, metrics, weighted = parts(loss=keras.losses.Huber(), metrics=["mae", keras.metrics.AUC(name="auc")])
+    assert isinstance(loss, keras.losses.Huber)
+    assert ([metric.name for metric in metrics], weighted) == (["mae", "auc"], [])
+    _, metrics, [metric] = parts(loss="mse", weighted_metrics=["mae"])
+    assert (metrics, metric.name) == ([], "mae")
+    assert parts(loss="mse")[1:] == ([], [])
+    with pytest.raises(CannotStack, match="a weighted one"):
+        parts(loss="mse", loss_weights=[2.0])
+
+
+def test_weights_that_an_optimizer_exempts_from_decay():
+    optimizer = keras.optimizers.AdamW()
+    assert not keras_internals.exempts_from_decay(optimizer)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    assert keras_internals.exempts_from_decay(optimizer)
+    optimizer, kept = keras.optimizers.AdamW(), keras.Variable(np.zeros(2), name="kept")
+    optimizer.exclude_from_weight_decay(var_list=[kept])
+    assert keras_internals.exempts_from_decay(optimizer)
+
+
+def test_tensorflow_knows_variables_that_are_alike_by_one_name():
+    def variables():
+        layer = keras.layers.Dense(2, name="apart")
+        layer.build((None, 3))
+        return layer.weights
+
+    stock = variables()
+    assert len({variable.value.name for variable in stock}) == 2
+    with keras_internals.variables_alike():
+        alike = variables()
+    assert len({variable.value.name for variable in alike}) == 1
+    assert [variable.path for variable in alike] == [variable.path for variable in stock]
+    assert len({variable.value.name for variable in variables()}) == 2
+
+
+def test_shadows_leave_no_memory_behind(mlp_model, rows):
+    """Stock: 60 of them would leave 30 MB, a kernel for every name."""
+    build, (hp, *_) = mlp_model
+    table = Table(*rows)
+
+    def cast(number):
+        for seed in range(number):
+            cast_shadow(build, FitRequest(hp, seed, 1), table)
+        gc.collect()
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+    before = cast(10)
+    assert cast(60) - before < 10
 
 
 def test_variables_of_the_first_batch_are_made():

@@ -55,7 +55,7 @@ class EmptySlots:
     """Optimizer slots that begin as zeros, by structure: they need not be made for each shadow, which costs a third."""
 
     def __init__(self) -> None:
-        self._shapes: dict[str, list[tuple[tuple[int, ...], str]]] = {}
+        self._shapes: dict[Any, list[tuple[tuple[int, ...], str]]] = {}
 
     def note(self, walk: ModelWalk, optimizer: keras.optimizers.Optimizer, made_before: Sequence[Any]) -> None:
         """Remember the slots that building a fresh optimizer has added, if every one of them is zero."""
@@ -65,12 +65,18 @@ class EmptySlots:
         filled = any("initial_accumulator" in path for path in walk.numbers)
         slots = variables[len(made_before) :]
         if stock and in_front and not filled and not any(np.any(_copy(slot)) for slot in slots):
-            self._shapes[walk.signature] = [(tuple(slot.shape), slot.dtype) for slot in slots]
+            self._shapes[_of_slots(walk)] = [(tuple(slot.shape), slot.dtype) for slot in slots]
 
     def of(self, walk: ModelWalk) -> State | None:
         """Return the slots of a structure; None if they have to be made."""
-        shapes = self._shapes.get(walk.signature)
+        shapes = self._shapes.get(_of_slots(walk))
         return None if shapes is None else [np.zeros(shape, dtype) for shape, dtype in shapes]
+
+
+def _of_slots(walk: ModelWalk) -> tuple[str, frozenset[str]]:
+    """Return what an optimizer's slots depend on: the structure, and which numbers are zero, such as a momentum."""
+    zeros = (path for path, number in walk.numbers.items() if number == 0)
+    return walk.signature, frozenset(path for path in zeros if path.startswith("model.optimizer."))
 
 
 def cast_shadow(

@@ -31,7 +31,7 @@ def _elu(z: Array, scale: float = 1.0, alpha: float = 1.0) -> Array:
 
 
 def _selu_slope(_: Array, out: Array) -> Array:
-    return np.where(out > 0, np.float32(_SELU_SCALE), out + np.float32(_SELU_SCALE * _SELU_ALPHA))
+    return np.where(out >= 0, np.float32(_SELU_SCALE), out + np.float32(_SELU_SCALE * _SELU_ALPHA))
 
 
 def _silu_slope(z: Array, out: Array) -> Array:

@@ -41,8 +41,8 @@ def _categorical(z: Array, y: Array) -> Rows:
     probabilities = softmax(z)
     highest = z.max(axis=-1, keepdims=True)
     logarithms = z - highest - np.log(np.exp(z - highest).sum(axis=-1, keepdims=True))
-    total = y.sum(axis=-1, keepdims=True)
-    return -np.sum(y * logarithms, axis=-1), probabilities * total - y
+    # TensorFlow's gradient, which takes targets for probabilities even where they do not add up to one.
+    return -np.sum(y * logarithms, axis=-1), probabilities - y
 
 
 def _binary(z: Array, y: Array) -> Rows:
@@ -110,6 +110,7 @@ class Loss:
                 raise CannotStack("its cross-entropy ignores a class or has another axis")
             if smoothing != 0:
                 self._smoothing = numbers.column(smoothing)
+                numbers.column(loss.label_smoothing)  # for the configuration; no step looks at it
                 self._pulled_to = 0.5 if function is keras.losses.binary_crossentropy else 1 / units
         if options:
             raise CannotStack(f"the loss has {', '.join(options)}")

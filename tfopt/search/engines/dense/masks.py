@@ -12,6 +12,7 @@ import tensorflow as tf
 
 _LANES = 40  # draws a turn of the loop
 _BYTES = 1 << 21  # of masks made at a time
+_SEEDS = 2**31 - 2  # Keras takes seeds modulo this
 _maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dropout")
 
 
@@ -47,7 +48,7 @@ class Drawn:
         """Return (steps, members, rows, units) factors: 0, or what keeps the mean."""
         seeds = np.repeat(self.seeds[None], len(steps), axis=0)
         seeds[..., 1] += np.asarray(steps, seeds.dtype)[:, None]
-        flat = seeds.reshape(-1, 2).astype("int64")
+        flat = seeds.reshape(-1, 2).astype("int64") % _SEEDS
         padded = np.resize(flat, (-(-len(flat) // _LANES) * _LANES, 2))
         uniform = _graph()(padded, np.array([rows, self.units], "int32")).numpy()[: len(flat)]
         rates = self.rates[:, None, None]

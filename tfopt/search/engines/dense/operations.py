@@ -111,7 +111,7 @@ class _Dropout(Operation):
     def __init__(self, layer: keras.layers.Dropout, numbers: MemberNumbers):
         super().__init__(layer, numbers)
         _plain(layer, ("noise_shape",))
-        self.generator = layer.seed_generator.state
+        self.generator = layer.seed_generator.state if hasattr(layer, "seed_generator") else None  # of rate 0
         self.rate = numbers.column(layer.rate)
         self.mask: Array | None = None
 
@@ -261,7 +261,7 @@ class Plan:
         if not any(isinstance(operation, _Dense) for operation in self.operations):
             raise CannotStack("it has no dense layer")
         self.output = self.operations[-1]
-        self.dropouts = [operation for operation in self.operations if isinstance(operation, _Dropout)]
+        self.dropouts = [one for one in self.operations if isinstance(one, _Dropout) and one.generator is not None]
         self._wanted = [False]  # whether the gradient of an output is wanted: not where no weight comes before it
         for operation, sources in zip(self.operations, self._sources, strict=True):
             trained = isinstance(operation, _Dense | _BatchNormalization)

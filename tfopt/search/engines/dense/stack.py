@@ -31,7 +31,7 @@ from tfopt.search.engines.unpenalized_loss import UnpenalizedLoss
 Array = np.ndarray
 
 _OF_METRICS = ("model._compile_metrics", "model._compile_loss")  # made at the first batch, and reset at each epoch
-_AT_A_TIME = 1 << 12  # rows of all members that are evaluated at a time
+_AT_A_TIME = 1 << 7  # rows that are evaluated at a time; of each member, as sums of others round differently
 _MANY_PRODUCTS = 1 << 23  # multiplications of a layer's product for one member, from which two threads are worth it
 _threads = ThreadpoolController()
 
@@ -111,6 +111,8 @@ class DenseStack(Stack):
         wide = 1 if self._loss.sparse else self._units
         if targets.shape[1] != wide:
             raise CannotStack(f"its targets have {targets.shape[1]} columns, its loss takes {wide}")
+        if self._loss.sparse and not (targets.min() >= 0 and targets.max() < self._units):
+            raise CannotStack(f"its targets are not classes from 0 to {self._units - 1}")
         return inputs, targets if self._loss.sparse else targets.astype("float32"), table.sample_weight
 
     # Members --------------------------------------------------------------------------------------------------------
@@ -295,11 +297,11 @@ class DenseStack(Stack):
 
     def outputs(self, rows: Array) -> list[Any]:
         """Return each member's outputs for its rows (members, rows) of the training table."""
-        with self._computing(_AT_A_TIME // len(rows)):
+        with self._computing(_AT_A_TIME):
             pieces = [self._train[0][picked] for picked in self._pieces(rows)]
             parts = [self._plan.forward(piece, training=False).copy() for piece in pieces]
             out = np.concatenate(parts, axis=1)
             return list(out if self._final is None else self._final(out))
 
     def _pieces(self, rows: Array) -> list[Array]:
-        return np.array_split(rows, -(-rows.size // _AT_A_TIME), axis=1)
+        return np.array_split(rows, -(-rows.shape[1] // _AT_A_TIME), axis=1)
