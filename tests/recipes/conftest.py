@@ -16,13 +16,17 @@ import pytest
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
-# Recipes whose tests look at what they define: run in this process. The others are run as the programs that they are.
-LOOKED_INTO = frozenset(
+# Recipes whose tests look at what they define, or run them on a table of one's own as well: their small run is made in
+# this process. The others are run as the programs that they are.
+IN_THIS_PROCESS = frozenset(
     {
         "adaptive_regularization",
         "batch_size",
         "data_augmentation",
+        "dropout",
         "gradient_descent_and_adam",
+        "gradient_norms",
+        "l1_l2_vs_lasso_ridge",
         "mixed_precision_and_quantization",
         "normalization",
         "regularization_cocktail",
@@ -81,10 +85,15 @@ def run_recipe(tmp_path):
 def smoke(tmp_path_factory):
     """Return a function that gives a recipe's small run."""
     base = tmp_path_factory.mktemp("smoke")
-    return cache(lambda name: (run_here if name in LOOKED_INTO else run)(name, base / name))
+    return cache(lambda name: (run_here if name in IN_THIS_PROCESS else run)(name, base / name))
 
 
 @pytest.fixture(scope="session")
 def recipe_names(smoke):
     """Return a function that gives everything a recipe defines, after its small run in this process."""
-    return lambda name: smoke(name).names
+
+    def names(name):
+        assert name in IN_THIS_PROCESS, f"{name} is not among IN_THIS_PROCESS, and is run as a program"
+        return smoke(name).names
+
+    return names
