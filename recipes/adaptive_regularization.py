@@ -102,7 +102,8 @@ def train(case, schedules, learning_rate, copies):
         keras.optimizers.Adam(tfopt.schedules.LinearDecay(learning_rate, steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         loss_weights=float(members),  # the sum over members: each has the gradient that it would have alone
-        steps_per_execution=steps // epochs,
+        # an epoch in one call; a loop is traced twice, which brief training does not repay
+        steps_per_execution=1 if arguments.smoke else steps // epochs,
     )
     live = {name: schedule(steps) for name, schedule in schedules.items()}
     driven = [tfopt.callbacks.HyperparameterScheduler(live, log=False)] if live else []

@@ -138,7 +138,8 @@ for name in [*LOSSES, *SCIKIT_LEARN]:
     print(f"{'network, ' * (name in LOSSES) + name:26}" + "".join(f"{cell:>18}" for cell in cells))
 
 # Part 2: digits with wrong training labels.
-digits, labels = datasets.load_digits(return_X_y=True)
+EVERY = recipe.by_mode(arguments, smoke=3, default=1, full=1)
+digits, labels = (part[::EVERY] for part in datasets.load_digits(return_X_y=True))
 CLASSIFIERS = {
     "LogisticRegression": lambda: linear_model.LogisticRegression(C=0.01, max_iter=500),
     "SVC": lambda: svm.SVC(),
@@ -199,6 +200,7 @@ VARIANTS = {
     "softmax and a loss of one's own": (keras.layers.Softmax(), own_loss),
 }
 SEEDS = recipe.by_mode(arguments, smoke=2, default=5, full=10)
+EPOCHS = recipe.by_mode(arguments, smoke=1, default=5, full=5)
 curves, costs, warned = {}, {}, {}
 for name, (last, loss) in VARIANTS.items():
     stem = [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
@@ -212,7 +214,7 @@ for name, (last, loss) in VARIANTS.items():
         keras.utils.set_random_seed(seed)  # the order of the batches
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            history = model.fit(digits[train] / 16, labels[train], epochs=5, batch_size=50, verbose=0)
+            history = model.fit(digits[train] / 16, labels[train], epochs=EPOCHS, batch_size=50, verbose=0)
         warned[name] |= any("produced by a Softmax" in str(warning.message) for warning in caught)
         curves[name].append(history.history["loss"])
         logits = keras.Sequential(model.layers[:2])(digits[test] / 16)

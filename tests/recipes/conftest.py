@@ -1,12 +1,13 @@
 """Running a recipe small, once for all tests that look at it."""
 
-import fcntl
+import contextlib
+import io
 import json
 import os
 import runpy
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,25 @@ from typing import Any
 import pytest
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+
+# Recipes whose tests look at what they define, or run them on a table of one's own as well: their small run is made in
+# this process. The others are run as the programs that they are.
+IN_THIS_PROCESS = frozenset(
+    {
+        "adaptive_regularization",
+        "batch_size",
+        "data_augmentation",
+        "dropout",
+        "gradient_descent_and_adam",
+        "gradient_norms",
+        "l1_l2_vs_lasso_ridge",
+        "mixed_precision_and_quantization",
+        "normalization",
+        "regularization_cocktail",
+        "search_strategies",
+        "vectorization",
+    }
+)
 
 
 @dataclass
@@ -23,10 +43,15 @@ class Smoke:
     folder: Path  # the working directory; its results are in `out`
     printed: str
     result: dict[str, Any]
+    names: dict[str, Any] = field(default_factory=dict)  # what it defines, if it ran in this process
 
     def verdict(self, claim):
         (found,) = [entry["verdict"] for entry in self.result["claims"] if entry["id"] == claim]
         return found
+
+
+def result_of(name, folder):
+    return json.loads((folder / "out" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def run(name, folder, *words):
@@ -36,8 +61,18 @@ def run(name, folder, *words):
     environment = {**os.environ, "PYTHONPATH": str(RECIPES.parent)}  # this tree, installed or not
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
-    result = json.loads((folder / "out" / f"{name}.json").read_text(encoding="utf-8"))
-    return Smoke(folder, done.stdout, result)
+    return Smoke(folder, done.stdout, result_of(name, folder))
+
+
+def run_here(name, folder):
+    """Do the same in this process."""
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [f"{name}.py", "--smoke", "--out", str(folder / "out")])
+        patch.setattr(sys, "excepthook", sys.excepthook)
+        names = runpy.run_path(str(RECIPES / f"{name}.py"))
+    return Smoke(folder, printed.getvalue(), result_of(name, folder), names)
 
 
 @pytest.fixture
@@ -48,31 +83,17 @@ def run_recipe(tmp_path):
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory):
-    """Return a function that gives a recipe's small run; the test processes share one run of each."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-    def once(name):
-        folder, printed = base / f"smoke-{name}", base / f"smoke-{name}.txt"
-        with open(base / f"smoke-{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not printed.exists():
-                printed.write_text(run(name, folder).printed, encoding="utf-8")
-        result = json.loads((folder / "out" / f"{name}.json").read_text(encoding="utf-8"))
-        return Smoke(folder, printed.read_text(encoding="utf-8"), result)
-
-    return once
+    """Return a function that gives a recipe's small run."""
+    base = tmp_path_factory.mktemp("smoke")
+    return cache(lambda name: (run_here if name in IN_THIS_PROCESS else run)(name, base / name))
 
 
 @pytest.fixture(scope="session")
-def recipe_names(tmp_path_factory):
-    """Return a function that gives everything a recipe defines, after a small run in this process."""
+def recipe_names(smoke):
+    """Return a function that gives everything a recipe defines, after its small run in this process."""
 
-    @cache
     def names(name):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", [f"{name}.py", "--smoke", "--out", str(tmp_path_factory.mktemp("out"))])
-            patch.setattr(sys, "excepthook", sys.excepthook)
-            return runpy.run_path(str(RECIPES / f"{name}.py"))
+        assert name in IN_THIS_PROCESS, f"{name} is not among IN_THIS_PROCESS, and is run as a program"
+        return smoke(name).names
 
     return names

@@ -1,5 +1,6 @@
 """A table small enough to search in seconds."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,11 @@ def table_path(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def quick(table_path, tmp_path):
-    """Return a function that makes a configuration of a search of a few seconds."""
+@pytest.fixture(scope="session")
+def configure(table_path):
+    """Return a function that makes a configuration of a search of a few seconds, in a folder of its own."""
 
-    def configure(**changes) -> SearchConfig:
+    def make(out: Path, **changes) -> SearchConfig:
         values = {
             "data": str(table_path),
             "space": "small",
@@ -37,8 +38,14 @@ def quick(table_path, tmp_path):
             "seeds": 2,
             "baselines": "dummy,ridge",
             "jobs": 1,
-            "out": str(tmp_path / "run"),
+            "out": str(out),
         }
         return SearchConfig(**(values | changes))
 
-    return configure
+    return make
+
+
+@pytest.fixture
+def quick(configure, tmp_path):
+    """Return a function that makes such a configuration in the folder of this test."""
+    return partial(configure, tmp_path / "run")

@@ -39,10 +39,14 @@ def scores(outcome) -> dict[str, float]:
     return dict(zip(outcome.comparison.leaderboard["model"], outcome.comparison.leaderboard["score"], strict=True))
 
 
-def test_a_search_leaves_a_complete_run_folder(quick):
-    config = quick()
-    outcome = run(config)
-    folder = outcome.run_folder
+@pytest.fixture(scope="module")
+def whole(configure, tmp_path_factory):
+    """Return the outcome of an uninterrupted search, which tests look at and leave as it is."""
+    return run(configure(tmp_path_factory.mktemp("whole") / "run"))
+
+
+def test_a_search_leaves_a_complete_run_folder(whole):
+    folder = whole.run_folder
     for name in ("config.json", "environment.json", "trials.jsonl", "leaderboard.csv", "result.json", "best.keras"):
         assert (folder / name).stat().st_size > 0, name
     assert not list(folder.glob("*partial*"))
@@ -65,11 +69,11 @@ def test_a_search_leaves_a_complete_run_folder(quick):
     assert len([trial for trial in trials if trial["fold"] != "final"]) == 3 * 2
     assert len({json.dumps(best_of(trials, fold)["values"]) for fold in (0, 1)}) == len(trials) - 3 * 2
     assert all(len(trial["inner_scores"]) == 2 for trial in trials)
-    assert outcome.num_completed == len(trials)
+    assert whole.num_completed == len(trials)
 
 
-def test_best_keras_takes_raw_columns_and_is_a_choice_of_the_folds(quick, table_path):
-    folder = run(quick()).run_folder
+def test_best_keras_takes_raw_columns_and_is_a_choice_of_the_folds(whole, table_path):
+    folder = whole.run_folder
     model = keras.models.load_model(folder / "best.keras")
     table = load_table(str(table_path))
     predicted = model.predict(to_inputs(table.features, table.columns), verbose=0)
@@ -84,20 +88,18 @@ def test_best_keras_takes_raw_columns_and_is_a_choice_of_the_folds(quick, table_
     assert chosen in [best_of(trials, fold)["values"] for fold in (0, 1)]
 
 
-def test_an_outer_folds_test_rows_reach_nothing_that_judges_it(quick, table_path, tmp_path):
+def test_an_outer_folds_test_rows_reach_nothing_that_judges_it(whole, quick, table_path, tmp_path):
     """Other targets in the test rows of fold 0 change neither its choice nor its predictions."""
     config = quick()
-    plan = prepare(config)
-    run(config, plan=plan)
     frame = pd.read_csv(table_path)
-    test = plan.outer[0].test
+    test = prepare(config).outer[0].test
     frame.loc[test, "price"] = frame.loc[test, "price"].to_numpy()[::-1] * 7
     frame.loc[test, "size"] += 1000
     other_path = tmp_path / "other.csv"
     frame.to_csv(other_path, index=False)
-    other = replace(config, data=str(other_path), out=str(tmp_path / "other"))
-    run(other)
-    first, second = (Path(folder) for folder in (config.out, other.out))
+    other = replace(config, data=str(other_path))
+    run(other, plan=prepare(other))
+    first, second = whole.run_folder, Path(other.out)
     mine, theirs = ([t for t in lines(folder, "trial") if t["fold"] == 0] for folder in (first, second))
     assert [t["inner_scores"] for t in mine] == [t["inner_scores"] for t in theirs]
     for name in ("ridge", "dummy"):
@@ -107,10 +109,9 @@ def test_an_outer_folds_test_rows_reach_nothing_that_judges_it(quick, table_path
         assert (mine["chosen"], mine["inner_score"]) == (theirs["chosen"], theirs["inner_score"])
 
 
-def test_a_configuration_scores_the_same_alone_and_in_company(quick, tmp_path):
-    run(quick())
-    alone = run(quick(max_trials=1, out=str(tmp_path / "alone"), baselines="none"))
-    mine = {(t["fold"], t["trial_id"]): t["inner_scores"] for t in lines(tmp_path / "run", "trial")}
+def test_a_configuration_scores_the_same_alone_and_in_company(whole, quick):
+    alone = run(quick(max_trials=1, baselines="none"))
+    mine = {(t["fold"], t["trial_id"]): t["inner_scores"] for t in lines(whole.run_folder, "trial")}
     for trial in lines(alone.run_folder, "trial"):
         if trial["fold"] == "final":
             continue
@@ -136,10 +137,9 @@ def test_every_tuner_searches_and_resumes(quick, tuner):
 
 
 @pytest.mark.slow
-def test_kill_9_and_resume_end_with_the_uninterrupted_leaderboard(quick, tmp_path):
-    whole = run(quick())
+def test_kill_9_and_resume_end_with_the_uninterrupted_leaderboard(whole, table_path, tmp_path):
     arguments = [
-        *("search", quick().data, "--space", "small", "--max-trials", "3", "--epochs", "3", "--folds", "2"),
+        *("search", str(table_path), "--space", "small", "--max-trials", "3", "--epochs", "3", "--folds", "2"),
         *("--inner-folds", "2", "--seeds", "2", "--baselines", "dummy,ridge", "--jobs", "1"),
     ]
     folder = tmp_path / "killed"
@@ -254,9 +254,7 @@ def test_classes_and_several_targets(quick):
     assert scores(iris)["knn"] > 0.9
     model = keras.models.load_model(iris.run_folder / "best.keras")
     assert model.classes == ("setosa", "versicolor", "virginica")
-    linnerud = run(
-        quick(data="linnerud", target=("Weight", "Waist", "Pulse"), out=quick().out + "-linnerud", max_trials=1)
-    )
+    linnerud = run(quick(data="linnerud", target=("Weight", "Waist", "Pulse"), max_trials=1, overwrite=True))
     assert keras.models.load_model(linnerud.run_folder / "best.keras").target_names == ("Weight", "Waist", "Pulse")
 
 

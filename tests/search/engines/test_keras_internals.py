@@ -208,6 +208,102 @@ def test_layers_that_hand_a_number_to_c_take_a_live_one(make):
         np.testing.assert_allclose(run(x), fresh(x, training=True) if name == "rate" else fresh(x), rtol=1e-6)
 
 
+def variables(*values, names=()):
+    names = names or [None] * len(values)
+    return [keras.Variable(np.asarray(v, "float32"), name=name) for v, name in zip(values, names, strict=True)]
+
+
+def test_the_first_axis_of_a_variable_can_be_freed():
+    (variable,) = variables(np.zeros((1, 3)))
+    rows = np.arange(6, dtype="float32").reshape(2, 3)
+    assert keras_internals.unfix(variable) is variable
+    assert tuple(variable.shape) == (1, 3)
+    variable.value.assign(rows)
+    np.testing.assert_array_equal(variable, rows)
+    with pytest.raises(ValueError, match="shape"):
+        variable.assign(2 * rows)
+    keras_internals.free_shape(variable)
+    variable.assign(2 * rows)
+    np.testing.assert_array_equal(variable, 2 * rows)
+
+
+def test_the_step_counter_counts_what_is_accumulated_too():
+    optimizer, weights = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2), variables([0.0])
+    for _ in range(3):
+        optimizer.apply([tf.constant([1.0])], weights)
+    assert int(keras_internals.step_counter(optimizer)) == 3
+    assert int(optimizer.iterations) == 1
+    assert keras_internals.step_counter(optimizer) is optimizer.variables[0]
+
+
+def test_a_learning_rate_is_replaced_and_its_variable_stays():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
+    assert keras_internals.learning_rate_of(keras.optimizers.SGD(schedule)) is schedule
+    optimizer, weights = keras.optimizers.SGD(0.1), variables([0.0])
+    optimizer.build(weights)
+    own = keras_internals.learning_rate_of(optimizer)
+    assert float(own) == pytest.approx(0.1)
+    keras_internals.replace_learning_rate(optimizer, schedule)
+    for _ in range(2):
+        optimizer.apply([tf.constant([1.0])], weights)
+    np.testing.assert_allclose(weights[0], [-0.5 - 0.25])
+    assert any(own is variable for variable in optimizer.variables)
+
+
+def test_gradients_are_clipped_as_one_says():
+    optimizer, weights = keras.optimizers.SGD(1.0, clipvalue=9.0), variables([0.0], [0.0])
+    optimizer.build(weights)
+    keras_internals.clip_with(optimizer, lambda gradients: [gradient / 2 for gradient in gradients])
+    optimizer.apply([tf.constant([1.0]), tf.constant([30.0])], weights)
+    np.testing.assert_allclose(np.ravel(weights), [-0.5, -15.0])
+
+
+@pytest.mark.parametrize("freed", [True, False])
+def test_accumulated_gradients_of_any_shape_are_zeroed(freed):
+    optimizer, weights = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2), variables(np.zeros((1, 2)))
+    keras_internals.unfix(weights[0])
+    optimizer.build(weights)
+    (accumulated,) = [variable for variable in optimizer.variables if tuple(variable.shape) == (1, 2)]
+    if freed:
+        keras_internals.forget_gradients_of_any_shape(optimizer)
+    for variable in (*weights, keras_internals.unfix(accumulated)):
+        keras_internals.free_shape(variable)
+        variable.assign(np.zeros((3, 2)))
+    gradient = tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    optimizer.apply([gradient], weights)
+    np.testing.assert_array_equal(accumulated, gradient)
+    if not freed:  # what Keras does itself
+        with pytest.raises((TypeError, ValueError)):
+            optimizer.apply([3 * gradient], weights)
+        return
+    optimizer.apply([3 * gradient], weights)
+    np.testing.assert_array_equal(accumulated, np.zeros((3, 2)))
+    np.testing.assert_allclose(weights[0], -2 * gradient)
+
+
+def test_weight_decay_spares_the_stand_ins_of_what_it_spared():
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    originals, stand_ins = (variables([1.0], [1.0], [1.0], names=("kernel", "bias", "gain")) for _ in range(2))
+    optimizer.exclude_from_weight_decay(var_list=originals[1:2], var_names=["gain"])
+    optimizer.build(stand_ins)
+    keras_internals.pass_exemptions_on(optimizer, originals, stand_ins)
+    optimizer.apply([tf.zeros(1)] * 3, stand_ins)
+    np.testing.assert_allclose(np.ravel(stand_ins), [1 - 0.1 * 0.5, 1, 1])
+    plain = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    plain.build(stand_ins)
+    keras_internals.pass_exemptions_on(plain, originals, stand_ins)  # nothing was exempt, nothing is
+    plain.apply([tf.zeros(1)] * 3, stand_ins)
+    np.testing.assert_allclose(np.ravel(stand_ins), [0.95**2, 0.95, 0.95])
+
+
+def test_the_averages_are_those_of_the_weights_in_their_order():
+    optimizer, weights = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75), variables([0.0], [0.0])
+    for _ in range(2):
+        optimizer.apply([tf.constant([1.0]), tf.constant([10.0])], weights)
+    # The first average is the first weight itself: −1, then 0.75·(−1) + 0.25·(−2).
+    np.testing.assert_allclose(np.ravel(keras_internals.averages_of(optimizer)), [-1.25, -12.5])
+
+
 def test_a_seeded_fit_takes_the_same_order_in_every_epoch_and_which():
     """Keras 3.15: the shuffle sits in a tf.data function whose stream starts anew with each epoch's iterator."""
     seen = []

@@ -5,7 +5,7 @@ that goes wrong without it. A model that a changed surface breaks is caught by t
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,19 +27,28 @@ from tfopt.search.engines.live_numbers import LiveMath, LiveNumber
 
 __all__ = [
     "BOOKKEEPING",
+    "averages_of",
     "calls_of",
+    "clip_with",
     "compiled_parts",
     "exempts_from_decay",
+    "forget_gradients_of_any_shape",
+    "free_shape",
     "global_generator",
     "gradients_forgotten",
     "layers_of",
+    "learning_rate_of",
     "make_variables",
+    "pass_exemptions_on",
     "random_streams_kept",
+    "replace_learning_rate",
     "seeded",
     "set_global_generator",
     "stateful_stream",
+    "step_counter",
     "tensorflow_pfor",  # where converters of `tf.vectorized_map` are registered
     "topology",
+    "unfix",
     "variables_alike",
 ]
 
@@ -214,6 +223,69 @@ def global_generator() -> keras.random.SeedGenerator:
 def set_global_generator(generator: keras.random.SeedGenerator) -> None:
     """Make this the generator of `keras.random` functions without a seed."""
     global_state.set_global_attribute("global_seed_generator", generator)
+
+
+def unfix(variable: keras.Variable) -> keras.Variable:
+    """Let the first axis of a variable's storage have any length; its `shape` still says the present one."""
+    variable._value = tf.Variable(
+        variable.value, shape=(None, *variable.shape[1:]), trainable=variable.trainable, name=variable.name
+    )
+    return variable
+
+
+def free_shape(variable: keras.Variable) -> None:
+    """Let a variable's `shape` say that its first axis has any length: what is assigned is checked against it."""
+    variable._shape = (None, *variable.shape[1:])
+
+
+def step_counter(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
+    """Return the variable that counts the steps, those that only add to the accumulated gradients too."""
+    return optimizer._iterations
+
+
+def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> Any:
+    """Return the variable or schedule of an optimizer's learning rate; the public property gives its value now."""
+    return vars(optimizer)["_learning_rate"]
+
+
+def replace_learning_rate(
+    optimizer: keras.optimizers.Optimizer, schedule: keras.optimizers.schedules.LearningRateSchedule
+) -> None:
+    """Make an optimizer read another schedule, and keep the variable of its own: the public setter lets it go."""
+    vars(optimizer)["_learning_rate"] = schedule  # Keras locks the attributes of what is built, not the dictionary
+
+
+def clip_with(optimizer: keras.optimizers.Optimizer, clip: Callable[[Sequence[Any]], list[Any]]) -> None:
+    """Make an optimizer clip gradients so."""
+    vars(optimizer)["_clip_gradients"] = clip
+
+
+def forget_gradients_of_any_shape(optimizer: keras.optimizers.Optimizer) -> None:
+    """Let accumulated gradients whose shape has a free axis be zeroed; Keras makes zeros of the shape that it knows."""
+
+    def forget() -> None:
+        for accumulated in optimizer._accumulated_gradients:
+            accumulated.assign(keras.ops.zeros_like(accumulated.value))
+
+    vars(optimizer)["_backend_reset_gradient_accumulators"] = forget
+
+
+def pass_exemptions_on(
+    optimizer: keras.optimizers.Optimizer, originals: Sequence[keras.Variable], variables: Sequence[keras.Variable]
+) -> None:
+    """Exempt those variables from weight decay whose originals are, by `exclude_from_weight_decay(var_list=…)`.
+
+    Exemptions by name stay; the public method would take them back, and refuses once the optimizer is built.
+    """
+    exempt: set[str] = getattr(optimizer, "_exclude_from_weight_decay", set())
+    spared = [new for own, new in zip(originals, variables, strict=True) if optimizer._var_key(own) in exempt]
+    if spared:
+        vars(optimizer)["_exclude_from_weight_decay"] = {optimizer._var_key(variable) for variable in spared}
+
+
+def averages_of(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Return the moving averages that an optimizer with `use_ema` keeps, in the order of the weights."""
+    return optimizer._model_variables_moving_average
 
 
 def _leaky_relu(x: Any, negative_slope: Any = 0.2) -> Any:

@@ -7,6 +7,17 @@ import keras
 import tensorflow as tf
 
 from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.keras_internals import (
+    averages_of,
+    clip_with,
+    forget_gradients_of_any_shape,
+    free_shape,
+    learning_rate_of,
+    pass_exemptions_on,
+    replace_learning_rate,
+    step_counter,
+    unfix,
+)
 from tfopt.search.engines.request import State
 
 # Each weight's step depends on its own gradient and history alone, and on numbers that broadcast.
@@ -18,9 +29,8 @@ Place = tuple[Any, tuple[int, ...]]
 class StackedOptimizer:
     """An optimizer of the user's, built on stacked weights.
 
-    Clipping is done member by member, the learning rate is a column of the members' own. Private surface: attributes
-    of Keras 3.15 optimizers, and the storage of their variables, whose first axis is freed so that the stack may hold
-    any number of members.
+    Clipping is done member by member, the learning rate is a column of the members' own, and the first axis of every
+    variable is freed so that the stack may hold any number of members.
 
     Args:
         optimizer: The model's own, not built; it trains the model no more.
@@ -39,37 +49,32 @@ class StackedOptimizer:
         if kind.__module__.split(".")[0] != "keras" or kind.__name__ not in _ELEMENTWISE:
             raise CannotStack(f"its optimizer {kind.__name__} is not known to treat each weight by itself")
         self._optimizer, self._weights = optimizer, list(weights)
-        excluded: set[str] = getattr(optimizer, "_exclude_from_weight_decay", set())
-        spared = [
-            stacked for stacked, own in zip(weights, originals, strict=True) if optimizer._var_key(own) in excluded
-        ]
-        original = optimizer.__dict__["_learning_rate"]
+        original = learning_rate_of(optimizer)
         self.schedule = None if isinstance(original, keras.Variable) else original
         known = list(optimizer.variables)
-        self.iterations = optimizer._iterations  # of the steps taken, also where gradients are accumulated
+        self.iterations = step_counter(optimizer)
         optimizer.build(self._weights)
         self._rate_variable = original if self.schedule is None else None
         self._rates = tf.Variable(tf.zeros((1, 1)), shape=(None, 1), trainable=False)
-        attributes = optimizer.__dict__  # through the dictionary, as Keras locks the attributes of what is built
+        attributes = vars(optimizer)  # through the dictionary, as Keras locks the attributes of what is built
         self._columns: dict[int, keras.Variable] = {}
         for name, own in list(attributes.items()):
             # A number that is multiplied up from step to step, as Nadam does: a column of the members' own.
             if isinstance(own, keras.Variable) and not own.shape.rank and not _among(own, known):
                 column = unfix(keras.Variable(keras.ops.reshape(own.value, (1, 1)), dtype=own.dtype))
-                _free_shape(column)
+                free_shape(column)
                 attributes[name] = self._columns[id(own)] = column
         self._slots = [v for v in optimizer.variables if not _among(v, known) and id(v) not in self._columns]
         self._shapes = [_owner_shape(optimizer, slot, originals) for slot in self._slots]
         self._now = _RateColumn()
-        attributes["_learning_rate"] = self._now
-        attributes["_clip_gradients"] = self._clip
-        attributes["_backend_reset_gradient_accumulators"] = self._forget_gradients
-        if spared:
-            attributes["_exclude_from_weight_decay"] = {optimizer._var_key(variable) for variable in spared}
+        replace_learning_rate(optimizer, self._now)
+        clip_with(optimizer, self._clip)
+        forget_gradients_of_any_shape(optimizer)
+        pass_exemptions_on(optimizer, originals, self._weights)
         for slot in self._slots:
             unfix(slot)
         for variable in (*self._weights, *self._slots):
-            _free_shape(variable)
+            free_shape(variable)
 
     def places(self) -> list[Place]:
         """Return where the optimizer's part of a state lives: each variable, and the shape of one member's."""
@@ -85,7 +90,7 @@ class StackedOptimizer:
             return state
         variables = list(self._optimizer.variables)
         first = len(state) - len(variables)
-        for index, average in zip(trained, self._optimizer._model_variables_moving_average, strict=True):
+        for index, average in zip(trained, averages_of(self._optimizer), strict=True):
             state[index] = state[first + [average is v for v in variables].index(True)].copy()
         return state
 
@@ -94,13 +99,8 @@ class StackedOptimizer:
         self._now.rates = self._rates.read_value() if rates is None else rates
         self._optimizer.apply(list(gradients), self._weights)
 
-    def _forget_gradients(self) -> None:
-        """Zero the accumulated gradients; Keras makes zeros of a shape that is not known here."""
-        for accumulated in self._optimizer._accumulated_gradients:
-            accumulated.assign(keras.ops.zeros_like(accumulated.value))
-
     def _clip(self, gradients: Sequence[Any]) -> list[Any]:
-        """Clip member by member as `_clip_gradients` of Keras clips the gradients of one model."""
+        """Clip member by member as Keras clips the gradients of one model."""
         optimizer, kind = self._optimizer, gradients[0].dtype
         if optimizer.clipnorm and optimizer.clipnorm > 0:
             limit = tf.convert_to_tensor(optimizer.clipnorm, kind)
@@ -132,18 +132,6 @@ def norms(gradients: Sequence[Any]) -> tf.Tensor:
     """Return the (members, 1) norms of all gradients of each member."""
     squares = [tf.reduce_sum(tf.square(g), axis=1, keepdims=True) for g in gradients if g is not None]
     return tf.sqrt(tf.add_n(squares))
-
-
-def unfix(variable: keras.Variable) -> keras.Variable:
-    """Let the first axis of a variable's storage have any length; its `shape` still says the present one."""
-    variable._value = tf.Variable(
-        variable.value, shape=(None, *variable.shape[1:]), trainable=variable.trainable, name=variable.name
-    )
-    return variable
-
-
-def _free_shape(variable: keras.Variable) -> None:
-    variable._shape = (None, *variable.shape[1:])
 
 
 def _owner_shape(

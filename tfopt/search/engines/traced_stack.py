@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.keras_internals import global_generator, layers_of, make_variables
+from tfopt.search.engines.keras_internals import global_generator, layers_of, make_variables, unfix
 from tfopt.search.engines.live_numbers import Values
 from tfopt.search.engines.member_random import Streams, vectorized
 from tfopt.search.engines.model_walk import ModelWalk
@@ -17,7 +17,7 @@ from tfopt.search.engines.rows import Table
 from tfopt.search.engines.shared_graph import tensors
 from tfopt.search.engines.stack import Logs, Stack
 from tfopt.search.engines.stacked_numbers import StackedNumbers
-from tfopt.search.engines.stacked_optimizer import StackedOptimizer, norms, unfix
+from tfopt.search.engines.stacked_optimizer import StackedOptimizer, norms
 from tfopt.search.engines.traced_graph import concrete, unrepeatable
 
 _ROWS = tf.TensorSpec((None, None), tf.int32)
