@@ -72,6 +72,10 @@ class PopulationEngine(Engine):
         self._not_dense: set[str] = set()  # structures that NumPy cannot train
         self._reasons: dict[str, str] = {}  # structures that are refused
 
+    def structure(self, hyperparameters: Any) -> str | None:
+        """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
+        return self._book.structures.get(key(hyperparameters))
+
     def fit(
         self,
         requests: Sequence[FitRequest],

@@ -145,6 +145,10 @@ class Engine:
         """
         raise NotImplementedError
 
+    def structure(self, hyperparameters: Any) -> str | None:
+        """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
+        return None
+
     def model(self, request: FitRequest, state: State) -> keras.Model:
         """Return an ordinary, compiled model of the request's configuration in the given state."""
         model = built(self.build, request, self.train)

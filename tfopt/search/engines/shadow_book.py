@@ -3,10 +3,11 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from tfopt.search.engines.request import Build, FitRequest
 from tfopt.search.engines.rows import Table
-from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden
+from tfopt.search.engines.shadow import EmptySlots, Shadow, cast_shadow, hidden, key
 
 _log = logging.getLogger("tfopt")
 
@@ -22,12 +23,14 @@ class ShadowBook:
     Attributes:
         live: For each structure, the paths of the numbers that differ between its configurations.
         examples: For each structure, configurations that showed this, with their shadows.
+        structures: Of each configuration that was built, by `key`.
     """
 
     def __init__(self, build: Build, table: Table, probe: bool = True):
         self._build, self._table, self._probe = build, table, probe
         self.live: dict[str, set[str]] = defaultdict(set)
         self.examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
+        self.structures: dict[Any, str] = {}
         self._shown: set[str] = set()  # hyperparameters that are seen in the models
         self._slots = EmptySlots()
 
@@ -53,6 +56,7 @@ class ShadowBook:
         return f"changing {listed} changes nothing that can be seen in the model that `build` returns"
 
     def _note(self, request: FitRequest, shadow: Shadow) -> None:
+        self.structures[key(request.hyperparameters)] = shadow.signature
         examples = self.examples[shadow.signature]
         first = examples[0][1].numbers if examples else shadow.numbers
         differing = {path for path, number in shadow.numbers.items() if number != first[path]}

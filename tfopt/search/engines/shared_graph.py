@@ -71,6 +71,10 @@ class SharedGraphEngine(Engine):
         assert self.validation is not None
         return tensors(self.validation)
 
+    def structure(self, hyperparameters: Any) -> str | None:
+        """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
+        return self._book.structures.get(key(hyperparameters))
+
     def fit(
         self,
         requests: Sequence[FitRequest],

@@ -139,12 +139,21 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
 
     def write_checkpoints(self) -> None:
         """Write the weights of the best trials where KerasTuner's own class reads them."""
+        models: dict[str, keras.Model] = {}  # one for all trials of a structure
         for trial_id in sorted(self._chain(self.oracle.get_best_trials(self.keep_models))):
-            path = self.checkpoint_path(trial_id)
-            if path.exists() or self.states.best(trial_id) is None:
+            path, state = self.checkpoint_path(trial_id), self.states.best(trial_id)
+            if path.exists() or state is None:
                 continue
-            with variables_alike():
-                model = self.load_model(self.oracle.get_trial(trial_id))
+            trial = self.oracle.get_trial(trial_id)
+            structure = None if self.fitter is None else self.fitter.structure(trial.hyperparameters)
+            model = models.get(structure or "")
+            if model is None:
+                with variables_alike():
+                    model = self.load_model(trial)
+                if structure is not None:
+                    models[structure] = model
+            else:
+                set_state(model, state)
             write_json(self.build_config_path(trial_id), model.get_build_config())
             beside = path.with_name(f".{os.getpid()}.weights.h5")
             model.save_weights(beside)
