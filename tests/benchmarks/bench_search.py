@@ -11,6 +11,7 @@ the process after each contestant's first turn less that before it.
 
 import argparse
 import contextlib
+import gc
 import io
 import os
 import tempfile
@@ -205,8 +206,10 @@ def measure(contestants):
     only = [name.strip() for name in arguments.only.split(",") if name.strip()]
     results = {name: ([], [], 0.0) for name in contestants if not only or name in only}
     for turn in range(1, arguments.repeats + 1):
-        for name in results:
+        names = list(results)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:  # nobody always follows the same one
             run, trials = contestants[name]
+            gc.collect()  # of what the one before left
             before = memory()
             try:
                 seconds, scores = run(trials, turn)

@@ -46,14 +46,19 @@ class Drawn:
 
     def masks(self, steps: range, rows: int) -> np.ndarray:
         """Return (steps, members, rows, units) factors: 0, or what keeps the mean."""
+        return _masks([self], steps, rows)[0]
+
+    def seeds_of(self, steps: range) -> np.ndarray:
+        """Return the (steps, members, 2) seeds of the draws."""
         seeds = np.repeat(self.seeds[None], len(steps), axis=0)
         seeds[..., 1] += np.asarray(steps, seeds.dtype)[:, None]
-        flat = seeds.reshape(-1, 2).astype("int64") % _SEEDS
-        padded = np.resize(flat, (-(-len(flat) // _LANES) * _LANES, 2))
-        uniform = _graph()(padded, np.array([rows, self.units], "int32")).numpy()[: len(flat)]
+        return seeds.astype("int64") % _SEEDS
+
+    def of_uniform(self, uniform: np.ndarray) -> np.ndarray:
+        """Return the masks that numbers between 0 and 1 (steps, members, rows, units) give."""
         rates = self.rates[:, None, None]
         kept = (1 / (1 - np.minimum(rates, 1 - 1e-7))).astype("float32")
-        return (uniform.reshape(len(steps), -1, rows, self.units) >= rates.astype("float32")) * kept
+        return (uniform >= rates.astype("float32")) * kept
 
 
 class DropoutMasks:
@@ -95,7 +100,21 @@ class DropoutMasks:
 
 
 def _begin(layers: Sequence[Drawn], steps: range, rows: int) -> Future:
-    return _maker.submit(lambda: [layer.masks(steps, rows) for layer in layers])
+    return _maker.submit(_masks, layers, steps, rows)
+
+
+def _masks(layers: Sequence[Drawn], steps: range, rows: int) -> list[np.ndarray]:
+    """Return each layer's masks, those of one width drawn in one call: a call holds the training up."""
+    masks = {}
+    for units in {layer.units for layer in layers}:
+        alike = [layer for layer in layers if layer.units == units]
+        seeds = np.stack([layer.seeds_of(steps) for layer in alike])
+        flat = seeds.reshape(-1, 2)
+        padded = np.resize(flat, (-(-len(flat) // _LANES) * _LANES, 2))
+        uniform = _graph()(tf.constant(padded), tf.constant([rows, units])).numpy()[: len(flat)]
+        for layer, own in zip(alike, uniform.reshape(*seeds.shape[:3], rows, units), strict=True):
+            masks[id(layer)] = layer.of_uniform(own)
+    return [masks[id(layer)] for layer in layers]
 
 
 @lru_cache(maxsize=1)
@@ -111,4 +130,4 @@ def _graph() -> Any:
         return tf.while_loop(lambda turn, _: turn < turns, body, (0, results), parallel_iterations=4)[1].concat()
 
     specification = [tf.TensorSpec((None, 2), tf.int64), tf.TensorSpec((2,), tf.int32)]
-    return tf.function(draw, input_signature=specification, autograph=False)
+    return tf.function(draw, input_signature=specification, autograph=False).get_concrete_function()
