@@ -1,6 +1,6 @@
 """Where each engine wins, how near the arithmetic they come, and what a thousand trials leave behind.
 
-    python tests/benchmarks/bench_engines.py grid       # members, widths and rows: seconds a member and epoch
+    python tests/benchmarks/bench_engines.py grid       # members, widths and rows: seconds a trial
     python tests/benchmarks/bench_engines.py floor      # the same products alone, and where the rest goes
     python tests/benchmarks/bench_engines.py memory     # resident memory over 1000 trials in one process
 
@@ -59,35 +59,34 @@ def rows(number):
     return (x[chosen] / 16).astype("float32"), y[chosen].astype("int32")
 
 
-def seconds_an_epoch(engines, number, width, epochs):
-    """Return each engine's seconds a member and epoch, medians of interleaved repeats after a first call."""
+def seconds_a_trial(engines, number, width, epochs, repeats):
+    """Return each engine's seconds a trial, medians of interleaved repeats after a first call, and who trained last."""
     seconds = {name: [] for name in engines}
-    for turn in range(arguments.repeats + 1):
+    for turn in range(repeats + 1):
         for name, engine in engines.items():
-            requests = [FitRequest(hp, 0, epochs) for hp in configurations(number, width, seed=turn)]
+            requests = [FitRequest(hp, index, epochs) for index, hp in enumerate(configurations(number, width, turn))]
             started = time.perf_counter()
             results = engine.fit(requests)
             if turn:
-                seconds[name].append((time.perf_counter() - started) / number / epochs)
+                seconds[name].append((time.perf_counter() - started) / number)
             used = {result.engine for result in results}
     return {name: float(np.median(values)) for name, values in seconds.items()}, used
 
 
 def grid():
-    print(f"{'members':>8} {'width':>6} {'rows':>9} {'shared ms':>10} {'population ms':>14}  auto chose")
-    cases = [(n, 64, 1347) for n in (1, 4, 16, 64, 256)] + [(16, w, 1347) for w in (16, 256, 1024)]
-    cases += [(16, 64, r) for r in (10_000, 100_000)] + [(4, 64, 1_000_000)]
-    for number, width, num_rows in cases:
+    print(f"{'members':>8} {'width':>6} {'rows':>9} {'epochs':>7} {'shared s':>10} {'population s':>13}  auto chose")
+    cases = [(1, 64, 1347, 20), (4, 64, 1347, 20), (16, 64, 1347, 20), (64, 64, 1347, 10), (256, 64, 1347, 5)]
+    cases += [(16, width, 1347, epochs) for width, epochs in ((16, 20), (256, 5), (512, 2), (1024, 2))]
+    cases += [(16, 64, 10_000, 5), (16, 64, 100_000, 1), (4, 64, 1_000_000, 1)]
+    for number, width, num_rows, epochs in cases:
         x, y = rows(num_rows)
-        epochs = 5 if num_rows * number * width**2 < 1e8 else 1
         engines = {kind: engine_for(kind, build, x, y) for kind in ("shared", "population")}
-        if num_rows * number * width**2 > 2e10:
-            arguments.repeats = 1
-        milliseconds, _ = seconds_an_epoch(engines, number, width, epochs)
-        _, used = seconds_an_epoch({"auto": engine_for("auto", build, x, y)}, number, width, epochs)
-        shared, population = (1e3 * milliseconds[kind] for kind in ("shared", "population"))
+        repeats = arguments.repeats if num_rows < 100_000 else 1
+        seconds, _ = seconds_a_trial(engines, number, width, epochs, repeats)
+        _, used = seconds_a_trial({"auto": engine_for("auto", build, x, y)}, number, width, epochs, 0)
         print(
-            f"{number:8} {width:6} {num_rows:9} {shared:10.1f} {population:14.1f}  {', '.join(sorted(used))}",
+            f"{number:8} {width:6} {num_rows:9} {epochs:7} {seconds['shared']:10.3f} {seconds['population']:13.3f}  "
+            f"{', '.join(sorted(used))}",
             flush=True,
         )
 
@@ -102,6 +101,13 @@ def floor():
     def products():
         for (inputs, weights), gradient in zip(pairs, back, strict=True):
             inputs @ weights, inputs.T @ gradient, gradient @ weights.T
+
+    together = [(np.stack([a] * members), np.stack([w] * members)) for a, w in pairs]
+    together_back = [np.stack([g] * members) for g in back]
+
+    def products_together():
+        for (inputs, weights), gradient in zip(together, together_back, strict=True):
+            inputs @ weights, inputs.swapaxes(1, 2) @ gradient, gradient @ weights.swapaxes(1, 2)
 
     stacked = [(tf.stack([a] * members), tf.stack([w] * members)) for a, w in pairs]
     stacked_back = [tf.stack([g] * members) for g in back]
@@ -119,18 +125,20 @@ def floor():
         return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), tf.constant(0.0)))[1]
 
     engines = {kind: engine_for(kind, build, x, y) for kind in ("shared", "population")}
-    floors = {"NumPy, one after another": [], "TensorFlow, 20 members stacked": []}
+    floors = {"NumPy, one after another": [], "NumPy, 20 members": [], "TensorFlow, 20 members": []}
     for turn in range(arguments.repeats + 1):
-        started = time.perf_counter()
-        for _ in range(steps):
-            products()
-        numpy_seconds = time.perf_counter() - started
-        started = time.perf_counter()
-        batched().numpy()
-        if turn:
-            floors["NumPy, one after another"].append(numpy_seconds)
-            floors["TensorFlow, 20 members stacked"].append((time.perf_counter() - started) / members)
-    measured, _ = seconds_an_epoch(engines, members, 64, 5)
+        for name, work, share in (
+            ("NumPy, one after another", lambda: [products() for _ in range(steps)], 1),
+            ("NumPy, 20 members", lambda: [products_together() for _ in range(steps)], members),
+            ("TensorFlow, 20 members", lambda: batched().numpy(), members),
+        ):
+            started = time.perf_counter()
+            work()
+            if turn:
+                floors[name].append((time.perf_counter() - started) / share)
+    epochs = 20
+    trials, _ = seconds_a_trial(engines, members, 64, epochs, arguments.repeats)
+    measured = {name: seconds / epochs for name, seconds in trials.items()}
     flops = 6 * sum(a * b for a, b in sizes) * 1347
     print(f"{flops / 1e6:.0f} MFLOP a member and epoch (64-64-10, 1347 rows)")
     least = min(np.median(values) for values in floors.values())
@@ -141,11 +149,15 @@ def floor():
     for name, change in parts.items():
         times = []
         for turn in range(arguments.repeats + 1):
-            requests = [FitRequest(hp | change, 0, 5) for hp in configurations(members, seed=turn)]
+            requests = [FitRequest(hp | change, i, epochs) for i, hp in enumerate(configurations(members, seed=turn))]
             started = time.perf_counter()
             engines["population"].fit(requests)
-            times.append((time.perf_counter() - started) / members / 5)
+            times.append((time.perf_counter() - started) / members / epochs)
         print(f"{'population ' + name:32} {1e3 * np.median(times[1:]):7.2f} ms")
+    alone = {"population": engines["population"]}
+    short = seconds_a_trial(alone, members, 64, 1, arguments.repeats)[0]["population"]
+    an_epoch = (trials["population"] - short) / (epochs - 1)
+    print(f"of a trial's {1e3 * trials['population']:.0f} ms {1e3 * (short - an_epoch):.0f} are its build")
 
 
 def memory():

@@ -7,6 +7,7 @@ scored in one prediction, which is why a suggestion costs a fraction of a second
 import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 
 import keras_tuner
 import numpy as np
@@ -113,7 +114,10 @@ def suggest(
     if x.shape[1] == 0 or np.ptp(y) == 0:
         return candidates[0]
     with threadpool_limits(1):  # matrices this small are many times slower on several threads
-        process = _fitted(x, y, noise, generator)
+        if len(y) > LARGEST_FIT:
+            process = _fitted_to_some(x, y, noise, generator)
+        else:  # one fit for all suggestions of a batch
+            process = _fitted(x.tobytes(), y.tobytes(), noise)
         if pending:
             beside = coding.features(pending)
             x, y = np.vstack([x, beside]), np.concatenate([y, process.predict(beside)])
@@ -166,19 +170,24 @@ def _squeezed(losses: np.ndarray) -> np.ndarray:
     return np.where(y > middle, middle + unit * np.log1p(np.maximum(y - middle, 0) / unit), y)
 
 
-def _fitted(x: np.ndarray, y: np.ndarray, noise: float, generator: np.random.Generator) -> GaussianProcessRegressor:
-    """Return the process of all points, its length scales those that explain at most 256 of them best."""
-    smooth = Matern(np.full(x.shape[1], 0.5), (0.05, 10.0), nu=2.5)
+@lru_cache(maxsize=1)
+def _fitted(x: bytes, y: bytes, noise: float) -> GaussianProcessRegressor:
+    """Return the process of all points, its length scales those that explain them best."""
+    losses = np.frombuffer(y)
+    features = np.frombuffer(x).reshape(len(losses), -1)
+    smooth = Matern(np.full(features.shape[1], 0.5), (0.05, 10.0), nu=2.5)
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * smooth + WhiteKernel(max(1e-3, noise), (max(1e-6, noise), 0.5))
-    some = np.arange(len(y))
-    if len(y) > LARGEST_FIT:
-        some = np.union1d(np.argsort(y)[: LARGEST_FIT // 4], generator.permutation(len(y))[: LARGEST_FIT * 3 // 4])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound
-        process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0).fit(x[some], y[some])
-        if len(some) < len(y):
-            process = _conditioned(process, x, y)
-    return process
+        return GaussianProcessRegressor(kernel, normalize_y=True, random_state=0).fit(features, losses)
+
+
+def _fitted_to_some(
+    x: np.ndarray, y: np.ndarray, noise: float, generator: np.random.Generator
+) -> GaussianProcessRegressor:
+    """Return the process of all points, its length scales those that explain 256 of them best."""
+    some = np.union1d(np.argsort(y)[: LARGEST_FIT // 4], generator.permutation(len(y))[: LARGEST_FIT * 3 // 4])
+    return _conditioned(_fitted(x[some].tobytes(), y[some].tobytes(), noise), x, y)
 
 
 def _conditioned(process: GaussianProcessRegressor, x: np.ndarray, y: np.ndarray) -> GaussianProcessRegressor:
