@@ -70,7 +70,7 @@ def seconds_a_trial(engines, number, width, epochs, repeats):
             if turn:
                 seconds[name].append((time.perf_counter() - started) / number)
             used = {result.engine for result in results}
-    return {name: float(np.median(values)) for name, values in seconds.items()}, used
+    return {name: float(np.median(values)) for name, values in seconds.items() if values}, used
 
 
 def grid():

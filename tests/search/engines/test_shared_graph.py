@@ -57,12 +57,10 @@ def test_fits_on_two_graphs_at_once_are_those_on_one(mlp_model, rows, monkeypatc
     shared, plain = engines(build, rows)
     monkeypatch.setattr(shared_graph, "_WORTH_A_SECOND_GRAPH", -1e9)
     lanes = []
-    monkeypatch.setattr(
-        shared_graph, "in_lanes", lambda workers, fits: lanes.append(len(workers)) or in_lanes(workers, fits)
-    )
+    monkeypatch.setattr(shared_graph, "in_lanes", lambda *given: lanes.append(len(given[2])) or in_lanes(*given))
     ended = []
     results = shared.fit(requests, done=lambda index, result: ended.append(index))
-    assert lanes == [2]
+    assert lanes == [len(requests) - 1], "the first one was timed"
     assert sorted(ended) == list(range(len(requests)))
     for mine, theirs in zip(results, plain.fit(requests), strict=True):
         assert_same(mine, theirs)

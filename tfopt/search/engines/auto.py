@@ -19,9 +19,9 @@ _log = logging.getLogger("tfopt")
 
 # What holds on two cores for dense layers, where nothing was measured: see tests/benchmarks/bench_engines.py.
 _FEWEST_MEMBERS = 4
-_MOST_WEIGHTS = 150_000
-_MOST_DENSE_WEIGHTS = 500_000
+_MOST_WEIGHTS = 60_000
 _STEP_SECONDS = 2.5e-4
+_ON_TWO_GRAPHS = 0.65  # of the time of a fit on the shared graph, where two cores train two of them at once
 # Seconds on the shared graph from which a stack, half as long but traced 1.5 s longer, is done first; and from which
 # measuring both costs less than a wrong choice may.
 _WORTH_STACKING = 3.0
@@ -32,8 +32,9 @@ _TIMED_EPOCHS = 2
 class AutoEngine(PopulationEngine):
     """Trains fits of one shape in a population or one after another on a shared graph, whichever is faster.
 
-    Where the work is long, one fit on the shared graph and an epoch of the stack are timed first; else the number of
-    fits and weights decides.
+    Small dense networks, and larger ones of short work, are a population in NumPy, however few. Of the others, where
+    the work is long, one fit on the shared graph and an epoch of the stack are timed first; else the number of fits
+    and weights decides.
 
     Args:
         measure: Whether to time; False makes the choice the same in every run.
@@ -66,8 +67,9 @@ class AutoEngine(PopulationEngine):
             yield index, outcome
 
     def _small_and_dense(self, members: list[Member]) -> bool:
-        """Return whether NumPy trains these members: nothing is traced, so that even one is sooner done."""
-        return _weights(members[0]) <= _MOST_DENSE_WEIGHTS and isinstance(self._dense_stack(members), DenseStack)
+        """Return whether NumPy trains these members, and sooner than a graph that is yet to be traced."""
+        worth_it = _weights(members[0]) <= _MOST_WEIGHTS or _seconds_alone(members) < _WORTH_STACKING
+        return worth_it and isinstance(self._dense_stack(members), DenseStack)
 
     def _timed_alone(self, members: list[Member]) -> tuple[list[Member], list[tuple[int, FitResult | str]]]:
         """Train one of many members on the shared graph, if that is worth knowing; return the others and its result."""
@@ -82,7 +84,7 @@ class AutoEngine(PopulationEngine):
         started = time.perf_counter()
         epochs = min(first.request.epochs, first.request.initial_epoch + _TIMED_EPOCHS)
         self.fallback.fit([replace(first.request, epochs=epochs, monitor=None, predict=None)])
-        taken = time.perf_counter() - started
+        taken = _ON_TWO_GRAPHS * (time.perf_counter() - started)
         self._alone[signature] = taken / max(1, _steps(first) * _TIMED_EPOCHS // _num_epochs(first))
         return members[1:], [(first.index, result)]
 

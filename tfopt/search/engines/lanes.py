@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any
 
+Worker = Callable[[Any, threading.Event], Any]
 
-def in_lanes(
-    workers: Sequence[Callable[[Any, threading.Event], Any]], tasks: Sequence[Any]
-) -> Iterator[tuple[Any, Any]]:
+
+def in_lanes(worker: Worker, hire: Callable[[], Worker], tasks: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     """Yield each task and what a worker made of it, as they end.
 
     Args:
-        workers: Each runs in a thread of its own, on one task after another. The event tells a worker to give up what
-            it is doing, because nobody waits for it any more.
+        worker: Runs in a thread of its own, on one task after another. The event tells it to give up what it is doing,
+            because nobody waits for it any more.
+        hire: Returns a second worker; called in this thread, while the first one works.
         tasks: In the order in which they are begun.
 
     Raises:
@@ -23,7 +24,7 @@ def in_lanes(
     waiting, ended = deque(tasks), SimpleQueue[tuple[Any, Any, BaseException | None]]()
     given_up = threading.Event()
 
-    def work(worker: Callable[[Any, threading.Event], Any]) -> None:
+    def work(worker: Worker) -> None:
         while not given_up.is_set():
             try:
                 task = waiting.popleft()
@@ -34,10 +35,15 @@ def in_lanes(
             except BaseException as error:  # handed to the thread that waits
                 ended.put((task, None, error))
 
-    threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in workers]
-    for thread in threads:
-        thread.start()
+    threads: list[threading.Thread] = []
+
+    def begin(worker: Worker) -> None:
+        threads.append(threading.Thread(target=work, args=(worker,), daemon=True))
+        threads[-1].start()
+
+    begin(worker)
     try:
+        begin(hire())
         for _ in tasks:
             task, made, error = ended.get()
             if error is not None:

@@ -252,7 +252,7 @@ class PopulationEngine(Engine):
             try:
                 with random_streams_kept():
                     yield from self._together(stack, chunk)
-            except tf.errors.ResourceExhaustedError:
+            except (tf.errors.ResourceExhaustedError, MemoryError):
                 left = [member for member in chunk if member.result.state is None]
                 if len(chunk) == 1:
                     yield chunk[0].index, "not even one member fits into memory"

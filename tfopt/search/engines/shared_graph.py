@@ -23,7 +23,7 @@ from tfopt.errors import one_line
 from tfopt.search.engines.checks import first_step_differs
 from tfopt.search.engines.follower import Follower
 from tfopt.search.engines.keras_internals import random_streams_kept, seeded
-from tfopt.search.engines.lanes import in_lanes
+from tfopt.search.engines.lanes import Worker, in_lanes
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.plain import PlainEngine
 from tfopt.search.engines.recent import RecentLists
@@ -128,17 +128,20 @@ class SharedGraphEngine(Engine):
         """Train those of the fits that the first one's graph takes, on it and on a twin of it at once."""
         try:
             graph = self._graph(fits[0].request, fits[0].shadow)
-            first, *fits = [fit for fit in fits if graph.unfit(fit.shadow) is None]
-            if graph.twin is None:
-                graph.twin = self._traced(first.request, first.shadow, graph.live, check=False)
         except CannotShareError:
             return  # the fit says so itself
-        yield first.index, self._trained(graph.twin, first)[0]  # in this thread, as it traces
+        fits = [fit for fit in fits if graph.unfit(fit.shadow) is None]
 
-        def lane(own: Graph) -> Callable[["_Fit", threading.Event], FitResult]:
+        def lane(own: Graph) -> Worker:
             return lambda fit, given_up: self._trained(own, fit, given_up)[0]
 
-        for fit, result in in_lanes([lane(graph), lane(graph.twin)], fits):
+        def second() -> Worker:
+            if graph.twin is None:
+                graph.twin = self._traced(fits[0].request, fits[0].shadow, graph.live, check=False)
+                graph.twin.trace_as(graph)
+            return lane(graph.twin)
+
+        for fit, result in in_lanes(lane(graph), second, fits):
             yield fit.index, result
 
     def _one(self, fit: "_Fit", reason: str | None) -> tuple[FitResult, float]:

@@ -56,7 +56,8 @@ class Graph:
         make_variables(model, table.take(np.arange(min(2, len(table)))))
         self.variables = [*model.variables, *model.optimizer.variables]
         self._extra = [walk.variables[path] for path in sorted(walk.variables)]
-        self._epochs: dict[str, Any] = {}
+        self._epochs: dict[tuple[str, int], Any] = {}
+        self._kinds: dict[tuple[str, int], tuple] = {}  # the rows that each was traced for
         self._outputs: Callable[..., Any] | None = None
         changeable = [*self.variables, *self._extra]
         self._load = concrete(self._assign, [[tf.TensorSpec(v.shape, v.dtype) for v in changeable]])
@@ -88,27 +89,40 @@ class Graph:
         Returns:
             The logs.
         """
-        logs = self._over("train", self._train, order, batch_size, rows)
+        logs = self._over("train", order, batch_size, rows)
         if check is not None:
-            tests = self._over("test", self._test, check[0], batch_size, check[1])
+            tests = self._over("test", check[0], batch_size, check[1])
             logs |= {f"val_{name}": value for name, value in tests.items()}
         return logs
 
-    def _over(
-        self, name: str, function: Callable[..., Any], order: np.ndarray, batch_size: int, rows: tuple
-    ) -> dict[str, Any]:
-        name = f"{name} {len(rows)}"  # with or without weights
-        if name not in self._epochs:
-            signature = [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32), _any_length(rows)]
-            self._epochs[name] = concrete(function, signature)
-        logs = self._epochs[name](tf.constant(order, tf.int32), tf.constant(batch_size, tf.int32), rows)
+    def _over(self, what: str, order: np.ndarray, batch_size: int, rows: tuple) -> dict[str, Any]:
+        kind = what, len(rows)  # with or without weights
+        if kind not in self._epochs:
+            self._trace(kind, rows)
+        logs = self._epochs[kind](tf.constant(order, tf.int32), tf.constant(batch_size, tf.int32), rows)
         return {name: as_log(value) for name, value in logs.items()}
+
+    def _trace(self, kind: tuple[str, int], rows: tuple) -> None:
+        self._kinds[kind] = rows
+        signature = [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32), _any_length(rows)]
+        self._epochs[kind] = concrete(self._train if kind[0] == "train" else self._test, signature)
+
+    def trace_as(self, other: "Graph") -> None:
+        """Trace now what another graph of the same model has traced: only the thread that builds models may."""
+        for kind, rows in other._kinds.items():
+            self._trace(kind, rows)
+        if other._outputs is not None:
+            self._trace_outputs(next(iter(other._kinds.values()))[0])
+
+    def _trace_outputs(self, x: Any) -> None:
+        self._outputs = concrete(lambda x: self.model(x, training=False), [_any_length(x)])
 
     def outputs(self, chosen: np.ndarray, rows: tuple) -> Any:
         """Return the model's outputs for these rows."""
         x = rows[0]
         if self._outputs is None:
-            self._outputs = concrete(lambda x: self.model(x, training=False), [_any_length(x)])
+            self._trace_outputs(x)
+        assert self._outputs is not None
         parts = [
             self._outputs(keras.tree.map_structure(lambda array, index=index: tf.gather(array, index), x))
             for index in np.array_split(chosen, max(1, -(-len(chosen) // _PREDICTED)))

@@ -166,6 +166,26 @@ def test_a_fit_that_diverges_fails_alone(network, dense_engine, plain, assert_sa
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_stack_is_halved_where_memory_runs_out(network, dense_engine, assert_same, monkeypatch, caplog):
+    requests = [FitRequest({"lr": rate}, 1, 2) for rate in (0.01, 0.02, 0.03, 0.04, 0.05)]
+    build = network(dense)
+    expected = dense_engine(build).fit(requests)
+    train, sizes = stack.DenseStack.train, []
+
+    def scarce(self, orders, batch_size):
+        sizes.append(len(orders))
+        if len(orders) > 2 and len(sizes) > 1:  # not in the check of the first step
+            raise MemoryError
+        return train(self, orders, batch_size)
+
+    monkeypatch.setattr(stack.DenseStack, "train", scarce)
+    for mine, theirs in zip(dense_engine(build).fit(requests), expected, strict=True):
+        assert_same(mine, theirs, atol=0)
+    assert sizes[1] == 5
+    assert set(sizes[2:]) <= {2, 1}
+    assert "training 2 at a time" in caplog.text
+
+
 def test_a_member_is_the_same_to_the_last_bit_in_any_company(dense_engine, rows, monkeypatch):
     monkeypatch.setattr(stack, "_AT_A_TIME", 16)  # as if there were many rows
     everyone = np.arange(70)
@@ -247,8 +267,8 @@ def wrong_epsilon(monkeypatch):
 
 
 def wrong_masks(monkeypatch):
-    drawn = masks.Drawn.masks
-    monkeypatch.setattr(masks.Drawn, "masks", lambda self, steps, rows: drawn(self, range(1, 1 + len(steps)), rows))
+    seeds = masks.Drawn.seeds_of
+    monkeypatch.setattr(masks.Drawn, "seeds_of", lambda self, steps: seeds(self, range(1, 1 + len(steps))))
 
 
 def wrong_penalty(monkeypatch):
