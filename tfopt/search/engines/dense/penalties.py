@@ -47,22 +47,21 @@ class Penalties:
     def load(self, members: int) -> None:
         """Look up the members' strengths."""
         self._work = np.empty((members, self._size), "float32")
-        self._l1, self._l2 = (self._spread(self._strengths[name], members) for name in ("l1", "l2"))
+        self._l1, self._twice_l2 = self._spread("l1", 1, members), self._spread("l2", 2, members)
 
-    def _spread(self, strengths: list[tuple[slice, Column]], members: int) -> Array | None:
+    def _spread(self, name: str, factor: int, members: int) -> Array | None:
         spread = np.zeros((members, self._size), "float32")
-        for place, column in strengths:
-            spread[:, place] = column()[:, None]
+        for place, column in self._strengths[name]:
+            spread[:, place] = factor * column()[:, None]
         return spread if spread.any() else None
 
     def add(self, weights: Array, gradients: Array | None = None) -> Array:
         """Return the (members,) penalties of (members, size) weights; add their gradients to these."""
         total = np.zeros(len(weights), "float32")
-        if self._l2 is not None:
-            pull = np.multiply(self._l2, weights, out=self._work)
-            total += np.vecdot(pull, weights)
+        if self._twice_l2 is not None:
+            pull = np.multiply(self._twice_l2, weights, out=self._work)
+            total += np.vecdot(pull, weights) / 2
             if gradients is not None:
-                pull *= 2
                 gradients += pull
         if self._l1 is not None:
             pull = np.sign(weights, out=self._work)
