@@ -12,12 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 # Recipes whose tests look at what they define, or run them on a table of one's own as well: their small run is made in
-# this process. The others are run as the programs that they are.
+# this process. The others are run as the programs that they are; so must be whatever changes Keras's kind of floats.
 IN_THIS_PROCESS = frozenset(
     {
         "adaptive_regularization",
@@ -26,7 +27,6 @@ IN_THIS_PROCESS = frozenset(
         "dropout",
         "gradient_descent_and_adam",
         "gradient_norms",
-        "l1_l2_vs_lasso_ridge",
         "mixed_precision_and_quantization",
         "normalization",
         "regularization_cocktail",
@@ -67,11 +67,16 @@ def run(name, folder, *words):
 def run_here(name, folder):
     """Do the same in this process."""
     folder.mkdir(exist_ok=True)
+    floats, policy = keras.config.floatx(), keras.config.dtype_policy()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [f"{name}.py", "--smoke", "--out", str(folder / "out")])
         patch.setattr(sys, "excepthook", sys.excepthook)
-        names = runpy.run_path(str(RECIPES / f"{name}.py"))
+        try:
+            names = runpy.run_path(str(RECIPES / f"{name}.py"))
+        finally:
+            keras.config.set_floatx(floats)
+            keras.config.set_dtype_policy(policy)
     return Smoke(folder, printed.getvalue(), result_of(name, folder), names)
 
 
