@@ -125,6 +125,30 @@ def test_the_loss_and_the_metrics_that_a_model_was_compiled_with():
         parts(loss="mse", loss_weights=[2.0])
 
 
+def test_the_functions_that_losses_and_metrics_wrap():
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.25)
+    function, options = keras_internals.function_of(loss)
+    assert function is keras.losses.categorical_crossentropy
+    assert (options["from_logits"], options["label_smoothing"]) == (True, 0.25)
+    function, options = keras_internals.function_of(keras.metrics.BinaryAccuracy(threshold=0.3))
+    assert (function, options["threshold"]) == (keras.metrics.binary_accuracy, 0.3)
+    assert keras_internals.function_of(keras.metrics.AUC()) == (None, {})
+
+
+def test_the_moments_that_an_optimizer_keeps():
+    weights = [keras.Variable(np.zeros(shape), name="weight") for shape in ((2, 3), (3,))]
+    optimizer = keras.optimizers.Adam()
+    assert keras_internals.moments_of(optimizer) == {}
+    optimizer.apply([np.ones((2, 3), "float32"), np.full(3, 2, "float32")], weights)
+    found = keras_internals.moments_of(optimizer)
+    for name, expected in (("momentum", (0.1, 0.2)), ("velocity", (0.001, 0.004))):
+        for slot, value in zip(found[name], expected, strict=True):
+            np.testing.assert_allclose(slot, value, rtol=1e-4)
+    optimizer = keras.optimizers.RMSprop()
+    optimizer.build(weights)
+    assert set(keras_internals.moments_of(optimizer)) == {"velocity"}, "no momentum is kept without one"
+
+
 def test_weights_that_an_optimizer_exempts_from_decay():
     optimizer = keras.optimizers.AdamW()
     assert not keras_internals.exempts_from_decay(optimizer)

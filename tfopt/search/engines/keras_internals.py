@@ -34,11 +34,13 @@ __all__ = [
     "exempts_from_decay",
     "forget_gradients_of_any_shape",
     "free_shape",
+    "function_of",
     "global_generator",
     "gradients_forgotten",
     "layers_of",
     "learning_rate_of",
     "make_variables",
+    "moments_of",
     "pass_exemptions_on",
     "random_streams_kept",
     "replace_learning_rate",
@@ -137,6 +139,18 @@ def compiled_parts(
     lists = ([], []) if metrics is None else (metrics._flat_metrics, metrics._flat_weighted_metrics)
     plain, weighted = ([metric for one in found if one is not None for metric in one.metrics] for found in lists)
     return losses[0].loss, plain, weighted
+
+
+def function_of(loss_or_metric: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the function that a loss or a mean metric wraps, None if there is none, and its options."""
+    function = getattr(loss_or_metric, "fn", getattr(loss_or_metric, "_fn", None))
+    return function, dict(getattr(loss_or_metric, "_fn_kwargs", {}))
+
+
+def moments_of(optimizer: keras.optimizers.Optimizer) -> dict[str, Sequence[keras.Variable]]:
+    """Return an optimizer's running moments of the gradients by name, in the order of the weights."""
+    found = {"momentum": getattr(optimizer, "_momentums", None), "velocity": getattr(optimizer, "_velocities", None)}
+    return {name: list(slots) for name, slots in found.items() if slots}
 
 
 def exempts_from_decay(optimizer: keras.optimizers.Optimizer) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.dense.activations import softmax
 from tfopt.search.engines.dense.numbers import Column, MemberNumbers
+from tfopt.search.engines.keras_internals import function_of
 
 Array = np.ndarray
 # Of outputs (members, rows, units) and targets (members, rows, units): each row's loss, and its gradient.
@@ -91,7 +92,7 @@ class Loss:
     """
 
     def __init__(self, loss: Any, last: Any, units: int, numbers: MemberNumbers):
-        function, options = getattr(loss, "fn", None), dict(getattr(loss, "_fn_kwargs", {}))
+        function, options = function_of(loss)
         known = type(loss).__module__.startswith("keras.") and function in _LOSSES
         if not known or loss.reduction != "sum_over_batch_size":
             raise CannotStack(f"the loss {getattr(loss, 'name', loss)} is not known here")
@@ -129,8 +130,7 @@ def metric_of(metric: keras.metrics.Metric) -> Callable[[Array, Array], Array]:
     Raises:
         CannotStack: It is not known here.
     """
-    function = getattr(metric, "_fn", None)
-    options = dict(getattr(metric, "_fn_kwargs", {}))
+    function, options = function_of(metric)
     if options.pop("threshold", 0.5) != 0.5 or options or function not in _METRICS:
         raise CannotStack(f"the metric {metric.name} is not known here")
     if not type(metric).__module__.startswith("keras."):

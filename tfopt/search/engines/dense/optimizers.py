@@ -8,7 +8,7 @@ import numpy as np
 
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.dense.numbers import Column, MemberNumbers
-from tfopt.search.engines.keras_internals import exempts_from_decay
+from tfopt.search.engines.keras_internals import exempts_from_decay, moments_of
 
 Array = np.ndarray
 
@@ -82,7 +82,7 @@ class _Adam(Update):
         if optimizer.amsgrad:
             raise CannotStack("its Adam is an AMSGrad")
         self._numbers = {name: numbers.column(getattr(optimizer, name)) for name in ("beta_1", "beta_2", "epsilon")}
-        self.slots = {"momentum": optimizer._momentums, "velocity": optimizer._velocities}
+        self.slots = moments_of(optimizer)
         self._work = np.empty((0, 0), "float32")
 
     def step(self, weights: Array, gradients: Array, slots: dict[str, Array], rate: Array, number: int) -> None:
@@ -115,11 +115,9 @@ class _RMSprop(Update):
     def __init__(self, optimizer: keras.optimizers.RMSprop, numbers: MemberNumbers):
         if optimizer.centered:
             raise CannotStack("its RMSprop is centered")
-        has_momentum = numbers.decide(optimizer.momentum, lambda value: value > 0)
+        numbers.decide(optimizer.momentum, lambda value: value > 0)  # whether there are slots for it
         self._numbers = {name: numbers.column(getattr(optimizer, name)) for name in ("rho", "momentum", "epsilon")}
-        self.slots = {"velocity": optimizer._velocities}
-        if has_momentum:
-            self.slots["momentum"] = optimizer._momentums
+        self.slots = moments_of(optimizer)
 
     def step(self, weights: Array, gradients: Array, slots: dict[str, Array], rate: Array, number: int) -> None:
         velocity = slots["velocity"]

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.search.engines.cannot_stack import CannotStack
+from tfopt.search.engines.keras_internals import learning_rate_of
 from tfopt.search.engines.live_numbers import Values
 from tfopt.search.engines.model_walk import ModelWalk
 
@@ -32,7 +33,7 @@ class Rates:
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, walk: ModelWalk, live: frozenset[str]):
-        rate = vars(optimizer)["_learning_rate"]
+        rate = learning_rate_of(optimizer)
         self._schedule: Any = None if isinstance(rate, keras.Variable) else rate
         self.constant = self._schedule is None
         self.numbers = (

@@ -20,7 +20,7 @@ from tfopt.search.engines.dense.penalties import Penalties
 from tfopt.search.engines.dense.schedules import Rates
 from tfopt.search.engines.dense.scratch import Scratch
 from tfopt.search.engines.dense.totals import Totals
-from tfopt.search.engines.keras_internals import compiled_parts, make_variables
+from tfopt.search.engines.keras_internals import compiled_parts, learning_rate_of, make_variables
 from tfopt.search.engines.live_numbers import Values
 from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import State
@@ -140,7 +140,7 @@ class DenseStack(Stack):
         self._constant_rate = self._iterations + 1
         known = {id(v) for v in model.variables} | {id(optimizer.iterations)} | set(buffers)
         if self._rates.constant:
-            known.add(id(vars(optimizer)["_learning_rate"]))
+            known.add(id(learning_rate_of(optimizer)))
         if not set(self._variables) <= known or any(not path.startswith(_OF_METRICS) for path in extra):
             raise CannotStack("it keeps variables whose use is not known here")
         for path in sorted(extra):
