@@ -32,6 +32,7 @@ MODULES += ["tfopt.learning_rate_finder"]
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    keras.utils.set_random_seed(0)  # whatever ran before: some examples train a model
     module = importlib.import_module(name)
     found = doctest.DocTestFinder().find(module, extraglobs={"tfopt": tfopt, "np": np, "keras": keras, "os": os})
     runner = doctest.DocTestRunner(verbose=False)
