@@ -1,5 +1,8 @@
 """What a build shows of its hyperparameters, and what it hides."""
 
+import gc
+import resource
+
 import keras
 import numpy as np
 import pytest
@@ -109,3 +112,19 @@ def test_slots_that_a_momentum_of_zero_does_without(kind, momenta, rows):
         quick, whole = cast_shadow(build, request, table, slots)[0], cast_shadow(build, request, table)[0]
         assert len(quick.state) == len(whole.state)
         assert all(map(np.array_equal, quick.state, whole.state))
+
+
+def test_shadows_leave_no_memory_behind(mlp_model, rows):
+    """Stock: 60 of them would leave 30 MB, a kernel for every name."""
+    build, (hp, *_) = mlp_model
+    table = Table(*rows)
+
+    def cast(number):
+        for seed in range(number):
+            cast_shadow(build, FitRequest(hp, seed, 1), table)
+        gc.collect()
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+    before = cast(10)
+    assert cast(60) - before < 10

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfopt._private.keras_internals import random_streams_kept
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.dense.stack import DenseStack
-from tfopt.search.engines.keras_internals import random_streams_kept
 from tfopt.search.engines.population import Member, PopulationEngine
 from tfopt.search.engines.request import FitResult
 

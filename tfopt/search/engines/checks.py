@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfopt.search.engines.keras_internals import random_streams_kept, seeded, set_global_generator
+from tfopt._private.keras_internals import random_streams_kept, seeded, set_global_generator
 from tfopt.search.engines.request import Build, FitRequest, State
 from tfopt.search.engines.rows import Table
 from tfopt.search.engines.shadow import Shadow, cast_shadow

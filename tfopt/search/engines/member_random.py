@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfopt._private.keras_internals import tensorflow_pfor
 from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.keras_internals import tensorflow_pfor
 
 _DRAWS = (
     "StatelessRandomGetKeyCounter",

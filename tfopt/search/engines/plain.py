@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
+from tfopt._private.keras_internals import random_streams_kept
 from tfopt.errors import one_line
 from tfopt.search.engines.follower import Watch
-from tfopt.search.engines.keras_internals import random_streams_kept
 from tfopt.search.engines.request import (
     Engine,
     FitRequest,

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt._private.keras_internals import random_streams_kept
 from tfopt.errors import one_line
 from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.keras_internals import random_streams_kept
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.recent import RecentLists
 from tfopt.search.engines.request import Engine, FitRequest, FitResult

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tfopt.search.engines.keras_internals import make_variables, seeded
+from tfopt._private.keras_internals import make_variables, seeded
 from tfopt.search.engines.rows import Nest, Table
 
 Build = Callable[[Any], keras.Model]

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.search.engines.keras_internals import global_generator, seeded, stateful_stream, variables_alike
+from tfopt._private.keras_internals import global_generator, seeded, stateful_stream, variables_alike
 from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import Build, FitRequest, State, checked, complete
 from tfopt.search.engines.rows import Table

@@ -19,10 +19,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt._private.keras_internals import random_streams_kept, seeded
 from tfopt.errors import one_line
 from tfopt.search.engines.checks import first_step_differs
 from tfopt.search.engines.follower import Follower
-from tfopt.search.engines.keras_internals import random_streams_kept, seeded
 from tfopt.search.engines.lanes import Worker, in_lanes
 from tfopt.search.engines.orders import orders
 from tfopt.search.engines.plain import PlainEngine

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.search.engines.keras_internals import random_streams_kept, seeded
+from tfopt._private.keras_internals import random_streams_kept, seeded
 from tfopt.search.engines.live_numbers import Values
 from tfopt.search.engines.request import Build, FitRequest, State
 from tfopt.search.engines.rows import Table

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfopt._private.keras_internals import layers_of, seeded, variables_alike
 from tfopt.errors import one_line
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.dense.stack import DenseStack
-from tfopt.search.engines.keras_internals import layers_of, seeded, variables_alike
 from tfopt.search.engines.member_random import quiet_tensorflow
 from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import Build, FitRequest, checked

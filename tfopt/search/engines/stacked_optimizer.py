@@ -6,8 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.keras_internals import (
+from tfopt._private.keras_internals import (
     averages_of,
     clip_with,
     forget_gradients_of_any_shape,
@@ -18,6 +17,7 @@ from tfopt.search.engines.keras_internals import (
     step_counter,
     unfix,
 )
+from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.request import State
 
 # Each weight's step depends on its own gradient and history alone, and on numbers that broadcast.

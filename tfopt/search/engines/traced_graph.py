@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.search.engines.keras_internals import (
+from tfopt._private.keras_internals import (
     global_generator,
     gradients_forgotten,
     make_variables,

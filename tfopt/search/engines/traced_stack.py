@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt._private.keras_internals import global_generator, layers_of, make_variables, unfix
 from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.keras_internals import global_generator, layers_of, make_variables, unfix
 from tfopt.search.engines.live_numbers import Values
 from tfopt.search.engines.member_random import Streams, vectorized
 from tfopt.search.engines.model_walk import ModelWalk

@@ -9,8 +9,8 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
+from tfopt._private.keras_internals import variables_alike
 from tfopt.errors import one_line
-from tfopt.search.engines.keras_internals import variables_alike
 from tfopt.search.engines.request import Engine, FitRequest, set_state
 from tfopt.search.tuners import space
 from tfopt.search.tuners.files import write_json

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt._private.keras_internals import function_of
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.dense.activations import softmax
 from tfopt.search.engines.dense.numbers import Column, MemberNumbers
-from tfopt.search.engines.keras_internals import function_of
 
 Array = np.ndarray
 # Of outputs (members, rows, units) and targets (members, rows, units): each row's loss, and its gradient.

@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt._private.keras_internals import calls_of
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.dense.activations import ACTIVATIONS
 from tfopt.search.engines.dense.numbers import MemberNumbers
 from tfopt.search.engines.dense.scratch import Scratch
-from tfopt.search.engines.keras_internals import calls_of
 
 Array = np.ndarray
 Views = dict[int, Array]  # of each variable, by its id

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from tfopt._private.keras_internals import exempts_from_decay, moments_of
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.dense.numbers import Column, MemberNumbers
-from tfopt.search.engines.keras_internals import exempts_from_decay, moments_of
 
 Array = np.ndarray
 

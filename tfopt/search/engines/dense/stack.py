@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from tfopt._private.keras_internals import compiled_parts, learning_rate_of, make_variables
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.dense.activations import ACTIVATIONS, LINEAR, softmax
 from tfopt.search.engines.dense.losses import Loss, metric_of
@@ -20,7 +21,6 @@ from tfopt.search.engines.dense.penalties import Penalties
 from tfopt.search.engines.dense.schedules import Rates
 from tfopt.search.engines.dense.scratch import Scratch
 from tfopt.search.engines.dense.totals import Totals
-from tfopt.search.engines.keras_internals import compiled_parts, learning_rate_of, make_variables
 from tfopt.search.engines.live_numbers import Values
 from tfopt.search.engines.model_walk import ModelWalk
 from tfopt.search.engines.request import State

@@ -1,6 +1,6 @@
 """Private surfaces of Keras 3.15 and TensorFlow 2.21 that the fast engines cannot do without, all in one place.
 
-Each has a test in `tests/search/engines/test_keras_internals.py` that names the version it was read in, and a result
+Each has a test in `tests/private/test_keras_internals.py` that names the version it was read in, and a result
 that goes wrong without it. A model that a changed surface breaks is caught by the engines' first-step check.
 """
 

@@ -1,8 +1,6 @@
 """The private surfaces that the engines rest on, each by what goes wrong without it (Keras 3.15, TensorFlow 2.21)."""
 
-import gc
 import random
-import resource
 from importlib.metadata import version
 
 import keras
@@ -10,13 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfopt.search.engines import keras_internals
+from tfopt._private import keras_internals
 from tfopt.search.engines.cannot_stack import CannotStack
 from tfopt.search.engines.live_numbers import LiveNumbers
 from tfopt.search.engines.orders import orders
-from tfopt.search.engines.request import FitRequest
-from tfopt.search.engines.rows import Table
-from tfopt.search.engines.shadow import cast_shadow
 
 
 def test_the_versions_that_these_were_read_in():
@@ -172,22 +167,6 @@ def test_tensorflow_knows_variables_that_are_alike_by_one_name():
     assert len({variable.value.name for variable in alike}) == 1
     assert [variable.path for variable in alike] == [variable.path for variable in stock]
     assert len({variable.value.name for variable in variables()}) == 2
-
-
-def test_shadows_leave_no_memory_behind(mlp_model, rows):
-    """Stock: 60 of them would leave 30 MB, a kernel for every name."""
-    build, (hp, *_) = mlp_model
-    table = Table(*rows)
-
-    def cast(number):
-        for seed in range(number):
-            cast_shadow(build, FitRequest(hp, seed, 1), table)
-        gc.collect()
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize() / 2**20
-
-    before = cast(10)
-    assert cast(60) - before < 10
 
 
 def test_variables_of_the_first_batch_are_made():
