@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn import datasets, linear_model, metrics, pipeline, preprocessing
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tfopt.comparison import get_objective, objective_names
 from tfopt.errors import UserError
@@ -142,6 +143,21 @@ def test_float32_probabilities_are_taken_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert objective.score(target, exact.astype(np.float32)) == pytest.approx(objective.score(target, exact), 1e-5)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "reference"), [("roc_auc", roc_auc_score), ("average_precision", average_precision_score)]
+)
+def test_rows_with_the_same_probability_stay_tied(name, reference, num_classes):
+    # Votes of 49 neighbours: many ties, and rows whose float64 sums are 1 - 1e-16, 1 and 1 + 2e-16.
+    random = np.random.default_rng(0)
+    target = random.integers(0, num_classes, 400)
+    votes = random.multinomial(49, np.ones(num_classes) / num_classes, 400) * (1 / 49)
+    assert len(np.unique(votes.sum(axis=1))) > 1
+    codes = [1] if num_classes == 2 else range(num_classes)
+    expected = np.mean([reference(target == code, votes[:, code]) for code in codes])
+    assert get_objective(name, "classification").score(target, votes) == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("bad", [np.full((4, 2), 0.9), np.array([[1.5, -0.5]] * 4), np.array([0.2, 0.3, 0.1, 0.9])])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfopt.comparison.objective import Objective
+from tfopt.comparison.objective import Objective, summing_to_one
 from tfopt.comparison.statistics import Interval, PairedDifference
 from tfopt.errors import UserError
 
@@ -260,7 +260,7 @@ def _hit(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def _surprise(target: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    chosen = probabilities[np.arange(len(target)), target]
+    chosen = summing_to_one(probabilities)[np.arange(len(target)), target]
     return -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps))
 
 

@@ -116,7 +116,15 @@ def _balanced_accuracy(target: np.ndarray, prediction: np.ndarray, sample_weight
 
 def _log_loss(target: np.ndarray, probabilities: np.ndarray, sample_weight: np.ndarray | None) -> float:
     loss = _sklearn("log_loss", labels=np.arange(probabilities.shape[1]))
-    return loss(target, probabilities, sample_weight)
+    return loss(target, summing_to_one(probabilities), sample_weight)
+
+
+def summing_to_one(probabilities: np.ndarray) -> np.ndarray:
+    """Return rows that sum to 1 in float64: a softmax in float32 or bfloat16 does so within rounding only.
+
+    Not for ranking metrics: divided by sums of 1 ± 1e-16, equal probabilities of two rows would differ.
+    """
+    return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 def _brier(target: np.ndarray, probabilities: np.ndarray, sample_weight: np.ndarray | None) -> float:
@@ -295,13 +303,12 @@ def _as_probabilities(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         )
     prediction = prediction.astype(np.float64)
     total = prediction.sum(axis=1, keepdims=True)
-    # Softmax in float32 or bfloat16 sums to 1 within rounding only; scikit-learn expects float64's.
     if prediction.min(initial=0.0) < 0 or np.abs(total - 1).max(initial=0.0) > 0.02:
         raise ValueError(
             f"Rows of probabilities must be non-negative and sum to 1. Received: smallest {prediction.min():.3g}, "
             f"sums from {total.min():.3g} to {total.max():.3g}."
         )
-    return prediction / total
+    return prediction
 
 
 _READERS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
