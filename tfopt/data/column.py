@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["numeric", "categorical", "boolean", "date"]
+Kind = Literal["numeric", "categorical", "boolean", "date", "text"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class Column:
         date_format: How the dates were written (`strptime` codes, or `"ISO8601"`; dates only), so that new rows are
             read as the training rows were.
         missing_text: What was read as a missing number or date, such as `("unknown",)`.
+        decimal: The decimal sign of numbers that are written as text, `"."` or `","`.
+        unit: What stands before or after each number, such as `"€"` or `"kg"`.
     """
 
     name: str
@@ -27,3 +29,5 @@ class Column:
     has_missing: bool = False
     date_format: str = ""
     missing_text: tuple[str, ...] = ()
+    decimal: str = "."
+    unit: str = ""

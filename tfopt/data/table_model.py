@@ -5,6 +5,7 @@ Imports no pandas, because `import tfopt` imports this module.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
@@ -337,14 +338,7 @@ def _column(config: Mapping[str, Any]) -> Column:
 
 
 def _column_config(column: Column) -> dict[str, Any]:
-    return {
-        "name": column.name,
-        "kind": column.kind,
-        "num_levels": column.num_levels,
-        "has_missing": bool(column.has_missing),
-        "date_format": column.date_format,
-        "missing_text": list(column.missing_text),
-    }
+    return {**asdict(column), "has_missing": bool(column.has_missing), "missing_text": list(column.missing_text)}
 
 
 def _as_tensor(columns: Mapping[str, Any], column: Column) -> Any:
