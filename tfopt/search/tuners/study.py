@@ -1,0 +1,151 @@
+"""What a tuner's trials are: fits of the user's arrays, scored by what they log, the best of them kept."""
+
+from typing import TYPE_CHECKING, Any
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine.trial import Trial
+
+from tfopt.errors import nearest
+from tfopt.search.engines.request import FitRequest, FitResult, Monitor, State
+from tfopt.search.loop import Fit, Study
+from tfopt.search.tuners import space
+from tfopt.search.tuners.fits import Fits
+from tfopt.search.tuners.oracle import Member
+from tfopt.search.tuners.progress import BestState, Progress
+
+if TYPE_CHECKING:
+    from tfopt.search.tuners.tuner import BatchTuner
+
+
+class TunerStudy(Study):
+    """The trials of a tuner.
+
+    Args:
+        tuner: Builds the models and is told of every trial.
+        fits: What `.search(...)` was called with; None where KerasTuner's `run_trial` fits.
+        seeds: Fits of a trial and fold, or their seeds; None for the tuner's `executions_per_trial`.
+        progress: Told of every trial that ends.
+    """
+
+    def __init__(self, tuner: "BatchTuner", fits: Fits | None, seeds: Any, progress: Progress):
+        super().__init__(tuner.oracle, tuner.states, tuner.tuner_id)
+        self._tuner, self._fits, self._seeds, self.progress = tuner, fits, seeds, progress
+        self._is_multi = hasattr(self.oracle.objective, "objectives")
+
+    def propose(self, name: str) -> Trial:
+        """Return a trial, begun as KerasTuner begins it."""
+        self._tuner.pre_create_trial()
+        trial = super().propose(name)
+        if trial.status == "RUNNING":
+            self._tuner.on_trial_begin(trial)
+        return trial
+
+    def fits(self, trial: Trial) -> list[Fit]:
+        """Return a fit for each fold and seed."""
+        fits = self._fits
+        assert fits is not None
+        values = trial.hyperparameters.values
+        batch_size = fits.batch_size or values.get("batch_size") or 32
+        monitor = None
+        if self.oracle.score_epoch == "best" and not self._is_multi:
+            monitor = Monitor(self.oracle.objective.name, self.oracle.objective.direction)
+        planned: list[Fit] = []
+        for fold in range(len(fits.folds)) if fits.folds else [None]:
+            train, held_out = fits.folds[fold] if fits.folds is not None and fold is not None else (None, None)
+            for seed in self.seeds_of(trial):
+                request = FitRequest(
+                    trial.hyperparameters,
+                    seed,
+                    values.get("tuner/epochs", fits.epochs),
+                    batch_size,
+                    rows=train,
+                    validation=held_out,
+                    monitor=monitor,
+                )
+                callbacks = self._tuner.copies(fits.callbacks)
+                if self._is_multi:
+                    callbacks.append(BestState(self.oracle))
+                self._tuner._configure_tensorboard_dir(callbacks, trial, len(planned))
+                planned.append(Fit(Member(seed=seed, fold=fold), request, callbacks=callbacks))
+        return planned
+
+    def seeds_of(self, trial: Trial) -> list[int]:
+        """Return a seed for each fit of a trial: its own, drawn from the search's seed, unless they were listed.
+
+        A trial that goes on from another one keeps that one's seeds.
+        """
+        if self._seeds is not None and not isinstance(self._seeds, int | np.integer):
+            return [int(seed) for seed in self._seeds]
+        count = self._tuner.executions_per_trial if self._seeds is None else int(self._seeds)
+        first = trial
+        while "tuner/trial_id" in first.hyperparameters.values:
+            first = self.oracle.get_trial(first.hyperparameters.values["tuner/trial_id"])
+        return [seed_of(self.oracle.seed, first.number, index, trial.attempts) for index in range(count)]
+
+    def note(self, trial: Trial, fit: Fit, result: FitResult) -> State | None:
+        """Score a member by its history; return the state that its score belongs to."""
+        error = self._tuner.error_of(trial)
+        if isinstance(error, keras_tuner.errors.FatalError):
+            raise error
+        self.score(fit.member)
+        if self._is_multi:
+            return next((each.state for each in fit.callbacks if isinstance(each, BestState)), None)
+        return result.state if result.best_state is None else result.best_state
+
+    def score(self, member: Member) -> None:
+        """Find a member's best epoch and its score there."""
+        objective, history = self.oracle.objective, member.history
+        if self._is_multi and history and all(name in history for name in objective.name_to_direction):
+            epochs = zip(*history.values(), strict=True)
+            history[objective.name] = [
+                float(objective.get_value(dict(zip(history, epoch, strict=True)))) for epoch in epochs
+            ]
+        if history and objective.name not in history:
+            logged = ", ".join(repr(name) for name in sorted(history))
+            raise ValueError(
+                f"Argument `objective` must be logged by `model.fit`. Received: {objective.name!r}, logged: {logged}."
+                f"{nearest(objective.name, history)} Pass validation data for a name with 'val_'."
+            )
+        if member.failure is None:
+            values = history.get(objective.name, [])
+            member.best_epoch = self.oracle.best_epoch(values)
+            if member.best_epoch is None:
+                member.failure = f"The objective {objective.name!r} was {values[-1] if values else 'never logged'}."
+            else:
+                member.score = values[member.best_epoch]
+
+    def ended(self, trial: Trial, members: list[Member], best: State | None) -> None:
+        """Tell the oracle how a trial went. Its states are written first: an ended trial is whole."""
+        tuner = self._tuner
+        failures = [member.failure for member in members if member.failure is not None]
+        self.oracle.report(trial.trial_id, members)
+        trial.status, trial.message = "COMPLETED", None
+        if failures:
+            error = tuner.error_of(trial)
+            trial.status = "FAILED" if isinstance(error, keras_tuner.errors.FailedTrialError) else "INVALID"
+            trial.message = failures[0]
+            if len(members) > 1:
+                trial.message = f"{len(failures)} of {len(members)} fits failed. {trial.message}"
+            if error is not None:
+                trial.message += "\n" + tuner.raised[space.key(trial.hyperparameters.values)][1]
+        elif best is not None and tuner.keep_models and self._is_among_best(members):
+            self.states.write_best(trial.trial_id, best)
+        tuner.on_trial_end(trial)
+        self.progress.ended(trial)
+
+    def batch_ended(self) -> None:
+        """Write the oracle's file, and delete the states that nobody will ask for."""
+        self._tuner.save()
+        self._tuner.prune()
+
+    def _is_among_best(self, members: list[Member]) -> bool:
+        sign = -1 if self.oracle.objective.direction == "max" else 1
+        best = self.oracle.get_best_trials(self._tuner.keep_models)
+        score = float(np.mean([member.score for member in members]))
+        return len(best) < self._tuner.keep_models or sign * score < sign * best[-1].score
+
+
+def seed_of(*numbers: int) -> int:
+    """Return a seed for Keras that depends on all these numbers."""
+    return int(np.random.SeedSequence([abs(number) for number in numbers]).generate_state(1)[0] >> 1)
