@@ -38,6 +38,35 @@ def test_noise_shape_as_keras():
     np.testing.assert_allclose(ours(_inputs("Dropout"), training=True), theirs(_inputs("Dropout"), training=True))
 
 
+@pytest.mark.parametrize("name", ["Dropout", "AlphaDropout"])
+@pytest.mark.parametrize("noise_shape", [(-1, 5), (0, 5), ("a", 5), (1.0, 5), (True, 5), "ab", 5, [None, -2]])
+def test_what_keras_refuses_as_noise_shape_is_refused_at_construction(name, noise_shape):
+    if noise_shape != (True, 5):  # which Keras takes for 1
+        with pytest.raises(ValueError, match="noise_shape"):
+            keras.layers.Dropout(0.5, noise_shape=noise_shape)
+    with pytest.raises(ValueError, match=r"Argument `noise_shape` must be .*Received: noise_shape="):
+        getattr(layers, name)(0.5, noise_shape=noise_shape)
+
+
+def test_noise_shape_of_another_rank_says_so():
+    with pytest.raises(ValueError, match="an entry for each of the inputs' 2 axes"):
+        layers.Dropout(0.5, noise_shape=(1, None, 1))(np.ones((4, 5), "float32"), training=True)
+
+
+def test_alpha_dropout_takes_a_noise_shape_as_keras():
+    ours, theirs = (package.AlphaDropout(0.4, noise_shape=(None, 1), seed=3) for package in (layers, keras.layers))
+    x = _inputs("AlphaDropout")
+    np.testing.assert_allclose(ours(x, training=True), theirs(x, training=True), rtol=2e-6, atol=1e-6)
+    assert layers.AlphaDropout.from_config(ours.get_config()).noise_shape == (None, 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rate", ["a", None, True, float("nan"), -0.1])
+def test_a_rate_that_is_no_number_is_refused_by_name(name, rate):
+    with pytest.raises((TypeError, ValueError), match=f"of {name} must be"):
+        getattr(layers, name)(rate)
+
+
 def test_channels_first_drops_channels():
     y = np.asarray(
         layers.SpatialDropout2D(0.5, data_format="channels_first", seed=1)(np.ones((8, 6, 3, 3)), training=True)
@@ -130,7 +159,7 @@ def test_bad_strengths(name, value):
     with pytest.raises(ValueError, match="must be"):
         getattr(layers, name)(value)
     if name == "Dropout":
-        with pytest.raises(ValueError, match="between 0 and 1"):
+        with pytest.raises(ValueError, match=">= 0 and <= 1"):
             layers.Dropout(1.1)
 
 

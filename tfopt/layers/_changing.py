@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfopt._arguments import value_argument
+
 
 class ChangingLayer(keras.layers.Layer):
     """A layer that acts in training only, and whose one strength is a variable that graphs read at each step.
@@ -26,11 +28,8 @@ class ChangingLayer(keras.layers.Layer):
         if isinstance(strength, keras.Variable) or ops.is_tensor(strength):
             self._initial_strength, self.strength = None, strength
             return
-        self._initial_strength = np.asarray(strength).astype("float64").tolist()
-        flat = keras.tree.flatten(self._initial_strength)
-        if not all(value >= 0 and (limit is None or value <= limit) for value in flat):
-            bounds = ">= 0" if limit is None else f"between 0 and {limit:g}"
-            raise ValueError(f"Argument `{strength_name}` must be {bounds}. Received: {strength_name}={strength!r}.")
+        strength = value_argument(strength, type(self).__name__, strength_name, maximum=limit)
+        self._initial_strength = np.asarray(strength).tolist()
         self.strength = self.add_weight(
             name=strength_name,
             shape=ops.shape(strength),

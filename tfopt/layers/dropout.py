@@ -1,5 +1,6 @@
 """Dropout whose rate can change while training."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -28,8 +29,32 @@ class _ChangingRate(ChangingLayer):
         self._change(value)
 
 
+class _MaskedByShape(_ChangingRate):
+    """Adds `noise_shape`."""
+
+    def __init__(self, rate: Any, noise_shape: Any = None, seed: int | None = None, **kwargs: Any):
+        super().__init__(rate, seed=seed, **kwargs)
+        self.noise_shape = _checked_noise_shape(noise_shape)
+
+    def mask_shape(self, inputs: Any) -> Any:
+        """Return the shape of the mask."""
+        shape = tuple(ops.shape(inputs))
+        if self.noise_shape is None:
+            return shape
+        if len(self.noise_shape) != len(shape):
+            raise ValueError(
+                f"Argument `noise_shape` must have an entry for each of the inputs' {len(shape)} axes. "
+                f"Received: noise_shape={self.noise_shape}."
+            )
+        return tuple(size if wanted is None else wanted for size, wanted in zip(shape, self.noise_shape, strict=True))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "noise_shape": self.noise_shape}
+
+
 @register_keras_serializable(package="tfopt")
-class Dropout(_ChangingRate):
+class Dropout(_MaskedByShape):
     """Drop units at random in training, at a rate that may change from step to step.
 
     As `keras.layers.Dropout`, with the same masks for the same seed, for curricula (`tfopt.schedules.
@@ -39,12 +64,13 @@ class Dropout(_ChangingRate):
 
     Args:
         rate: Float in [0, 1], or a variable, tensor or stack: the share of units that are dropped.
-        noise_shape: Tuple of ints or None: shape of the mask, with None or 1 for each axis; the inputs' by default.
+        noise_shape: Tuple of ints or None: shape of the mask, None for an axis as long as the inputs'; the inputs'
+            shape by default.
         seed: Int or None.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: `rate` is not between 0 and 1.
+        ValueError: `rate` is not between 0 and 1, or `noise_shape` holds anything but positive integers and None.
 
     Example:
         >>> layer = tfopt.layers.Dropout(0.5)
@@ -57,26 +83,11 @@ class Dropout(_ChangingRate):
         Networks from Overfitting", https://jmlr.org/papers/v15/srivastava14a.html.
     """
 
-    def __init__(self, rate: Any, noise_shape: Any = None, seed: int | None = None, **kwargs: Any):
-        super().__init__(rate, seed=seed, **kwargs)
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-
-    def mask_shape(self, inputs: Any) -> Any:
-        """Return the shape of the mask."""
-        shape = tuple(ops.shape(inputs))
-        if self.noise_shape is None:
-            return shape
-        return tuple(size if wanted is None else wanted for size, wanted in zip(shape, self.noise_shape, strict=True))
-
     def disturb(self, inputs: Any, strength: Any) -> Any:
         """Keep a unit where a uniform draw is not below the rate, as TensorFlow does."""
         kept = _draw(self, inputs) >= ops.cast(strength, inputs.dtype)
         scale = ops.where(strength < 1.0, 1.0 / ops.where(strength < 1.0, 1.0 - strength, 1.0), 0.0)
         return ops.where(kept, inputs * ops.cast(scale, inputs.dtype), ops.zeros((), inputs.dtype))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {**super().get_config(), "noise_shape": self.noise_shape}
 
 
 class _SpatialDropout(Dropout):
@@ -186,7 +197,7 @@ class SpatialDropout3D(_SpatialDropoutWithFormat):
 
 
 @register_keras_serializable(package="tfopt")
-class AlphaDropout(_ChangingRate):
+class AlphaDropout(_MaskedByShape):
     """Drop units to SELU's negative limit in training, keeping mean and variance, at a rate that may change.
 
     For self-normalising networks (SELU activations, LeCun normal initialisation).
@@ -195,11 +206,12 @@ class AlphaDropout(_ChangingRate):
 
     Args:
         rate: Float in [0, 1], or a variable or tensor: the share r of units that are dropped.
+        noise_shape: As `tfopt.layers.Dropout`'s.
         seed: Int or None.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: `rate` is not between 0 and 1.
+        ValueError: `rate` is not between 0 and 1, or `noise_shape` holds anything but positive integers and None.
 
     Example:
         >>> tfopt.layers.AlphaDropout(0.1)(np.ones((2, 3)), training=True).shape
@@ -286,6 +298,17 @@ class GaussianNoise(ChangingLayer):
         return ops.cast(inputs, "float32") + strength * noise
 
 
-def _draw(layer: Any, inputs: Any, dtype: str | None = None) -> Any:
-    shape = layer.mask_shape(inputs) if isinstance(layer, Dropout) else ops.shape(inputs)
-    return keras.random.uniform(shape, dtype=dtype or inputs.dtype, seed=layer.seed_generator)
+def _draw(layer: _MaskedByShape, inputs: Any, dtype: str | None = None) -> Any:
+    return keras.random.uniform(layer.mask_shape(inputs), dtype=dtype or inputs.dtype, seed=layer.seed_generator)
+
+
+def _checked_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:
+    if noise_shape is None:
+        return None
+    sizes = tuple(noise_shape) if isinstance(noise_shape, Iterable) and not isinstance(noise_shape, str) else ("",)
+    if not all(size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0) for size in sizes):
+        raise ValueError(
+            "Argument `noise_shape` must be a tuple or list of positive integers, None for an axis as long as the "
+            f"inputs'. Received: noise_shape={noise_shape!r}."
+        )
+    return sizes
