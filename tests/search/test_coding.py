@@ -13,7 +13,6 @@ from tfopt.search.coding import (
     decode,
     for_objective,
     output_kind,
-    plain,
     target_form,
 )
 
@@ -136,8 +135,3 @@ def test_weights_average_one(iris):
     weights = SplitCoder(iris_weighted, "standard").weights(np.arange(10))
     assert weights.mean() == pytest.approx(1)
     assert weights[9] > weights[0]
-
-
-def test_oracles_numpy_scalars_become_plain_values():
-    values = plain({"a": np.float64(0.5), "b": np.int64(2), "c": "x", "d": True})
-    assert [type(value) for value in values.values()] == [float, int, str, bool]

@@ -20,6 +20,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid, RandomizedSearc
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from tfopt._files import as_json
 from tfopt.baselines.families import Family
 from tfopt.baselines.models import Recipe, Setting, recipe
 from tfopt.comparison.fold_result import FoldResult
@@ -97,7 +98,7 @@ def tune(
             search.fit(train, target, **fit_options)
             tune_seconds = time.perf_counter() - started - search.refit_time_
             tuned, fit_seconds = search.best_estimator_, search.refit_time_
-            chosen = {_plain_name(name): _plain(value) for name, value in search.best_params_.items()}
+            chosen = {_plain_name(name): as_json(value) for name, value in search.best_params_.items()}
             inner_score = float(search.best_score_)
             num_configurations = len(search.cv_results_["params"])
             num_unconverged = _count_unconverged(search)
@@ -246,13 +247,6 @@ def _used_up(model: Any) -> bool:
 
 def _plain_name(name: str) -> str:
     return name.rsplit("__", 1)[-1]
-
-
-def _plain(value: Any) -> Any:
-    """Return a hyperparameter as JSON has it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return list(value) if isinstance(value, tuple) else value
 
 
 class _Memory:

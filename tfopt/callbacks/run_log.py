@@ -1,14 +1,14 @@
 """A log that is on disk the moment a step or an epoch ends."""
 
 import json
-import math
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import keras
+
+from tfopt._files import as_json
 
 
 class RunLog(keras.callbacks.Callback):
@@ -95,7 +95,8 @@ class RunLog(keras.callbacks.Callback):
     def _write(self, event: str, **values: Any) -> None:
         if self._file is None:
             raise RuntimeError("RunLog writes what `model.fit` does; pass it to `fit(callbacks=[...])`.")
-        self._file.write(json.dumps({"event": event, "time": round(time.time(), 3)} | _plain(values)) + "\n")
+        line = {"event": event, "time": round(time.time(), 3)} | as_json(values, non_finite=str)
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 
     def _close(self) -> None:
@@ -122,17 +123,6 @@ class RunLog(keras.callbacks.Callback):
                         line["logs"] = {key: _number(value) for key, value in line["logs"].items()}
                     lines.append(line)
         return lines
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, str | bool | int) or value is None:
-        return value
-    if getattr(value, "ndim", 0):
-        return [_plain(item) for item in value]
-    number = float(value)
-    return number if math.isfinite(number) else str(number)
 
 
 def _number(value: Any) -> Any:

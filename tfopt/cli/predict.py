@@ -6,12 +6,12 @@ Regression gives a column for each target. Classification gives `prediction`, an
 import argparse
 import csv
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfopt._files import write_text
 from tfopt.cli.parser import Parser
 from tfopt.errors import UserError, nearest, one_line
 from tfopt.search.run_folder import check_existing
@@ -112,10 +112,7 @@ def _write(text: str, output: str | None) -> None:
     if output is None:
         sys.stdout.write(text)
         return
-    partial = Path(f"{output}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, output)
+        write_text(Path(output), text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"--output {output} cannot be written: {error.strerror}.") from None

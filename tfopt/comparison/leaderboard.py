@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tfopt._files import as_json
 from tfopt.comparison.bootstrap import bootstrap_difference, bootstrap_interval, bootstrap_scores, bootstrap_weights
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
@@ -59,20 +60,18 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON has it, null in place of NaN."""
-        rows = [
-            {name: _plain(value) for name, value in row.items()} for row in self.leaderboard.to_dict(orient="records")
-        ]
+        rows = self.leaderboard.astype(object).where(self.leaderboard.notna(), None).to_dict(orient="records")
         return {
             "objective": self.objective.name,
             "greater_is_better": True,
             "negated": not self.objective.greater_is_better,
-            "rope": _plain(self.rope),
+            "rope": as_json(self.rope),
             "method": self.method,
             "network": self.network,
             "best_baseline": self.best_baseline,
             "outcome": self.outcome,
             "verdict": self.verdict,
-            "leaderboard": rows,
+            "leaderboard": as_json(rows),
         }
 
 
@@ -334,10 +333,3 @@ def _row(
         "num_members": model.num_members,
         "failed_folds": int((~np.isfinite(scores)).sum()),
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return a number as JSON has it."""
-    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value.item() if isinstance(value, np.generic) else value

@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 from scipy import special
 
 from tfopt import __version__
+from tfopt._files import as_json, write_text
 from tfopt.data.encoder import TableEncoder
 from tfopt.data.load import load_table
 from tfopt.errors import UserError
@@ -230,9 +231,9 @@ def finish(
             {"id": key, "claim": claim, "verdict": verdict, "numbers": numbers}
             for key, (claim, verdict, numbers) in claims.items()
         ],
-        "results": _plain(results),
+        "results": json.loads(json.dumps(as_json(results)), parse_float=_few_digits),
     }
-    files[-1].write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(files[-1], json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print()
     for claim, verdict, numbers in claims.values():
         print(f"{verdict}: {claim} ({numbers})")
@@ -265,23 +266,8 @@ def _environment() -> dict[str, Any]:
     return {"versions": versions, "platform": platform.system(), "machine": platform.machine(), "cores": cores}
 
 
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold: lists, text keys, few digits, null for what is not finite."""
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, range)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "__array__"):
-        return _plain(np.asarray(value).tolist())
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    return str(value)
-
-
-def _key(key: Any) -> str:
-    return ", ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+def _few_digits(number: str) -> float:
+    return float(f"{float(number):.{_DIGITS}g}")
 
 
 def _one_line_for_users(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tfopt._files import write_text
 from tfopt.errors import UserError
 from tfopt.report import figures as draw
 from tfopt.report.html import render
@@ -56,9 +57,7 @@ def write_report(folder: str | os.PathLike[str], table: Sequence[Sequence[str]] 
         for name, (_, _, figure) in figures.items():
             save(figure, run.folder / "figures", name)
         text = render(run, table, legend, {title: (caption, figure) for title, caption, figure in figures.values()})
-        partial = page.with_suffix(".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(page)
+        write_text(page, text)
     except OSError as error:
         raise UserError(f"the report cannot be written into {run.folder}: {error.strerror}.") from None
     return page

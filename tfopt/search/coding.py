@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
@@ -137,8 +137,3 @@ class SplitCoder:
         """Return the weights of these rows, averaging 1."""
         weights = np.ones(len(rows)) if self._table.weights is None else self._table.weights[rows]
         return (weights / max(weights.mean(), np.finfo(float).tiny)).astype("float32")
-
-
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Return hyperparameter values as plain Python ones: oracles hand out NumPy scalars too."""
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}

@@ -1,10 +1,11 @@
 """`trials.jsonl`: a line for each finished piece of work, written at once, so that a search can be continued."""
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
+
+from tfopt._files import as_json
 
 Record = dict[str, Any]
 
@@ -36,7 +37,7 @@ class Journal:
 
     def append(self, record: Record) -> Record:
         """Write a record and see it to the disk; return it as it will be read back."""
-        record = json.loads(json.dumps(_finite(record), ensure_ascii=False))
+        record = json.loads(json.dumps(as_json(record), ensure_ascii=False))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
             file.flush()
@@ -61,14 +62,3 @@ def _parses(line: bytes) -> bool:
         return isinstance(json.loads(line), dict)
     except ValueError:
         return False
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with every NaN and infinity as None: JSON has neither."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.item() if hasattr(value, "item") else value

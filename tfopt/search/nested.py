@@ -1,5 +1,6 @@
 """The network's side of the nested comparison: trials inside each outer fold, then refits of what they chose."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -13,11 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt._files import as_json, replace
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.data.table import Table
 from tfopt.errors import one_line
-from tfopt.search.coding import SplitCoder, for_objective, plain
+from tfopt.search.coding import SplitCoder, for_objective
 from tfopt.search.engines.request import FitResult
 from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
 from tfopt.search.journal import Journal, Record
@@ -120,7 +122,7 @@ class NetworkSearch:
 
     def _try(self, values: dict[str, Any], trial_ids: dict, folds: Sequence[Fold]) -> dict[Any, Record]:
         """Return one journal record a fold for this configuration, running what the journal does not hold."""
-        values = plain(values)
+        values = as_json(values, non_finite=float)
         records: dict[Any, Record] = {}
         for fold in folds:
             found = self._journal.find("trial", fold=fold.key, trial_id=trial_ids[fold.key], values=values)
@@ -279,8 +281,7 @@ class NetworkSearch:
         scores = [self._score(prediction, fold.test) for prediction in predictions]
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
         path = Path("predictions") / f"{NETWORK}-fold-{fold.key}-{digest}.npy"
-        (self._folder / path).parent.mkdir(exist_ok=True)
-        np.save(self._folder / path, predictions)
+        replace(self._folder / path, functools.partial(np.save, arr=predictions))
         return self._journal.append(
             {
                 "kind": "refit",

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfopt._files import write_json
 from tfopt.errors import UserError, nearest
 from tfopt.search.config import SearchConfig
 
@@ -184,13 +185,6 @@ def environment(table: "Table", device: dict[str, Any], space: str) -> dict[str,
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 def _version(package: str) -> str | None:

@@ -1,5 +1,6 @@
 """A whole search: baselines and networks on the same folds, the comparison, and the best network on all rows."""
 
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import joblib
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
+from tfopt._files import replace, write_json
 from tfopt.baselines import Family, tune, tune_in_worker
 from tfopt.comparison import Comparison, compare
 from tfopt.comparison.fold_result import FoldResult
@@ -82,9 +84,9 @@ def _search(plan: Plan, search: NetworkSearch, folder: Path, progress: Progress,
     progress.finish(FINAL)
     comparison = _compare(plan, results)
     outcome = _outcome(plan, folder, journal, comparison, time.perf_counter() - started)
-    run_folder.write_json(folder / "result.json", outcome.result)
+    write_json(folder / "result.json", outcome.result)
     if comparison is not None:
-        comparison.leaderboard.to_csv(folder / "leaderboard.csv", index=False)
+        replace(folder / "leaderboard.csv", lambda beside: comparison.leaderboard.to_csv(beside, index=False))
     return outcome
 
 
@@ -112,8 +114,8 @@ def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress) -
             else:
                 progress.advance("baselines", f"{family.name} fold {fold.key}: kept")
     for result in _tuned(plan, todo):
-        (folder / "predictions").mkdir(exist_ok=True)
-        np.save(folder / _prediction_path(result.model, result.fold), result.prediction)
+        path = folder / _prediction_path(result.model, result.fold)
+        replace(path, functools.partial(np.save, arr=result.prediction))
         fields = asdict(result)
         for name in ("kind", "prediction", "seed_scores", "seed_predictions"):
             del fields[name]
@@ -182,9 +184,7 @@ def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -
         target_mean=() if scaler is None else scaler.mean.tolist(),
         target_scale=() if scaler is None else scaler.scale.tolist(),
     )
-    partial = folder / "best.partial.keras"
-    model.save(partial)
-    partial.replace(folder / "best.keras")
+    replace(folder / "best.keras", model.save)
     journal.append({"kind": "final", "values": values, "curve": curve})
 
 

@@ -4,7 +4,6 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras_tuner
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from tfopt.search.engines.request import Engine, FitResult
-from tfopt.search.tuners.files import replace
 
 
 class CurveEngine(Engine):
@@ -43,8 +41,7 @@ class CurveEngine(Engine):
         return results
 
     def model(self, request, state):
-        write = lambda path: replace(Path(path), lambda file: file.write(b"weights"))  # noqa: E731
-        return SimpleNamespace(get_build_config=dict, save_weights=write, state=state)
+        return SimpleNamespace(get_build_config=dict, save_weights=lambda path: path.write_bytes(b"w"), state=state)
 
 
 @pytest.fixture

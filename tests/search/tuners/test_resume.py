@@ -54,14 +54,14 @@ def test_a_crash_at_any_write_loses_no_finished_trial(kind, fake, tmp_path, monk
     whole = story(search(kind, tmp_path / "whole", overwrite=True))
     real, crash = files.replace, {}
 
-    def replace(path, write):
+    def replace(path, write, synced=True):
         crash["writes"] += 1
         if crash["writes"] == crash["at"]:
             if crash["torn"]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.with_name(f".{path.name}.1").write_bytes(b"{")  # what a process that dies leaves behind
             raise Killed
-        real(path, write)
+        real(path, write, synced)
 
     monkeypatch.setattr(files, "replace", replace)
     at, finished = 0, 0

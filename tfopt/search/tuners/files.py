@@ -1,20 +1,27 @@
-"""Files that are whole or absent: written beside their place and moved into it, and set aside if found torn."""
+"""The files of a project folder, set aside if found torn.
+
+A power cut may lose what was written last, which is then done again: to see every trial's files to the disk at once
+would take longer than many trials do.
+"""
 
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+
+from tfopt._files import as_json, replace
 
 _log = logging.getLogger("tfopt")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file; a crash leaves the old one whole."""
-    replace(path, lambda file: file.write(json.dumps(value, default=_plain).encode()))
+def write_state(path: Path, value: Any) -> None:
+    """Write a file that KerasTuner reads: in one line, ASCII, numbers that are not finite in Python's spelling."""
+    text = json.dumps(as_json(value, non_finite=float))
+    replace(path, lambda beside: beside.write_text(text), synced=False)
 
 
 def read_json(path: Path) -> Any | None:
@@ -32,7 +39,7 @@ def read_json(path: Path) -> Any | None:
 
 def write_arrays(path: Path, arrays: Sequence[np.ndarray]) -> None:
     """Write a list of arrays, uncompressed; a crash leaves the old file whole."""
-    replace(path, lambda file: np.savez(file, *arrays))
+    replace(path, lambda beside: np.savez(beside, *arrays), synced=False)
 
 
 def read_arrays(path: Path) -> list[np.ndarray] | None:
@@ -41,21 +48,3 @@ def read_arrays(path: Path) -> list[np.ndarray] | None:
         return None
     with np.load(path) as arrays:
         return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
-
-
-def replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file through `write` and move it into its place when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(beside, "wb") as file:
-            write(file)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON.")

@@ -1,6 +1,5 @@
 """The trained models of a search: which are kept, in what files, and how they come back."""
 
-import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +8,12 @@ import keras
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
+from tfopt._files import replace
 from tfopt._private.keras_internals import variables_alike
 from tfopt.errors import one_line
 from tfopt.search.engines.request import Engine, FitRequest, set_state
 from tfopt.search.tuners import space
-from tfopt.search.tuners.files import write_json
+from tfopt.search.tuners.files import write_state
 from tfopt.search.tuners.inside import TunerInside
 from tfopt.search.tuners.oracle import BatchOracle
 from tfopt.search.tuners.states import KeptStates
@@ -119,7 +119,7 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
     def save(self) -> None:
         """Write the oracle's and the tuner's files, each whole or not at all."""
         self.oracle.save()
-        write_json(Path(self._get_tuner_fname()), self.get_state())
+        write_state(Path(self._get_tuner_fname()), self.get_state())
 
     def reload(self) -> None:
         """Take over what the project folder holds."""
@@ -154,7 +154,5 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
                     models[structure] = model
             else:
                 set_state(model, state)
-            write_json(self.build_config_path(trial_id), model.get_build_config())
-            beside = path.with_name(f".{os.getpid()}.weights.h5")
-            model.save_weights(beside)
-            os.replace(beside, path)
+            write_state(self.build_config_path(trial_id), model.get_build_config())
+            replace(path, model.save_weights, synced=False)

@@ -14,10 +14,11 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial
 
+from tfopt._files import as_json
 from tfopt.errors import one_line
 from tfopt.search.tuners import space
 from tfopt.search.tuners.direction import direction_of, objective_of
-from tfopt.search.tuners.files import read_json, write_json
+from tfopt.search.tuners.files import read_json, write_state
 from tfopt.search.tuners.inside import OracleInside
 
 _log = logging.getLogger("tfopt")
@@ -242,7 +243,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
             self.update_space(own.hyperparameters)
             if own.status == "COMPLETED":
                 self.score_trial(own)
-                own.score = space.plain(own.score)
+                own.score = as_json(own.score, non_finite=float)
                 if own.score is None or not math.isfinite(own.score):
                     own.message = own.message or f"The objective {self.objective.name!r} was {own.score}."
                     own.status, own.score = "INVALID", None
@@ -289,11 +290,11 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
 
     def save_trial(self, trial: Trial) -> None:
         """Write a trial's own file."""
-        write_json(self.folder / f"trial_{trial.trial_id}" / "trial.json", trial.get_state())
+        write_state(self.folder / f"trial_{trial.trial_id}" / "trial.json", trial.get_state())
 
     def save(self) -> None:
         """Write the oracle's file. Everything needed to go on is in the trials' own files as well."""
-        write_json(self.folder / "oracle.json", self.get_state())
+        write_state(self.folder / "oracle.json", self.get_state())
 
     def get_state(self) -> dict:
         """Return what KerasTuner's oracle of the same kind reads."""

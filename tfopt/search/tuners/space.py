@@ -11,18 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras_tuner
-import numpy as np
 from keras_tuner.engine.hyperparameters import Boolean, Choice, Fixed, Float, HyperParameter, Int
+
+from tfopt._files import as_json
 
 Values = dict[str, Any]
 Key = tuple[tuple[str, str], ...]
 GRID_POINTS = 10
 LARGEST_ENUMERATION = 200_000
-
-
-def plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python's own number."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def key(values: Values) -> Key:
@@ -147,7 +143,7 @@ def complete(hp: keras_tuner.HyperParameters) -> None:
     tuned = {parameter.name for parameter in hp.space}
     active = _walk(hp.space, lambda parameter: hp.values.get(parameter.name, parameter.default))
     others = {name: value for name, value in hp.values.items() if name not in tuned}
-    hp.values = {name: plain(value) for name, value in (active | others).items()}
+    hp.values = as_json(active | others, non_finite=float)
 
 
 def explore(hp: keras_tuner.HyperParameters, build: Callable[[keras_tuner.HyperParameters], Any]) -> None:
