@@ -16,6 +16,7 @@ EXAMPLES = {
     "ChebyshevSteps": lambda: schedules.ChebyshevSteps(0.5, 20.0, 16),
     "Clip": lambda: schedules.Clip(schedules.LinearDecay(0.5, T), 0.1, 0.4),
     "Constant": lambda: schedules.Constant(0.3),
+    "CosLog": lambda: schedules.CosLog(0.5, T, num_cycles=3),
     "CosineDecay": lambda: schedules.CosineDecay(0.5, T, alpha=0.1, exponent=1.5, k=1.2),
     "CosineRestarts": lambda: schedules.CosineRestarts(0.5, 10, t_mul=1.5, m_mul=0.8, alpha=0.05, num_cycles=3),
     "CosineWave": lambda: schedules.CosineWave(0.5, T, 1.5, 0.1),

@@ -61,6 +61,20 @@ def test_cosine_wave():
     np.testing.assert_allclose(schedules.CosineWave(0.5, 10, 1.5, 0.1).curve(t), expected, rtol=1e-13)
 
 
+@pytest.mark.parametrize("cycles", [1, 4, 2.5])
+def test_coslog(cycles):
+    u = np.clip(np.arange(-2, 20), 0, 15) / 15
+    expected = 0.2 * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + (2**cycles - 1) * u)))
+    np.testing.assert_allclose(schedules.CosLog(0.2, 15, cycles).curve(np.arange(-2, 20)), expected, atol=1e-15)
+
+
+def test_each_cycle_of_coslog4_lasts_twice_as_long():
+    schedule = schedules.from_name("coslog4", 0.04, 15)  # 1 + 2 + 4 + 8
+    np.testing.assert_allclose(schedule.curve([0, 1, 3, 7, 15]), 0, atol=1e-17)
+    tops = 15 * (2 ** np.array([0.5, 1.5, 2.5, 3.5]) - 1) / 15
+    np.testing.assert_allclose(schedule.curve(tops), 0.04, rtol=1e-14)
+
+
 def test_chebyshev_steps_are_the_inverse_roots_and_solve_a_quadratic():
     schedule = schedules.ChebyshevSteps(1.0, 20.0, cycle_steps=8)
     rates = schedule.curve(8)

@@ -2,7 +2,7 @@
 
 from tfopt.schedules.composition import AccumulatedSteps, Anneal, Clip, Offset, Product, Scale, Sequence
 from tfopt.schedules.constant import Constant
-from tfopt.schedules.cosine import CosineDecay, CosineRestarts
+from tfopt.schedules.cosine import CosineDecay, CosineRestarts, CosLog
 from tfopt.schedules.cyclical import Cyclical
 from tfopt.schedules.dropout import CurriculumDropout, EarlyDropout, LateDropout
 from tfopt.schedules.exponential import ExponentialDecay, InverseTimeDecay, MultiStepDecay, StepDecay
@@ -32,6 +32,7 @@ __all__ = [
     "ChebyshevSteps",
     "Clip",
     "Constant",
+    "CosLog",
     "CosineDecay",
     "CosineRestarts",
     "CosineWave",

@@ -156,3 +156,45 @@ class CosineRestarts(Schedule):
         if num_cycles is not None:
             wave = ops.where(cycle >= num_cycles, alpha, wave)
         return initial_learning_rate * wave
+
+
+@register_keras_serializable(package="tfopt")
+class CosLog(Schedule):
+    """Rise from 0 and fall back to 0 several times, along cosines that each last twice as long as the one before.
+
+    Early cycles are short tries at a high rate, and the last one covers half of the training; there is nothing to tune
+    but the rate. Four cycles are the "coslog4" of RealMLP.
+
+    Formula: η(t) = η₀·½(1 - cos(2π·log₂(1 + (2ⁿ - 1)·p))), p = t/T: cycle i of n ends at p = (2ⁱ - 1)/(2ⁿ - 1).
+
+    Args:
+        learning_rate: Float ≥ 0: the value η₀ at the top of every cycle.
+        total_steps: Int ≥ 1: the number T of optimizer steps.
+        num_cycles: Float > 0: the number n of cycles; a whole one ends at 0.
+        name: String. Optional name.
+
+    Raises:
+        ValueError: The rate is negative, `total_steps` < 1, or `num_cycles` is not above 0.
+
+    Example:
+        >>> tfopt.schedules.CosLog(1.0, total_steps=7, num_cycles=3).curve(8).round(3).tolist()
+        [0.0, 0.0, 0.93, 0.0, 0.718, 0.93, 0.324, 0.0]
+
+    References:
+        Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
+        Data", https://arxiv.org/abs/2407.04491.
+    """
+
+    length_argument = "total_steps"
+
+    def __init__(self, learning_rate: Any, total_steps: Any, num_cycles: Any = 4, name: str | None = None):
+        super().__init__(name=name)
+        self.learning_rate = number("learning_rate", learning_rate, minimum=0)
+        self.total_steps = num_steps("total_steps", total_steps)
+        self.num_cycles = number("num_cycles", num_cycles, above=0)
+
+    @staticmethod
+    def formula(progress, learning_rate, num_cycles):
+        """η₀·½(1 - cos(2π·log₂(1 + (2ⁿ - 1)p)))."""
+        cycles = ops.log2(1.0 + (ops.power(2.0, num_cycles) - 1.0) * progress)
+        return learning_rate * 0.5 * (1.0 - ops.cos(2.0 * math.pi * cycles))

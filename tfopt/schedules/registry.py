@@ -10,7 +10,7 @@ from tfopt.errors import nearest
 from tfopt.schedules._arguments import num_steps, number
 from tfopt.schedules.composition import AccumulatedSteps, Anneal, Clip, Offset, Product, Scale, Sequence
 from tfopt.schedules.constant import Constant
-from tfopt.schedules.cosine import CosineDecay, CosineRestarts
+from tfopt.schedules.cosine import CosineDecay, CosineRestarts, CosLog
 from tfopt.schedules.cyclical import Cyclical
 from tfopt.schedules.dropout import CurriculumDropout, EarlyDropout, LateDropout
 from tfopt.schedules.exponential import ExponentialDecay, InverseTimeDecay, MultiStepDecay, StepDecay
@@ -38,6 +38,7 @@ _FAMILIES: dict[str, type[Schedule]] = {
     "cosine": CosineDecay,
     "cosine_restarts": CosineRestarts,
     "cosine_wave": CosineWave,
+    "coslog4": CosLog,
     "cyclical": Cyclical,
     "exponential": ExponentialDecay,
     "flat_then_anneal": FlatThenAnneal,
