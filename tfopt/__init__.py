@@ -22,7 +22,18 @@ _REGISTERING = (
     "callbacks",
     "data.table_model",
 )
-_PACKAGES = ("baselines", "comparison", "data", "devices", "diagnosis", "errors", "report", "search", "uncertainty")
+_PACKAGES = (
+    "baselines",
+    "comparison",
+    "data",
+    "devices",
+    "diagnosis",
+    "errors",
+    "report",
+    "search",
+    "training",
+    "uncertainty",
+)
 
 # Functions of the top level, by the module that holds each.
 _FUNCTIONS = {

@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake in the user's input; the command line prints it as one line and exits with 2."""
 
 
+class CannotStack(ValueError):
+    """A model or request that cannot be trained in a stack of members; the message says why, in one line."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the choice most like `name`, or ``""`` when none is close."""
     names = list(choices)

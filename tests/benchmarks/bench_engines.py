@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
-from tfopt.search.engines.choice import engine_for
-from tfopt.search.engines.request import FitRequest
+from tfopt.training.choose import engine_for
+from tfopt.training.fits import FitRequest
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("part", choices=["grid", "floor", "memory"])

@@ -29,8 +29,8 @@ from sklearn.model_selection import PredefinedSplit, RandomizedSearchCV, train_t
 from sklearn.neural_network import MLPClassifier
 
 import tfopt.search
-from tfopt.search.engines.choice import engine_for
-from tfopt.search.engines.request import FitRequest, Monitor
+from tfopt.training.choose import engine_for
+from tfopt.training.fits import FitRequest, Monitor
 
 layers = keras.layers
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from tfopt._private import keras_internals
-from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.live_numbers import LiveNumbers
-from tfopt.search.engines.orders import orders
+from tfopt.errors import CannotStack
+from tfopt.training.rows import orders
+from tfopt.training.symbolic import LiveNumbers
 
 
 def test_the_versions_that_these_were_read_in():

@@ -22,8 +22,8 @@ from tensorflow.python.eager import context as eager_context
 from tensorflow.python.framework import ops as tensorflow_ops
 from tensorflow.python.ops.parallel_for import pfor as tensorflow_pfor
 
-from tfopt.search.engines.cannot_stack import CannotStack
-from tfopt.search.engines.live_numbers import LiveMath, LiveNumber
+from tfopt.errors import CannotStack
+from tfopt.training.symbolic import LiveMath, LiveNumber
 
 __all__ = [
     "BOOKKEEPING",

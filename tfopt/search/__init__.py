@@ -10,9 +10,9 @@ _HOMES = {
     "BayesianOptimization": "tuners",
     "GridSearch": "tuners",
     "Hyperband": "tuners",
-    "Population": "population",
-    "PopulationMember": "population",
-    "PopulationResult": "population",
+    "Population": "tfopt.training",
+    "PopulationMember": "tfopt.training",
+    "PopulationResult": "tfopt.training",
     "Problem": "problem",
     "Progress": "progress",
     "RandomSearch": "tuners",
@@ -27,4 +27,5 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = _HOMES[name]
+    return getattr(importlib.import_module(home if "." in home else f"{__name__}.{home}"), name)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import UserError, nearest
+from tfopt.training import ENGINES
 
 TASKS = ("auto", "regression", "classification")
 HEADERS = ("auto", "yes", "no")
 SPACES = ("small", "default", "wide")
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-ENGINES = ("auto", "population", "shared", "plain")
 TARGET_SCALINGS = ("standard", "none")
 BASELINE_SETS = ("fast", "all", "none")
 

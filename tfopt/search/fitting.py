@@ -12,13 +12,12 @@ import numpy as np
 from tfopt.comparison.folds import Split
 from tfopt.data import table as tables
 from tfopt.search.coding import SplitCoder, decode, output_kind, target_form
-from tfopt.search.engines.choice import engine_for
-from tfopt.search.engines.plain import PlainEngine
-from tfopt.search.engines.request import Engine, FitRequest, FitResult, Monitor, checked, complete, set_state
-from tfopt.search.engines.rows import Table
-from tfopt.search.engines.unpenalized_loss import UnpenalizedLoss
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
+from tfopt.training.choose import engine_for
+from tfopt.training.fits import Engine, FitRequest, FitResult, Monitor, UnpenalizedLoss, checked, complete, set_state
+from tfopt.training.plain import PlainEngine
+from tfopt.training.rows import Table
 
 # Rows in whole batches that a configuration is trained on; its schedule depends on them.
 _NUM_ROWS = "tuner/num_rows"

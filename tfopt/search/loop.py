@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras_tuner.engine.trial import Trial
 
-from tfopt.search.engines.request import Engine, FitRequest, FitResult, State
+from tfopt.training.fits import Engine, FitRequest, FitResult, State
 
 if TYPE_CHECKING:  # the tuners import this module
     from tfopt.search.tuners.oracle import BatchOracle, Member

@@ -20,7 +20,6 @@ from tfopt.comparison.folds import Split
 from tfopt.data.table import Table
 from tfopt.errors import one_line
 from tfopt.search.coding import SplitCoder, for_objective
-from tfopt.search.engines.request import FitResult
 from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
 from tfopt.search.journal import Journal, Record
 from tfopt.search.oracles import FoldOracle, check_grid, default_values, discover
@@ -28,6 +27,7 @@ from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
 from tfopt.search.spaces import Space
+from tfopt.training.fits import FitResult
 
 _log = logging.getLogger("tfopt")
 

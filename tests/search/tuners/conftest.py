@@ -10,7 +10,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from tfopt.search.engines.request import Engine, FitResult
+from tfopt.training.fits import Engine, FitResult
 
 
 class CurveEngine(Engine):

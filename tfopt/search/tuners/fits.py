@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.search.engines.rows import Nest, as_array, flat
+from tfopt.training.rows import Nest, as_array, flat
 
 Fold = tuple[np.ndarray, np.ndarray]
 

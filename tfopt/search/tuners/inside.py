@@ -9,9 +9,9 @@ from typing import Any
 
 import keras_tuner
 
-from tfopt.search.engines.request import State, set_state
 from tfopt.search.tuners import space
 from tfopt.search.tuners.states import KeptStates
+from tfopt.training.fits import State, set_state
 
 
 class OracleInside:

@@ -11,12 +11,12 @@ from keras_tuner.engine.trial import Trial
 from tfopt._files import replace
 from tfopt._private.keras_internals import variables_alike
 from tfopt.errors import one_line
-from tfopt.search.engines.request import Engine, FitRequest, set_state
 from tfopt.search.tuners import space
 from tfopt.search.tuners.files import write_state
 from tfopt.search.tuners.inside import TunerInside
 from tfopt.search.tuners.oracle import BatchOracle
 from tfopt.search.tuners.states import KeptStates
+from tfopt.training.fits import Engine, FitRequest, set_state
 
 
 class KeepsModels(TunerInside, keras_tuner.Tuner):

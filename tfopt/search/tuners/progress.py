@@ -7,8 +7,8 @@ import keras
 from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import one_line
-from tfopt.search.engines.request import State, state_of
 from tfopt.search.tuners.oracle import BatchOracle
+from tfopt.training.fits import State, state_of
 
 
 class Progress:

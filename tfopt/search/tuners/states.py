@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfopt.search.engines.request import State
 from tfopt.search.tuners.files import read_arrays, write_arrays
+from tfopt.training.fits import State
 
 
 class KeptStates:

@@ -7,12 +7,12 @@ import numpy as np
 from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import nearest
-from tfopt.search.engines.request import FitRequest, FitResult, Monitor, State
 from tfopt.search.loop import Fit, Study
 from tfopt.search.tuners import space
 from tfopt.search.tuners.fits import Fits
 from tfopt.search.tuners.oracle import Member
 from tfopt.search.tuners.progress import BestState, Progress
+from tfopt.training.fits import FitRequest, FitResult, Monitor, State
 
 if TYPE_CHECKING:
     from tfopt.search.tuners.tuner import BatchTuner

@@ -14,9 +14,6 @@ from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import nearest
 from tfopt.search import loop
-from tfopt.search.config import ENGINES
-from tfopt.search.engines.choice import Kind, engine_for
-from tfopt.search.engines.request import Engine, state_of
 from tfopt.search.tuners import space
 from tfopt.search.tuners.fits import fits_of
 from tfopt.search.tuners.models import KeepsModels
@@ -24,6 +21,9 @@ from tfopt.search.tuners.oracle import BatchOracle, Member
 from tfopt.search.tuners.progress import Progress
 from tfopt.search.tuners.states import KeptStates
 from tfopt.search.tuners.study import TunerStudy, seed_of
+from tfopt.training import ENGINES
+from tfopt.training.choose import Kind, engine_for
+from tfopt.training.fits import Engine, state_of
 
 _HOOKS = ("on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end")
 

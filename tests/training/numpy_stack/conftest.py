@@ -1,0 +1,141 @@
+"""Small networks, and the comparison of their population in NumPy with plain fits."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfopt.training import population_engine
+from tfopt.training.fits import FitRequest
+from tfopt.training.numpy_stack.model import DenseStack
+from tfopt.training.plain import PlainEngine
+from tfopt.training.population_engine import PopulationEngine
+from tfopt.training.rows import Table, orders
+
+STATE, LOG = 2e-6, 1e-4  # absolute and relative: rounding, after half a dozen steps
+
+
+@pytest.fixture
+def nothing_traced(monkeypatch):
+    """Fail where a population asks for a graph."""
+
+    def refuse(**_):
+        raise AssertionError("NumPy was to train this, not a graph")
+
+    monkeypatch.setattr(population_engine, "make_traced_stack", refuse)
+
+
+@pytest.fixture(scope="session")
+def network():
+    """Return the maker of a `build`: a network 16-…-4, each part a function of the hyperparameters."""
+
+    def sgd(hp):
+        return keras.optimizers.SGD(hp["lr"])
+
+    def crossentropy(_):
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def make(*hidden, optimizer=sgd, loss=crossentropy, metrics=(), units=4, last=None, shape=(16,), **compiled):
+        def build(hp):
+            layers = [layer(hp) for layer in hidden]
+            model = keras.Sequential([keras.Input(shape), *layers, keras.layers.Dense(units, last)])
+            model.compile(optimizer(hp), loss(hp), metrics=list(metrics), **compiled)
+            return model
+
+        return build
+
+    return make
+
+
+@pytest.fixture
+def dense_engine(nothing_traced, rows):
+    """Return the maker of a population without a graph, by default over `rows`, validated on the first twenty."""
+
+    def make(build, x=rows[0], y=rows[1], **arguments):
+        validation = keras.tree.map_structure(lambda array: array[:20], (x, y))
+        return PopulationEngine(build, x, y, **{"validation": validation, "shuffle": "once"} | arguments)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def assert_same():
+    """Return the comparison of two results."""
+
+    def compare(mine, theirs, atol=STATE):
+        assert (mine.engine, mine.failure, mine.reason) == ("population", theirs.failure, "")
+        assert mine.best_epoch == theirs.best_epoch
+        assert mine.history.keys() == theirs.history.keys()
+        for name, values in theirs.history.items():
+            np.testing.assert_allclose(mine.history[name], values, rtol=LOG, atol=1e-6, err_msg=name)
+        for name in ("state", "best_state"):
+            own, plain = getattr(mine, name), getattr(theirs, name)
+            assert (own is None) == (plain is None)
+            for a, b in zip(own or (), plain or (), strict=True):
+                assert (a.shape, a.dtype) == (b.shape, b.dtype)
+                np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=name)
+        if theirs.outputs is not None:
+            np.testing.assert_allclose(mine.outputs, theirs.outputs, rtol=LOG, atol=1e-5)
+
+    return compare
+
+
+@pytest.fixture
+def check(dense_engine, assert_same):
+    """Return the comparison of fits in NumPy with Keras's own."""
+
+    def compare(build, configurations, epochs=2, seeds=(1, 2, 1), engine=None, **request):
+        requests = [FitRequest(hp, s, epochs, **request) for hp, s in zip(configurations, seeds, strict=False)]
+        population = dense_engine(build, **(engine or {}))
+        results, refused = population.attempt(requests)
+        assert refused == {}
+        assert {type(stack) for stacks in population._stacks.values() for stack in stacks} == {DenseStack}
+        for mine, theirs in zip(results, plain_fits(population, requests), strict=True):
+            assert_same(mine, theirs)
+        return population, results
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def plain():
+    """Return the maker of what Keras's own fits of an engine's requests give."""
+    return plain_fits
+
+
+def plain_fits(engine, requests):
+    """Build and fit each request, step by step: `fit` itself would trace a graph for each of them."""
+
+    def build(hp):
+        model = engine.build(hp)
+        model.run_eagerly = True
+        return model
+
+    arguments = engine.arguments() | {"build": build}
+    return [PlainEngine(**arguments, fit=_stepwise(request.seed)).fit([request])[0] for request in requests]
+
+
+def _stepwise(seed):
+    def fit(
+        _, model, x, y, sample_weight, batch_size, epochs, initial_epoch, shuffle, validation_data, callbacks, **__
+    ):
+        table = Table(x, y, sample_weight)
+        order = orders("once" if shuffle else False, seed, len(table), 0, 1)[0]
+        callbacks[0].set_model(model)
+        for epoch in range(initial_epoch, epochs):
+            logs = _over(model, model.train_step, table, order, batch_size)
+            if validation_data is not None:
+                held = Table(*validation_data)
+                tests = _over(model, model.test_step, held, np.arange(len(held)), batch_size)
+                logs |= {f"val_{name}": value for name, value in tests.items()}
+            callbacks[0].on_epoch_end(epoch, logs)
+            if model.stop_training:
+                return
+
+    return fit
+
+
+def _over(model, step, table, order, batch_size):
+    model.reset_metrics()
+    for rows in np.split(order, range(batch_size, len(order), batch_size)):
+        step(table.take(rows))
+    return dict(model.get_metrics_result())

@@ -1,0 +1,92 @@
+"""Dropout masks beside Keras's own."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfopt.training.numpy_stack import masks
+from tfopt.training.numpy_stack.masks import Drawn, DropoutMasks
+
+
+def draw_ahead(layers, sizes):
+    return DropoutMasks().epoch(layers, sizes)
+
+
+def drawn(seeds, rates, units, counter=0):
+    states = np.array([[seed, counter] for seed in seeds], "int64")
+    return Drawn(states, np.array(rates, "float64"), units)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**31 - 2, 2**31 + 5, 2**40])
+def test_masks_are_those_of_the_layer(seed):
+    layer = keras.layers.Dropout(0.3, seed=seed)
+    sizes = [32, 32, 32, 6]
+    for size, [mask] in zip(sizes, draw_ahead([drawn([seed], [0.3], 9)], sizes), strict=True):
+        np.testing.assert_array_equal(mask[0], layer(np.ones((size, 9), "float32"), training=True))
+
+
+def test_a_stream_goes_on_where_it_ended():
+    layer = keras.layers.Dropout(0.3, seed=3)
+    for _ in range(4):
+        layer(np.ones((5, 9), "float32"), training=True)
+    [[mask]] = draw_ahead([drawn([3], [0.3], 9, counter=4)], [5])
+    np.testing.assert_array_equal(mask[0], layer(np.ones((5, 9), "float32"), training=True))
+
+
+def test_every_member_has_its_own_rate_and_stream():
+    [[mask]] = draw_ahead([drawn([1, 2, 1, 1], [0.5, 0.5, 0.0, 1.0], 50)], [40])
+    assert mask.dtype == np.float32
+    assert set(np.unique(mask[0])) == {0.0, 2.0}
+    assert not np.array_equal(mask[0], mask[1])
+    assert np.all(mask[2] == 1)
+    assert not mask[3].any()
+    assert 0.45 < np.mean(mask[0] == 0) < 0.55
+
+
+@pytest.mark.parametrize("bytes_at_a_time", [1, 3000, 1 << 21], ids=["a step", "a few steps", "an epoch"])
+@pytest.mark.parametrize("sizes", [[16] * 7, [16] * 7 + [3], [3]], ids=["whole", "partial", "one"])
+def test_draws_in_chunks_are_those_at_once(sizes, bytes_at_a_time, monkeypatch):
+    layers = [drawn([1, 2], [0.2, 0.5], 8), drawn([3, 4], [0.4, 0.1], 4)]
+    monkeypatch.setattr(masks, "_BYTES", bytes_at_a_time)
+    found = list(draw_ahead(layers, sizes))
+    assert len(found) == len(sizes)
+    for step, (size, of_layers) in enumerate(zip(sizes, found, strict=True)):
+        for layer, mask in zip(layers, of_layers, strict=True):
+            assert mask.shape == (2, size, layer.units)
+            np.testing.assert_array_equal(mask, layer.masks(range(step, step + 1), size)[0])
+
+
+def test_the_next_epoch_begins_with_what_was_drawn_ahead_for_it(monkeypatch):
+    first, begun, begin = drawn([1, 2, 3, 4], [0.2, 0.5, 0.0, 1.0], 8), [], masks._begin
+    monkeypatch.setattr(masks, "_begin", lambda layers, *piece: begun.append(piece) or begin(layers, *piece))
+    ahead = DropoutMasks()
+    list(ahead.epoch([first], [16, 16, 3]))
+    second = first.after(3)
+    np.testing.assert_array_equal(second.seeds, [[1, 3], [2, 3], [3, 0], [4, 0]])
+    assert len(begun) == 3, "the whole steps, the partial one, the next epoch's"
+    for step, [mask] in enumerate(ahead.epoch([second], [16, 16, 3])):
+        np.testing.assert_array_equal(mask, second.masks(range(step, step + 1), len(mask[0]))[0])
+    assert len(begun) == 5
+
+
+@pytest.mark.parametrize(
+    ("layers", "sizes"),
+    [
+        ([drawn([1, 2], [0.2, 0.5], 8)], [16, 16]),  # loaded anew: from the beginning
+        ([drawn([1], [0.2], 8, counter=2)], [16, 16]),  # a member has left
+        ([drawn([1, 2], [0.2, 0.4], 8, counter=2)], [16, 16]),  # other rates
+        ([drawn([1, 2], [0.2, 0.5], 8, counter=2)], [12, 12]),  # other rows
+        ([drawn([1, 2], [0.2, 0.5], 8, counter=2)], [16, 16, 16]),  # other steps
+        ([drawn([1, 2], [0.2, 0.5], 8, counter=2)] * 2, [16, 16]),  # another layer
+    ],
+)
+def test_what_was_drawn_ahead_for_others_is_not_used(layers, sizes):
+    ahead = DropoutMasks()
+    list(ahead.epoch([drawn([1, 2], [0.2, 0.5], 8)], [16, 16]))
+    for step, found in enumerate(ahead.epoch(layers, sizes)):
+        for layer, mask in zip(layers, found, strict=True):
+            np.testing.assert_array_equal(mask, layer.masks(range(step, step + 1), sizes[step])[0])
+
+
+def test_nothing_is_drawn_where_nothing_drops():
+    assert list(draw_ahead([], [4, 4, 1])) == [[], [], []]

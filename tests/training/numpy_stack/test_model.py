@@ -1,0 +1,313 @@
+"""The population that NumPy trains against plain fits: every layer, and all that an engine is asked for."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfopt.training.fits import FitRequest, Monitor
+from tfopt.training.numpy_stack import layers as numpy_layers
+from tfopt.training.numpy_stack import masks, optimizers
+from tfopt.training.numpy_stack import model as numpy_model
+from tfopt.training.numpy_stack.activations import ACTIVATIONS
+from tfopt.training.plain import PlainEngine
+from tfopt.training.population_engine import PopulationEngine
+
+layers = keras.layers
+RATES = [{"lr": 0.1}, {"lr": 0.03}]
+
+
+def dense(hp):
+    return layers.Dense(8, "tanh")
+
+
+def linear(hp):
+    return layers.Dense(8, use_bias=False)
+
+
+def dropout(hp):
+    return layers.Dropout(hp["rate"])
+
+
+def normalization(hp):
+    return layers.BatchNormalization(momentum=hp["momentum"], epsilon=hp["epsilon"])
+
+
+MOVING = [{"lr": 0.1, "momentum": 0.9, "epsilon": 1e-3}, {"lr": 0.03, "momentum": 0.6, "epsilon": 0.1}]
+LAYERS = {
+    "no hidden layer": ([], RATES),
+    "Dense": ([dense], RATES),
+    "Dense without bias": ([linear, dense], RATES),
+    "ReLU": ([linear, lambda hp: layers.ReLU()], RATES),
+    "Dropout": ([dense, dropout, dense, dropout], [{"lr": 0.1, "rate": 0.2}, {"lr": 0.1, "rate": 0.5}]),
+    "Dropout of the input": ([dropout], [{"lr": 0.1, "rate": 0.2}, {"lr": 0.1, "rate": 0.5}]),
+    "Dropout of rate 0 beside others": ([dense, dropout] * 2, [{"lr": 0.1, "rate": rate} for rate in (0.3, 0.0, 0.5)]),
+    "Dropout of rate 1 beside others": ([dropout], [{"lr": 0.1, "rate": rate} for rate in (0.3, 1.0, 0.5)]),
+    "Dropout of a large seed": ([lambda hp: layers.Dropout(0.3, seed=2**31 + 5), dense], RATES),
+    "BatchNormalization": ([linear, normalization, dense], MOVING),
+    "BatchNormalization of the input": ([normalization], MOVING),
+    "BatchNormalization without scale": ([linear, lambda hp: layers.BatchNormalization(scale=False), dense], RATES),
+    "BatchNormalization without centre": ([linear, lambda hp: layers.BatchNormalization(center=False), dense], RATES),
+    "BatchNormalization alone": ([linear, lambda hp: layers.BatchNormalization(center=False, scale=False)], RATES),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # Keras, of what a rate of 1 cuts off
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name, network, check):
+    hidden, configurations = LAYERS[name]
+    check(network(*hidden), configurations)
+
+
+@pytest.mark.parametrize("as_layer", [False, True], ids=["of Dense", "Activation"])
+@pytest.mark.parametrize("function", ACTIVATIONS, ids=lambda function: function.__name__)
+def test_activations(function, as_layer, network, check):
+    hidden = [linear, lambda hp: layers.Activation(function)] if as_layer else [lambda hp: layers.Dense(8, function)]
+    check(network(*hidden), RATES[:1], epochs=1)
+
+
+def compiled(model, hp):
+    model.compile(keras.optimizers.Adam(hp["lr"] / 10), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def shortcut(hp):
+    inputs = keras.Input((16,))
+    outputs = layers.Dense(4)(layers.Dropout(0.2)(layers.Dense(8, "relu")(inputs)))
+    straight = layers.Dense(4, use_bias=False, name="linear_shortcut")(inputs)
+    return compiled(keras.Model(inputs, layers.Add()([outputs, straight])), hp)
+
+
+def residual(hp):
+    inputs = keras.Input((16,))
+    first = layers.Dense(8, "tanh")(inputs)
+    second = layers.Dense(8, "relu")(first)
+    return compiled(keras.Model(inputs, layers.Dense(4)(layers.Add()([first, second, first]))), hp)
+
+
+def flattened(hp):
+    inputs = keras.Input((4, 4))
+    return compiled(keras.Model(inputs, layers.Dense(4)(layers.Dense(8, "silu")(layers.Flatten()(inputs)))), hp)
+
+
+@pytest.mark.parametrize("build", [shortcut, residual])
+def test_functional_models(build, check):
+    check(build, RATES)
+
+
+def test_flattened_inputs(check, rows):
+    check(flattened, RATES, engine={"x": rows[0].reshape(-1, 4, 4)})
+
+
+# What an engine is asked for ------------------------------------------------------------------------------------------
+
+
+def regularized(hp):
+    penalty = keras.regularizers.L1L2(hp["l1"], hp["l2"])
+    hidden = [layers.Dense(8, "gelu", kernel_regularizer=penalty), layers.BatchNormalization(), layers.Dropout(0.3)]
+    model = keras.Sequential([keras.Input((16,)), *hidden, layers.Dense(4)])
+    return compiled(model, hp)
+
+
+VARIED = [{"lr": lr, "l1": l1, "l2": l2} for lr, l1, l2 in ((0.1, 0.01, 0.0), (0.05, 0.0, 0.02), (0.2, 0.003, 0.01))]
+
+
+def test_folds_best_epochs_and_outputs(check, rows):
+    everyone = np.arange(len(rows[0]))
+    fold = everyone[::3]
+    check(
+        regularized, VARIED[:2], rows=np.setdiff1d(everyone, fold), validation=fold, predict=fold,
+        monitor=Monitor("val_loss", "min"), engine={"validation": None},
+    )  # fmt: skip
+
+
+def test_finished_members_leave_and_the_others_go_on(network, check, monkeypatch):
+    loads, load = [], numpy_model.DenseStack.load
+
+    def noted(self, states, members):
+        loads.append(len(states))
+        load(self, states, members)
+
+    monkeypatch.setattr(numpy_model.DenseStack, "load", noted)
+    _, results = check(
+        network(dense, dropout), [{"lr": lr, "rate": 0.2} for lr in (1e-4, 0.1, 1e-4)], epochs=4, seeds=(1, 2, 3),
+        predict=np.arange(9), monitor=Monitor("val_loss", "min", patience=1, min_delta=0.02),
+    )  # fmt: skip
+    lengths = [len(result.history["loss"]) for result in results]
+    assert min(lengths) < max(lengths) == 4
+    assert {3, 1} <= set(loads)
+
+
+def test_a_fit_goes_on_where_it_ended(dense_engine, plain, assert_same):
+    """Hyperband's rungs: optimizer, moving statistics and random streams continue."""
+    population = dense_engine(regularized, shuffle=True)
+    whole = population.fit([FitRequest(hp, 5, 4) for hp in VARIED])
+    half = population.fit([FitRequest(hp, 5, 2) for hp in VARIED])
+    last = [FitRequest(hp, 5, 4, initial_epoch=2, state=h.state) for hp, h in zip(VARIED, half, strict=True)]
+    for one, first, then in zip(whole, half, population.fit(last), strict=True):
+        assert first.history["loss"] + then.history["loss"] == one.history["loss"]
+        for a, b in zip(then.state, one.state, strict=True):
+            np.testing.assert_array_equal(a, b)
+    population = dense_engine(regularized)
+    begun = plain(population, [FitRequest(VARIED[0], 5, 1)])
+    further = [FitRequest(VARIED[0], 5, 2, initial_epoch=1, state=begun[0].state)]
+    [mine], [theirs] = population.fit(further), plain(population, further)
+    assert_same(mine, theirs)
+
+
+def test_a_fit_that_diverges_fails_alone(network, dense_engine, plain, assert_same):
+    build = network(dense)
+    requests = [FitRequest({"lr": lr}, 1, 3) for lr in (0.1, 1e38, 0.03)]
+    population = dense_engine(build)
+    results = population.fit(requests)
+    theirs = plain(population, requests[:2])
+    assert_same(results[0], theirs[0])
+    assert results[1].failure == theirs[1].failure
+    assert results[1].failure.startswith("The loss became ")
+    [alone] = population.fit(requests[2:])
+    for a, b in zip(alone.state, results[2].state, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_stack_is_halved_where_memory_runs_out(network, dense_engine, assert_same, monkeypatch, caplog):
+    requests = [FitRequest({"lr": rate}, 1, 2) for rate in (0.01, 0.02, 0.03, 0.04, 0.05)]
+    build = network(dense)
+    expected = dense_engine(build).fit(requests)
+    train, sizes = numpy_model.DenseStack.train, []
+
+    def scarce(self, orders, batch_size):
+        sizes.append(len(orders))
+        if len(orders) > 2 and len(sizes) > 1:  # not in the check of the first step
+            raise MemoryError
+        return train(self, orders, batch_size)
+
+    monkeypatch.setattr(numpy_model.DenseStack, "train", scarce)
+    for mine, theirs in zip(dense_engine(build).fit(requests), expected, strict=True):
+        assert_same(mine, theirs, atol=0)
+    assert sizes[1] == 5
+    assert set(sizes[2:]) <= {2, 1}
+    assert "training 2 at a time" in caplog.text
+
+
+def test_a_member_is_the_same_to_the_last_bit_in_any_company(dense_engine, rows, monkeypatch):
+    monkeypatch.setattr(numpy_model, "_AT_A_TIME", 16)  # as if there were many rows
+    everyone = np.arange(70)
+    population = dense_engine(regularized, grad_norm=True)
+    configurations = [*VARIED, *({"lr": 0.01 * i, "l1": 0.01 * i, "l2": 0.1} for i in range(1, 6))]
+    requests = [FitRequest(hp, s, 3, predict=everyone) for s, hp in enumerate(configurations)]
+    together = population.fit(requests)
+    [alone], two = population.fit(requests[:1]), population.fit(requests[:-3:-1])
+    for own, other in ((alone, together[0]), (two[0], together[-1]), (two[1], together[-2])):
+        assert own.history == other.history
+        np.testing.assert_array_equal(own.outputs, other.outputs)
+        for a, b in zip(own.state, other.state, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_one_output_is_the_same_to_the_last_bit_in_any_company(network, dense_engine, rows):
+    build = network(dense, loss=lambda hp: "mse", units=1)
+    population = dense_engine(build, y=rows[0][:, 0])
+    requests = [FitRequest({"lr": 0.01 * i}, i, 2) for i in range(1, 8)]
+    together = population.fit(requests)
+    [alone] = population.fit(requests[3:4])
+    assert alone.history == together[3].history
+    for a, b in zip(alone.state, together[3].state, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_gradient_norms_are_those_of_a_graph(dense_engine, rows, monkeypatch):
+    from tfopt.errors import CannotStack
+    from tfopt.training import population_engine as module
+    from tfopt.training.stack_making import make_traced_stack
+
+    requests = [FitRequest(hp, 1, 2) for hp in VARIED[:2]]
+    mine = dense_engine(regularized, grad_norm=True, validation=None).fit(requests)
+
+    def refuse(**_):
+        raise CannotStack("this one wants a graph")
+
+    monkeypatch.setattr(module, "make_traced_stack", make_traced_stack)
+    monkeypatch.setattr(module, "make_dense_stack", refuse)
+    traced = PopulationEngine(regularized, *rows, grad_norm=True, shuffle="once").fit(requests)
+    for own, other in zip(mine, traced, strict=True):
+        assert own.history.keys() == other.history.keys() == {"loss", "grad_norm"}
+        np.testing.assert_allclose(own.history["grad_norm"], other.history["grad_norm"], rtol=1e-5)
+
+
+def test_one_fit_by_the_plain_engine_as_it_is(rows, network, dense_engine, assert_same):
+    """The other tests take Keras's steps eagerly; this one traces them, as users do."""
+    requests = [FitRequest({"lr": 0.1, "rate": 0.2}, 1, 2)]
+    population = dense_engine(network(dense, dropout, metrics=["accuracy"]))
+    [mine], [theirs] = population.fit(requests), PlainEngine(**population.arguments()).fit(requests)
+    assert_same(mine, theirs)
+
+
+# Planted mistakes -----------------------------------------------------------------------------------------------------
+
+
+def wrong_slope(monkeypatch):
+    slope = ACTIVATIONS[keras.activations.tanh]._replace(slope=lambda _, out: 1 - out)
+    monkeypatch.setitem(ACTIVATIONS, keras.activations.tanh, slope)
+
+
+def wrong_backward(monkeypatch):
+    backward = numpy_layers._Dense.backward
+
+    def doubled(self, gradient, wanted):
+        return backward(self, 1.01 * gradient, wanted)
+
+    monkeypatch.setattr(numpy_layers._Dense, "backward", doubled)
+
+
+def wrong_epsilon(monkeypatch):
+    load = optimizers._Adam.load
+
+    def enlarged(self):
+        load(self)
+        self.epsilon = self.epsilon + np.float32(1e-3)
+
+    monkeypatch.setattr(optimizers._Adam, "load", enlarged)
+
+
+def wrong_masks(monkeypatch):
+    seeds = masks.Drawn.seeds_of
+    monkeypatch.setattr(masks.Drawn, "seeds_of", lambda self, steps: seeds(self, range(1, 1 + len(steps))))
+
+
+def wrong_penalty(monkeypatch):
+    spread = numpy_model.Penalties._spread
+    monkeypatch.setattr(numpy_model.Penalties, "_spread", lambda *a: None if (s := spread(*a)) is None else 1.1 * s)
+
+
+def wrong_moving_average(monkeypatch):
+    load = numpy_layers._BatchNormalization.load
+
+    def swapped(self, *views):
+        load(self, *views)
+        self._kept, self._new = self._new, self._kept
+
+    monkeypatch.setattr(numpy_layers._BatchNormalization, "load", swapped)
+
+
+@pytest.mark.parametrize(
+    "plant", [wrong_slope, wrong_backward, wrong_epsilon, wrong_masks, wrong_penalty, wrong_moving_average]
+)
+def test_a_mistake_is_found_by_the_first_step(plant, rows, monkeypatch, caplog):
+    from tfopt.errors import CannotStack
+    from tfopt.training import population_engine as module
+
+    def build(hp):
+        penalty = keras.regularizers.L2(0.1)
+        hidden = [layers.Dense(8, "tanh", kernel_regularizer=penalty), layers.BatchNormalization(), layers.Dropout(0.3)]
+        return compiled(keras.Sequential([keras.Input((16,)), *hidden, layers.Dense(4)]), hp)
+
+    def refuse(**_):
+        raise CannotStack("the next one asked")
+
+    plant(monkeypatch)
+    monkeypatch.setattr(module, "make_traced_stack", refuse)
+    caplog.set_level("DEBUG", "tfopt")
+    results, refused = PopulationEngine(build, *rows, validation=rows).attempt([FitRequest(hp, 1, 1) for hp in RATES])
+    assert results == [None, None]
+    assert set(refused.values()) == {"the next one asked"}
+    assert "not trained by NumPy" in caplog.text
+    assert "Keras's" in caplog.text

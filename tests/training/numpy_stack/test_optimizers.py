@@ -1,0 +1,130 @@
+"""Optimizers, schedules and penalties, every number of theirs a member's own, against Keras's fits."""
+
+import keras
+import pytest
+
+import tfopt
+
+layers, optimizers, regularizers, schedules = (
+    keras.layers,
+    keras.optimizers,
+    keras.regularizers,
+    keras.optimizers.schedules,
+)
+
+
+def dense(hp):
+    return layers.Dense(8, "tanh")
+
+
+def members(**varied):
+    """Return two configurations, or as many as a number has values."""
+    number = max(len(values) for values in varied.values())
+    return [{name: values[i % len(values)] for name, values in varied.items()} for i in range(number)]
+
+
+SMALL, LARGE = (0.01, 0.003), (0.1, 0.03)
+OPTIMIZERS = {
+    "SGD": (lambda hp: optimizers.SGD(hp["lr"]), members(lr=LARGE)),
+    "SGD, momentum": (lambda hp: optimizers.SGD(hp["lr"], hp["m"]), members(lr=LARGE, m=(0.9, 0.5))),
+    "SGD, nesterov": (lambda hp: optimizers.SGD(hp["lr"], hp["m"], nesterov=True), members(lr=LARGE, m=(0.9, 0.5))),
+    "SGD, momentum 0 beside 0.9": (lambda hp: optimizers.SGD(0.1, hp["m"]), members(m=(0.9, 0.0, 0.5))),
+    "SGD, momentum 0 before 0.9": (lambda hp: optimizers.SGD(0.1, hp["m"]), members(m=(0.0, 0.9, 0.0))),
+    "SGD, weight decay": (
+        lambda hp: optimizers.SGD(0.1, 0.9, weight_decay=hp["d"]),
+        members(d=(0.1, 0.02)),
+    ),
+    "RMSprop": (
+        lambda hp: optimizers.RMSprop(hp["lr"], rho=hp["rho"], epsilon=hp["e"]),
+        members(lr=SMALL, rho=(0.9, 0.7), e=(1e-7, 1e-3)),
+    ),
+    "RMSprop, momentum": (
+        lambda hp: optimizers.RMSprop(hp["lr"], momentum=hp["m"]),
+        members(lr=SMALL, m=(0.9, 0.0, 0.5)),
+    ),
+    "RMSprop, weight decay": (lambda hp: optimizers.RMSprop(0.01, weight_decay=hp["d"]), members(d=(0.1, 0.02))),
+    "Adam": (
+        lambda hp: optimizers.Adam(hp["lr"], beta_1=hp["b1"], beta_2=hp["b2"], epsilon=hp["e"]),
+        members(lr=SMALL, b1=(0.9, 0.5), b2=(0.999, 0.9), e=(1e-7, 1e-2)),
+    ),
+    "Adam, weight decay": (lambda hp: optimizers.Adam(0.01, weight_decay=hp["d"]), members(d=(0.1, 0.02))),
+    "AdamW": (lambda hp: optimizers.AdamW(hp["lr"], weight_decay=hp["d"]), members(lr=SMALL, d=(1.0, 0.02))),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name, network, check):
+    make, configurations = OPTIMIZERS[name]
+    check(network(dense, optimizer=make), configurations, engine={"validation": None})
+
+
+A, B, STEPS = (0.1, 0.05), (0.03, 0.02), (4, 3)
+SCHEDULES = {
+    "ExponentialDecay": (lambda hp: schedules.ExponentialDecay(hp["a"], hp["n"], hp["b"]), members(a=A, b=B, n=STEPS)),
+    "ExponentialDecay, staircase": (
+        lambda hp: schedules.ExponentialDecay(hp["a"], hp["n"], 0.5, staircase=True),
+        members(a=A, n=STEPS),
+    ),
+    "InverseTimeDecay": (lambda hp: schedules.InverseTimeDecay(hp["a"], hp["n"], hp["b"]), members(a=A, b=B, n=STEPS)),
+    "PolynomialDecay": (
+        lambda hp: schedules.PolynomialDecay(hp["a"], hp["n"], hp["b"], power=hp["p"]),
+        members(a=A, b=B, n=STEPS, p=(1.0, 2.0)),
+    ),
+    "PiecewiseConstantDecay": (
+        lambda hp: schedules.PiecewiseConstantDecay([hp["n"]], [hp["a"], hp["b"]]),
+        members(a=A, b=B, n=STEPS),
+    ),
+    "CosineDecay": (lambda hp: schedules.CosineDecay(hp["a"], hp["n"], hp["b"]), members(a=A, b=B, n=STEPS)),
+    "CosineDecayRestarts": (lambda hp: schedules.CosineDecayRestarts(hp["a"], hp["n"]), members(a=A, n=STEPS)),
+    "tfopt's LinearDecay": (
+        lambda hp: tfopt.schedules.LinearDecay(hp["a"], hp["n"], hp["b"]),
+        members(a=A, b=B, n=STEPS),
+    ),
+} | {
+    f"tfopt's {name}, warm-up": (
+        lambda hp, name=name: tfopt.schedules.from_name(name, hp["a"], hp["n"], warmup_fraction=0.3),
+        members(a=A, n=(9, 5)),
+    )
+    for name in ("cosine", "linear", "exponential", "step", "constant")
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name, network, check):
+    make, configurations = SCHEDULES[name]
+    build = network(dense, optimizer=lambda hp: optimizers.SGD(make(hp), momentum=0.5))
+    check(build, configurations, engine={"validation": None})
+
+
+def test_schedules_far_along(network, check, monkeypatch):
+    """Rates are looked up in blocks: here of two steps."""
+    from tfopt.training.numpy_stack import schedules as module
+
+    monkeypatch.setattr(module, "_AHEAD", 2)
+    build = network(dense, optimizer=lambda hp: optimizers.SGD(schedules.CosineDecay(hp["a"], 9)))
+    check(build, members(a=A), epochs=3)
+
+
+L1, L2 = (0.01, 0.001), (0.02, 0.1)
+PENALTIES = {
+    "L1": (lambda hp: regularizers.L1(hp["l1"]), members(l1=L1)),
+    "L2": (lambda hp: regularizers.L2(hp["l2"]), members(l2=L2)),
+    "L1L2": (lambda hp: regularizers.L1L2(hp["l1"], hp["l2"]), members(l1=L1, l2=L2)),
+    "tfopt's L1L2": (lambda hp: tfopt.regularizers.L1L2(hp["l1"], hp["l2"]), members(l1=L1, l2=L2)),
+    "strength 0 beside others": (lambda hp: regularizers.L1L2(hp["l1"], 0.01), members(l1=(0.01, 0.0, 0.02))),
+}
+
+
+@pytest.mark.parametrize("of", ["kernel_regularizer", "bias_regularizer"])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalties(name, of, network, check):
+    make, configurations = PENALTIES[name]
+    hidden = [lambda hp: layers.Dense(8, "tanh", bias_initializer="ones", **{of: make(hp)})]
+    check(network(*hidden, optimizer=lambda hp: optimizers.SGD(0.1)), configurations)
+
+
+def test_penalties_of_a_normalization(network, check):
+    def hidden(hp):
+        return layers.BatchNormalization(gamma_regularizer=regularizers.L2(hp["l2"]))
+
+    check(network(dense, hidden, optimizer=lambda hp: optimizers.SGD(0.1)), members(l2=L2))

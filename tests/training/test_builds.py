@@ -1,0 +1,130 @@
+"""What a build shows of its hyperparameters, and what it hides."""
+
+import gc
+import resource
+
+import keras
+import numpy as np
+import pytest
+
+from tfopt.training.builds import EmptySlots, cast_shadow, hidden
+from tfopt.training.fits import FitRequest
+from tfopt.training.rows import Table
+
+layers = keras.layers
+
+
+@pytest.fixture
+def names_hidden(rows):
+    """Return the function of a build and its configurations: which names are hidden, and how many builds it took."""
+    table = Table(*rows)
+
+    def find(build, *configurations):
+        slots, builds = EmptySlots(), []
+
+        def counted(hp):
+            builds.append(hp)
+            return build(hp)
+
+        requests = [FitRequest(hp, 1, 1) for hp in configurations]
+        cast = [(request, cast_shadow(build, request, table, slots)[0]) for request in requests]
+        return hidden(counted, cast, table, set(), slots), len(builds)
+
+    return find
+
+
+def network(hp, *parts, seed=1):
+    kernel = keras.initializers.GlorotUniform(seed=seed)
+    model = keras.Sequential([keras.Input((16,)), *parts, layers.Dense(4, kernel_initializer=kernel)])
+    model.compile(keras.optimizers.SGD(hp.get("lr", 0.01)), "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda hp: network({"lr": hp["number"]}),  # a variable of the optimizer
+        lambda hp: network(hp, layers.Dropout(hp["number"])),
+        lambda hp: network(hp, layers.Dense(4, kernel_regularizer=keras.regularizers.L2(hp["number"]))),
+        lambda hp: network({"lr": keras.optimizers.schedules.CosineDecay(hp["number"], 9)}),
+    ],
+)
+def test_a_number_of_the_model_is_seen_without_a_build(build, names_hidden):
+    assert names_hidden(build, {"number": 0.3}, {"number": 0.7}) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda hp: network({"lr": 2 * hp["number"]}),  # a number that was computed
+        lambda hp: network(hp, layers.Dense(4, kernel_initializer=keras.initializers.Constant(hp["number"]))),
+        lambda hp: network(hp, layers.Dense(round(10 * hp["number"]))),
+        lambda hp: network(hp, *[layers.ReLU()] * (hp["number"] > 0.5)),
+    ],
+)
+def test_a_number_that_acts_elsewhere_is_found_by_a_build(build, names_hidden):
+    unseen, builds = names_hidden(build, {"number": 0.3}, {"number": 0.7})
+    assert unseen == []
+    assert builds > 0
+
+
+def test_a_number_that_nothing_shows_is_hidden(names_hidden):
+    assert names_hidden(network, {"number": 0.3}, {"number": 0.7})[0] == ["number"]
+
+
+def test_a_value_that_another_number_happens_to_have_shows_nothing(names_hidden):
+    """In the first configuration the rate is equal to it, in the second it is not."""
+
+    def build(hp):
+        return network(hp, layers.Dropout(0.3))
+
+    assert names_hidden(build, {"number": 0.3}, {"number": 0.7})[0] == ["number"]
+
+
+def test_places_must_be_the_same_in_all_configurations(names_hidden):
+    def build(hp):
+        rates = (0.3, 0.5) if hp["number"] == 0.3 else (0.5, 0.7)
+        return network(hp, *map(layers.Dropout, rates))
+
+    assert names_hidden(build, {"number": 0.3}, {"number": 0.7})[1] > 0
+
+
+def test_whole_numbers_are_always_tried(names_hidden):
+    def build(hp):
+        return network({"lr": keras.optimizers.schedules.CosineDecay(0.1, hp["number"])})
+
+    unseen, builds = names_hidden(build, {"number": 5}, {"number": 7})
+    assert unseen == []
+    assert builds > 0
+
+
+@pytest.mark.parametrize("momenta", [(0.9, 0.0, 0.9), (0.0, 0.9, 0.0)])
+@pytest.mark.parametrize("kind", [keras.optimizers.SGD, keras.optimizers.RMSprop])
+def test_slots_that_a_momentum_of_zero_does_without(kind, momenta, rows):
+    def build(hp):
+        model = network(hp)
+        model.compile(kind(0.1, momentum=hp["momentum"]), "sparse_categorical_crossentropy")
+        return model
+
+    table, slots = Table(*rows), EmptySlots()
+    for momentum in momenta:
+        request = FitRequest({"momentum": momentum}, 1, 1)
+        quick, whole = cast_shadow(build, request, table, slots)[0], cast_shadow(build, request, table)[0]
+        assert len(quick.state) == len(whole.state)
+        assert all(map(np.array_equal, quick.state, whole.state))
+
+
+def test_shadows_leave_no_memory_behind(mlp_model, rows):
+    """Stock: 60 of them would leave 30 MB, a kernel for every name."""
+    build, (hp, *_) = mlp_model
+    table = Table(*rows)
+
+    def cast(number):
+        for seed in range(number):
+            cast_shadow(build, FitRequest(hp, seed, 1), table)
+        gc.collect()
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+    before = cast(10)
+    assert cast(60) - before < 10

@@ -1,0 +1,112 @@
+"""The engine that chooses: by shape and number, by measurement, and the same results either way."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfopt.training import choose
+from tfopt.training.choose import AutoEngine, engine_for, free_memory
+from tfopt.training.fits import FitRequest
+from tfopt.training.plain import PlainEngine
+from tfopt.training.population_engine import PopulationEngine
+from tfopt.training.shared import SharedGraphEngine
+
+
+def requests(hp, number, epochs=2):
+    return [FitRequest({**hp, "lr": 1e-3 * (1 + i)}, i, epochs) for i in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("auto", AutoEngine), ("population", PopulationEngine), ("shared", SharedGraphEngine), ("plain", PlainEngine)],
+)
+def test_engines_by_name(kind, expected, mlp_model, rows):
+    assert type(engine_for(kind, mlp_model[0], *rows)) is expected
+
+
+def test_a_misspelt_engine_names_the_nearest(mlp_model, rows):
+    with pytest.raises(ValueError, match=r"Received: shard\. Did you mean 'shared'\?"):
+        engine_for("shard", mlp_model[0], *rows)
+
+
+def test_free_memory_is_plausible():
+    assert 2**28 <= free_memory() < 2**50
+
+
+def test_few_or_short_fits_run_one_after_another(nothing_dense, mlp_model, rows):
+    build, (hp, *_) = mlp_model
+    engine = AutoEngine(build, *rows)
+    few, short = engine.fit(requests(hp, 2)), engine.fit(requests(hp, 5))
+    assert {result.engine for result in few + short} == {"shared"}
+    assert few[0].reason == "2 of a shape are faster one after another"
+    assert "not worth a stack" in short[0].reason
+
+
+def test_every_path_validates(nothing_dense, mlp_model, rows, monkeypatch):
+    build, (hp, *_) = mlp_model
+    x, y = rows
+    for worth in (0.0, np.inf):
+        monkeypatch.setattr(choose, "_WORTH_STACKING", worth)
+        results = AutoEngine(build, x, y, validation=(x[:20], y[:20])).fit(requests(hp, 5))
+        assert {result.engine for result in results} == {"shared" if worth else "population"}
+        for result in results:
+            assert set(result.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+
+
+def test_long_work_is_stacked_and_ends_as_the_shared_graph_does(nothing_dense, mlp_model, rows, monkeypatch):
+    monkeypatch.setattr(choose, "_WORTH_STACKING", 0.0)
+    build, (hp, *_) = mlp_model
+    stacked = AutoEngine(build, *rows).fit(requests(hp, 5))
+    alone = SharedGraphEngine(build, *rows).fit(requests(hp, 5))
+    assert {result.engine for result in stacked} == {"population"}
+    for mine, theirs in zip(stacked, alone, strict=True):
+        np.testing.assert_allclose(mine.history["loss"], theirs.history["loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("stack_wins", [True, False])
+def test_where_the_work_is_long_both_are_timed_and_the_faster_one_is_taken(
+    nothing_dense, mlp_model, rows, monkeypatch, stack_wins
+):
+    monkeypatch.setattr(choose, "_WORTH_MEASURING", 0.0)
+    build, (hp, *_) = mlp_model
+    engine = AutoEngine(build, *rows)
+    timed = AutoEngine._timed_together
+    seen = []
+
+    def skewed(self, members):
+        seen.append(timed(self, members))
+        [alone] = self._alone.values()
+        return alone * (0.5 if stack_wins else 2.0)
+
+    monkeypatch.setattr(AutoEngine, "_timed_together", skewed)
+    results = engine.fit(requests(hp, 9))
+    assert results[0].engine == "shared", "the one that was timed"
+    assert {result.engine for result in results[1:]} == {"population" if stack_wins else "shared"}
+    assert seen[0] > 0
+    if not stack_wins:
+        assert "ms a step one after another" in results[1].reason
+
+
+def test_large_models_and_convolutions_run_one_after_another(nothing_dense, rows):
+    def build(hp):
+        hidden = [keras.layers.Dense(500, "relu"), keras.layers.Dense(500, "relu")]
+        if hp["kind"] == "convolution":
+            hidden = [keras.layers.Reshape((4, 4, 1)), keras.layers.Conv2D(2, 2), keras.layers.Flatten()]
+        model = keras.Sequential([keras.Input((16,)), *hidden, keras.layers.Dense(4)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(hp["lr"]), loss)
+        return model
+
+    engine = AutoEngine(build, *rows)
+    large = engine.fit(requests({"kind": "dense"}, 5, epochs=1))
+    assert {result.engine for result in large} == {"shared"}
+    engine = PopulationEngine(build, *rows)
+    pictures = engine.fit(requests({"kind": "convolution"}, 5, epochs=1))
+    assert {result.engine for result in pictures} == {"shared"}
+    assert "cannot batch the filters of Conv2D" in pictures[0].reason
+
+
+def test_dense_networks_are_trained_together_however_few_and_short(mlp_model, rows):
+    build, (hp, *_) = mlp_model
+    [result] = AutoEngine(build, *rows).fit(requests(hp, 1))
+    assert (result.engine, result.reason) == ("population", "")

@@ -1,0 +1,23 @@
+"""Many fits of Keras models at once: a plain one after another, on one shared graph, or together as a population.
+
+`engine_for` chooses between them; `Population` is for whoever wants many fits and nothing else. Names are loaded at
+their first use: the names of the engines are known without importing TensorFlow.
+"""
+
+import importlib
+from typing import Any
+
+ENGINES = ("auto", "population", "shared", "plain")
+
+_HOMES = {
+    "Population": "population",
+    "PopulationMember": "population",
+    "PopulationResult": "population",
+}
+__all__ = ["ENGINES", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,280 @@
+"""A shadow: what a configuration's own build gives, taken down so that another model can be put into its place.
+
+Nothing about a fresh build has to be guessed or done again: initial weights, the optimizer's state, the states of the
+random layers and every number come from a real one.
+"""
+
+import itertools
+import logging
+import operator
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import keras
+import numpy as np
+
+from tfopt._private.keras_internals import global_generator, seeded, stateful_stream, variables_alike
+from tfopt.training.fits import Build, FitRequest, State, checked, complete
+from tfopt.training.model_walk import ModelWalk
+from tfopt.training.rows import Table
+
+# Hyperparameters that the search itself uses: that a build ignores them hides nothing.
+_OF_THE_SEARCH = ("batch_size", "epochs", "scaling")
+
+
+@dataclass
+class Shadow:
+    """The facts of one fresh build.
+
+    Args:
+        signature: Equal for builds of the same graph.
+        numbers: All numbers that the graph may use, by path.
+        state: Values of the model's and its optimizer's variables.
+        extra: Values of the other variables found, such as those of a schedule.
+        generator: State of the generator of `keras.random` functions without a seed.
+        draws: Whether the build drew from TensorFlow's stateful random stream.
+    """
+
+    signature: str
+    numbers: dict[str, float | int]
+    state: State
+    extra: State
+    generator: np.ndarray
+    draws: bool
+
+    def same_as(self, other: "Shadow") -> bool:
+        """Return whether nothing tells the two builds apart."""
+        return (
+            (self.signature, self.numbers) == (other.signature, other.numbers)
+            and len(self.state) == len(other.state)
+            and all(map(np.array_equal, self.state + self.extra, other.state + other.extra))
+        )
+
+
+class EmptySlots:
+    """Optimizer slots that begin as zeros, by structure: they need not be made for each shadow, which costs a third."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[Any, list[tuple[tuple[int, ...], str]]] = {}
+
+    def note(self, walk: ModelWalk, optimizer: keras.optimizers.Optimizer, made_before: Sequence[Any]) -> None:
+        """Remember the slots that building a fresh optimizer has added, if every one of them is zero."""
+        variables = optimizer.variables
+        stock = type(optimizer).__module__.startswith(("keras.", "tfopt."))
+        in_front = len(variables) >= len(made_before) and all(map(operator.is_, variables, made_before))
+        filled = any("initial_accumulator" in path for path in walk.numbers)
+        slots = variables[len(made_before) :]
+        if stock and in_front and not filled and not any(np.any(_copy(slot)) for slot in slots):
+            self._shapes[_of_slots(walk)] = [(tuple(slot.shape), slot.dtype) for slot in slots]
+
+    def of(self, walk: ModelWalk) -> State | None:
+        """Return the slots of a structure; None if they have to be made."""
+        shapes = self._shapes.get(_of_slots(walk))
+        return None if shapes is None else [np.zeros(shape, dtype) for shape, dtype in shapes]
+
+
+def _of_slots(walk: ModelWalk) -> tuple[str, frozenset[str]]:
+    """Return what an optimizer's slots depend on: the structure, and which numbers are zero, such as a momentum."""
+    zeros = (path for path, number in walk.numbers.items() if number == 0)
+    return walk.signature, frozenset(path for path in zeros if path.startswith("model.optimizer."))
+
+
+def cast_shadow(
+    build: Build, request: FitRequest, table: Table, slots: EmptySlots | None = None
+) -> tuple[Shadow, keras.Model, ModelWalk]:
+    """Build a request's configuration; return its facts, the fresh model, and where its numbers are.
+
+    Args:
+        build: Returns the compiled model of a configuration.
+        request: The configuration and its seed.
+        table: Rows, for their shapes.
+        slots: Where given, the optimizer's variables are only made for structures that are not in it.
+    """
+    with seeded(request.seed), variables_alike():
+        before = stateful_stream()
+        model = checked(build(request.hyperparameters))
+        draws = before != stateful_stream()
+        if not model.built:
+            complete(model, table)
+        made_before, fresh = list(model.optimizer.variables), not model.optimizer.built
+        walk = ModelWalk(model)
+        added = slots.of(walk) if slots is not None and fresh else None
+        if added is None:
+            complete(model, table)
+            if slots is not None and fresh:
+                slots.note(walk, model.optimizer, made_before)
+        generator = keras.ops.convert_to_numpy(global_generator().state).copy()
+    state = [_copy(v) for v in (*model.variables, *model.optimizer.variables)] + (added or [])
+    extra = [_copy(walk.variables[path]) for path in sorted(walk.variables)]
+    return Shadow(walk.signature, walk.numbers, state, extra, generator, draws), model, walk
+
+
+def key(hyperparameters: Any) -> Any:
+    """Return what two equal configurations have in common: their values, or else the object itself."""
+    values = values_of(hyperparameters)
+    return id(hyperparameters) if values is None else repr(sorted(values.items()))
+
+
+def values_of(hyperparameters: Any) -> dict[str, Any] | None:
+    """Return a configuration's values by name: of a KerasTuner `HyperParameters` or a dict; None for anything else."""
+    if isinstance(hyperparameters, dict):
+        return hyperparameters
+    values = getattr(hyperparameters, "values", None)
+    return values if isinstance(values, dict) else None
+
+
+def hidden(
+    build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table, known: set[str], slots: EmptySlots
+) -> list[str]:
+    """Return the names of hyperparameters that `build` is given and of which its model shows no trace.
+
+    Such a one is unused, or acts through something that no walk sees (a file, an object of a module); only a fit of
+    its own is then safe. A name is tried by changing it alone, in up to three configurations, until it shows.
+
+    Args:
+        build: Returns the compiled model of a configuration.
+        cast: Configurations and their shadows. The values that a name takes among them are tried.
+        table: Rows, for their shapes.
+        known: Names that have shown themselves in earlier calls; new ones are added.
+        slots: Optimizer slots known to begin as zeros.
+    """
+    values = [values_of(request.hyperparameters) or {} for request, _ in cast]
+    unseen = []
+    for name in dict.fromkeys(itertools.chain.from_iterable(values)):
+        if name in known or name in _OF_THE_SEARCH or name.startswith("tuner/"):
+            continue
+        holders = [(*pair, own[name]) for pair, own in zip(cast, values, strict=True) if name in own]
+        present = {repr(value): value for _, _, value in holders}
+        if len(present) == 1:
+            continue  # its value has not varied yet
+        if _in_the_open(shadow_and_value for _, *shadow_and_value in holders):
+            known.add(name)
+            continue
+        for request, shadow, value in holders[-3:]:
+            other = next(v for text, v in present.items() if text != repr(value))
+            if _shows(build, request, shadow, name, other, table, slots):
+                known.add(name)
+                break
+        else:
+            unseen.append(name)
+    return unseen
+
+
+def _in_the_open(holders: Iterable[Sequence[Any]]) -> bool:
+    """Return whether a hyperparameter's value is, in every configuration, found at one and the same place of the model.
+
+    Args:
+        holders: A shadow and the value that it was built with, of at least two values.
+    """
+    places: set[Any] | None = None
+    for shadow, value in holders:
+        if not isinstance(value, float):
+            return False
+        found = {path for path, number in shadow.numbers.items() if np.float32(number) == np.float32(value)}
+        scalars = ((index, array) for index, array in enumerate(shadow.state) if array.ndim == 0)
+        found |= {index for index, array in scalars if array == np.float32(value)}
+        places = found if places is None else places & found
+    return bool(places)
+
+
+def _shows(
+    build: Build, request: FitRequest, shadow: Shadow, name: str, value: Any, table: Table, slots: EmptySlots
+) -> bool:
+    changed = FitRequest(_with(request.hyperparameters, name, value), request.seed, request.epochs)
+    return not cast_shadow(build, changed, table, slots)[0].same_as(shadow)
+
+
+def _with(hyperparameters: Any, name: str, value: Any) -> Any:
+    if isinstance(hyperparameters, dict):
+        return {**hyperparameters, name: value}
+    changed = hyperparameters.copy()
+    changed.values[name] = value
+    return changed
+
+
+def _copy(variable: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable.value if isinstance(variable, keras.Variable) else variable))
+
+
+_log = logging.getLogger("tfopt")
+
+
+class ShadowBook:
+    """Casts shadows and remembers what they show.
+
+    Args:
+        build: Returns the compiled model of a configuration.
+        table: Training rows, for their shapes.
+        probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
+
+    Attributes:
+        live: For each structure, the paths of the numbers that differ between its configurations.
+        examples: For each structure, configurations that showed this, with their shadows.
+        structures: Of each configuration that was built, by `key`.
+    """
+
+    def __init__(self, build: Build, table: Table, probe: bool = True):
+        self._build, self._table, self._probe = build, table, probe
+        self.live: dict[str, set[str]] = defaultdict(set)
+        self.examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
+        self.structures: dict[Any, str] = {}
+        self._shown: set[str] = set()  # hyperparameters that are seen in the models
+        self._slots = EmptySlots()
+
+    def cast(self, request: FitRequest) -> Shadow | Exception:
+        """Return the shadow of a request, or what its build raised."""
+        try:
+            shadow = cast_shadow(self._build, request, self._table, self._slots)[0]
+        except Exception as error:
+            _log.debug("building failed", exc_info=True)
+            return error
+        self._note(request, shadow)
+        return shadow
+
+    def hiding(self, cast: Sequence[tuple[FitRequest, Shadow]]) -> str | None:
+        """Return which hyperparameters of these requests do something that no model shows; None if none does."""
+        if not self._probe:
+            return None
+        earlier = [pair for pairs in self.examples.values() for pair in pairs]
+        names = hidden(self._build, [*earlier, *cast], self._table, self._shown, self._slots)
+        if not names:
+            return None
+        listed = ", ".join(map(repr, names))
+        return f"changing {listed} changes nothing that can be seen in the model that `build` returns"
+
+    def _note(self, request: FitRequest, shadow: Shadow) -> None:
+        self.structures[key(request.hyperparameters)] = shadow.signature
+        examples = self.examples[shadow.signature]
+        first = examples[0][1].numbers if examples else shadow.numbers
+        differing = {path for path, number in shadow.numbers.items() if number != first[path]}
+        if not examples or not differing <= self.live[shadow.signature]:
+            examples.append((request, shadow))
+        self.live[shadow.signature] |= differing
+
+
+T = TypeVar("T")
+
+
+class RecentLists(OrderedDict[str, list[T]], Generic[T]):
+    """A list for each key, empty at first; of more than `limit` keys those used longest ago are dropped.
+
+    Args:
+        limit: Most keys to keep.
+    """
+
+    def __init__(self, limit: int):
+        super().__init__()
+        self._limit = limit
+
+    def __missing__(self, key: str) -> list[T]:
+        self[key] = []
+        while len(self) > self._limit:
+            self.popitem(last=False)
+        return self[key]
+
+    def __getitem__(self, key: str) -> list[T]:
+        if key in self:
+            self.move_to_end(key)
+        return super().__getitem__(key)

@@ -1,0 +1,259 @@
+"""What a search asks of an engine and gets back: fits of configurations, however they are computed."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from tfopt._private.keras_internals import make_variables, seeded
+from tfopt.training.rows import Nest, Shuffle, Table
+
+Build = Callable[[Any], keras.Model]
+State = list[np.ndarray]  # the values of `model.variables`, then of `model.optimizer.variables`
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The logged number that says which epoch is best, and when to stop.
+
+    Args:
+        name: Its key in the logs, such as `"val_accuracy"`.
+        mode: `"min"` or `"max"`.
+        patience: Epochs without a better value after which the training ends; None never ends it early.
+        min_delta: A better value is better by more than this.
+    """
+
+    name: str
+    mode: Literal["min", "max"]
+    patience: int | None = None
+    min_delta: float = 0.0
+
+    def better(self, value: float, than: float) -> bool:
+        """Return whether `value` beats `than`; any number beats NaN."""
+        if np.isnan(than):
+            return not np.isnan(value)
+        return value > than + self.min_delta if self.mode == "max" else value < than - self.min_delta
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """One fit: a configuration, a seed, and the rows to train and to validate on.
+
+    Args:
+        hyperparameters: What `build` is called with.
+        seed: Seeds the initial weights, the order of the rows and every random layer, as
+            `keras.utils.set_random_seed(seed)` before `build` and `fit` does.
+        epochs: Number of the last epoch; `epochs - initial_epoch` are trained.
+        batch_size: Rows a step; the last batch of an epoch holds what is left.
+        rows: Indices of the training rows in the engine's table; None for all.
+        validation: Validation rows: indices in the engine's table; None for the engine's validation table, if any.
+        predict: Rows of the engine's table to return the trained model's outputs for; None for none.
+        monitor: What makes an epoch the best one; None keeps the last epoch only.
+        initial_epoch: Epochs trained before, whose end is `state`.
+        state: Where to continue from: weights, optimizer and random streams; None for a fresh build.
+    """
+
+    hyperparameters: Any
+    seed: int
+    epochs: int
+    batch_size: int = 32
+    rows: np.ndarray | None = None
+    validation: np.ndarray | None = None
+    predict: np.ndarray | None = None
+    monitor: Monitor | None = None
+    initial_epoch: int = 0
+    state: State | None = None
+
+
+@dataclass
+class FitResult:
+    """What one fit did.
+
+    Args:
+        history: A list for each log, a number an epoch, with the keys of `model.fit`'s history.
+        state: Values of all variables after the last epoch; None if the build failed.
+        outputs: The model's outputs for the rows to predict, after the last epoch; None if there are none.
+        best_state: Values of all variables after the best epoch; None without a monitor.
+        best_epoch: Index of the best epoch in `history`; None without a monitor.
+        failure: What went wrong, in one line; None for a fit that reached its end.
+        seconds: Wall seconds, shared costs divided among the fits that shared them.
+        engine: Name of the engine that trained it.
+        reason: Why a faster engine did not; empty if none was tried.
+    """
+
+    history: dict[str, list[float]] = field(default_factory=dict)
+    state: State | None = None
+    outputs: Any = None
+    best_state: State | None = None
+    best_epoch: int | None = None
+    failure: str | None = None
+    seconds: float = 0.0
+    engine: str = ""
+    reason: str = ""
+
+
+class Engine:
+    """Trains fits over one table of rows.
+
+    Args:
+        build: Returns the compiled model of a configuration.
+        x: Inputs: an array, or a list, tuple or dict of arrays, all of as many rows.
+        y: Targets, likewise.
+        sample_weight: A weight a row; None for equal ones.
+        validation: `(x, y)` or `(x, y, sample_weight)`: rows that every fit is validated on unless it names its own.
+        shuffle: `True` takes the rows in a new order in every epoch. `"once"` takes them in the order that
+            `model.fit` takes after `keras.utils.set_random_seed`: in Keras 3.15 that is the same one in every epoch.
+            `False` keeps them as they are.
+    """
+
+    name: str
+
+    def __init__(
+        self, build: Build, x: Nest, y: Nest, sample_weight: np.ndarray | None = None,
+        validation: Sequence[Any] | None = None, shuffle: Shuffle = True,
+    ):  # fmt: skip
+        self.build, self.shuffle = build, shuffle
+        self.train = Table(x, y, sample_weight)
+        self.validation = None if validation is None else Table(*validation)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of another engine for the same fits."""
+        return {
+            "build": self.build,
+            "x": self.train.x,
+            "y": self.train.y,
+            "sample_weight": self.train.sample_weight,
+            "validation": None if self.validation is None else self.validation.parts(),
+            "shuffle": self.shuffle,
+        }
+
+    def fit(
+        self,
+        requests: Sequence[FitRequest],
+        callbacks: Sequence[Sequence[keras.callbacks.Callback]] | None = None,
+        done: Callable[[int, FitResult], None] | None = None,
+    ) -> list[FitResult]:
+        """Train every request and return the results in the same order.
+
+        Args:
+            requests: Fits, independent of each other.
+            callbacks: For each request the Keras callbacks of its own.
+            done: Called with the index and the result of each fit as it ends.
+        """
+        raise NotImplementedError
+
+    def structure(self, hyperparameters: Any) -> str | None:
+        """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
+        return None
+
+    def model(self, request: FitRequest, state: State) -> keras.Model:
+        """Return an ordinary, compiled model of the request's configuration in the given state."""
+        model = built(self.build, request, self.train)
+        set_state(model, state)
+        return model
+
+
+def built(build: Build, request: FitRequest, table: Table) -> keras.Model:
+    """Return the request's compiled model with all variables made, everything drawn from its seed."""
+    with seeded(request.seed):
+        model = checked(build(request.hyperparameters))
+        complete(model, table)
+    return model
+
+
+def checked(model: Any) -> keras.Model:
+    """Return what `build` returned if it can be trained; say what to mend otherwise."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`build` must return a keras.Model. Received: {type(model).__name__}.")
+    if not model.compiled:
+        raise ValueError("`build` returned a model that is not compiled. Call `model.compile(...)` in it.")
+    return model
+
+
+def complete(model: keras.Model, table: Table) -> None:
+    """Make the variables that Keras makes at the first batch only: weights and the optimizer's slots."""
+    if not model.built:
+        make_variables(model, table.take(np.arange(1)))
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+
+
+def state_of(model: keras.Model) -> State:
+    """Return copies of the values of the model's and its optimizer's variables."""
+    return [keras.ops.convert_to_numpy(v).copy() for v in (*model.variables, *model.optimizer.variables)]
+
+
+def set_state(model: keras.Model, state: State) -> None:
+    """Put a state into a model of the same configuration."""
+    for variable, value in zip((*model.variables, *model.optimizer.variables), state, strict=True):
+        variable.assign(value)
+
+
+class Watch(keras.callbacks.Callback):
+    """Keeps the history and the best epoch's state; ends a fit that diverges or has stopped getting better."""
+
+    def __init__(self, request: FitRequest, result: FitResult):
+        super().__init__()
+        self._follow = Follower(request.monitor, result)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Note the epoch."""
+        improved, ended = self._follow.epoch({key: float(value) for key, value in (logs or {}).items()})
+        if improved:
+            self._follow.result.best_state = state_of(self.model)
+        if ended:
+            self.model.stop_training = True
+
+
+class Follower:
+    """What the logs of one fit mean: its history, its best epoch, its end."""
+
+    def __init__(self, monitor: Monitor | None, result: FitResult):
+        self.monitor, self.result = monitor, result
+        self._best = math.nan
+
+    def epoch(self, logs: dict[str, float]) -> tuple[bool, bool]:
+        """Note an epoch's logs; return whether it is the best so far, and whether the training ends with it.
+
+        Raises:
+            KeyError: The monitor names a log that does not exist.
+        """
+        history = self.result.history
+        for key, value in logs.items():
+            history.setdefault(key, []).append(value)
+        index = len(history["loss"]) - 1
+        if not np.isfinite(logs["loss"]):
+            self.result.failure = (
+                f"The loss became {logs['loss']} in epoch {index + 1}. Lower the learning rate or clip the gradients."
+            )
+            return False, True
+        if self.monitor is None:
+            return False, False
+        if self.monitor.name not in logs:
+            raise KeyError(f"the objective {self.monitor.name!r} is not logged. Logged: {', '.join(sorted(logs))}.")
+        improved = self.monitor.better(logs[self.monitor.name], self._best)
+        if improved:
+            self._best, self.result.best_epoch = logs[self.monitor.name], index
+        waited = index - (self.result.best_epoch or 0)
+        return improved, self.monitor.patience is not None and waited >= self.monitor.patience
+
+
+class UnpenalizedLoss(keras.metrics.Mean):
+    """The loss without the penalties that are being tuned, which Keras's `val_loss` contains.
+
+    Args:
+        loss: The model's.
+        name: Its key in the logs.
+    """
+
+    def __init__(self, loss: Any, name: str = "unpenalized_loss"):
+        super().__init__(name=name)
+        self._loss = loss
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Add a batch."""
+        loss = self._loss(y_true, y_pred, sample_weight=sample_weight)
+        return super().update_state(loss, sample_weight=keras.ops.shape(y_pred)[0])

@@ -1,0 +1,126 @@
+"""Random numbers inside `tf.vectorized_map`, equal to those that each member would draw alone.
+
+TensorFlow vectorises no stateless random operation whose seed differs between the members. Here each operation is run
+once for every distinct stream and its result handed to the members of that stream: members of equal seed share the
+draws, as fits of equal seed do. Converters are registered for the operations that have none in TensorFlow 2.21.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfopt._private.keras_internals import tensorflow_pfor
+from tfopt.errors import CannotStack
+
+_DRAWS = (
+    "StatelessRandomGetKeyCounter",
+    "StatelessRandomUniformV2",
+    "StatelessRandomUniformIntV2",
+    "StatelessRandomUniformFullIntV2",
+    "StatelessRandomNormalV2",
+    "StatelessTruncatedNormalV2",
+)
+
+
+class Streams:
+    """Which members draw from the same random streams.
+
+    Args:
+        capacity: Most distinct streams; the graph draws this many times.
+    """
+
+    _active: "Streams | None" = None
+
+    def __init__(self, capacity: int):
+        self.capacity = capacity
+        self.drawn = False  # whether any operation drew
+        self._first = tf.Variable(np.zeros(capacity, np.int32), trainable=False)  # a member of each stream
+        self._stream = tf.Variable(np.zeros(1, np.int32), shape=(None,), trainable=False)  # the stream of each member
+        self._read: tuple[tf.Tensor, tf.Tensor] | None = None
+
+    def set(self, states: np.ndarray) -> None:
+        """Group the members by the state of their generators, a row a member."""
+        if not self.drawn:
+            return
+        _, first, stream = np.unique(states, axis=0, return_index=True, return_inverse=True)
+        self._first.assign(np.pad(first, (0, self.capacity - len(first))).astype(np.int32))
+        self._stream.assign(stream.reshape(-1).astype(np.int32))
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Convert the random operations of the `tf.vectorized_map` traced within."""
+        before, Streams._active = Streams._active, self
+        self._read = (self._first.read_value(), self._stream.read_value())
+        try:
+            yield
+        finally:
+            Streams._active = before
+
+    def convert(self, operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
+        """Return the operation's outputs for every member."""
+        self.drawn = True
+        if self._read is None:
+            raise RuntimeError("The streams are not in use.")
+        first, stream = self._read
+        inputs = [operation.input(index) for index in range(operation.num_inputs)]
+        picked = [
+            tf.unstack(tf.gather(tensor, first), self.capacity) if stacked else [tensor] * self.capacity
+            for tensor, stacked, _ in inputs
+        ]
+        drawn = [
+            tensorflow_pfor._create_op(
+                operation.op_type, list(own), [output.dtype for output in operation.outputs], operation.op.node_def.attr
+            ).outputs
+            for own in zip(*picked, strict=True)
+        ]
+        if self.capacity == 1:
+            return [tensorflow_pfor.wrap(output, False) for output in drawn[0]]
+        return [
+            tensorflow_pfor.wrap(tf.gather(tf.stack(outputs), stream), True) for outputs in zip(*drawn, strict=True)
+        ]
+
+
+def vectorized(function: Callable[[Any], Any], arguments: Any) -> Any:
+    """Map over members; say why in one line where TensorFlow cannot."""
+    try:
+        return tf.vectorized_map(function, arguments, fallback_to_while_loop=False)
+    except ValueError as error:  # "No pfor vectorization defined for Conv2D", then the operation at length
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise CannotStack(lines[0] if lines else type(error).__name__) from error
+
+
+@contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Keep TensorFlow from logging at length that an operation has no vectorised form, which is raised as well."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _convert(operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
+    if Streams._active is None:
+        raise tensorflow_pfor.ConversionNotImplementedError(
+            f"No vectorized version of {operation.op_type} outside a population."
+        )
+    return Streams._active.convert(operation)
+
+
+def _bitcast(operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
+    """Keras's sparse cross-entropy looks at the bits of its logits."""
+    target = operation.get_attr("type")
+    return [tensorflow_pfor.wrap(tf.bitcast(operation.stacked_input(0), target), True)]
+
+
+if "Bitcast" not in tensorflow_pfor._pfor_converter_registry:
+    tensorflow_pfor.RegisterPFor("Bitcast")(_bitcast)
+for _name in _DRAWS:
+    if _name not in tensorflow_pfor._pfor_converter_registry:
+        tensorflow_pfor.RegisterPFor(_name)(_convert)

@@ -1,0 +1,304 @@
+"""A stack of dense networks that NumPy trains: the layers' own formulas, the members' weights side by side."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from tfopt._private.keras_internals import compiled_parts, learning_rate_of, make_variables
+from tfopt.errors import CannotStack
+from tfopt.training.fits import State, UnpenalizedLoss
+from tfopt.training.model_walk import ModelWalk
+from tfopt.training.numpy_stack.activations import ACTIVATIONS, LINEAR, softmax
+from tfopt.training.numpy_stack.layers import Plan
+from tfopt.training.numpy_stack.losses import Loss, Totals, metric_of
+from tfopt.training.numpy_stack.masks import Drawn, DropoutMasks
+from tfopt.training.numpy_stack.numbers import MemberNumbers, Scratch
+from tfopt.training.numpy_stack.optimizers import WeightDecay, update_of
+from tfopt.training.numpy_stack.penalties import Penalties
+from tfopt.training.numpy_stack.schedules import Rates
+from tfopt.training.rows import Table
+from tfopt.training.stack import Logs, Stack
+from tfopt.training.symbolic import Values
+
+Array = np.ndarray
+
+_OF_METRICS = ("model._compile_metrics", "model._compile_loss")  # made at the first batch, and reset at each epoch
+_AT_A_TIME = 1 << 7  # rows that are evaluated at a time; of each member, as sums of others round differently
+_MANY_PRODUCTS = 1 << 23  # multiplications of a layer's product for one member, from which two threads are worth it
+_threads = ThreadpoolController()
+
+
+class DenseStack(Stack):
+    """A population of dense networks in NumPy.
+
+    For models made of `Dense`, `Activation`, `Dropout`, `BatchNormalization`, `Add` and `Flatten`, trained in single
+    precision by SGD, Adam, AdamW or RMSprop on a stock loss: nothing has to be traced, and a step is a few calls
+    whatever the number of members. A member's products are its own, so its result does not depend on the others.
+
+    Args:
+        model: A compiled model whose optimizer is not built; it becomes the stack's and is not a model any more.
+        walk: The walk through it.
+        extra: The variables outside the model's and the optimizer's of a shadow, by path.
+        live: Names of the numbers that differ between members.
+        train: Rows of training.
+        validation: Rows that `evaluate` takes, which may be those of training; None not to evaluate.
+        measure: Whether to measure the norm of each member's gradient.
+
+    Raises:
+        CannotStack: The model has something that is not known here.
+    """
+
+    def __init__(
+        self, model: keras.Model, walk: ModelWalk, extra: Mapping[str, Any], live: Iterable[str],
+        train: Table, validation: Table | None = None, measure: bool = False,
+    ):  # fmt: skip
+        super().__init__(walk.numbers, live)
+        self._measure = measure
+        if model.optimizer.built:
+            raise CannotStack("its optimizer is built before the training")
+        make_variables(model, train.take(np.arange(min(32, len(train)))))
+        model.optimizer.build(model.trainable_variables)
+        self._rates = Rates(model.optimizer, walk, self.live)
+        self._numbers = MemberNumbers(self.live - self._rates.numbers, walk.numbers, walk.setters)
+        self._plan = Plan(model, self._numbers)
+        dropouts = self._plan.dropouts
+        if len({id(operation.generator) for operation in dropouts}) < len(dropouts):
+            raise CannotStack("two of its dropout layers share a generator")
+        self._trained = list(model.trainable_variables)
+        self._penalties = Penalties(self._trained, self._numbers)
+        self._update = update_of(model.optimizer, self._numbers)
+        self._decay = WeightDecay(model.optimizer, self._numbers)
+        self._read_loss(model)
+        if self._numbers.unread:
+            raise CannotStack(f"{min(self._numbers.unread)} differs, whose use is not known here")
+        self._train = self._columns_of(train)
+        self._validation = None if validation is None else self._columns_of(validation)
+        self._drawing = DropoutMasks()
+        self._make_places(model, extra)
+
+    def _read_loss(self, model: keras.Model) -> None:
+        loss, metrics, weighted = compiled_parts(model)
+        last = self._plan.output
+        self._units = last.units
+        function = getattr(last.layer, "activation", keras.activations.linear)
+        self._loss = Loss(loss, function, self._units, self._numbers)
+        self._final = None
+        if self._loss.takes_logits:
+            self._final = softmax if function is keras.activations.softmax else ACTIVATIONS[function].value
+            last.activation = LINEAR
+        self._plan.check()
+        self._unpenalized = [metric.name for metric in weighted if isinstance(metric, UnpenalizedLoss)]
+        if len(self._unpenalized) < len(weighted):
+            raise CannotStack("it has weighted metrics")
+        self._metrics = {metric.name: metric_of(metric) for metric in metrics}
+        if len({"loss", *self._metrics, *self._unpenalized}) < 1 + len(metrics) + len(weighted):
+            raise CannotStack("two of its metrics have one name")
+
+    def _columns_of(self, table: Table) -> tuple[Array, Array, Array | None]:
+        """Return inputs (rows, …) and targets (rows, units) as the operations take them, and the rows' weights."""
+        x, y = (keras.tree.flatten(part) for part in (table.x, table.y))
+        if len(x) != 1 or len(y) != 1:
+            raise CannotStack("it takes more than one input or target")
+        inputs, targets = x[0].astype("float32"), y[0].reshape(len(y[0]), -1)
+        wide = 1 if self._loss.sparse else self._units
+        if targets.shape[1] != wide:
+            raise CannotStack(f"its targets have {targets.shape[1]} columns, its loss takes {wide}")
+        if self._loss.sparse and not (targets.min() >= 0 and targets.max() < self._units):
+            raise CannotStack(f"its targets are not classes from 0 to {self._units - 1}")
+        return inputs, targets if self._loss.sparse else targets.astype("float32"), table.sample_weight
+
+    # Members --------------------------------------------------------------------------------------------------------
+
+    def _make_places(self, model: keras.Model, extra: Mapping[str, Any]) -> None:
+        """Decide where each array of a `State` lives: in a column of a buffer, or by itself."""
+        optimizer = model.optimizer
+        buffers: dict[int, tuple[str, int]] = {}  # of a variable: the buffer, and the index of the weight
+        for index, variable in enumerate(self._trained):
+            buffers[id(variable)] = "weights", index
+        for name, slots in self._update.slots.items():
+            for index, slot in enumerate(slots):
+                buffers[id(slot)] = name, index
+        ends = np.cumsum([0, *(int(np.prod(v.shape)) for v in self._trained)])
+        self._spans = [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
+        self._size = int(ends[-1])
+        self._homes: list[tuple[str, int] | None] = []
+        self._shapes = []
+        self._variables = [id(variable) for variable in (*model.variables, *optimizer.variables)]
+        for variable in (*model.variables, *optimizer.variables):
+            self._homes.append(buffers.get(id(variable)))
+            self._shapes.append(tuple(variable.shape))
+        self.length = len(self._homes)
+        self._iterations = len(model.variables)
+        self._constant_rate = self._iterations + 1
+        known = {id(v) for v in model.variables} | {id(optimizer.iterations)} | set(buffers)
+        if self._rates.constant:
+            known.add(id(learning_rate_of(optimizer)))
+        if not set(self._variables) <= known or any(not path.startswith(_OF_METRICS) for path in extra):
+            raise CannotStack("it keeps variables whose use is not known here")
+        for path in sorted(extra):
+            self._homes.append(None)
+            self._shapes.append(tuple(extra[path].shape))
+        self._homes.append(None)  # the global generator, which no operation here uses
+        self._shapes.append((2,))
+
+    def unfit(self, numbers: Values) -> str | None:
+        """Return why this stack would train another model than one of these numbers; None if it would not."""
+        return super().unfit(numbers) or self._numbers.undecided(numbers)
+
+    def member_bytes(self, batch_size: int) -> int:
+        """Return about how many bytes a member takes."""
+        units = sum(operation.units for operation in self._plan.operations)
+        return 4 * ((4 + len(self._update.slots)) * self._size + 6 * batch_size * units)
+
+    def steps_taken(self, state: State) -> int:
+        """Return how many steps the optimizer of a member in this state has taken."""
+        return int(state[self._iterations])
+
+    def load(self, states: Sequence[State], members: Sequence[Values]) -> None:
+        """Put members into the stack."""
+        number = len(states)
+        names = ("weights", *self._update.slots)
+        self._buffers = {name: np.empty((number, self._size), "float32") for name in names}
+        self._own: dict[int, Array] = {}
+        for index, home in enumerate(self._homes):
+            values = np.stack([np.asarray(state[index]) for state in states])
+            if home is None:
+                self._own[index] = values
+            else:
+                self._buffers[home[0]][:, self._spans[home[1]]] = values.reshape(number, -1)
+        self._gradients = np.zeros((number, self._size), "float32")
+        self._scratch = Scratch()
+        self._numbers.set(members)
+        self._rates.load(members)
+        views = {id(v): self._viewed(self._buffers["weights"], i) for i, v in enumerate(self._trained)}
+        into = {id(v): self._viewed(self._gradients, i) for i, v in enumerate(self._trained)}
+        states_of = {self._variables[index]: values for index, values in self._own.items() if index < self.length}
+        for operation in self._plan.operations:
+            operation.load(views, into, states_of)
+        for part in (self._update, self._decay):
+            part.load()
+        self._penalties.load(number)
+        for operation in self._plan.dropouts:
+            operation.mask = None
+        self._dropping = [operation for operation in self._plan.dropouts if operation.rate().any()]
+
+    def _viewed(self, buffer: Array, index: int) -> Array:
+        shape = tuple(self._trained[index].shape)
+        return buffer[:, self._spans[index]].reshape(len(buffer), *shape)  # a view
+
+    def arrays(self) -> list[Array]:
+        """Return the values of all variables, stacked: views that the next step changes."""
+        found = []
+        for index, home in enumerate(self._homes):
+            found.append(self._own[index] if home is None else self._buffers[home[0]][:, self._spans[home[1]]])
+        return found
+
+    def state(self, arrays: list[Array], member: int) -> State:
+        """Return what `arrays` holds of one member."""
+        return [array[member].reshape(shape).copy() for array, shape in zip(arrays, self._shapes, strict=True)]
+
+    # Training -------------------------------------------------------------------------------------------------------
+
+    def train(self, orders: Array, batch_size: int) -> Logs:
+        """Train an epoch on rows (members, rows) and return the logs, a value a member."""
+        with self._computing(batch_size):
+            return self._train_epoch(orders, batch_size)
+
+    @contextmanager
+    def _computing(self, rows: int) -> Iterator[None]:
+        """Let members become infinite, and keep small products on one thread: sharing them out takes longer."""
+        largest = max(int(np.prod(v.shape)) for v in self._trained)
+        small = rows * largest < _MANY_PRODUCTS
+        with np.errstate(all="ignore"), _threads.limit(limits=1 if small else None, user_api="blas"):
+            yield
+
+    def _train_epoch(self, orders: Array, batch_size: int) -> Logs:
+        rows = orders.shape[1]
+        starts = range(0, rows, batch_size)
+        sizes = [min(batch_size, rows - start) for start in starts]
+        totals = self._totals(len(orders))
+        norms = np.zeros((2, len(orders)))
+        for start, size, drawn in zip(starts, sizes, self._masks(sizes), strict=True):
+            for operation, mask in zip(self._dropping, drawn, strict=True):
+                operation.mask = mask
+            picked = orders[:, start : start + size]
+            x, y, weight = self._taken(self._train, picked)
+            out = self._plan.forward(x, training=True)
+            losses, gradient = self._loss.rows(out, y)
+            gradient *= np.float32(1 / size) if weight is None else (weight / np.float32(size))[..., None]
+            self._plan.backward(gradient)
+            weights = self._buffers["weights"]
+            penalty = self._penalties.add(weights, self._gradients)
+            totals.add(size, self._mean(losses, weight), penalty, self._finished(out), y)
+            if self._measure:
+                norm = np.sqrt(np.vecdot(self._gradients, self._gradients))
+                norms += np.where(np.isfinite(norm), norm, 0), np.isfinite(norm)
+            self._step()
+        logs = totals.means()
+        if self._measure:
+            logs["grad_norm"] = np.divide(norms[0], norms[1], out=np.zeros(len(orders)), where=norms[1] > 0)
+        return logs
+
+    def _step(self) -> None:
+        iterations = self._own[self._iterations]
+        step = int(iterations[0])
+        rate = self._rates.at(step, self._own[self._constant_rate] if self._rates.constant else iterations)
+        weights = self._buffers["weights"]
+        self._decay.apply(weights, rate)
+        self._update.step(weights, self._gradients, self._buffers, rate, step + 1)
+        iterations += 1
+
+    def _masks(self, sizes: Sequence[int]) -> Iterable[list[Array]]:
+        """Return the dropout masks of each step, and move the generators on to where Keras leaves them."""
+        drawn = []
+        for operation in self._dropping:
+            states = self._own[self._variables.index(id(operation.generator))]
+            drawn.append(Drawn(states.copy(), operation.rate(), operation.units))
+            states[:] = drawn[-1].after(len(sizes)).seeds
+        return self._drawing.epoch(drawn, sizes)
+
+    def _mean(self, losses: Array, weight: Array | None) -> Array:
+        return np.mean(losses if weight is None else losses * weight, axis=1)
+
+    def _totals(self, members: int) -> Totals:
+        return Totals(self._metrics, self._unpenalized, members)
+
+    def _taken(self, parts: tuple[Array, Array, Array | None], rows: Array) -> tuple[Array, Array, Array | None]:
+        """Return the rows (members, rows) of inputs, targets and weights."""
+        x, y, weight = parts
+        inputs = self._scratch("inputs", (*rows.shape, *x.shape[1:]))
+        np.take(x, rows, axis=0, out=inputs, mode="clip")  # which, unlike "raise", writes there at once
+        return inputs, y[rows], None if weight is None else weight[rows]
+
+    def _finished(self, out: Array) -> Array:
+        return out if self._final is None or not self._metrics else self._final(out.copy())
+
+    def evaluate(self, rows: Array, batch_size: int) -> Logs:
+        """Return the logs over rows (members, rows) of the validation table."""
+        if self._validation is None:
+            raise ValueError("This stack was made without rows of validation.")
+        totals = self._totals(len(rows))
+        with self._computing(batch_size):
+            penalty = self._penalties.add(self._buffers["weights"])
+            for picked in self._pieces(rows):
+                x, y, weight = self._taken(self._validation, picked)
+                out = self._plan.forward(x, training=False)
+                losses, _ = self._loss.rows(out, y)
+                totals.add(picked.shape[1], self._mean(losses, weight), penalty, self._finished(out), y)
+        return totals.means()
+
+    def outputs(self, rows: Array) -> list[Any]:
+        """Return each member's outputs for its rows (members, rows) of the training table."""
+        with self._computing(_AT_A_TIME):
+            pieces = [self._train[0][picked] for picked in self._pieces(rows)]
+            parts = [self._plan.forward(piece, training=False).copy() for piece in pieces]
+            out = np.concatenate(parts, axis=1)
+            return list(out if self._final is None else self._final(out))
+
+    def _pieces(self, rows: Array) -> list[Array]:
+        return np.array_split(rows, -(-rows.shape[1] // _AT_A_TIME), axis=1)

@@ -1,0 +1,87 @@
+"""The numbers of a model that is read as a plan: those that differ between members are columns."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfopt.errors import CannotStack
+from tfopt.training.symbolic import Values
+
+Column = Callable[[], np.ndarray]
+
+
+class _Marker:
+    """Stands in the model for a number that differs between members."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+
+class MemberNumbers:
+    """What each number of a model is for each member.
+
+    Args:
+        live: Names of the numbers that differ; the model's own are replaced by markers.
+        values: All numbers of the model.
+        setters: For each, what puts something else in its place.
+
+    Raises:
+        CannotStack: One cannot be replaced.
+    """
+
+    def __init__(self, live: Iterable[str], values: Values, setters: Mapping[str, Callable[[Any], None] | None]):
+        self._values = dict(values)
+        self._members: Sequence[Values] = [self._values]
+        self._decided: list[tuple[str, Callable[[float], bool]]] = []
+        self.unread = set(live)
+        for name in sorted(self.unread):
+            setter = setters[name]
+            if setter is None:
+                raise CannotStack(f"{name} cannot be changed from outside")
+            setter(_Marker(name))
+
+    def set(self, members: Sequence[Values]) -> None:
+        """Give the members their values."""
+        self._members = members
+
+    def column(self, number: Any) -> Column:
+        """Return what gives the (members,) values of a number of the model, in double precision."""
+        if isinstance(number, _Marker):
+            self.unread.discard(number.name)
+            return lambda: np.array([values[number.name] for values in self._members], "float64")
+        constant = _plain(number)
+        return lambda: np.full(len(self._members), constant)
+
+    def decide(self, number: Any, test: Callable[[float], bool]) -> bool:
+        """Return a decision that depends on a number, which every member must then share."""
+        if not isinstance(number, _Marker):
+            return test(_plain(number))
+        self._decided.append((number.name, test))
+        return test(self._values[number.name])
+
+    def undecided(self, values: Values) -> str | None:
+        """Return which number of other values would be decided differently; None if none is."""
+        for name, test in self._decided:
+            if test(values[name]) != test(self._values[name]):
+                return f"{name} is {values[name]}"
+        return None
+
+
+def _plain(number: Any) -> float:
+    return float(number.numpy()) if isinstance(number, tf.Tensor) else float(number)
+
+
+class Scratch:
+    """Uninitialised single-precision arrays by name and shape."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the array of this name and shape, with whatever it held last."""
+        array = self._arrays.get((name, shape))
+        if array is None:
+            array = self._arrays[name, shape] = np.empty(shape, "float32")
+        return array

@@ -1,0 +1,121 @@
+"""The plain engine: every fit is a fresh build and `model.fit`. What all others are measured against."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from tfopt._private.keras_internals import random_streams_kept
+from tfopt.errors import one_line
+from tfopt.training.fits import (
+    Engine,
+    FitRequest,
+    FitResult,
+    Watch,
+    checked,
+    complete,
+    set_state,
+    state_of,
+)
+
+
+class PlainEngine(Engine):
+    """Builds a model for each fit and trains it with Keras.
+
+    Rows are shuffled by Keras, which once seeded takes them in the same order in every epoch.
+
+    Args:
+        fit: Called as `fit(hyperparameters, model, x, y, sample_weight=…, batch_size=…, epochs=…, …)`, as a
+            `HyperModel`'s own is; None for `keras.Model.fit`.
+    """
+
+    name = "plain"
+
+    def __init__(self, *args, fit: Callable[..., Any] | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._fit = fit or _fit
+
+    def fit(
+        self,
+        requests: Sequence[FitRequest],
+        callbacks: Sequence[Sequence[keras.callbacks.Callback]] | None = None,
+        done: Callable[[int, FitResult], None] | None = None,
+    ) -> list[FitResult]:
+        """Train every request, one after another."""
+        results = []
+        for index, request in enumerate(requests):
+            results.append(self._one(request, callbacks[index] if callbacks else ()))
+            if done is not None:
+                done(index, results[-1])
+        return results
+
+    def _one(self, request: FitRequest, callbacks: Sequence[keras.callbacks.Callback]) -> FitResult:
+        started = time.perf_counter()
+        result = FitResult(engine=self.name)
+        try:
+            with random_streams_kept():
+                self._train(request, result, callbacks)
+        except Exception as error:
+            result.failure = one_line(error)
+        result.seconds = time.perf_counter() - started
+        return result
+
+    def _train(self, request: FitRequest, result: FitResult, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        model = self._ready(request)
+        table = self.validation if request.validation is None else self.train
+        x, y, *weight = self.train.take(request.rows)
+        self._fit(
+            request.hyperparameters,
+            model,
+            x,
+            y,
+            sample_weight=weight[0] if weight else None,
+            batch_size=request.batch_size,
+            epochs=request.epochs,
+            initial_epoch=request.initial_epoch,
+            shuffle=bool(self.shuffle),
+            validation_data=None if table is None else table.take(request.validation),
+            validation_batch_size=request.batch_size,
+            verbose=0,
+            callbacks=[*callbacks, Watch(request, result)],  # last, so that it sees what they add to the logs
+        )
+        result.state = state_of(model)
+        if request.predict is not None:
+            result.outputs = model.predict(self.train.take(request.predict)[0], verbose=0)
+
+    def _ready(self, request: FitRequest) -> keras.Model:
+        """Return the model to train, and leave every random stream as `set_random_seed` and `build` do."""
+        keras.utils.set_random_seed(request.seed)
+        model = checked(self.build(request.hyperparameters))
+        if request.state is not None:
+            complete(model, self.train)
+            set_state(model, request.state)
+        return model
+
+
+def _fit(hyperparameters: Any, model: keras.Model, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    return model.fit(*args, **kwargs)
+
+
+Callbacks = Sequence[keras.callbacks.Callback]
+
+
+def watches_batches(callbacks: Callbacks) -> str | None:
+    """Return which callback must be called at each batch, which a whole epoch in one call cannot do; None if none."""
+    hooks = [f"on_{what}_{when}" for what in ("batch", "train_batch", "test_batch") for when in ("begin", "end")]
+    for callback in callbacks:
+        for hook in (*hooks, "on_test_begin", "on_test_end"):
+            if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook):
+                return f"{type(callback).__name__} is called at every batch ({hook})"
+    return None
+
+
+def needs_plain_fit(model: keras.Model) -> str | None:
+    """Return why a model can only be trained by its own `fit`; None if its epochs can be traced."""
+    for name in ("train_step", "test_step", "fit", "make_train_function", "make_test_function"):
+        if getattr(type(model), name) not in (getattr(keras.Model, name), getattr(keras.Sequential, name)):
+            return f"{type(model).__name__} has a `{name}` of its own"
+    if model.run_eagerly:
+        return "it is compiled with run_eagerly=True"
+    return None

@@ -1,0 +1,92 @@
+"""Rows of inputs, targets and example weights, as `model.fit` takes them, picked by index."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Shuffle = bool | Literal["once"]
+Nest = Any  # an array, or a list, tuple or dict of arrays
+
+
+class Table:
+    """Inputs, targets and weights of as many rows each.
+
+    Args:
+        x: An array, or a list, tuple or dict of arrays; the first axis counts the rows.
+        y: Likewise.
+        sample_weight: (rows,) or None.
+
+    Raises:
+        ValueError: The arrays differ in rows, or hold none.
+    """
+
+    def __init__(self, x: Nest, y: Nest, sample_weight: np.ndarray | None = None):
+        self.x, self.y = _each(as_array, x), _each(as_array, y)
+        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight, keras.config.floatx())
+        lengths = {len(array) for array in flat(self.parts())}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(
+                f"Inputs, targets and weights must have as many rows, at least one. Received: {sorted(lengths)} rows."
+            )
+        self.num_rows = lengths.pop()
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def parts(self) -> tuple:
+        """Return `(x, y)` or `(x, y, sample_weight)`."""
+        return (self.x, self.y) if self.sample_weight is None else (self.x, self.y, self.sample_weight)
+
+    def take(self, rows: np.ndarray | None) -> tuple:
+        """Return `parts()` at these rows; all of them for None."""
+        return self.parts() if rows is None else _each(lambda array: array[rows], self.parts())
+
+
+def as_array(array: Any) -> np.ndarray:
+    """Return an array whose floats have Keras's float type, as `fit` casts them."""
+    array = np.asarray(array)
+    return array.astype(keras.config.floatx()) if np.issubdtype(array.dtype, np.floating) else array
+
+
+def flat(nest: Nest) -> list[np.ndarray]:
+    """Return the arrays of a nest, in a fixed order."""
+    return keras.tree.flatten(nest)
+
+
+def _each(function: Callable[[Any], Any], nest: Nest) -> Nest:
+    return keras.tree.map_structure(function, nest)
+
+
+_LARGEST_INT32 = 2**31 - 1
+
+
+def orders(shuffle: Shuffle, seed: int, num_rows: int, first: int, last: int) -> list[np.ndarray]:
+    """Return the orders (num_rows,) of the epochs `first` to `last - 1`, as `Engine` describes them.
+
+    An epoch's order depends on the seed and its own number, so that a continued fit goes on as an uninterrupted one.
+    """
+    if shuffle == "once":
+        return [_as_keras(seed, num_rows)] * (last - first)
+    if not shuffle:
+        return [np.arange(num_rows)] * (last - first)
+    return [np.random.default_rng((seed, epoch)).permutation(num_rows) for epoch in range(first, last)]
+
+
+@lru_cache(maxsize=256)
+def _as_keras(seed: int, num_rows: int) -> np.ndarray:
+    """Return the order that `fit` draws after `set_random_seed`: a shuffle inside tf.data, anew for each epoch.
+
+    Its operation seed is that of the first random operation of a function, 0, and its state starts afresh with every
+    iterator. A function of its own keeps other draws from moving it.
+    """
+    seed %= _LARGEST_INT32
+    operation_seed = 0 if seed else _LARGEST_INT32  # two zeros would ask for an unpredictable stream
+
+    def draw():
+        return tf.raw_ops.RandomShuffle(value=tf.range(num_rows), seed=seed, seed2=operation_seed)
+
+    return tf.function(draw, autograph=False).get_concrete_function()().numpy()

@@ -1,0 +1,292 @@
+"""The shared graph: one traced epoch for all fits of a model shape, with the very numbers of `model.fit`.
+
+Each fit puts its shadow's variables and numbers into the graph and runs whole epochs in one call. The step is the
+model's own `train_step`.
+"""
+
+import copy
+import itertools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt._private.keras_internals import random_streams_kept, seeded
+from tfopt.errors import one_line
+from tfopt.training.builds import RecentLists, Shadow, ShadowBook, cast_shadow, key
+from tfopt.training.epoch_graph import CannotShareError, Graph
+from tfopt.training.first_step import first_step_differs
+from tfopt.training.fits import Engine, FitRequest, FitResult, Follower
+from tfopt.training.plain import Callbacks, PlainEngine, needs_plain_fit, watches_batches
+from tfopt.training.rows import Table, orders
+from tfopt.training.two_threads import Worker, in_lanes
+
+_log = logging.getLogger("tfopt")
+
+_MAX_GRAPHS = 4  # of one structure, for values that Python decides differently on; more cost more than they save
+_MAX_STRUCTURES = 32  # whose graphs are kept, at 4 to 10 MB each
+_CHUNK = 32  # shadows kept at a time
+_WORTH_A_SECOND_GRAPH = 4.0  # seconds that a second core would be idle; tracing takes one or two
+
+
+class SharedGraphEngine(Engine):
+    """Trains fits one after another on one graph a model shape; what it cannot share it trains plainly, and says why.
+
+    The weights are those of a fresh build and `fit`: bit-identical for most models on a CPU, and within rounding for
+    loops such as an LSTM's.
+
+    Args:
+        probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
+        book: What another engine knows of this `build`.
+    """
+
+    name = "shared"
+
+    def __init__(self, *args: Any, probe: bool = True, book: ShadowBook | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._plain = PlainEngine(**self.arguments())
+        self._graphs: RecentLists[Graph] = RecentLists(_MAX_STRUCTURES)
+        self._reasons: dict[str, str] = {}  # structures that are trained plainly
+        self._book = book or ShadowBook(self.build, self.train, probe)
+
+    @cached_property
+    def _train_rows(self) -> tuple:
+        return tensors(self.train)
+
+    @cached_property
+    def _validation_rows(self) -> tuple:
+        assert self.validation is not None
+        return tensors(self.validation)
+
+    def structure(self, hyperparameters: Any) -> str | None:
+        """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
+        return self._book.structures.get(key(hyperparameters))
+
+    def fit(
+        self,
+        requests: Sequence[FitRequest],
+        callbacks: Sequence[Callbacks] | None = None,
+        done: Callable[[int, FitResult], None] | None = None,
+    ) -> list[FitResult]:
+        """Train every request, those of one shape in a row."""
+        results: list[FitResult] = [FitResult() for _ in requests]
+        for start in range(0, len(requests), _CHUNK):
+            chunk = range(start, min(start + _CHUNK, len(requests)))
+            for index, result in self._chunk(chunk, requests, callbacks):
+                results[index] = result
+                if done is not None:
+                    done(index, result)
+        return results
+
+    def _chunk(
+        self, chunk: range, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None
+    ) -> Iterator[tuple[int, FitResult]]:
+        started = time.perf_counter()
+        shadows: dict[Any, Shadow | Exception] = {}
+        for index in chunk:
+            identity = (key(requests[index].hyperparameters), requests[index].seed)
+            if identity not in shadows:
+                shadows[identity] = self._book.cast(requests[index])
+        own = {index: shadows[key(requests[index].hyperparameters), requests[index].seed] for index in chunk}
+        reason = self._book.hiding([(requests[i], shadow) for i, shadow in own.items() if isinstance(shadow, Shadow)])
+        share = (time.perf_counter() - started) / len(chunk)
+        fits = [_Fit(i, requests[i], own[i], callbacks[i] if callbacks else ()) for i in chunk]
+        fits.sort(key=lambda fit: fit.structure)
+        for _, alike in itertools.groupby(fits, key=lambda fit: fit.structure):
+            for index, result in self._alike(list(alike), reason):
+                result.seconds += share
+                yield index, result
+
+    def _alike(self, fits: list["_Fit"], reason: str | None) -> Iterator[tuple[int, FitResult]]:
+        """Train fits of one structure: one after another, and on two graphs at once where a second one is worth it."""
+        while fits:
+            fit, *fits = fits
+            result, idle = self._one(fit, reason)
+            yield fit.index, result
+            sharing = [other for other in fits if isinstance(other.shadow, Shadow) and not other.callbacks]
+            if len(sharing) * idle > _WORTH_A_SECOND_GRAPH:
+                trained = set()
+                for index, result in self._in_lanes(sharing):
+                    trained.add(index)
+                    yield index, result
+                fits = [other for other in fits if other.index not in trained]
+
+    def _in_lanes(self, fits: list["_Fit"]) -> Iterator[tuple[int, FitResult]]:
+        """Train those of the fits that the first one's graph takes, on it and on a twin of it at once."""
+        try:
+            graph = self._graph(fits[0].request, fits[0].shadow)
+        except CannotShareError:
+            return  # the fit says so itself
+        fits = [fit for fit in fits if graph.unfit(fit.shadow) is None]
+
+        def lane(own: Graph) -> Worker:
+            return lambda fit, given_up: self._trained(own, fit, given_up)[0]
+
+        def second() -> Worker:
+            if graph.twin is None:
+                graph.twin = self._traced(fits[0].request, fits[0].shadow, graph.live, check=False)
+                graph.twin.trace_as(graph)
+            return lane(graph.twin)
+
+        for fit, result in in_lanes(lane(graph), second, fits):
+            yield fit.index, result
+
+    def _one(self, fit: "_Fit", reason: str | None) -> tuple[FitResult, float]:
+        """Return the result of a fit and the seconds that a second core was idle; 0 if it was not on a graph."""
+        started = time.perf_counter()
+        if isinstance(fit.shadow, Exception):
+            return FitResult(failure=one_line(fit.shadow), engine=self.name), 0.0
+        try:
+            reason = reason or self._reasons.get(fit.structure) or watches_batches(fit.callbacks)
+            if reason:
+                raise CannotShareError(reason)
+            graph = self._graph(fit.request, fit.shadow)
+            with random_streams_kept():
+                result, idle = self._trained(graph, fit)
+        except CannotShareError as error:
+            _log.info("trained plainly: %s", error)
+            [result] = self._plain.fit([fit.request], [fit.callbacks])
+            result.reason, idle = str(error), 0.0
+        except Exception as error:
+            _log.debug("training failed", exc_info=True)
+            result, idle = FitResult(engine=self.name, failure=one_line(error)), 0.0
+        result.seconds = time.perf_counter() - started
+        return result, idle
+
+    def _trained(self, graph: Graph, fit: "_Fit", given_up: threading.Event | None = None) -> tuple[FitResult, float]:
+        result = FitResult(engine=self.name)
+        started = time.perf_counter(), time.process_time()
+        try:
+            self._run(graph, fit, result, given_up)
+        except Exception as error:
+            _log.debug("training failed", exc_info=True)
+            result.failure = one_line(error)
+        result.seconds = time.perf_counter() - started[0]
+        return result, min(2, os.cpu_count() or 1) * result.seconds - (time.process_time() - started[1])
+
+    def _graph(self, request: FitRequest, shadow: Shadow) -> Graph:
+        """Return a graph that trains the shadow's model; trace and check a new one if there is none yet."""
+        graphs = self._graphs[shadow.signature]
+        live = frozenset(self._book.live[shadow.signature])
+        reasons = []
+        for graph in graphs:
+            unfit = graph.unfit(shadow)
+            if unfit is None:
+                return graph
+            reasons.append(unfit)
+        graphs[:] = [graph for graph in graphs if graph.live == live]
+        if len(graphs) >= _MAX_GRAPHS:
+            raise CannotShareError(f"the graph depends on a value: {reasons[-1]}")
+        try:
+            graph = self._traced(request, shadow, live)
+        except CannotShareError as error:
+            self._reasons[shadow.signature] = str(error)
+            raise
+        graphs.append(graph)
+        return graph
+
+    def _traced(self, request: FitRequest, shadow: Shadow, live: frozenset[str], check: bool = True) -> Graph:
+        with seeded(request.seed):
+            # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
+            own = replace(request, hyperparameters=copy.deepcopy(request.hyperparameters))
+            _, model, walk = cast_shadow(self.build, own, self.train)
+            trained_plainly = needs_plain_fit(model) or ("its build draws from `tf.random`" if shadow.draws else None)
+            if trained_plainly:
+                raise CannotShareError(trained_plainly)
+            graph = Graph(model, walk, live, self.train)
+        if not check:
+            return graph
+        others = [
+            (r, s) for r, s in self._book.examples[shadow.signature] if r is not request and graph.unfit(s) is None
+        ]
+        example = others[-1] if others else (request, shadow)
+        differs = first_step_differs(graph, self.build, *example, self.train, self._train_rows)
+        if differs or graph.unrepeatable():
+            raise CannotShareError(
+                differs or f"it uses {', '.join(graph.unrepeatable())}, whose stream cannot be reset"
+            )
+        return graph
+
+    def _run(self, graph: Graph, fit: "_Fit", result: FitResult, given_up: threading.Event | None) -> None:
+        request, callbacks = fit.request, fit.callbacks
+        graph.load(fit.shadow, request.state)
+        chosen = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)
+        check: tuple[np.ndarray, tuple] | None = None
+        if request.validation is not None:
+            check = np.asarray(request.validation), self._train_rows
+        elif self.validation is not None:
+            check = np.arange(len(self.validation)), self._validation_rows
+        follower = Follower(request.monitor, result)
+        seen = _Seen()
+        listeners = keras.callbacks.CallbackList([*callbacks, seen], model=graph.model) if callbacks else None
+        _tell(graph, listeners, "on_train_begin")
+        graph.model.stop_training = False
+        first, logs = request.initial_epoch, {}
+        for epoch, order in enumerate(orders(self.shuffle, request.seed, len(chosen), first, request.epochs), first):
+            _tell(graph, listeners, "on_epoch_begin", epoch)
+            logs = graph.epoch(chosen[order], request.batch_size, self._train_rows, check)
+            _tell(graph, listeners, "on_epoch_end", epoch, logs)
+            logs = logs | seen.logs  # with what the callbacks have added
+            improved, ended = follower.epoch(logs)
+            if improved:
+                result.best_state = graph.state()
+            if ended or graph.model.stop_training or (given_up is not None and given_up.is_set()):
+                break
+        graph.model.optimizer.finalize_variable_values(graph.model.trainable_variables)
+        _tell(graph, listeners, "on_train_end", logs)
+        result.state = graph.state()
+        if request.predict is not None:
+            result.outputs = graph.outputs(np.asarray(request.predict), self._train_rows)
+
+
+@dataclass
+class _Fit:
+    """A request on its way.
+
+    Args:
+        index: Its place among the requests.
+        request: What was asked.
+        shadow: Its build, or what that raised.
+        callbacks: Of its own.
+    """
+
+    index: int
+    request: FitRequest
+    shadow: Any
+    callbacks: Callbacks
+
+    @property
+    def structure(self) -> str:
+        """What fits that may share a graph have in common."""
+        return getattr(self.shadow, "signature", "")
+
+
+class _Seen(keras.callbacks.Callback):
+    """The logs after other callbacks have had them; Keras gives these a copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logs: dict[str, Any] = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Note them."""
+        self.logs = dict(logs or {})
+
+
+def _tell(graph: Graph, listeners: keras.callbacks.CallbackList | None, event: str, *arguments: Any) -> None:
+    if listeners is not None:
+        with graph.plain():
+            getattr(listeners, event)(*arguments)
+
+
+def tensors(table: Table) -> tuple:
+    """Return a table's parts on the device."""
+    return keras.tree.map_structure(tf.constant, table.parts())

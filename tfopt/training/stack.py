@@ -1,0 +1,83 @@
+"""What trains fits of one structure together: a stack of members, each with its own weights and numbers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfopt.training.fits import State
+from tfopt.training.symbolic import Values
+
+Logs = dict[str, np.ndarray]
+
+
+class Stack(ABC):
+    """A population into which members of one structure are loaded, any number at a time.
+
+    Args:
+        values: All numbers of the model that the stack was made of.
+        live: Names of those that differ between members.
+
+    Attributes:
+        length: Variables of the model and its optimizer, with which a `State` begins.
+    """
+
+    length: int
+
+    def __init__(self, values: Values, live: Iterable[str]):
+        self.live = frozenset(live)
+        self.fixed = {name: value for name, value in values.items() if name not in self.live}
+
+    def unfit(self, numbers: Values) -> str | None:
+        """Return why this stack would train another model than one of these numbers; None if it would not."""
+        for name, value in self.fixed.items():
+            if numbers[name] != value and not (numbers[name] != numbers[name] and value != value):
+                return f"{name} is {numbers[name]} and was traced as {value}"
+        return None
+
+    def takes_streams(self, number: int) -> bool:
+        """Return whether members of so many distinct random streams fit, without too many drawn in vain."""
+        return True
+
+    @abstractmethod
+    def member_bytes(self, batch_size: int) -> int:
+        """Return about how many bytes a member takes: variables, gradients, and the activations of a batch."""
+
+    @abstractmethod
+    def steps_taken(self, state: State) -> int:
+        """Return how many steps the optimizer of a member in this state has taken, equal for all in a stack."""
+
+    @abstractmethod
+    def load(self, states: Sequence[State], members: Sequence[Values]) -> None:
+        """Put members into the stack.
+
+        Args:
+            states: Of each, the values of the model's and its optimizer's variables, then of those outside them, and
+                the state of the global random generator.
+            members: Of each, its numbers.
+        """
+
+    @abstractmethod
+    def arrays(self) -> list[np.ndarray]:
+        """Return the values of all variables, stacked as they are."""
+
+    @abstractmethod
+    def state(self, arrays: list[np.ndarray], member: int) -> State:
+        """Return what `arrays` holds of one member, as `load` takes it."""
+
+    def finished(self, state: State) -> State:
+        """Return the model's and the optimizer's part of a state, as `fit` leaves it after its last epoch."""
+        return state[: self.length]
+
+    @abstractmethod
+    def train(self, orders: np.ndarray, batch_size: int) -> Logs:
+        """Train an epoch on rows (members, rows) and return the logs, a value a member."""
+
+    @abstractmethod
+    def evaluate(self, rows: np.ndarray, batch_size: int) -> Logs:
+        """Return the logs over rows (members, rows) of the validation table."""
+
+    @abstractmethod
+    def outputs(self, rows: np.ndarray) -> list[Any]:
+        """Return each member's outputs for its rows (members, rows) of the training table."""
