@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tfopt.data import Column, TableEncoder, TableModel, TablePreprocessing, to_inputs
 from tfopt.data.table_model import _parse_dates, _year_of
+from tfopt.errors import UserError
 
 # Keras 3.15 converts variables with NumPy 1 manners when it saves them.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -242,8 +243,8 @@ def test_preprocessing_stays_float32_in_mixed_precision(columns, make_rows):
         keras.mixed_precision.set_dtype_policy(before)
     assert matrix.dtype == tf.float32
     np.testing.assert_allclose(matrix.numpy(), encoder.transform(new), atol=1e-5)
-    assert given.dtype == np.float32
-    np.testing.assert_allclose(given.sum(axis=1), 1.0, atol=1e-6)
+    assert given.dtype == np.float64
+    np.testing.assert_allclose(given.sum(axis=1), 1.0, atol=1e-12)
 
 
 def test_a_network_with_a_functional_input_and_a_trained_optimizer_can_be_exported(tmp_path):
@@ -261,3 +262,88 @@ def test_a_network_with_a_functional_input_and_a_trained_optimizer_can_be_export
     np.testing.assert_array_equal(
         again.predict({"x": frame["x"]}, verbose=0), model.predict({"x": frame["x"]}, verbose=0)
     )
+
+
+def test_cells_as_people_write_them_are_taken():
+    columns = [
+        Column("open", "boolean", has_missing=True),
+        Column("size", "numeric", missing_text=("unknown",)),
+        Column("when", "date", date_format="%d.%m.%Y"),
+    ]
+    frame = pd.DataFrame({"open": [1.0, 0.0, np.nan], "size": [1.0, 2.0, 3.0]})
+    frame["when"] = pd.to_datetime(["2020-01-01", "2021-02-03", "2022-01-01"])
+    encoder = TableEncoder(columns).fit(frame)
+    model = TableModel(
+        TablePreprocessing.from_encoder(encoder),
+        network(encoder.width, 1),
+        "regression",
+        "values",
+        target_mean=[0.0],
+        target_scale=[1.0],
+    )
+    expected = model.predict(frame.assign(size=[1.0, np.nan, 3.0]), verbose=0)
+    written = {
+        "open": ["yes", "No", None],
+        "size": ["1", "unknown", "3.0"],
+        "when": ["1.1.2020", "3.2.2021", "01.01.2022"],
+    }
+    np.testing.assert_array_equal(model.predict(written, verbose=0), expected)
+    with pytest.raises(UserError, match="column 'open' holds 'perhaps'"):
+        model.predict({**written, "open": ["yes", "perhaps", "no"]}, verbose=0)
+    with pytest.raises(UserError, match="column 'when' is missing"):
+        model.predict({name: written[name] for name in ("open", "size")}, verbose=0)
+
+
+def test_saved_model_serves_raw_columns_without_keras(columns, make_rows, tmp_path):
+    encoder = TableEncoder(columns).fit(make_rows(0))
+    model = TableModel(
+        TablePreprocessing.from_encoder(encoder),
+        network(encoder.width, 2),
+        "regression",
+        "values",
+        target_mean=[1.7e9, 0.0],
+        target_scale=[1e3, 1e-9],
+    )
+    inputs = to_inputs(make_rows(1, new_levels=True), columns)
+    model.export(tmp_path / "served")
+    names = model.served_names
+    assert names["length (cm)"] == "length__cm_"
+    assert names["颜色"] == "column_4"
+    served = {names[name]: values.astype(str) if values.dtype == object else values for name, values in inputs.items()}
+    np.savez(tmp_path / "inputs.npz", **served)
+    script = """
+import sys
+sys.modules.update(keras=None, tfopt=None)  # whoever imports them fails
+import numpy as np, tensorflow as tf
+served = tf.saved_model.load("served").signatures["serving_default"]
+held = np.load("inputs.npz")
+given = served(**{name: tf.constant(held[name].tolist(), tf.string if held[name].dtype.kind == "U" else tf.float64)
+                  for name in held.files})
+np.save("given.npy", given["output_0"].numpy())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={"CUDA_VISIBLE_DEVICES": "-1", "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = model.predict(inputs, verbose=0)
+    np.testing.assert_allclose((np.load(tmp_path / "given.npy") - expected) / [1e3, 1e-9], 0 * expected, atol=1e-6)
+
+
+def test_served_names_are_distinct():
+    names = ["a b", "a.b", "A", "a", "column_1", "2x", "c"]
+    columns = [Column(name, "numeric") for name in names]
+    encoder = TableEncoder(columns).fit(pd.DataFrame({name: [0.0, 1.0] for name in names}))
+    model = TableModel(
+        TablePreprocessing.from_encoder(encoder),
+        network(7, 1),
+        "regression",
+        "values",
+        target_mean=[0],
+        target_scale=[1],
+    )
+    assert list(model.served_names.values()) == [*(f"column_{place}" for place in range(1, 7)), "c"]

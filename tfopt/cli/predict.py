@@ -7,9 +7,10 @@ import argparse
 import csv
 import io
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tfopt._files import write_text
 from tfopt.cli.parser import Parser
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         separator=arguments.separator,
     )
     outputs = model.predict(to_inputs(frame, model.columns), verbose=0)
-    _write(_as_csv(model, outputs), arguments.output)
+    _write(as_csv(model, outputs), arguments.output)
     return 0
 
 
@@ -94,18 +95,27 @@ def _load(folder: Path, space: str) -> Any:
         ) from error
 
 
-def _as_csv(model: Any, outputs: Sequence[Sequence[float]]) -> str:
+def as_csv(model: Any, outputs: np.ndarray) -> str:
+    """Return predictions as CSV text, with all the digits that the network knows."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if model.task == "regression":
         writer.writerow(model.target_names)
-        writer.writerows([f"{value:.7g}" for value in row] for row in outputs)
+        writer.writerows(zip(*map(_written, outputs.T, model.target_scale), strict=True))
     else:
         writer.writerow(["prediction", *(f"probability_{name}" for name in model.classes)])
-        for row in outputs:
+        for row in outputs.tolist():
             best = max(range(len(row)), key=row.__getitem__)
             writer.writerow([model.classes[best], *(f"{value:.7g}" for value in row)])
     return text.getvalue()
+
+
+def _written(values: np.ndarray, scale: float) -> list[str]:
+    """Return numbers to a ten-millionth of the target's spread, which is what float32 resolves before it is scaled."""
+    with np.errstate(divide="ignore"):
+        digits = 8 + np.floor(np.log10(np.abs(values) / scale))
+    digits = np.clip(np.nan_to_num(digits), 1, 17).astype(int)
+    return [f"{value:.{places}g}" for value, places in zip(values.tolist(), digits.tolist(), strict=True)]
 
 
 def _write(text: str, output: str | None) -> None:

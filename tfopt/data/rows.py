@@ -1,8 +1,9 @@
 """New rows for a trained model: read as the training table was, and in the form that an exported model takes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,12 @@ def read_rows(
         for name in categorical:  # as a level, 007 is not 7
             frame[name] = texts[raw_name[name]]
     return pd.DataFrame({column.name: read_as(column, frame[column.name], raw) for column in columns})
+
+
+def cells_of(columns_of: Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
+    """Return a dict of columns, or a data frame, as a data frame of those columns that it has."""
+    cells = {c.name: columns_of[c.name] for c in columns if c.name in columns_of}
+    return pd.DataFrame({name: np.ravel(v) if getattr(v, "ndim", 1) == 2 else v for name, v in cells.items()})
 
 
 def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.ndarray]:

@@ -4,6 +4,8 @@ Imports no pandas, because `import tfopt` imports this module.
 """
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.data.column import Column
-from tfopt.data.spelling import is_missing_text, level_text
 
 if TYPE_CHECKING:
     from tfopt.data.encoder import TableEncoder
@@ -211,7 +212,7 @@ class TableModel(keras.Model):
         columns: As for `TablePreprocessing`.
 
     Returns:
-        float32: predictions (rows, targets), or probabilities (rows, classes).
+        float64: predictions (rows, targets), or probabilities (rows, classes).
 
     Raises:
         ValueError: When `task`, `output`, `classes` and the target's scale do not fit together.
@@ -259,11 +260,11 @@ class TableModel(keras.Model):
     def call(self, columns: Mapping[str, Any], training: bool | None = None) -> Any:
         """Return predictions, or class probabilities."""
         emitted = self.network(self.preprocessing(columns), training=training)
-        # After a bfloat16 network, rounding once more in the softmax would be visible in the third digit.
-        emitted = tf.cast(emitted, tf.float32)
+        # The network knows its scaled target to seven digits. In float32 a target of 1.7e9 would keep none of them.
+        emitted = tf.cast(emitted, tf.float64)
         if self.output_kind == "values":
             emitted = tf.reshape(emitted, (-1, len(self.target_mean)))
-            return emitted * tf.constant(self.target_scale) + tf.constant(self.target_mean)
+            return emitted * tf.constant(self.target_scale, tf.float64) + tf.constant(self.target_mean, tf.float64)
         if self.output_kind == "logits":
             return tf.nn.softmax(emitted)
         if self.output_kind == "probabilities":
@@ -276,15 +277,56 @@ class TableModel(keras.Model):
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", **options: Any) -> np.ndarray:
         """Return the predictions for a dict of columns or a data frame, or whatever else `keras.Model.predict` takes.
 
-        Numbers may be of any type; levels too (`1`, `1.0` and `"1"` are one), and None and NaN count as missing; dates
-        may be text or `datetime64`.
+        Cells are read as `tfopt.data.to_inputs` reads them: numbers of any type, levels (`1`, `1.0` and `"1"` are one),
+        `True`, `"yes"` or `1`, dates as text or `datetime64`, and None, NaN and `""` for missing.
         """
         if hasattr(x, "keys"):
-            # A dict or a data frame. Keras would cast numbers to float32, and refuses NumPy text.
-            tensors = {column.name: _as_tensor(x, column) for column in self.columns}
-            x = tf.data.Dataset.from_tensor_slices(tensors).batch(batch_size or 4096)
+            from tfopt.data.rows import cells_of, to_inputs  # pandas, which `import tfopt` does without
+
+            inputs = to_inputs(cells_of(x, self.columns), self.columns)
+            # Keras itself would cast numbers to float32, and refuses NumPy text.
+            x = tf.data.Dataset.from_tensor_slices(inputs).batch(batch_size or 4096)
             batch_size = None
         return super().predict(x, batch_size=batch_size, verbose=verbose, **options)
+
+    def export(self, filepath: Any, format: str = "tf_saved_model", verbose: Any = None, **options: Any) -> None:
+        """Write a SavedModel that takes raw columns, for TensorFlow Serving or for TensorFlow without Keras.
+
+        Its signatures `serve` and `serving_default` take a vector for each column, float64 for numbers and truth values
+        (NaN for missing) and text for the others (`""` for missing; dates as `YYYY-MM-DD HH:MM:SS`), under the names
+        that `served_names` gives. Other formats, and an `input_signature` of your own, are Keras's.
+        """
+        if format != "tf_saved_model" or "input_signature" in options:
+            super().export(filepath, format=format, verbose=verbose, **options)
+            return
+        names = self.served_names
+        numbers = {column.name: column.kind in ("numeric", "boolean") for column in self.columns}
+        signature = {
+            name: tf.TensorSpec((None,), tf.float64 if numbers[column] else tf.string, name=name)
+            for column, name in names.items()
+        }
+
+        def serve(inputs: dict[str, Any]) -> Any:
+            return self({column: inputs[name] for column, name in names.items()}, training=False)
+
+        archive = keras.export.ExportArchive()
+        archive.track(self)
+        archive.add_endpoint("serve", serve, input_signature=[signature], **options)
+        archive.write_out(filepath, verbose=bool(verbose))
+
+    @property
+    def served_names(self) -> dict[str, str]:
+        """What each column is called in the signature of an exported SavedModel, which allows letters, digits and `_`.
+
+        Other characters become `_`; where that leaves no name, or the same one twice, the third column is `column_3`.
+        """
+        safe = [re.sub(r"\W", "_", column.name, flags=re.ASCII) for column in self.columns]
+        taken = Counter(map(str.lower, safe))
+        names = {}
+        for place, (column, name) in enumerate(zip(self.columns, safe, strict=True), start=1):
+            kept = re.fullmatch(r"(?!column_\d+$)[A-Za-z]\w*", name, re.ASCII) and taken[name.lower()] == 1
+            names[column.name] = name if kept else f"column_{place}"
+        return names
 
     def get_config(self) -> dict[str, Any]:
         """Return the configuration, the network's and the preprocessing's included."""
@@ -339,28 +381,6 @@ def _column(config: Mapping[str, Any]) -> Column:
 
 def _column_config(column: Column) -> dict[str, Any]:
     return {**asdict(column), "has_missing": bool(column.has_missing), "missing_text": list(column.missing_text)}
-
-
-def _as_tensor(columns: Mapping[str, Any], column: Column) -> Any:
-    if column.name not in columns:
-        raise ValueError(f"A column is missing: {column.name!r}. Received: columns {sorted(map(str, columns))}.")
-    values = columns[column.name]
-    if column.kind in ("numeric", "boolean"):
-        return tf.convert_to_tensor(np.asarray(values, dtype=np.float64))
-    if tf.is_tensor(values):
-        return values
-    values = np.asarray(values)
-    if values.dtype.kind == "M":
-        values = np.datetime_as_string(values.astype("datetime64[s]"))
-    flat = [_text(value) for value in values.reshape(-1).tolist()]
-    return tf.reshape(tf.constant(flat, tf.string), values.shape)
-
-
-def _text(value: Any) -> str:
-    if value is None or value != value:  # NaN
-        return ""
-    text = level_text(value)
-    return "" if text == "NaT" or is_missing_text(text) else text
 
 
 def _numbers(values: Any) -> Any:

@@ -6,10 +6,12 @@ from typing import Literal
 
 import keras
 import numpy as np
+from scipy import special
 
 from tfopt.comparison.objective import Objective
 from tfopt.data.encoder import TableEncoder
 from tfopt.data.table import Table
+from tfopt.data.table_model import TableModel, TablePreprocessing
 
 Output = Literal["values", "logits", "probabilities", "binary_logit", "binary_probability"]
 TargetForm = Literal["values", "codes", "one_hot", "binary"]
@@ -78,12 +80,12 @@ def decode(outputs: np.ndarray, kind: Output, scaler: TargetScaler | None) -> np
         assert scaler is not None
         return outputs * scaler.scale + scaler.mean
     if kind == "logits":
-        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return shifted / shifted.sum(axis=1, keepdims=True)
+        return special.softmax(outputs, axis=1)
     if kind == "probabilities":
         return outputs
-    positive = 1 / (1 + np.exp(-outputs[:, :1])) if kind == "binary_logit" else outputs[:, :1]
-    return np.concatenate([1 - positive, positive], axis=1)
+    if kind == "binary_logit":
+        return special.expit(np.concatenate([-outputs[:, :1], outputs[:, :1]], axis=1))
+    return np.concatenate([1 - outputs[:, :1], outputs[:, :1]], axis=1)
 
 
 def for_objective(prediction: np.ndarray, table: Table, objective: Objective) -> np.ndarray:
@@ -114,6 +116,20 @@ class SplitCoder:
         if self._table.task == "classification":
             return None
         return TargetScaler.fit(self._table.target[train].reshape(len(train), -1), self._target_scaling)
+
+    def exported(self, network: keras.Model, train: np.ndarray, scaling: str) -> TableModel:
+        """Return a network that was trained on these rows as a model of raw columns, which gives what `decode` does."""
+        scaler = self.scaler(train)
+        return TableModel(
+            TablePreprocessing.from_encoder(self.encoder(train, scaling)),
+            network,
+            task=self._table.task,
+            output=output_kind(network, int(network.output_shape[-1]), self._table),
+            classes=self._table.classes,
+            target_names=self._table.target_names,
+            target_mean=() if scaler is None else scaler.mean.tolist(),
+            target_scale=() if scaler is None else scaler.scale.tolist(),
+        )
 
     def features(self, train: np.ndarray, other: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the encoded training rows and the other rows, encoded as the training rows are."""

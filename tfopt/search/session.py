@@ -16,10 +16,9 @@ from tfopt._files import replace, write_json
 from tfopt.baselines import Family, tune, tune_in_worker
 from tfopt.comparison import Comparison, compare
 from tfopt.comparison.fold_result import FoldResult
-from tfopt.data.table_model import TableModel, TablePreprocessing
 from tfopt.search import run_folder
-from tfopt.search.coding import output_kind
 from tfopt.search.config import SearchConfig, default_run_folder
+from tfopt.search.fitting import scaling_of
 from tfopt.search.journal import Journal
 from tfopt.search.nested import FINAL, NETWORK, REFITS, NetworkSearch
 from tfopt.search.plan import Fold, Plan, prepare
@@ -172,18 +171,7 @@ def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -
     if trained is None:
         return
     network, values, curve = trained
-    train = plan.final.train
-    scaler = search.coder.scaler(train)
-    model = TableModel(
-        TablePreprocessing.from_encoder(search.coder.encoder(train, str(values.get("scaling", "standard")))),
-        network,
-        task=plan.table.task,
-        output=output_kind(network, int(network.output_shape[-1]), plan.table),
-        classes=plan.table.classes,
-        target_names=plan.table.target_names,
-        target_mean=() if scaler is None else scaler.mean.tolist(),
-        target_scale=() if scaler is None else scaler.scale.tolist(),
-    )
+    model = search.coder.exported(network, plan.final.train, scaling_of(values))
     replace(folder / "best.keras", model.save)
     journal.append({"kind": "final", "values": values, "curve": curve})
 
