@@ -92,7 +92,7 @@ def test_output_goes_to_a_file(regression, tfopt, tmp_path):
     code, out, _ = tfopt("predict", regression, tmp_path / "new.csv", "--output", tmp_path / "out.csv")
     assert (code, out) == (0, "")
     assert (tmp_path / "out.csv").read_text() == '"price, net"\n26\n'
-    code, _, err = tfopt("predict", regression, tmp_path / "new.csv", "--output", tmp_path / "no" / "out.csv")
+    code, _, err = tfopt("predict", regression, tmp_path / "new.csv", "--output", tmp_path / "new.csv" / "out.csv")
     assert code == 2
     assert "cannot be written" in err
 
