@@ -5,6 +5,9 @@ from typing import Literal
 
 Kind = Literal["numeric", "categorical", "boolean", "date", "text"]
 
+# Numbers that stand for one text column, whatever its words, so that every fold trains the same graph.
+NUM_TOPICS = 16
+
 
 @dataclass(frozen=True)
 class Column:

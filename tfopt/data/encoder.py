@@ -8,8 +8,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from tfopt.data.column import Column
+from tfopt.data.column import NUM_TOPICS, Column
 from tfopt.data.spelling import level_text
+from tfopt.data.text import TopicCoder, as_words
 from tfopt.data.values import to_categories, to_seconds, to_truth
 
 SCALINGS = ("none", "standard", "robust", "common")
@@ -35,14 +36,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     The matrix's width depends on `columns` alone, never on the rows seen, so every fold trains the same graph. Its
     parts, in this order:
 
-    - the values of numeric columns, then of date columns (days since 1970), scaled; missing ones are the training
-      median;
+    - the values of numeric columns, then of date columns (days since 1970), then 16 topics for each text column (the
+      main directions of its words, see `TopicCoder`), scaled; missing numbers and dates are the training median;
     - boolean columns as 0 and 1; missing ones are the commoner value of the training rows;
     - for each date column the sine and cosine of the day in the year, the day in the week and the time of the day
       (0 for a missing date);
     - for each categorical column `min(num_levels, max_levels)` slots for the levels most frequent in the training rows,
       one for every other level (rare or never seen), and one for missing values if the column has any;
-    - a missing-value indicator for each numeric, date and boolean column that has any.
+    - a missing-value indicator for each numeric, date, boolean and text column that has any.
 
     Slots and indicators are 0 or 1 and are not scaled. A column without spread in the training rows becomes 0.
 
@@ -51,7 +52,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         scaling: `"standard"`: (x − mean) / standard deviation. `"robust"`: z = (x − median) / interquartile range (half
             the range where that is 0), then z / √(1 + (z/3)²), which bends outliers towards ±3 (Holzmüller et al. 2024,
             "Better by Default", RealMLP). `"common"`: means subtracted and all numeric columns divided by one number,
-            the root mean square of what is left; right where columns share a unit, as pixels do (dates: standard).
+            the root mean square of what is left; right where columns share a unit, as pixels do (others: standard).
             `"none"`: as read.
         max_levels: Most slots of one categorical column, other and missing not counted.
 
@@ -85,7 +86,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(f"Argument `scaling` must be one of {SCALINGS}. Received: scaling={self.scaling!r}.")
         if self.max_levels < 0:
             raise ValueError(f"Argument `max_levels` must be >= 0. Received: max_levels={self.max_levels}.")
-        values = self._values(frame)
+        words = self._words(frame)
+        self.topics_ = {name: TopicCoder.fit(texts) for name, texts in words.items()}
+        values = self._values(frame, words)
         self.fill_ = np.array([_median(column) for column in values.T], dtype=np.float64)
         self.center_, self.factor_ = self._center_and_factor(values)
         booleans = [to_truth(frame[column.name]).to_numpy() for column in self._of_kind("boolean")]
@@ -102,12 +105,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "fill_")
         names, blocks = self._layout()
         out = np.zeros((len(frame), len(names)), dtype=np.float32)
-        values = self._values(frame)
+        words = self._words(frame)
+        values = self._values(frame, words)
         absent = np.isnan(values)
         for start in range(0, len(out), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
             out[rows, blocks["values"]] = self._scale(np.where(absent[rows], self.fill_, values[rows]))
         missing = {column.name: absent[:, place] for place, column in enumerate(self._value_columns())}
+        missing |= {name: np.array([text == "" for text in texts]) for name, texts in words.items()}
         for place, column in enumerate(self._of_kind("boolean")):
             truth = to_truth(frame[column.name]).to_numpy()
             missing[column.name] = np.isnan(truth)
@@ -137,7 +142,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self._of_kind("numeric") + self._of_kind("date")
 
     def _indicated(self) -> list[Column]:
-        return [column for column in self._value_columns() + self._of_kind("boolean") if column.has_missing]
+        columns = self._value_columns() + self._of_kind("boolean") + self._of_kind("text")
+        return [column for column in columns if column.has_missing]
 
     def _num_slots(self, column: Column) -> int:
         return min(column.num_levels, self.max_levels)
@@ -154,8 +160,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             named += [f"(unused {place})" for place in range(len(named), self._num_slots(column))]
             named += ["(other)", "(missing)"] if column.has_missing else ["(other)"]
             slots += [f"{column.name}={level}" for level in named]
+        topics = [f"{column.name}, topic {n + 1}" for column in self._of_kind("text") for n in range(NUM_TOPICS)]
         parts = {
-            "values": [column.name for column in self._value_columns()],
+            "values": [column.name for column in self._value_columns()] + topics,
             "booleans": [column.name for column in self._of_kind("boolean")],
             "cycles": [f"{column.name}, {cycle}" for column in self._of_kind("date") for cycle in CYCLES],
             "slots": slots,
@@ -168,15 +175,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             names += part_names
         return names, blocks
 
-    def _values(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return numeric columns and days since 1970, float64, NaN for missing."""
+    def _words(self, frame: pd.DataFrame) -> dict[str, list[str]]:
+        return {column.name: as_words(frame[column.name]) for column in self._of_kind("text")}
+
+    def _values(self, frame: pd.DataFrame, words: dict[str, list[str]]) -> np.ndarray:
+        """Return numeric columns, days since 1970 and topics, float64, NaN for missing."""
         names = [column.name for column in self._of_kind("numeric")]
         values = frame[names].to_numpy(dtype=np.float64, na_value=np.nan)
-        days = []
+        others = []
         for column in self._of_kind("date"):
             seconds = to_seconds(frame[column.name])
-            days.append(np.where(seconds == _NO_DATE, np.nan, seconds / SECONDS_PER_DAY))
-        values = np.column_stack([values, *days]) if days else values
+            others.append(np.where(seconds == _NO_DATE, np.nan, seconds / SECONDS_PER_DAY))
+        others += [self.topics_[name].transform(texts) for name, texts in words.items()]
+        values = np.column_stack([values, *others]) if others else values
         with np.errstate(invalid="ignore"):
             return values if np.abs(values).max(initial=0.0) <= _LARGEST else np.clip(values, -_LARGEST, _LARGEST)
 

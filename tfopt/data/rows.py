@@ -12,6 +12,7 @@ from tfopt.data.column import Column
 from tfopt.data.columns import read_as
 from tfopt.data.delimited import RawTable
 from tfopt.data.sources import read_file
+from tfopt.data.text import as_words
 from tfopt.errors import UserError, nearest
 
 _NUMBERED = re.compile(r"column_(\d+)")
@@ -91,7 +92,7 @@ def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.nd
 
     Returns:
         For each column an array (rows,): float64 with NaN for missing (numeric, boolean), or text with `""` for missing
-        (categorical; dates as `YYYY-MM-DD HH:MM:SS`).
+        (categorical; dates as `YYYY-MM-DD HH:MM:SS`; text as its words in lower case).
 
     Raises:
         UserError: When a column is missing, or holds what its kind cannot.
@@ -104,6 +105,9 @@ def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.nd
                 f"column {column.name!r} is missing ({raw.source}).{nearest(column.name, map(str, frame))} "
                 f"The model needs {_shown(columns)}."
             )
+        if column.kind == "text":
+            inputs[column.name] = np.array(as_words(frame[column.name]), dtype=object)
+            continue
         values = read_as(column, frame[column.name], raw)
         if column.kind == "categorical":
             texts = np.array([*map(str, values.cat.categories), ""], dtype=object)

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.data.column import Column
+from tfopt.data.column import NUM_TOPICS, Column
 
 if TYPE_CHECKING:
     from tfopt.data.encoder import TableEncoder
@@ -49,11 +49,12 @@ class TablePreprocessing(keras.layers.Layer):
         boolean_fill: What stands in for a missing truth value, 0.0 or 1.0.
         levels: For each categorical column the levels that have a slot, in the order of slots.
         num_slots: For each categorical column the number of slots.
+        topics: For each text column a dict of its `TopicCoder`: `vocabulary`, `idf` and `components`.
         name: The layer's name.
 
     Call arguments:
         columns: Dict of tensors, (rows,) or (rows, 1): numbers with NaN for missing (numeric, boolean), text with `""`
-            for missing (categorical; dates as `YYYY-MM-DD`, with or without ` HH:MM:SS`).
+            for missing (categorical; text; dates as `YYYY-MM-DD`, with or without ` HH:MM:SS`).
 
     Returns:
         (rows, width) float32.
@@ -82,6 +83,7 @@ class TablePreprocessing(keras.layers.Layer):
         boolean_fill: Sequence[float],
         levels: Mapping[str, Sequence[str]],
         num_slots: Mapping[str, int],
+        topics: Mapping[str, Mapping[str, Any]] | None = None,
         name: str = "preprocessing",
     ):
         # Text cannot be cast, and casting numbers to float32 here would cost the digits that float64 keeps below.
@@ -92,6 +94,8 @@ class TablePreprocessing(keras.layers.Layer):
         self.boolean_fill = list(boolean_fill)
         self.levels = {column: list(names) for column, names in levels.items()}
         self.num_slots = dict(num_slots)
+        self.topics = {column: dict(state) for column, state in (topics or {}).items()}
+        self._places = {column: _places_of(state["vocabulary"]) for column, state in self.topics.items()}
         self.built = True
 
     @classmethod
@@ -110,12 +114,20 @@ class TablePreprocessing(keras.layers.Layer):
                 for column in encoder.columns
                 if column.kind == "categorical"
             },
+            topics={
+                name: {
+                    "vocabulary": list(coder.vocabulary),
+                    "idf": coder.idf.tolist(),
+                    "components": coder.components.tolist(),
+                }
+                for name, coder in encoder.topics_.items()
+            },
         )
 
     @property
     def width(self) -> int:
         """Number of columns of the matrix."""
-        widths = {"numeric": 1, "boolean": 1, "date": 7, "categorical": 1}
+        widths = {"numeric": 1, "boolean": 1, "date": 7, "categorical": 1, "text": NUM_TOPICS}
         return sum(
             widths[column.kind] + self.num_slots.get(column.name, 0) + column.has_missing for column in self.columns
         )
@@ -126,17 +138,18 @@ class TablePreprocessing(keras.layers.Layer):
         if absent:
             raise ValueError(f"A column is missing: {absent[0]!r}. Received: columns {sorted(columns)}.")
         numeric, dates, booleans = self._of_kind("numeric"), self._of_kind("date"), self._of_kind("boolean")
-        parts, gaps, indicators = [], [], []
+        parts, indicators = [], []
         if numeric:
-            values = tf.stack([_numbers(columns[column.name]) for column in numeric], axis=1)
-            parts.append(values)
-            gaps.append(tf.math.is_nan(values))
+            parts.append(tf.stack([_numbers(columns[column.name]) for column in numeric], axis=1))
         parsed = [_parse_dates(columns[column.name]) for column in dates]
         for seconds, missing in parsed:
-            parts.append(tf.cast(seconds, tf.float64)[:, None] / _SECONDS_PER_DAY)
-            gaps.append(missing[:, None])
+            days = tf.cast(seconds, tf.float64) / _SECONDS_PER_DAY
+            parts.append(tf.where(missing, tf.constant(math.nan, tf.float64), days)[:, None])
+        texts = self._of_kind("text")
+        parts += [self._topics_of(column, columns[column.name]) for column in texts]
         if parts:
-            values, missing = tf.concat(parts, axis=1), tf.concat(gaps, axis=1)
+            values = tf.concat(parts, axis=1)
+            missing = tf.math.is_nan(values)
             parts = [self._scale(tf.where(missing, tf.constant(self.fill, tf.float64), values))]
             indicators.append(_indicators(missing, numeric + dates))
         if booleans:
@@ -146,6 +159,8 @@ class TablePreprocessing(keras.layers.Layer):
             indicators.append(_indicators(missing, booleans))
         parts += [_cycles(seconds, missing) for seconds, missing in parsed]
         parts += [self._slots(column, columns[column.name]) for column in self._of_kind("categorical")]
+        empty = [_without_words(columns[column.name])[:, None] for column in texts if column.has_missing]
+        indicators += [tf.cast(missing, tf.float64) for missing in empty]
         return tf.cast(tf.concat(parts + indicators, axis=1), tf.float32)
 
     def compute_output_shape(self, input_shape: Mapping[str, Sequence[int | None]]) -> tuple[int | None, int]:
@@ -164,6 +179,7 @@ class TablePreprocessing(keras.layers.Layer):
             "boolean_fill": self.boolean_fill,
             "levels": self.levels,
             "num_slots": self.num_slots,
+            "topics": self.topics,
             "name": self.name,
         }
 
@@ -175,6 +191,21 @@ class TablePreprocessing(keras.layers.Layer):
         scaled = (values - tf.constant(self.center, tf.float64)) * tf.constant(self.factor, tf.float64)
         scaled = tf.clip_by_value(scaled, -_FLOAT32_MAX, _FLOAT32_MAX)
         return scaled / tf.sqrt(1.0 + tf.square(scaled / 3.0)) if self.scaling == "robust" else scaled
+
+    def _topics_of(self, column: Column, values: Any) -> Any:
+        """Return what `TopicCoder.transform` does."""
+        state = self.topics[column.name]
+        num_words = len(state["vocabulary"])
+        words = tf.strings.split(_words(values))
+        places = words.with_flat_values(self._places[column.name].lookup(words.flat_values))
+        # The last count is that of words that are not in the vocabulary.
+        counts = tf.math.bincount(places, minlength=num_words + 1, maxlength=num_words + 1, dtype=tf.float64, axis=-1)[
+            :, :num_words
+        ]
+        weighted = counts * tf.constant(state["idf"], tf.float64)
+        length = tf.norm(weighted, axis=1, keepdims=True)
+        components = tf.constant(state["components"], tf.float64, shape=(NUM_TOPICS, num_words))
+        return tf.matmul(tf.math.divide_no_nan(weighted, length), components, transpose_b=True)
 
     def _slots(self, column: Column, values: Any) -> Any:
         texts = _texts(values)
@@ -389,6 +420,24 @@ def _numbers(values: Any) -> Any:
 
 def _texts(values: Any) -> Any:
     return tf.reshape(tf.convert_to_tensor(values, tf.string), [-1])
+
+
+def _words(values: Any) -> Any:
+    """Return the words of texts, of one letter or more, with a space between them."""
+    # Letters and numbers of all scripts, which is what `\w` means in Python.
+    return tf.strings.regex_replace(tf.strings.lower(_texts(values), "utf-8"), r"[^\pL\pN_]+", " ")
+
+
+def _without_words(values: Any) -> Any:
+    """Return whether texts lack a word of two letters or more."""
+    return ~tf.strings.regex_full_match(_words(values), r".*[\pL\pN_]{2}.*")
+
+
+def _places_of(vocabulary: Sequence[str]) -> Any:
+    """Return a look-up of words: the place of each, and one more for all others."""
+    words = tf.constant(list(vocabulary), tf.string, shape=(len(vocabulary),))
+    places = tf.range(len(vocabulary), dtype=tf.int64)
+    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(words, places), len(vocabulary))
 
 
 def _indicators(missing: Any, columns: Sequence[Column]) -> Any:
