@@ -1,395 +1,436 @@
-"""Seconds a trial: tfopt's searches beside plain KerasTuner, Optuna over `model.fit`, and scikit-learn's MLPClassifier.
+"""Seconds a trial: tfopt's searches beside KerasTuner, Optuna and scikit-learn, each at its best.
 
-    python tests/benchmarks/bench_search.py headline       # 20 trials of a 64-64-10 MLP on digits, about 10 minutes
-    python tests/benchmarks/bench_search.py proposals      # CPU-seconds of a Bayesian proposal, a minute
-    python tests/benchmarks/bench_search.py cases          # folds, Bayesian, Hyperband, convolution, LSTM; about 15
+    python tests/benchmarks/bench_search.py run headline --rounds 5    # 20 trials of a 64-64-10 MLP on digits
+    python tests/benchmarks/bench_search.py run all --rounds 3         # every case; about 40 minutes on two cores
+    python tests/benchmarks/bench_search.py table                      # the Markdown tables, from the results kept
 
-All in one process, interleaved, medians over `--repeats`. The slow contestants run `--plain-trials` trials a repeat,
-each counted whole. Needs `pip install optuna` for Optuna's line, which is left out without it. Peak memory is that of
-the process after each contestant's first turn less that before it.
+Each contestant of each round is a process of its own; rounds interleave them, and each round starts with another one.
+Imports are not counted, nor the start of scikit-learn's worker processes; tracing and compiling are. Every search is
+run whole: no time is extrapolated from fewer trials, and slow contestants run fewer trials, at least five. What was
+measured goes to `results/search.json`, with the machine and the versions. Optuna's lines need `pip install optuna`.
+
+"At its best" means for KerasTuner and Optuna: a whole epoch in one call (`steps_per_execution`), no checkpoints; for
+scikit-learn: all cores. Scores are the best epoch's and the last epoch's, so that like can be set beside like.
 """
 
 import argparse
 import contextlib
-import gc
 import io
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import keras_tuner
 import numpy as np
-from scipy.stats import mannwhitneyu, spearmanr
+from results import RESULTS, environment, keep, markdown
 from sklearn.datasets import load_diabetes, load_digits
-from sklearn.model_selection import PredefinedSplit, RandomizedSearchCV, train_test_split
-from sklearn.neural_network import MLPClassifier
+from sklearn.model_selection import train_test_split
 
 import tfopt.search
-from tfopt.training.choose import engine_for
-from tfopt.training.fits import FitRequest, Monitor
 
 layers = keras.layers
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("part", choices=["headline", "proposals", "cases"])
-parser.add_argument("--repeats", type=int, default=3)
-parser.add_argument("--trials", type=int, default=20)
-parser.add_argument("--plain-trials", type=int, default=4, help="trials a repeat of the slow contestants")
-parser.add_argument("--only", default="", help="names of contestants or cases, comma-separated")
-arguments = parser.parse_args()
-warnings.simplefilter("ignore")
+EPOCHS, BATCH = 20, 32
+CORES = os.cpu_count() or 1
 
-x, y = load_digits(return_X_y=True)
-x_train, x_test, y_train, y_test = train_test_split(
-    (x / 16).astype("float32"), y.astype("int32"), test_size=0.25, random_state=0, stratify=y
-)
-EPOCHS = 20
+
+def digits():
+    """Return the arguments of `fit` for digits, three quarters to train on."""
+    x, y = load_digits(return_X_y=True)
+    x, held, y, held_y = train_test_split(
+        (x / 16).astype("float32"), y.astype("int32"), test_size=0.25, random_state=0, stratify=y
+    )
+    return {"x": x, "y": y, "validation_data": (held, held_y), "epochs": EPOCHS, "batch_size": BATCH, "verbose": 0}
+
+
+def diabetes():
+    """Return standardised inputs and targets."""
+    x, y = load_diabetes(return_X_y=True)
+    return (x / x.std(0)).astype("float32"), ((y - y.mean()) / y.std()).astype("float32")[:, None]
+
+
+def classifier(body, rate):
+    model = keras.Sequential([keras.Input((64,)), *body])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    return model
+
+
+def rate_of(hp):
+    return hp.Float("lr", 1e-4, 3e-2, sampling="log")
 
 
 def mlp(hp):
-    rate = hp.Float("lr", 1e-4, 3e-2, sampling="log")
-    l2 = hp.Float("l2", 1e-7, 1e-2, sampling="log")
+    rate, l2 = rate_of(hp), hp.Float("l2", 1e-7, 1e-2, sampling="log")
     dropout = hp.Float("dropout", 0.0, 0.5)
     hidden = []
     for _ in range(2):
         hidden += [layers.Dense(64, "relu", kernel_regularizer=keras.regularizers.L2(l2)), layers.Dropout(dropout)]
-    return compiled(keras.Sequential([keras.Input((64,)), *hidden, layers.Dense(10)]), keras.optimizers.Adam(rate))
+    return classifier([*hidden, layers.Dense(10)], rate)
 
 
-def compiled(model, optimizer, **options):
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=["accuracy"], **options)
-    return model
+def convolution(hp):
+    image = [layers.Reshape((8, 8, 1)), *(layers.Conv2D(16, 3, activation="relu") for _ in range(2))]
+    head = [layers.GlobalAveragePooling2D(), layers.Dropout(hp.Float("dropout", 0.0, 0.5)), layers.Dense(10)]
+    return classifier([*image, *head], rate_of(hp))
 
 
-def memory() -> float:
-    """Return the process's resident memory, MB."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
-
-
-@contextlib.contextmanager
-def quiet():
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
-def best_by_values(tuner) -> dict[str, float]:
-    """Return the score of each trial by its values."""
-    trials = tuner.oracle.trials.values()
-    return {repr(sorted(t.hyperparameters.values.items())): t.score for t in trials if t.score is not None}
-
-
-def tuned(make, trials, fit_arguments, **options):
-    """Run one search; return seconds a trial and the scores."""
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        started = time.perf_counter()
-        tuner = make(directory=folder, project_name="search", overwrite=True, **options)
-        tuner.search(**fit_arguments)
-        seconds = time.perf_counter() - started
-        scores = best_by_values(tuner)
-    return seconds / max(trials, len(scores)), scores
-
-
-DATA = {"x": x_train, "y": y_train, "validation_data": (x_test, y_test), "epochs": EPOCHS, "verbose": 0}
-
-
-def tfopt_random(trials, turn, engine="auto"):
-    options = {"objective": "val_accuracy", "max_trials": trials, "seed": turn, "engine": engine}
-    return tuned(lambda **o: tfopt.search.RandomSearch(mlp, **o), trials, DATA | {"batch_size": 32}, **options)
-
-
-def plain_keras_tuner(trials, turn):
-    options = {"objective": "val_accuracy", "max_trials": trials, "seed": 100 + turn}
-    return tuned(lambda **o: keras_tuner.RandomSearch(mlp, **o), trials, DATA | {"batch_size": 32}, **options)
-
-
-def best_keras_tuner(trials, turn):
-    """A whole epoch in one call, and no checkpoint at every improvement."""
-
-    class WithoutCheckpoints(keras_tuner.RandomSearch):
-        def run_trial(self, trial, *args, **kwargs):
-            return self.hypermodel.build(trial.hyperparameters).fit(*args, **kwargs).history["val_accuracy"][-1] * -1.0
-
-    def build(hp):
-        model = mlp(hp)
-        return compiled(model, model.optimizer, steps_per_execution=-(-len(x_train) // 32))
-
-    options = {"objective": keras_tuner.Objective("default_objective", "min"), "max_trials": trials, "seed": 100 + turn}
-    return tuned(lambda **o: WithoutCheckpoints(build, **o), trials, DATA | {"batch_size": 32}, **options)
-
-
-def optuna_fit(trials, turn):
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-    def objective(trial):
-        hp = keras_tuner.HyperParameters()
-        hp.values = {
-            "lr": trial.suggest_float("lr", 1e-4, 3e-2, log=True),
-            "l2": trial.suggest_float("l2", 1e-7, 1e-2, log=True),
-            "dropout": trial.suggest_float("dropout", 0.0, 0.5),
-        }
-        return max(mlp(hp).fit(**DATA, batch_size=32).history["val_accuracy"])
-
-    started = time.perf_counter()
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=turn))
-    study.optimize(objective, n_trials=trials)
-    return (time.perf_counter() - started) / trials, {str(t.number): t.value for t in study.trials}
-
-
-def scikit_learn(trials, turn):
-    both = np.concatenate([x_train, x_test]), np.concatenate([y_train, y_test])
-    split = PredefinedSplit(np.r_[np.full(len(x_train), -1), np.zeros(len(x_test))])
-    model = MLPClassifier((64, 64), batch_size=32, max_iter=EPOCHS, n_iter_no_change=EPOCHS, random_state=turn)
-    # Its penalty is alpha/2 times the squares over the batch's rows: Keras's l2 is alpha/64.
-    space = {"learning_rate_init": np.geomspace(1e-4, 3e-2, 1000), "alpha": np.geomspace(1e-7, 1e-2, 1000) * 64}
-    started = time.perf_counter()
-    search = RandomizedSearchCV(model, space, n_iter=trials, cv=split, n_jobs=2, refit=False, random_state=turn)
-    search.fit(*both)
-    seconds = (time.perf_counter() - started) / trials
-    return seconds, dict(enumerate(search.cv_results_["mean_test_score"]))
-
-
-def headline():
-    contestants = {
-        "plain KerasTuner": (plain_keras_tuner, arguments.plain_trials),
-        "KerasTuner at its best": (best_keras_tuner, arguments.plain_trials),
-        "Optuna over model.fit": (optuna_fit, arguments.plain_trials),
-        "scikit-learn on two cores": (scikit_learn, arguments.trials),
-        "tfopt auto": (tfopt_random, arguments.trials),
-        "tfopt population": (lambda n, t: tfopt_random(n, t, "population"), arguments.trials),
-        "tfopt shared": (lambda n, t: tfopt_random(n, t, "shared"), arguments.trials),
-    }
-    results = measure(contestants)
-    plain = np.median(results["plain KerasTuner"][0]) if "plain KerasTuner" in results else np.nan
-    print(f"\n{'':26} {'s/trial':>8} {'range':>15} {'ratio':>7} {'memory MB':>10}   scores: mean ± sd, best")
-    for name, (seconds, scores, grown) in results.items():
-        values = np.array([v for turn in scores for v in turn.values()]) * (-1 if name.endswith("best") else 1)
-        print(
-            f"{name:26} {np.median(seconds):8.3f} {min(seconds):7.3f}-{max(seconds):7.3f} "
-            f"{plain / np.median(seconds):7.1f} {grown:10.0f}   "
-            f"{values.mean():.4f} ± {values.std(ddof=1):.4f}, {values.max():.4f} ({len(values)})"
-        )
-    agreement(results)
-
-
-def agreement(results):
-    """Compare tfopt's score of each configuration with plain fits of the same ones."""
-    if "plain KerasTuner" not in results:
-        return
-    plain = {}
-    for turn in results["plain KerasTuner"][1]:
-        plain |= turn
-    hps = []
-    for text in plain:
-        hp = keras_tuner.HyperParameters()
-        hp.values = dict(eval(text))  # written by repr above
-        hps.append(hp)
-    engine = engine_for("auto", mlp, x_train, y_train, validation=(x_test, y_test))
-    monitor = Monitor("val_accuracy", "max")
-    fits = engine.fit([FitRequest(hp, 1000 + i, EPOCHS, monitor=monitor) for i, hp in enumerate(hps)])
-    mine = [max(fit.history["val_accuracy"]) for fit in fits]
-    theirs = list(plain.values())
-    print(
-        f"\nThe same {len(mine)} configurations: plain {np.mean(theirs):.4f}, tfopt {np.mean(mine):.4f}, Spearman "
-        f"{spearmanr(mine, theirs)[0]:.3f}, Mann-Whitney p = {mannwhitneyu(mine, theirs)[1]:.2f}"
-    )
-
-
-def measure(contestants):
-    """Run each contestant in turn, `--repeats` times; return seconds a trial, scores and MB of memory grown by."""
-    only = [name.strip() for name in arguments.only.split(",") if name.strip()]
-    results = {name: ([], [], 0.0) for name in contestants if not only or name in only}
-    for turn in range(1, arguments.repeats + 1):
-        names = list(results)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:  # nobody always follows the same one
-            run, trials = contestants[name]
-            gc.collect()  # of what the one before left
-            before = memory()
-            try:
-                seconds, scores = run(trials, turn)
-            except ImportError as error:
-                print(f"{name}: left out ({error})", flush=True)
-                continue
-            results[name][0].append(seconds)
-            results[name][1].append(scores)
-            grown = memory() - before if turn == 1 else results[name][2]
-            results[name] = (*results[name][:2], grown)
-            print(f"turn {turn} {name}: {seconds:.3f} s a trial", flush=True)
-    return {name: result for name, result in results.items() if result[0]}
-
-
-def proposals():
-    """Time the proposals of Bayesian search in four dimensions, after a first dozen of random ones."""
-
-    def distance(hp):
-        return sum((hp.Float(f"x{i}", 0, 1) - 0.3) ** 2 for i in range(4))
-
-    def run(kind, turn):
-        class BlackBox(kind):
-            def run_trial(self, trial, **kwargs):
-                return distance(trial.hyperparameters)
-
-        space = keras_tuner.HyperParameters()
-        distance(space)
-        taken = []
-        with tempfile.TemporaryDirectory() as folder, quiet():
-            tuner = BlackBox(
-                hypermodel=None, hyperparameters=space, objective=keras_tuner.Objective("default_objective", "min"),
-                max_trials=24, num_initial_points=12, seed=turn, directory=folder, project_name="search",
-            )  # fmt: skip
-            populate = tuner.oracle.populate_space
-
-            def timed(*args, **kwargs):
-                started = time.process_time()
-                proposal = populate(*args, **kwargs)
-                taken.append(time.process_time() - started)
-                return proposal
-
-            tuner.oracle.populate_space = timed
-            tuner.search()
-        return float(np.mean(taken[12:24]))
-
-    kinds = {"KerasTuner": keras_tuner.BayesianOptimization, "tfopt": tfopt.search.BayesianOptimization}
-    seconds = {name: [] for name in kinds}
-    for turn in range(1, arguments.repeats + 1):
-        for name, kind in kinds.items():
-            seconds[name].append(run(kind, turn))
-    for name, values in seconds.items():
-        print(f"{name:12} {np.median(values):.3f} CPU-seconds a proposal ({min(values):.3f}-{max(values):.3f})")
-
-
-# Cases ------------------------------------------------------------------------------------------------------------
+def recurrent(hp):
+    body = [layers.Reshape((8, 8)), layers.LSTM(16, dropout=hp.Float("dropout", 0.0, 0.5)), layers.Dense(10)]
+    return classifier(body, rate_of(hp))
 
 
 def regression(hp):
     penalty = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-1, sampling="log"))
     hidden = [layers.Dense(64, "relu", kernel_regularizer=penalty), layers.Dropout(hp.Float("dropout", 0.0, 0.5))]
     model = keras.Sequential([keras.Input((10,)), *hidden, layers.Dense(1)])
-    model.compile(keras.optimizers.Adam(hp.Float("lr", 1e-4, 3e-2, sampling="log")), "mse", metrics=["r2_score"])
+    model.compile(keras.optimizers.Adam(rate_of(hp)), "mse", metrics=["r2_score"])
     return model
 
 
-def convolution(hp):
-    image = [layers.Reshape((8, 8, 1)), *(layers.Conv2D(16, 3, activation="relu") for _ in range(2))]
-    head = [layers.GlobalAveragePooling2D(), layers.Dropout(hp.Float("dropout", 0.0, 0.5)), layers.Dense(10)]
-    rate = hp.Float("lr", 1e-4, 3e-2, sampling="log")
-    return compiled(keras.Sequential([keras.Input((64,)), *image, *head]), keras.optimizers.Adam(rate))
+# Contestants: each returns the number of trials and, for each, its curve of the objective (an entry an epoch).
 
 
-def recurrent(hp):
-    body = [layers.Reshape((8, 8)), layers.LSTM(16, dropout=hp.Float("dropout", 0.0, 0.5)), layers.Dense(10)]
-    rate = hp.Float("lr", 1e-4, 3e-2, sampling="log")
-    return compiled(keras.Sequential([keras.Input((64,)), *body]), keras.optimizers.Adam(rate))
+def tfopt_search(kind, build, trials, turn, engine="auto", workers=1, **options):
+    def run(folder):
+        tuner = getattr(tfopt.search, kind)(
+            build, "val_accuracy", seed=turn, engine=engine, directory=folder, project_name="p",
+            **({} if trials is None else {"max_trials": trials}), **options,
+        )  # fmt: skip
+        tuner.search(**digits() if trials is not None else without_epochs(digits()), workers=workers)
+        return [trial.members[0].history["val_accuracy"] for trial in tuner.oracle.trials.values()]
+
+    return run
 
 
-def folds_case():
-    features, target = load_diabetes(return_X_y=True)
-    features = (features / features.std(0)).astype("float32")
-    target = ((target - target.mean()) / target.std()).astype("float32")[:, None]
-    data = {"x": features, "y": target, "epochs": 40, "batch_size": 32, "verbose": 0}
+def without_epochs(arguments):
+    return {name: value for name, value in arguments.items() if name != "epochs"}
 
-    def mine(trials, turn):
-        options = {"objective": keras_tuner.Objective("val_r2_score", "max"), "max_trials": 20, "seed": turn}
-        return tuned(lambda **o: tfopt.search.RandomSearch(regression, **o), 20, data | {"folds": 5}, **options)
 
-    def plain(trials, turn):
-        """KerasTuner has no folds: the fits of one trial on each of the five, as its users write them."""
+def plain_keras_tuner(build, trials, turn):
+    def run(folder):
+        tuner = keras_tuner.RandomSearch(
+            build, "val_accuracy", max_trials=trials, seed=100 + turn, directory=folder, project_name="p"
+        )
+        tuner.search(**digits())
+        return [[trial.score] for trial in tuner.oracle.trials.values()]
 
-        trials = max(1, trials // 4)
-        objective = keras_tuner.Objective("default_objective", "min")
-        options = {"objective": objective, "max_trials": trials, "seed": turn}
+    return run
 
-        class Plain(keras_tuner.RandomSearch):
+
+def whole_epochs(model, rows):
+    """Compile again so that a call of the graph is an epoch."""
+    model.compile(model.optimizer, model.loss, metrics=["accuracy"], steps_per_execution=-(-rows // BATCH))
+    return model
+
+
+def best_keras_tuner(kind, build, trials, turn, **options):
+    """Return a search that makes no checkpoints and calls the graph once an epoch."""
+
+    def run(folder):
+        data, curves = digits(), {}
+
+        class Tuner(getattr(keras_tuner, kind)):
             def run_trial(self, trial, *args, **kwargs):
-                scores = []
+                values = trial.hyperparameters.values
+                own = {"epochs": values["tuner/epochs"]} if "tuner/epochs" in values else {}
+                model = whole_epochs(self.hypermodel.build(trial.hyperparameters), len(data["x"]))
+                history = model.fit(*args, **(kwargs | own)).history["val_accuracy"]
+                curves[trial.trial_id] = history
+                keras.backend.clear_session(free_memory=False)
+                return {"val_accuracy": max(history)}
+
+        tuner = Tuner(
+            build, keras_tuner.Objective("val_accuracy", "max"), seed=100 + turn, directory=folder, project_name="p",
+            **({} if trials is None else {"max_trials": trials}), **options,
+        )  # fmt: skip
+        tuner.search(**data)
+        return list(curves.values())
+
+    return run
+
+
+def optuna_search(build, trials, turn, sampler="RandomSampler"):
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def run(folder):
+        data, curves = digits(), []
+
+        class Suggest:
+            """Gives KerasTuner's `hp.Float` from Optuna's trial."""
+
+            def __init__(self, trial):
+                self.trial = trial
+
+            def Float(self, name, low, high, sampling=None):
+                return self.trial.suggest_float(name, low, high, log=sampling == "log")
+
+        def objective(trial):
+            model = whole_epochs(build(Suggest(trial)), len(data["x"]))
+            curves.append(model.fit(**data).history["val_accuracy"])
+            keras.backend.clear_session(free_memory=False)
+            return max(curves[-1])
+
+        study = optuna.create_study(direction="maximize", sampler=getattr(optuna.samplers, sampler)(seed=turn))
+        study.optimize(objective, n_trials=trials)
+        return curves
+
+    return run
+
+
+def scikit_learn(estimator, trials, turn, data, folds):
+    from joblib import Parallel, delayed
+    from sklearn.model_selection import RandomizedSearchCV
+
+    x, y, rows = data
+    # Its penalty is alpha/2 times the squares over the batch's rows: Keras's l2 is alpha/64.
+    space = {"learning_rate_init": np.geomspace(1e-4, 3e-2, 1000), "alpha": np.geomspace(1e-7, 1e-2, 1000) * 2 * BATCH}
+    # The start of its processes is not counted.
+    Parallel(CORES)(delayed(__import__)("sklearn.neural_network") for _ in range(4 * CORES))
+
+    def run(folder):
+        model = estimator(batch_size=BATCH, n_iter_no_change=10**6, random_state=turn)
+        search = RandomizedSearchCV(
+            model, space, n_iter=trials, cv=folds(rows), n_jobs=CORES, refit=False, random_state=turn
+        )
+        search.fit(x, y)
+        return [[score] for score in search.cv_results_["mean_test_score"]]
+
+    return run
+
+
+def scikit_learn_digits(trials, turn):
+    from sklearn.model_selection import PredefinedSplit
+    from sklearn.neural_network import MLPClassifier
+
+    data = digits()
+    held, held_y = data["validation_data"]
+    x, y = np.concatenate([data["x"], held]), np.concatenate([data["y"], held_y])
+    split = PredefinedSplit(np.r_[np.full(len(data["x"]), -1), np.zeros(len(held))])
+    model = lambda **o: MLPClassifier((64, 64), max_iter=EPOCHS, **o)  # noqa: E731
+    return scikit_learn(model, trials, turn, (x, y, len(x)), lambda rows: split)
+
+
+def scikit_learn_folds(trials, turn):
+    from sklearn.model_selection import KFold
+    from sklearn.neural_network import MLPRegressor
+
+    x, y = diabetes()
+    model = lambda **o: MLPRegressor((64,), max_iter=40, **o)  # noqa: E731
+    return scikit_learn(model, trials, turn, (x, y[:, 0], len(x)), lambda rows: KFold(5))
+
+
+def tfopt_folds(trials, turn, workers=1):
+    def run(folder):
+        x, y = diabetes()
+        objective = keras_tuner.Objective("val_r2_score", "max")
+        tuner = tfopt.search.RandomSearch(
+            regression, objective, max_trials=trials, seed=turn, directory=folder, project_name="p"
+        )
+        tuner.search(x, y, folds=5, epochs=40, batch_size=BATCH, verbose=0, workers=workers)
+        trials_of = tuner.oracle.trials.values()
+        return [np.mean([m.history["val_r2_score"] for m in trial.members], axis=0).tolist() for trial in trials_of]
+
+    return run
+
+
+def keras_tuner_folds(trials, turn):
+    """Return a search that fits each trial on five folds, as KerasTuner's users write it."""
+
+    def run(folder):
+        x, y = diabetes()
+        curves = []
+
+        class Tuner(keras_tuner.RandomSearch):
+            def run_trial(self, trial, *args, **kwargs):
+                folds = []
                 for fold in range(5):
-                    held = np.arange(len(features)) % 5 == fold
-                    fit = {"x": features[~held], "y": target[~held], "validation_data": (features[held], target[held])}
+                    held = np.arange(len(x)) % 5 == fold
                     model = self.hypermodel.build(trial.hyperparameters)
-                    scores.append(model.fit(**(data | fit)).history["val_r2_score"][-1])
-                    keras.backend.clear_session()
-                return -float(np.mean(scores))
+                    rows = int((~held).sum())
+                    model.compile(model.optimizer, "mse", metrics=["r2_score"], steps_per_execution=-(-rows // BATCH))
+                    fit = {"validation_data": (x[held], y[held]), "epochs": 40, "batch_size": BATCH, "verbose": 0}
+                    folds.append(model.fit(x[~held], y[~held], **fit).history["val_r2_score"])
+                    keras.backend.clear_session(free_memory=False)
+                curves.append(np.mean(folds, axis=0).tolist())
+                return -max(curves[-1])
 
-        return tuned(lambda **o: Plain(regression, **o), trials, {}, **options)
+        objective = keras_tuner.Objective("default_objective", "min")
+        tuner = Tuner(regression, objective, max_trials=trials, seed=turn, directory=folder, project_name="p")
+        tuner.search(verbose=0)
+        return curves
 
-    return mine, plain
-
-
-def bayesian_case():
-    def mine(trials, turn):
-        options = {"objective": "val_accuracy", "max_trials": 50, "seed": turn}
-        return tuned(lambda **o: tfopt.search.BayesianOptimization(mlp, **o), 50, DATA | {"batch_size": 32}, **options)
-
-    def plain(trials, turn):
-        # Ten points without and `plain-trials` with its Gaussian process: 50 trials hold 10 and 40.
-        first = {"objective": "val_accuracy", "max_trials": 2, "num_initial_points": 10, "seed": turn}
-        later = first | {"max_trials": 2 + trials, "num_initial_points": 2}
-        make = lambda **o: keras_tuner.BayesianOptimization(mlp, **o)  # noqa: E731
-        initial, _ = tuned(make, 2, DATA | {"batch_size": 32}, **first)
-        both, scores = tuned(make, 2 + trials, DATA | {"batch_size": 32}, **later)
-        modelled = (both * (2 + trials) - 2 * initial) / trials
-        return (10 * initial + 40 * modelled) / 50, scores
-
-    return mine, plain
+    return run
 
 
-def hyperband_case():
-    options = {"objective": "val_accuracy", "max_epochs": 27, "factor": 3}
-
-    def run(make, turn):
-        with tempfile.TemporaryDirectory() as folder, quiet():
-            started = time.perf_counter()
-            tuner = make(mlp, directory=folder, project_name="search", overwrite=True, seed=turn, **options)
-            tuner.search(x_train, y_train, validation_data=(x_test, y_test), batch_size=32, verbose=0)
-            seconds = time.perf_counter() - started
-            trials = list(tuner.oracle.trials.values())
-        return seconds / len(trials), best_by_values(tuner)
-
-    finished = []
-
-    def plain(trials, turn):
-        if not finished:  # 290 s: once is enough
-            finished.append(run(keras_tuner.Hyperband, turn))
-        return finished[0]
-
-    return (lambda trials, turn: run(tfopt.search.Hyperband, turn)), plain
+def both_cores(*arguments, **options):
+    return tfopt_search(*arguments, workers=CORES, **options)
 
 
-def model_case(build):
-    def run(make, trials, turn):
-        options = {"objective": "val_accuracy", "max_trials": trials, "seed": turn}
-        return tuned(lambda **o: make(build, **o), trials, DATA | {"batch_size": 32}, **options)
+CASES = {
+    "headline": {
+        "KerasTuner": lambda turn: plain_keras_tuner(mlp, 5, turn),
+        "KerasTuner at its best": lambda turn: best_keras_tuner("RandomSearch", mlp, 5, turn),
+        "Optuna at its best": lambda turn: optuna_search(mlp, 5, turn),
+        "scikit-learn's MLP, all cores": lambda turn: scikit_learn_digits(20, turn),
+        "tfopt": lambda turn: tfopt_search("RandomSearch", mlp, 20, turn),
+        "tfopt, all cores": lambda turn: both_cores("RandomSearch", mlp, 20, turn),
+        "tfopt population": lambda turn: tfopt_search("RandomSearch", mlp, 20, turn, "population"),
+        "tfopt shared": lambda turn: tfopt_search("RandomSearch", mlp, 20, turn, "shared"),
+    },
+    "folds": {
+        "KerasTuner at its best": lambda turn: keras_tuner_folds(5, turn),
+        "scikit-learn's MLP, all cores": lambda turn: scikit_learn_folds(20, turn),
+        "tfopt": lambda turn: tfopt_folds(20, turn),
+        "tfopt, all cores": lambda turn: tfopt_folds(20, turn, CORES),
+    },
+    "bayesian": {
+        "KerasTuner at its best": lambda turn: best_keras_tuner(
+            "BayesianOptimization", mlp, 50, turn, num_initial_points=10
+        ),
+        "Optuna at its best (TPE)": lambda turn: optuna_search(mlp, 50, turn, "TPESampler"),
+        "tfopt": lambda turn: tfopt_search("BayesianOptimization", mlp, 50, turn, num_initial_points=10),
+    },
+    "hyperband": {
+        "KerasTuner at its best": lambda turn: best_keras_tuner("Hyperband", mlp, None, turn, max_epochs=27),
+        "tfopt": lambda turn: tfopt_search("Hyperband", mlp, None, turn, max_epochs=27),
+    },
+    "convolution": {
+        "KerasTuner at its best": lambda turn: best_keras_tuner("RandomSearch", convolution, 5, turn),
+        "Optuna at its best": lambda turn: optuna_search(convolution, 5, turn),
+        "tfopt": lambda turn: tfopt_search("RandomSearch", convolution, 20, turn),
+    },
+    "lstm": {
+        "KerasTuner at its best": lambda turn: best_keras_tuner("RandomSearch", recurrent, 5, turn),
+        "Optuna at its best": lambda turn: optuna_search(recurrent, 5, turn),
+        "tfopt": lambda turn: tfopt_search("RandomSearch", recurrent, 20, turn),
+    },
+}
+TITLES = {
+    "headline": "20 trials of a 64-64-10 network on digits, 20 epochs",
+    "folds": "20 trials × 5 folds of a 64-1 network on diabetes, 40 epochs",
+    "bayesian": "50 Bayesian trials of the 64-64-10 network",
+    "hyperband": "Hyperband to 27 epochs, the 64-64-10 network",
+    "convolution": "two convolutions on 8 × 8 digits, 20 epochs",
+    "lstm": "LSTM on 8 × 8 digits, 20 epochs",
+}
 
-    return (
-        lambda trials, turn: run(tfopt.search.RandomSearch, arguments.trials, turn),
-        lambda trials, turn: run(keras_tuner.RandomSearch, trials, turn),
-    )
+
+def resident_mb() -> float:
+    """Return the process's resident memory."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
 
 
-def cases():
-    named = {
-        "5 folds x 20 trials, diabetes": folds_case(),
-        "50 Bayesian trials": bayesian_case(),
-        "Hyperband to 27 epochs": hyperband_case(),
-        "convolutions on 8x8 digits": model_case(convolution),
-        "LSTM on 8x8 digits": model_case(recurrent),
+def one(case: str, contestant: str, turn: int) -> dict:
+    """Run one contestant once, in this process."""
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        keras.ops.add(keras.ops.ones(2), 1)  # TensorFlow's own start is nobody's
+        run = CASES[case][contestant](turn)
+        before, started = resident_mb(), time.perf_counter()
+        curves = run(folder)
+        seconds = time.perf_counter() - started
+    return {
+        "case": case,
+        "contestant": contestant,
+        "turn": turn,
+        "trials": len(curves),
+        "seconds": round(seconds, 3),
+        "memory_mb": round(resident_mb() - before, 1),
+        "best_epoch": [round(max(curve), 5) for curve in curves],
+        "last_epoch": [round(curve[-1], 5) for curve in curves] if any(len(curve) > 1 for curve in curves) else None,
     }
-    contestants = {}
-    for name, (mine, plain) in named.items():
-        contestants[f"{name}: tfopt"] = (mine, arguments.trials)
-        contestants[f"{name}: KerasTuner"] = (plain, arguments.plain_trials)
-    results = measure(contestants)
-    print(f"\n{'':32} {'KerasTuner':>11} {'tfopt':>8} {'ratio':>7}   seconds a trial, medians of {arguments.repeats}")
-    for name in named:
-        if f"{name}: tfopt" in results and f"{name}: KerasTuner" in results:
-            mine, plain = (np.median(results[f"{name}: {who}"][0]) for who in ("tfopt", "KerasTuner"))
-            print(f"{name:32} {plain:11.2f} {mine:8.3f} {plain / mine:7.1f}")
 
 
-{"headline": headline, "proposals": proposals, "cases": cases}[arguments.part]()
+def run(cases: list[str], rounds: int, only: list[str]) -> None:
+    """Run every contestant of these cases, a process each, in turn."""
+    for case in cases:
+        names = [name for name in CASES[case] if not only or name in only]
+        kept = []
+        for turn in range(1, rounds + 1):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:  # nobody always follows the same one
+                command = [sys.executable, __file__, "one", case, name, "--turn", str(turn)]
+                done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+                if done.returncode:
+                    print(f"{case} {name}: failed\n{done.stderr[-2000:]}", file=sys.stderr, flush=True)
+                    continue
+                record = json.loads(done.stdout.splitlines()[-1])
+                kept.append(record)
+                print(f"{case} turn {turn} {name}: {record['seconds'] / record['trials']:.3f} s a trial", flush=True)
+        keep("search", case, {"environment": environment(), "rounds": rounds, "runs": kept})
+
+
+def table() -> None:
+    """Print the Markdown tables of what was kept."""
+    kept = json.loads((RESULTS / "search.json").read_text(encoding="utf-8"))
+    for case, title in TITLES.items():
+        if case not in kept:
+            continue
+        runs = kept[case]["runs"]
+        seconds = {
+            name: [r["seconds"] / r["trials"] for r in runs if r["contestant"] == name]
+            for name in CASES[case]
+            if any(r["contestant"] == name for r in runs)
+        }
+        base = np.median(seconds[next(name for name in seconds if "KerasTuner" in name)])
+        rows = []
+        for name, values in seconds.items():
+            own = [r for r in runs if r["contestant"] == name]
+            best = np.concatenate([r["best_epoch"] for r in own])
+            last = np.concatenate([r["last_epoch"] or [np.nan] for r in own])
+            rows.append(
+                [
+                    name,
+                    f"{own[0]['trials']} × {len(own)}",
+                    f"{np.median(values):.3f} ({min(values):.3f}–{max(values):.3f})",
+                    f"{base / np.median(values):.1f}",
+                    f"{best.mean():.3f}",
+                    "" if np.isnan(last).any() else f"{last.mean():.3f}",
+                ]
+            )
+        heading = ["", "trials × rounds", "seconds a trial (range)", "ratio", "score, best epoch", "last epoch"]
+        print(f"### {title}\n\n{markdown(heading, rows)}\n\n{describe(kept[case]['environment'])}\n")
+
+
+def describe(facts: dict) -> str:
+    """Return one line about where and when something was measured."""
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    machine = f"{facts['cores']} cores ({facts['processor']}), load at the start {facts['load']}"
+    return f"{facts['date']}, {machine}; {versions}."
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(dest="part", required=True)
+    running = parts.add_parser("run")
+    running.add_argument("case", choices=[*CASES, "all"])
+    running.add_argument("--rounds", type=int, default=3)
+    running.add_argument("--only", action="append", default=[], help="a contestant's name; may be given again")
+    single = parts.add_parser("one")
+    single.add_argument("case")
+    single.add_argument("contestant")
+    single.add_argument("--turn", type=int, default=1)
+    parts.add_parser("table")
+    arguments = parser.parse_args()
+    if arguments.part == "one":
+        print(json.dumps(one(arguments.case, arguments.contestant, arguments.turn)))
+    elif arguments.part == "run":
+        run(list(CASES) if arguments.case == "all" else [arguments.case], arguments.rounds, arguments.only)
+    else:
+        table()
+
+
+if __name__ == "__main__":
+    main()
