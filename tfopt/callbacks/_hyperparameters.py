@@ -28,10 +28,11 @@ class Slot:
 
         The owner's config goes on reporting the plain number, so that what is saved in mid-fit can be reloaded.
         """
+        driven = isinstance(self.owner, ChangingLayer) and self.owner.schedule is not None
+        if driven or isinstance(self._before, keras.optimizers.schedules.LearningRateSchedule):
+            raise ValueError(f"{self.where} is a schedule already. Put the other schedule in its place.")
         if self.is_variable:
             return self._before
-        if isinstance(self._before, keras.optimizers.schedules.LearningRateSchedule):
-            raise ValueError(f"{self.where} is a schedule already. Give the optimizer the other schedule instead.")
         plain = 0.0 if self._before is None else float(ops.convert_to_numpy(self._before))
         variable = keras.Variable(
             plain, dtype="float64", trainable=False, name=self.attribute, aggregation="only_first_replica"

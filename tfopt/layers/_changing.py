@@ -7,16 +7,18 @@ import numpy as np
 from keras import ops
 
 from tfopt._arguments import value_argument
+from tfopt.layers._scheduled import ScheduledLayer, is_schedule, scheduled_argument, scheduled_config
 
 
-class ChangingLayer(keras.layers.Layer):
+class ChangingLayer(ScheduledLayer):
     """A layer that acts in training only, and whose one strength is a variable that graphs read at each step.
 
     Keras's own dropout layers bake their rate into the graph at the first batch: changing it later does nothing. Here
     ``layer.rate = 0.3``, `tfopt.callbacks.HyperparameterScheduler` or an assignment to the variable takes effect at
     the next step. The variable is a non-trainable weight: it is saved with the model, whose config keeps the number
     that it began with. A variable or tensor of the caller's is used as it is, without becoming a weight; a stack of
-    values acts on inputs stacked along leading axes of the same shape.
+    values acts on inputs stacked along leading axes of the same shape. A schedule is followed without a callback: the
+    variable takes its value at every batch of training, which the layer counts.
     """
 
     def __init__(self, strength: Any, limit: float | None, seed: int | None, strength_name: str, **kwargs: Any):
@@ -25,6 +27,12 @@ class ChangingLayer(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.strength_name = strength_name
+        self.schedule = None
+        strength = keras.saving.deserialize_keras_object(strength) if isinstance(strength, dict) else strength
+        if is_schedule(strength):
+            self.schedule = scheduled_argument(strength, type(self).__name__, strength_name, limit)
+            self.count_steps()
+            strength = np.asarray(ops.convert_to_numpy(self.schedule(0)), "float64")
         if isinstance(strength, keras.Variable) or ops.is_tensor(strength):
             self._initial_strength, self.strength = None, strength
             return
@@ -44,6 +52,9 @@ class ChangingLayer(keras.layers.Layer):
         """Return the inputs, disturbed in training."""
         if not training:
             return inputs
+        if self.schedule is not None:
+            self.strength.assign(self.current(self.schedule))
+            self.advance()
         strength = ops.cast(self.strength, "float32")
         rank = len(strength.shape)
         if rank:
@@ -59,6 +70,10 @@ class ChangingLayer(keras.layers.Layer):
         return input_shape
 
     def _change(self, value: Any) -> None:
+        if self.schedule is not None:
+            raise AttributeError(
+                f"The {self.strength_name} of layer {self.name!r} follows a schedule; it cannot be set."
+            )
         if not hasattr(self.strength, "assign"):
             raise AttributeError(
                 f"Layer {self.name!r} was given a tensor as its {self.strength_name}; it cannot change."
@@ -68,6 +83,8 @@ class ChangingLayer(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments; the strength is the one that the layer was made with."""
         strength = self._initial_strength
-        if strength is None:
+        if self.schedule is not None:
+            strength = scheduled_config(self.schedule, type(self).__name__, self.strength_name)
+        elif strength is None:
             strength = ops.convert_to_numpy(ops.convert_to_tensor(self.strength)).tolist()
         return {**super().get_config(), self.strength_name: strength, "seed": self.seed}

@@ -63,7 +63,7 @@ class Dropout(_MaskedByShape):
     Formula: x·m/(1 - rate), m = 1 with probability 1 - rate and 0 otherwise. At rate 1 everything is 0.
 
     Args:
-        rate: Float in [0, 1], or a variable, tensor or stack: the share of units that are dropped.
+        rate: Float in [0, 1], or a variable, tensor, stack or schedule: the share of units that are dropped.
         noise_shape: Tuple of ints or None: shape of the mask, None for an axis as long as the inputs'; the inputs'
             shape by default.
         seed: Int or None.

@@ -1,0 +1,172 @@
+"""Columns of a table inside a network: some of them, categories as one-hots, categories as trained vectors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfopt._arguments import count_argument
+from tfopt.layers._factored import FactoredLayer
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class SelectColumns(keras.layers.Layer):
+    """Return some columns of a matrix, so that a network can treat kinds of columns differently.
+
+    Args:
+        columns: Sequence of ints: which columns, in which order.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: There are no columns, or one is negative.
+
+    Example:
+        >>> np.asarray(tfopt.layers.SelectColumns([2, 0])(np.array([[1.0, 2.0, 3.0]]))).tolist()
+        [[3.0, 1.0]]
+    """
+
+    def __init__(self, columns: Sequence[int], **kwargs: Any):
+        super().__init__(autocast=False, **kwargs)  # codes of categories are not exact in half precision
+        self.columns = _counts(columns, "SelectColumns", "columns", minimum=0)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the columns."""
+        return ops.take(inputs, np.array(self.columns, "int32"), axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the outputs."""
+        return (*input_shape[:-1], len(self.columns))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments as plain Python values."""
+        return {**super().get_config(), "columns": list(self.columns)}
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class OneHotCategories(keras.layers.Layer):
+    """Turn columns of category codes into one column for each level; a code that is no level gives zeros.
+
+    Args:
+        levels: Sequence of ints ≥ 1: the number of levels of each column, whose codes are 0 … levels - 1. Anything else
+            (-1, NaN) is missing or unknown.
+        signs: Bool: whether a column of two levels gives one column, -1 and 1 with 0 for missing, as RealMLP has it.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: There are no columns, or one has no level.
+
+    Example:
+        >>> layer = tfopt.layers.OneHotCategories([3, 2], signs=True)
+        >>> np.asarray(layer(np.array([[2.0, 0.0], [-1.0, 1.0]]))).tolist()
+        [[0.0, 0.0, 1.0, -1.0], [0.0, 0.0, 0.0, 1.0]]
+    """
+
+    def __init__(self, levels: Sequence[int], signs: bool = False, **kwargs: Any):
+        super().__init__(autocast=False, **kwargs)
+        self.levels = _counts(levels, "OneHotCategories", "levels", minimum=1)
+        self.signs = bool(signs)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the encoded columns."""
+        codes = ops.cast(inputs, "float32")
+        parts = []
+        for column, levels in enumerate(self.levels):
+            hot = ops.cast(ops.equal(codes[..., column : column + 1], np.arange(levels, dtype="float32")), "float32")
+            parts.append(hot[..., 1:] - hot[..., :1] if self.signs and levels == 2 else hot)
+        return ops.cast(ops.concatenate(parts, axis=-1), self.compute_dtype)
+
+    @property
+    def widths(self) -> list[int]:
+        """Columns that each input column becomes."""
+        return [1 if self.signs and levels == 2 else levels for levels in self.levels]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the outputs."""
+        return (*input_shape[:-1], sum(self.widths))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments as plain Python values."""
+        return {**super().get_config(), "levels": list(self.levels), "signs": self.signs}
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class CategoryEmbedding(FactoredLayer):
+    """Turn each column of category codes into a trained vector for each level.
+
+    Use it where a column has too many levels for one-hots. Every column has one more vector, zero at the start, for
+    missing and unknown levels.
+
+    Args:
+        levels: Sequence of ints ≥ 1: the number of levels of each column, whose codes are 0 … levels - 1. Anything else
+            (-1, NaN) is missing or unknown.
+        units: Int ≥ 1: length of a vector.
+        learning_rate_factor: Float > 0: what the learning rate is multiplied by, whatever the optimizer.
+        decay: Share of the vectors that each training batch takes (AdamW's is learning rate × weight decay), ≥ 0: a
+            number, a variable or a schedule of the batch.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: A count or a number is out of bounds.
+        TypeError: An argument is not numeric.
+
+    Example:
+        >>> layer = tfopt.layers.CategoryEmbedding([1000, 50], units=8)
+        >>> tuple(layer(np.array([[999.0, 7.0], [-1.0, 3.0]])).shape)
+        (2, 16)
+
+    References:
+        Guo, Berkhahn (2016), "Entity Embeddings of Categorical Variables", https://arxiv.org/abs/1604.06737.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[int],
+        units: int = 8,
+        learning_rate_factor: float = 1.0,
+        decay: Any = 0.0,
+        **kwargs: Any,
+    ):
+        super().__init__(learning_rate_factor, decay, autocast=False, **kwargs)
+        self.levels = _counts(levels, "CategoryEmbedding", "levels", minimum=1)
+        self.units = count_argument(units, "CategoryEmbedding", "units")
+
+    def build(self, input_shape: Any) -> None:
+        """Create the vectors: of all columns in one table, each column's levels and then its vector for the others."""
+        ends = np.cumsum([levels + 1 for levels in self.levels])
+        self._unknown = (ends - 1).astype("int32")
+        self._first = (ends - 1 - np.array(self.levels)).astype("int32")
+
+        def start(shape: Sequence[int], dtype: Any) -> Any:
+            known = np.ones((shape[0], 1), "float32")
+            known[self._unknown] = 0
+            return keras.initializers.RandomNormal(0.0, 1.0)(shape, dtype=dtype) * ops.cast(known, dtype)
+
+        self.table = self.add_factored_weight("table", (int(ends[-1]), self.units), start)
+        super().build(input_shape)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Return the vectors of one row's categories beside each other."""
+        codes, levels = ops.cast(inputs, "float32"), np.array(self.levels, "float32")
+        known = ops.logical_and(codes >= 0, codes < levels)
+        places = ops.where(known, ops.cast(ops.where(known, codes, 0.0), "int32") + self._first, self._unknown)
+        vectors = ops.take(self.table.read(training), places, axis=0)
+        if training:
+            self.advance()
+        vectors = ops.reshape(vectors, (*ops.shape(inputs)[:-1], len(self.levels) * self.units))
+        return ops.cast(vectors, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the outputs."""
+        return (*input_shape[:-1], len(self.levels) * self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments as plain Python values."""
+        return {**super().get_config(), "levels": list(self.levels), "units": self.units}
+
+
+def _counts(values: Sequence[int], owner: str, name: str, minimum: int) -> list[int]:
+    if not len(values):
+        raise ValueError(f"Argument `{name}` of {owner} must hold at least one number. Received: {name}={values!r}.")
+    return [count_argument(value, owner, name, minimum=minimum) for value in values]
