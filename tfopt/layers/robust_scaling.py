@@ -50,8 +50,8 @@ class RobustScaling(_FromData):
     Example:
         >>> layer = tfopt.layers.RobustScaling()
         >>> layer.start_from_data(np.array([[0.0], [1.0], [2.0], [3.0], [1000.0]]))
-        >>> np.asarray(layer(np.array([[2.0], [4.0], [1000.0]]))).round(2).tolist()
-        [[0.0], [0.95], [3.0]]
+        >>> print(np.asarray(layer(np.array([[2.0], [4.0], [1000.0]]))).round(2).ravel())
+        [0.   0.95 3.  ]
 
     References:
         Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
