@@ -257,14 +257,113 @@ def test_grid_search_goes_on_with_what_a_build_declares_later(tmp_path, drive):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("oracle", "name", "value", "constraint"),
     [
-        (lambda: RandomSearchOracle(objective=SCORE, score_epoch="mean"), "`score_epoch` must be"),
-        (lambda: GridSearchOracle(objective=SCORE, grid_points=1), "`grid_points` must be"),
-        (lambda: BayesianOptimizationOracle(objective=SCORE, batch_trials=0), "`batch_trials` must be"),
-        (lambda: HyperbandOracle(objective=SCORE, factor=1), "factor"),
+        (RandomSearchOracle, "score_epoch", "mean", "one of"),
+        (RandomSearchOracle, "max_trials", 0, ">= 1"),
+        (RandomSearchOracle, "max_trials", float("inf"), "a whole number"),
+        (GridSearchOracle, "max_trials", -1, ">= 1"),
+        (GridSearchOracle, "max_trials", True, "a whole number"),
+        (BayesianOptimizationOracle, "max_trials", 2.0, "a whole number"),
+        (RandomSearchOracle, "max_retries_per_trial", -1, ">= 0"),
+        (RandomSearchOracle, "max_consecutive_failed_trials", 0, ">= 1"),
+        (RandomSearchOracle, "seed", "1", "a whole number"),
+        (RandomSearchOracle, "seed", -1, ">= 0"),
+        (GridSearchOracle, "grid_points", 1, ">= 2"),
+        (BayesianOptimizationOracle, "batch_trials", 0, ">= 1"),
+        (BayesianOptimizationOracle, "num_initial_points", 0, ">= 1"),
+        (BayesianOptimizationOracle, "alpha", float("nan"), ">= 0"),
+        (BayesianOptimizationOracle, "beta", -1, ">= 0"),
+        (HyperbandOracle, "factor", 1, ">= 2"),
+        (HyperbandOracle, "factor", 2.5, "a whole number"),
+        (HyperbandOracle, "max_epochs", float("inf"), "a whole number"),
+        (HyperbandOracle, "max_epochs", float("nan"), "a whole number"),
+        (HyperbandOracle, "max_epochs", 0, ">= 1"),
+        (HyperbandOracle, "hyperband_iterations", None, "a whole number"),
     ],
 )
-def test_bad_arguments_are_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
+def test_bad_arguments_are_refused_at_once(oracle, name, value, constraint):
+    owner = oracle.__name__.removesuffix("Oracle")
+    with pytest.raises((TypeError, ValueError), match=f"`{name}` of {owner} must be .*{constraint}.*Received: {name}="):
+        oracle(objective=SCORE, **{name: value})
+
+
+def test_arguments_may_be_given_by_position_as_keras_tuners():
+    assert RandomSearchOracle(SCORE, 7).max_trials == GridSearchOracle(SCORE, 7).max_trials == 7
+    bayesian = BayesianOptimizationOracle(SCORE, 7, 3, 1e-3, 2.0)
+    assert (bayesian.max_trials, bayesian.num_initial_points, bayesian.alpha, bayesian.beta) == (7, 3, 1e-3, 2.0)
+    hyperband = HyperbandOracle(SCORE, 9, 2, 4)
+    assert (hyperband.max_epochs, hyperband.factor, hyperband.hyperband_iterations) == (9, 2, 4)
+
+
+def test_a_grid_repeats_no_run_whatever_was_declared_in_between(drive):
+    """`a` is asked for in one branch only, `b` in the other: what a run never asks for cannot change it."""
+
+    def asked(hp):
+        hp.Choice("a", [0, 1, 2]) if hp.Boolean("branch") else hp.Choice("b", [3, 4, 5])
+
+    for batch in (1, 4, 100):
+        oracle = GridSearchOracle(objective=SCORE)
+        drive(oracle, len, limit=0)
+        runs = []
+        while trials := [t for t in (oracle.create_trial(f"t{i}") for i in range(batch)) if t.status == "RUNNING"]:
+            for trial in trials:
+                asked(trial.hyperparameters)
+                oracle.update_trial(trial.trial_id, {"score": 1.0})
+                trial.status = "COMPLETED"
+                oracle.end_trial(trial)
+                runs.append(dict(trial.hyperparameters.values))
+        without = [run for run in runs if not run["branch"]]
+        assert sorted(run["b"] for run in without) == [3, 4, 5]
+        assert {run["a"] for run in runs if run["branch"]} == {0, 1, 2}
+        assert len(runs) == 3 + 3 * 3  # KerasTuner's count: `b` was known when the branch was entered
+
+
+def given(values: dict, score: float, hp: keras_tuner.HyperParameters) -> keras_tuner.engine.trial.Trial:
+    trial = keras_tuner.engine.trial.Trial(hp.copy())
+    trial.hyperparameters.values, trial.score, trial.status = values, score, "COMPLETED"
+    return trial
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_trials_from_elsewhere_start_a_search(kind, drive, tmp_path):
+    oracle = OURS[kind](max_trials=14, seed=1, hyperparameters=floats(1))
+    trials = [given({"x0": i / 10}, -abs(i / 10 - 0.3), floats(1)) for i in range(10)]
+    oracle.trials = {trial.trial_id: trial for trial in trials}
+    assert oracle.get_best_trials()[0] is trials[3]
+    tried = drive(oracle, lambda values: -abs(values["x0"] - 0.3), limit=4)
+    assert len(tried) == 4
+    assert not {values["x0"] for values in tried} & {i / 10 for i in range(10)}
+    if kind == "bayesian":  # it learns from them at once
+        assert all(0.15 < values["x0"] < 0.45 for values in tried)
+
+
+def test_beta_weighs_exploration(drive):
+    def first(beta):
+        oracle = BayesianOptimizationOracle(SCORE, 20, beta=beta, seed=1, hyperparameters=floats(1))
+        for i in range(9):
+            trial = given({"x0": 0.2 + i / 100}, -abs(i / 100 - 0.04), floats(1))
+            oracle.trials[trial.trial_id] = trial
+        return drive(oracle, len, limit=1)[0]["x0"]
+
+    assert abs(first(0.0) - 0.24) < 0.02, "the best mean is where the best trial was"
+    assert abs(first(50.0) - 0.24) > 0.3, "the least known place is far away"
+
+
+def test_a_folder_of_another_kind_is_refused(tmp_path, drive):
+    kinds = [(OURS[kind], floats(1)) for kind in OURS] + [
+        (lambda **kwargs: THEIRS.BayesianOptimizationOracle(SCORE, **kwargs), floats(1)),
+        (lambda **kwargs: THEIRS.HyperbandOracle(SCORE, **kwargs), floats(1)),
+    ]
+    for index, (make, hp) in enumerate(kinds):
+        oracle = make(hyperparameters=hp)
+        oracle._set_project_dir(str(tmp_path), str(index))
+        oracle.save()
+        for kind in OURS:
+            again = OURS[kind](hyperparameters=hp)
+            again._set_project_dir(str(tmp_path), str(index))
+            if kind == [*OURS, "bayesian", "hyperband"][index]:
+                again.reload()
+            else:
+                with pytest.raises(RuntimeError, match=r"pass `overwrite=True`"):
+                    again.reload()

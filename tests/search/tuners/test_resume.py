@@ -40,7 +40,7 @@ def search(kind, folder, overwrite=False, **kwargs):
 
 
 def story(tuner) -> list:
-    ordered = sorted(tuner.oracle.trials.values(), key=lambda trial: trial.number)
+    ordered = sorted(tuner.oracle.trials.values(), key=lambda trial: int(trial.trial_id))
     return [(t.trial_id, t.status, t.score, t.hyperparameters.values, t.members[0].history) for t in ordered]
 
 

@@ -7,52 +7,81 @@ import keras_tuner
 import numpy as np
 from scipy.stats import qmc
 
+from tfopt._arguments import count_argument, number_argument
 from tfopt.search.tuners import space
 from tfopt.search.tuners.gaussian_process import Coding, suggest
-from tfopt.search.tuners.oracle import BatchOracle, ScoreEpoch
+from tfopt.search.tuners.oracle import BatchOracle, ScoreEpoch, has_ended, number_of, was_given
 from tfopt.search.tuners.tuner import BatchTuner
 
 BATCH_TRIALS = 4
 
 
 class BayesianOptimizationOracle(BatchOracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Proposes well-spread configurations first, then those of the highest expected improvement, in small batches.
+    """Proposes well-spread configurations first, then those that promise most by what is known, in small batches.
+
+    Trials that were put into `trials` with a score count among those before the first one that learns.
 
     Args:
-        batch_trials: Trials proposed before the scores of the first of them are known.
+        objective: As `BatchOracle`'s.
+        max_trials: Trials at most; None goes on until a finite space is exhausted.
         num_initial_points: Trials before the first one that learns; by default three for each hyperparameter, but
             at most a third of `max_trials`, and three at the least.
+        alpha: Variance of the scores' noise at the least, in units of the scores' variance.
+        beta: Standard deviations that the lower confidence bound lies below the mean, as in KerasTuner; None proposes
+            by expected improvement instead.
+        batch_trials: Trials proposed before the scores of the first of them are known.
         **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.BayesianOptimizationOracle`.
     """
 
-    def __init__(self, batch_trials: int = BATCH_TRIALS, num_initial_points: int | None = None, **kwargs: Any):
-        if not isinstance(batch_trials, int) or batch_trials < 1:
-            raise ValueError(f"Argument `batch_trials` must be an integer >= 1. Received: {batch_trials!r}.")
-        super().__init__(num_initial_points=num_initial_points, **kwargs)
+    kind = "BayesianOptimization"
+
+    def __init__(
+        self,
+        objective: Any = None,
+        max_trials: int | None = 10,
+        num_initial_points: int | None = None,
+        alpha: float = 1e-4,
+        beta: float | None = None,
+        *,
+        batch_trials: int = BATCH_TRIALS,
+        **kwargs: Any,
+    ):
+        count_argument(batch_trials, self.kind, "batch_trials")
+        if num_initial_points is not None:
+            count_argument(num_initial_points, self.kind, "num_initial_points")
+        number_argument(alpha, self.kind, "alpha", 0.0)
+        if beta is not None:
+            number_argument(beta, self.kind, "beta", 0.0)
+        super().__init__(
+            objective, max_trials=max_trials, num_initial_points=num_initial_points, alpha=alpha, beta=beta, **kwargs
+        )
         self.batch_trials = batch_trials
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return the trial's values, that its batch must wait for the one before, or that the space is exhausted."""
-        number = int(trial_id)
+        number = self.number_for(trial_id)
         coding = Coding(self.hyperparameters.space)
-        initial = self.initial_trials(coding.dimensions)
-        if number < initial:
-            values = self._spread(coding, number, initial)
+        given = [trial for trial in self.trials.values() if was_given(trial)]
+        initial = max(0, self.initial_trials(coding.dimensions) - len(given))
+        start = initial + (number - initial) // self.batch_trials * self.batch_trials
+        proposed = [trial for trial in self.trials.values() if not was_given(trial)]
+        before = [trial for trial in proposed if number_of(trial) < start]
+        if number >= initial and not all(map(has_ended, before)):
+            return {"status": "IDLE"}
+        known = sorted([*given, *before], key=number_of)
+        if number < initial or not known:
+            values = self._spread(coding, number, max(initial, number + 1))
         else:
-            start = initial + (number - initial) // self.batch_trials * self.batch_trials
-            before = [trial for trial in self.trials.values() if trial.number < start]
-            if not all(trial.ended for trial in before):
-                return {"status": "IDLE"}
-            before.sort(key=lambda trial: trial.number)
             sign = -1 if self.objective.direction == "max" else 1
             values = suggest(
                 coding,
-                [trial.hyperparameters.values for trial in before],
-                np.array([math.nan if trial.score is None else sign * trial.score for trial in before]),
-                [trial.hyperparameters.values for trial in self.trials.values() if start <= trial.number < number],
+                [trial.hyperparameters.values for trial in known],
+                np.array([math.nan if trial.score is None else sign * trial.score for trial in known]),
+                [trial.hyperparameters.values for trial in proposed if start <= number_of(trial) < number],
                 self.tried(),
                 self.alpha,
                 np.random.default_rng([self.seed, number]),
+                self.beta,
             )
         return {"status": "STOPPED"} if values is None else {"status": "RUNNING", "values": values}
 
@@ -84,8 +113,9 @@ class BayesianOptimization(BatchTuner):
         num_initial_points: Trials before the first one that learns from others; by default three for each
             hyperparameter, at most a third of `max_trials`.
         alpha: Variance of the scores' noise at the least, in units of the scores' variance.
-        beta: Unused: kept for KerasTuner's signature. Expected improvement weighs exploration by itself.
-        seed: Any integer; the same one gives the same configurations, initial weights and scores.
+        beta: Standard deviations that the lower confidence bound lies below the mean, as in KerasTuner, which uses 2.6;
+            None proposes by expected improvement, which needs no such number.
+        seed: Integer >= 0; the same one gives the same configurations, initial weights and scores.
         hyperparameters: A space declared beforehand.
         tune_new_entries: Whether to tune what `build` declares beyond `hyperparameters`.
         allow_new_entries: Whether `build` may declare anything beyond `hyperparameters`.
@@ -114,7 +144,7 @@ class BayesianOptimization(BatchTuner):
         max_trials: int = 10,
         num_initial_points: int | None = None,
         alpha: float = 1e-4,
-        beta: float = 2.6,
+        beta: float | None = None,
         seed: int | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
         tune_new_entries: bool = True,

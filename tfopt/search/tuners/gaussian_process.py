@@ -94,9 +94,9 @@ def place(parameter: HyperParameter, value: object) -> float:
 
 def suggest(
     coding: Coding, known: Sequence[space.Values], losses: np.ndarray, pending: Sequence[space.Values],
-    tried: set[space.Key], noise: float, generator: np.random.Generator,
+    tried: set[space.Key], noise: float, generator: np.random.Generator, beta: float | None = None,
 ) -> space.Values | None:  # fmt: skip
-    """Return the untried configuration of the highest expected improvement; None if the space holds no other.
+    """Return the untried configuration that promises most; None if the space holds no other.
 
     Args:
         coding: The space.
@@ -106,6 +106,8 @@ def suggest(
         tried: What must not be suggested again.
         noise: Variance of the score's noise at the least, in units of the scores' variance.
         generator: Source of randomness.
+        beta: Standard deviations below the mean at which the lower confidence bound lies, whose lowest place is
+            suggested; None suggests the highest expected improvement.
     """
     candidates = _candidates(coding, known, losses, tried, generator)
     if not candidates:
@@ -123,6 +125,8 @@ def suggest(
             x, y = np.vstack([x, beside]), np.concatenate([y, process.predict(beside)])
             process = _conditioned(process, x, y)
         mean, deviation = process.predict(coding.features(candidates), return_std=True)
+    if beta is not None:
+        return candidates[int(np.argmin(mean - beta * deviation))]
     deviation = np.maximum(deviation, 1e-12)
     gap = y.min() - mean
     improvement = gap * norm.cdf(gap / deviation) + deviation * norm.pdf(gap / deviation)

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras_tuner
 
+from tfopt._arguments import count_argument
 from tfopt.search.tuners import space
 from tfopt.search.tuners.oracle import BatchOracle, ScoreEpoch
 from tfopt.search.tuners.tuner import BatchTuner
@@ -14,14 +15,24 @@ class GridSearchOracle(BatchOracle, keras_tuner.oracles.GridSearchOracle):
     """Proposes every configuration of a grid once, the defaults first, the last hyperparameter changing fastest.
 
     Args:
+        objective: As `BatchOracle`'s.
+        max_trials: Trials at most; None tries all.
         grid_points: Values of a range that is too fine to be tried whole, its two ends among them.
         **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.GridSearchOracle`.
     """
 
-    def __init__(self, grid_points: int = space.GRID_POINTS, **kwargs: Any):
-        if not isinstance(grid_points, int) or grid_points < 2:
-            raise ValueError(f"Argument `grid_points` must be an integer >= 2. Received: {grid_points!r}.")
-        super().__init__(**kwargs)
+    kind = "GridSearch"
+
+    def __init__(
+        self,
+        objective: Any = None,
+        max_trials: int | None = None,
+        *,
+        grid_points: int = space.GRID_POINTS,
+        **kwargs: Any,
+    ):
+        count_argument(grid_points, "GridSearch", "grid_points", 2)
+        super().__init__(objective, max_trials=max_trials, **kwargs)
         self.grid_points = grid_points
         self._known = -1
         self._rest: Iterator[space.Values] = iter(())
@@ -30,24 +41,30 @@ class GridSearchOracle(BatchOracle, keras_tuner.oracles.GridSearchOracle):
         """Return the next configuration, or that there is none."""
         parameters = self.hyperparameters.space
         if len(parameters) != self._known:
-            # The first trial, or a build declared something new: what was tried had its default.
+            # The first trial, or a build declared something new.
             self._known = len(parameters)
             self._rest = space.configurations(parameters, lambda p: space.grid(p, self.grid_points))
-        tried = self.tried()
-        values = next((values for values in self._rest if space.key(values) not in tried), None)
+        tried = self._tried_by_names()
+        values = next((values for values in self._rest if not _is_among(values, tried)), None)
         if values is not None:
             return {"status": "RUNNING", "values": values}
         return {"status": "IDLE" if self.ongoing_trials or self.waiting else "STOPPED"}
 
-    def tried(self) -> set[space.Key]:
-        """Return the configurations of all trials, with the defaults of what was found after them."""
-        keys = set()
+    def _tried_by_names(self) -> dict[frozenset[str], set[space.Key]]:
+        """Return the configurations of all trials, by the hyperparameters that each knew of."""
+        tried: dict[frozenset[str], set[space.Key]] = {}
         for trial in self.trials.values():
-            hp = self.get_space()
-            hp.values = dict(trial.hyperparameters.values)
-            space.complete(hp)
-            keys.add(space.key(hp.values))
-        return keys
+            values = trial.hyperparameters.values
+            tried.setdefault(frozenset(values), set()).add(space.key(values))
+        return tried
+
+
+def _is_among(values: space.Values, tried: dict[frozenset[str], set[space.Key]]) -> bool:
+    """Return whether a trial had these values of all that it knew of: what it never asked for cannot change it."""
+    return any(
+        names <= values.keys() and space.key({name: values[name] for name in names}) in keys
+        for names, keys in tried.items()
+    )
 
 
 class GridSearch(BatchTuner):
@@ -60,7 +77,7 @@ class GridSearch(BatchTuner):
         hypermodel: `build(hp)` returning a compiled model, or a `keras_tuner.HyperModel`.
         objective: A log's name such as `"val_accuracy"`, a `keras_tuner.Objective`, or a list of these.
         max_trials: Configurations to try at most; None tries all.
-        seed: Any integer; the same one gives the same initial weights and scores.
+        seed: Integer >= 0; the same one gives the same initial weights and scores.
         hyperparameters: A space declared beforehand.
         tune_new_entries: Whether to tune what `build` declares beyond `hyperparameters`.
         allow_new_entries: Whether `build` may declare anything beyond `hyperparameters`.

@@ -5,8 +5,9 @@ from typing import Any
 
 import keras_tuner
 
+from tfopt._arguments import count_argument
 from tfopt.search.tuners import space
-from tfopt.search.tuners.oracle import BatchOracle, BatchTrial, ScoreEpoch
+from tfopt.search.tuners.oracle import BatchOracle, BatchTrial, ScoreEpoch, has_ended, number_of
 from tfopt.search.tuners.tuner import BatchTuner
 
 
@@ -18,8 +19,28 @@ class HyperbandOracle(BatchOracle, keras_tuner.oracles.HyperbandOracle):
     read from the trials themselves.
 
     Args:
+        max_epochs: Epochs of a trial that is promoted to the end.
+        factor: A rung keeps one in `factor` and trains it `factor` times as long.
+        hyperband_iterations: How often the whole set of brackets is run.
         **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.HyperbandOracle`.
     """
+
+    kind = "Hyperband"
+
+    def __init__(
+        self,
+        objective: Any = None,
+        max_epochs: int = 100,
+        factor: int = 3,
+        hyperband_iterations: int = 1,
+        **kwargs: Any,
+    ):
+        count_argument(max_epochs, "Hyperband", "max_epochs")
+        count_argument(factor, "Hyperband", "factor", 2)
+        count_argument(hyperband_iterations, "Hyperband", "hyperband_iterations")
+        super().__init__(
+            objective, max_epochs=max_epochs, factor=factor, hyperband_iterations=hyperband_iterations, **kwargs
+        )
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return a new or a promoted trial's values, that a rung must end first, or that the search is over."""
@@ -29,19 +50,19 @@ class HyperbandOracle(BatchOracle, keras_tuner.oracles.HyperbandOracle):
             trials = [trial for trial in self.trials.values() if _of(trial, "iteration") == iteration]
             for bracket in range(top, -1, -1):
                 if len(_rung(trials, bracket, 0)) < self.size(bracket, 0):
-                    values = self._fresh(int(trial_id), _rung(trials, bracket, 0))
+                    values = self._fresh(self.number_for(trial_id), _rung(trials, bracket, 0))
                     if values is not None:
                         return self._running(values, iteration, bracket, 0, None)
             if not trials:
                 return {"status": "STOPPED"}  # every configuration was trained to the end
             for number in range(1, top + 1):
-                if not all(trial.ended for trial in trials if _of(trial, "round") < number):
+                if not all(has_ended(trial) for trial in trials if _of(trial, "round") < number):
                     return {"status": "IDLE"}
                 for bracket in range(top, number - 1, -1):
                     promoted = self._promotion(trials, bracket, number)
                     if promoted is not None:
                         return self._running(promoted.hyperparameters.values, iteration, bracket, number, promoted)
-            if not all(trial.ended for trial in trials):
+            if not all(has_ended(trial) for trial in trials):
                 return {"status": "IDLE"}
             iteration += 1
         return {"status": "STOPPED"}
@@ -64,7 +85,7 @@ class HyperbandOracle(BatchOracle, keras_tuner.oracles.HyperbandOracle):
         gone = {trial.hyperparameters.values["tuner/trial_id"] for trial in rung}
         sign = -1 if self.objective.direction == "max" else 1
         left = [trial for trial in below if trial.status == "COMPLETED" and trial.trial_id not in gone]
-        return min(left, key=lambda trial: (sign * trial.score, trial.number), default=None)
+        return min(left, key=lambda trial: (sign * trial.score, number_of(trial)), default=None)
 
     def _running(
         self, values: space.Values, iteration: int, bracket: int, number: int, past: BatchTrial | None
@@ -86,7 +107,7 @@ class HyperbandOracle(BatchOracle, keras_tuner.oracles.HyperbandOracle):
     def continued(self) -> set[str]:
         """Return the trials that may yet be trained on, or are being: whose last state must be kept."""
         parents = {t.hyperparameters.values.get("tuner/trial_id"): t for t in self.trials.values()}
-        needed = {past for past, trial in parents.items() if past is not None and not trial.ended}
+        needed = {past for past, trial in parents.items() if past is not None and not has_ended(trial)}
         latest = max((_of(trial, "iteration") for trial in self.trials.values()), default=0)
         trials = [trial for trial in self.trials.values() if _of(trial, "iteration") == latest]
         wave = max((_of(trial, "round") for trial in trials), default=0)
@@ -115,7 +136,7 @@ class HyperbandOracle(BatchOracle, keras_tuner.oracles.HyperbandOracle):
 
     def get_state(self) -> dict:
         """Return what KerasTuner's oracle reads, its brackets included."""
-        trials = sorted(self.trials.values(), key=lambda trial: trial.number)
+        trials = sorted(self.trials.values(), key=number_of)
         iteration = max((_of(trial, "iteration") for trial in trials), default=0)
         trials = [trial for trial in trials if _of(trial, "iteration") == iteration]
         current = min((_of(trial, "bracket") for trial in trials), default=self.num_brackets() - 1)
@@ -157,7 +178,7 @@ class Hyperband(BatchTuner):
         max_epochs: Epochs of a trial that is promoted to the end.
         factor: A rung keeps one in `factor` and trains it `factor` times as long.
         hyperband_iterations: How often the whole set of brackets is run.
-        seed: Any integer; the same one gives the same configurations, initial weights and scores.
+        seed: Integer >= 0; the same one gives the same configurations, initial weights and scores.
         hyperparameters: A space declared beforehand.
         tune_new_entries: Whether to tune what `build` declares beyond `hyperparameters`.
         allow_new_entries: Whether `build` may declare anything beyond `hyperparameters`.

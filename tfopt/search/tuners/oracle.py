@@ -1,6 +1,7 @@
 """What all oracles here share: trials in batches, whole curves, failures that cost nothing, files that survive."""
 
 import contextlib
+import hashlib
 import logging
 import math
 import random
@@ -14,6 +15,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial
 
+from tfopt._arguments import choice_argument, count_argument
 from tfopt._files import as_json
 from tfopt.errors import one_line
 from tfopt.search.tuners import space
@@ -24,6 +26,9 @@ from tfopt.search.tuners.inside import OracleInside
 _log = logging.getLogger("tfopt")
 
 ScoreEpoch = Literal["best", "last"]
+
+# What only one kind of KerasTuner's oracles writes into its file; random and grid search write the same.
+_THEIR_KINDS = {"brackets": "Hyperband", "alpha": "BayesianOptimization"}
 
 
 @dataclass
@@ -72,15 +77,22 @@ class BatchTrial(Trial):
         self.attempts = state.get("attempts", 0)
         self.members = [Member(**member) for member in state.get("members", [])]
 
-    @property
-    def number(self) -> int:
-        """Position in the order of proposals, from 0."""
-        return int(self.trial_id)
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more is to be done for it."""
-        return self.status in {"COMPLETED", "FAILED"}
+def number_of(trial: Trial) -> int:
+    """Return a trial's position in the order of proposals, from 0; one of another name counts as before all."""
+    if trial.trial_id.isdecimal():
+        return int(trial.trial_id)
+    return -1 - int(hashlib.sha256(trial.trial_id.encode()).hexdigest()[:12], 16)
+
+
+def has_ended(trial: Trial) -> bool:
+    """Return whether nothing more is to be done for a trial."""
+    return trial.status in {"COMPLETED", "FAILED"}
+
+
+def was_given(trial: Trial) -> bool:
+    """Return whether a trial came with its score from elsewhere, to start the search from."""
+    return has_ended(trial) and getattr(trial, "attempts", 0) == 0
 
 
 class BatchOracle(OracleInside, keras_tuner.Oracle):
@@ -92,7 +104,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
     Args:
         objective: A log's name, a `keras_tuner.Objective`, or a list of these; None if `run_trial` returns the number
             to minimise.
-        seed: Any integer, 0 included; None draws one.
+        seed: Integer >= 0; None draws one.
         max_consecutive_failed_trials: Failures in a row that end the search with an error. None ends it only if not
             one of the first trials succeeded: twenty of them, or a fifth of `max_trials`.
         score_epoch: `"best"` scores a fit by its best epoch, as KerasTuner does; `"last"` by its last.
@@ -100,6 +112,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
     """
 
     allow_new_entries: bool
+    kind: str  # of search: its tuner's name
 
     def __init__(
         self,
@@ -110,8 +123,16 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         score_epoch: ScoreEpoch = "best",
         **kwargs: Any,
     ):
-        if score_epoch not in ("best", "last"):
-            raise ValueError(f"Argument `score_epoch` must be 'best' or 'last'. Received: {score_epoch!r}.")
+        owner = type(self).__name__.removesuffix("Oracle")
+        choice_argument(score_epoch, owner, "score_epoch", ("best", "last"))
+        for name, value, minimum in (
+            ("max_trials", kwargs.get("max_trials"), 1),
+            ("max_retries_per_trial", kwargs.get("max_retries_per_trial"), 0),
+            ("max_consecutive_failed_trials", max_consecutive_failed_trials, 1),
+            ("seed", seed, 0),
+        ):
+            if value is not None:
+                count_argument(value, owner, name, minimum)
         super().__init__(objective=objective_of(objective), seed=seed, **kwargs)
         self.seed = random.randint(1, 10_000) if seed is None else int(seed)
         self._seed_is_given = seed is not None
@@ -127,6 +148,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         with self._lock:
             if tuner_id in self.ongoing_trials:
                 return self.ongoing_trials[tuner_id]
+            self.tuner_ids.add(tuner_id)
             if self.waiting:
                 trial = self.trials[self.waiting.pop(0)]
                 trial.status = "RUNNING"
@@ -145,14 +167,19 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
                 space.complete(hp)
                 self.ongoing_trials[tuner_id] = self.trials[trial_id] = trial
                 self.start_order.append(trial_id)
-                self.tuner_ids.add(tuner_id)
                 self.save_trial(trial)
+            elif trial.status == "STOPPED":
+                self.tuner_ids.discard(tuner_id)  # KerasTuner's chief waits for those that are left
             return trial
 
     def next_number(self) -> int:
         """Return the smallest number that no trial has; a trial whose file was torn gives its own back."""
-        taken = {trial.number for trial in self.trials.values()}
+        taken = {number_of(trial) for trial in self.trials.values()}
         return next(number for number in range(len(taken) + 1) if number not in taken)
+
+    def number_for(self, trial_id: str) -> int:
+        """Return the number of a trial that is to be proposed under this name."""
+        return int(trial_id) if trial_id.isdecimal() else self.next_number()
 
     def tried(self) -> set[space.Key]:
         """Return the configurations of all trials."""
@@ -253,7 +280,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
                     self.waiting.append(own.trial_id)
                 else:
                     own.status = "FAILED"
-            if own.ended:
+            if has_ended(own):
                 self.end_order.append(own.trial_id)
             trial.status = own.status
             self.save_trial(own)
@@ -279,7 +306,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         """Return the best completed trials, the best first: never one that failed or is unfinished."""
         completed = [t for t in self.trials.values() if t.status == "COMPLETED" and t.score is not None]
         sign = -1 if self.objective.direction == "max" else 1
-        return sorted(completed, key=lambda trial: (sign * trial.score, trial.number))[:num_trials]
+        return sorted(completed, key=lambda trial: (sign * trial.score, number_of(trial)))[:num_trials]
 
     # Files
 
@@ -301,8 +328,9 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         hashes = {trial_id: self.hash_of(trial.hyperparameters.values) for trial_id, trial in self.trials.items()}
         return {
             **super().get_state(),
+            "kind": self.kind,
             "seed": self.seed,
-            "run_times": {trial_id: trial.attempts for trial_id, trial in self.trials.items()},
+            "run_times": {trial_id: getattr(trial, "attempts", 0) for trial_id, trial in self.trials.items()},
             "retry_queue": self.waiting,
             "tried_so_far": sorted(set(hashes.values())),
             "id_to_hash": hashes,
@@ -312,24 +340,34 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         """Take over what the project folder holds, whoever wrote it; unfinished trials will be run first.
 
         Torn files are set aside. The trials' files are believed over the oracle's.
+
+        Raises:
+            RuntimeError: The folder is that of a search of another kind.
         """
-        for path in sorted(self.folder.glob("trial_*/trial.json")):
-            state = read_json(path)
-            if state is not None:
-                trial = BatchTrial.from_state(state)
-                self.trials[trial.trial_id] = trial
         state = read_json(self.folder / "oracle.json") or {}
+        kinds = {state["kind"]} if "kind" in state else {kind for key, kind in _THEIR_KINDS.items() if key in state}
+        kinds = kinds or {"RandomSearch", "GridSearch"}
+        if state and self.kind not in kinds:
+            raise RuntimeError(
+                f"The project folder must hold a {self.kind} search. Received: {self.folder}, a {min(kinds)} search's. "
+                "Change the `project_name`, or pass `overwrite=True` to the tuner to delete what is there."
+            )
+        for path in sorted(self.folder.glob("trial_*/trial.json")):
+            of_trial = read_json(path)
+            if of_trial is not None:
+                trial = BatchTrial.from_state(of_trial)
+                self.trials[trial.trial_id] = trial
         if "hyperparameters" in state:
             self.update_known(keras_tuner.HyperParameters.from_config(state["hyperparameters"]))
         if not self._seed_is_given:
             self.seed = state.get("seed", self.seed)
-        ordered = sorted(self.trials.values(), key=lambda trial: trial.number)
+        ordered = sorted(self.trials.values(), key=number_of)
         for trial in ordered:
             self.update_known(trial.hyperparameters)
         self.start_order = [trial.trial_id for trial in ordered]
-        known = [one for one in state.get("end_order", []) if one in self.trials and self.trials[one].ended]
-        self.end_order = known + [one.trial_id for one in ordered if one.ended and one.trial_id not in known]
-        self.waiting = [trial.trial_id for trial in ordered if not trial.ended]
+        known = [one for one in state.get("end_order", []) if one in self.trials and has_ended(self.trials[one])]
+        self.end_order = known + [one.trial_id for one in ordered if has_ended(one) and one.trial_id not in known]
+        self.waiting = [trial.trial_id for trial in ordered if not has_ended(trial)]
         self.ongoing_trials.clear()
 
     def update_known(self, hp: keras_tuner.HyperParameters) -> None:

@@ -7,7 +7,7 @@ import keras
 from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import one_line
-from tfopt.search.tuners.oracle import BatchOracle
+from tfopt.search.tuners.oracle import BatchOracle, has_ended
 from tfopt.training.fits import State, state_of
 
 
@@ -23,7 +23,7 @@ class Progress:
         self._ended += 1
         if not self._verbose or trial.status == "INVALID":
             return
-        oracle, count = self._oracle, sum(one.ended for one in self._oracle.trials.values())
+        oracle, count = self._oracle, sum(map(has_ended, self._oracle.trials.values()))
         name = oracle.objective.name
         parts = [f"trial {count}" + (f"/{oracle.max_trials}" if oracle.max_trials else "")]
         own = oracle.get_trial(trial.trial_id)

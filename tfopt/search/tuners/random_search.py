@@ -12,12 +12,19 @@ class RandomSearchOracle(BatchOracle, keras_tuner.oracles.RandomSearchOracle):
     """Proposes configurations at random, each once.
 
     Args:
+        objective: As `BatchOracle`'s.
+        max_trials: Trials at most; None goes on until a finite space is exhausted.
         **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.RandomSearchOracle`.
     """
 
+    kind = "RandomSearch"
+
+    def __init__(self, objective: Any = None, max_trials: int | None = 10, **kwargs: Any):
+        super().__init__(objective, max_trials=max_trials, **kwargs)
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return the trial's values, or that the space is exhausted."""
-        values = self.random_values(int(trial_id))
+        values = self.random_values(self.number_for(trial_id))
         return {"status": "STOPPED"} if values is None else {"status": "RUNNING", "values": values}
 
 
@@ -31,7 +38,7 @@ class RandomSearch(BatchTuner):
         hypermodel: `build(hp)` returning a compiled model, or a `keras_tuner.HyperModel`.
         objective: A log's name such as `"val_accuracy"`, a `keras_tuner.Objective`, or a list of these.
         max_trials: Configurations to try at most.
-        seed: Any integer; the same one gives the same configurations, initial weights and scores.
+        seed: Integer >= 0; the same one gives the same configurations, initial weights and scores.
         hyperparameters: A space declared beforehand.
         tune_new_entries: Whether to tune what `build` declares beyond `hyperparameters`.
         allow_new_entries: Whether `build` may declare anything beyond `hyperparameters`.

@@ -10,7 +10,7 @@ from tfopt.errors import nearest
 from tfopt.search.loop import Fit, Study
 from tfopt.search.tuners import space
 from tfopt.search.tuners.fits import Fits
-from tfopt.search.tuners.oracle import Member
+from tfopt.search.tuners.oracle import Member, number_of
 from tfopt.search.tuners.progress import BestState, Progress
 from tfopt.training.fits import FitRequest, FitResult, Monitor, State
 
@@ -81,7 +81,7 @@ class TunerStudy(Study):
         first = trial
         while "tuner/trial_id" in first.hyperparameters.values:
             first = self.oracle.get_trial(first.hyperparameters.values["tuner/trial_id"])
-        return [seed_of(self.oracle.seed, first.number, index, trial.attempts) for index in range(count)]
+        return [seed_of(self.oracle.seed, number_of(first), index, trial.attempts) for index in range(count)]
 
     def note(self, trial: Trial, fit: Fit, result: FitResult) -> State | None:
         """Score a member by its history; return the state that its score belongs to."""

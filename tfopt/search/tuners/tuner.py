@@ -17,7 +17,7 @@ from tfopt.search import loop
 from tfopt.search.tuners import space
 from tfopt.search.tuners.fits import fits_of
 from tfopt.search.tuners.models import KeepsModels
-from tfopt.search.tuners.oracle import BatchOracle, Member
+from tfopt.search.tuners.oracle import BatchOracle, Member, number_of
 from tfopt.search.tuners.progress import Progress
 from tfopt.search.tuners.states import KeptStates
 from tfopt.search.tuners.study import TunerStudy, seed_of
@@ -132,7 +132,7 @@ class BatchTuner(KeepsModels):
         self.one_by_one = True
         while trials := study.ask(1):
             [trial] = trials
-            seed = seed_of(self.oracle.seed, trial.number, 0, trial.attempts)
+            seed = seed_of(self.oracle.seed, number_of(trial), 0, trial.attempts)
             keras.utils.set_random_seed(seed)
             started = time.perf_counter()
             own = dict(kwargs)
