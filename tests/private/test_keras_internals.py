@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfopt._private import keras_internals
 from tfopt.errors import CannotStack
 from tfopt.training.rows import orders
-from tfopt.training.symbolic import LiveNumbers
+from tfopt.training.symbolic import NumberTable
 
 
 def test_the_versions_that_these_were_read_in():
@@ -193,7 +193,7 @@ def test_a_generator_can_be_put_in_the_place_of_the_global_one():
 @pytest.mark.parametrize("make", [keras.layers.GaussianDropout, keras.layers.LeakyReLU])
 def test_layers_that_hand_a_number_to_c_take_a_live_one(make):
     """Stock: `math.sqrt(rate)` and the slope as an attribute of an operation would bake the number in."""
-    numbers = LiveNumbers({"value": 0.25})
+    numbers = NumberTable({"value": 0.25})
     layer = make(0.25, seed=1) if make is keras.layers.GaussianDropout else make(0.25)
     name = "rate" if make is keras.layers.GaussianDropout else "negative_slope"
     setattr(layer, name, numbers.number("value"))

@@ -126,4 +126,4 @@ def nothing_dense(monkeypatch):
     def refuse(**_):
         raise CannotStack("this test wants a graph")
 
-    monkeypatch.setattr(population_engine, "make_dense_stack", refuse)
+    monkeypatch.setattr(population_engine, "make_numpy_stack", refuse)

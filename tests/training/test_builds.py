@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfopt.training.builds import EmptySlots, cast_shadow, hidden
+from tfopt.training.builds import ZeroSlots, hyperparameters_without_effect, take_snapshot
 from tfopt.training.fits import FitRequest
-from tfopt.training.rows import Table
+from tfopt.training.rows import Examples
 
 layers = keras.layers
 
@@ -17,18 +17,18 @@ layers = keras.layers
 @pytest.fixture
 def names_hidden(rows):
     """Return the function of a build and its configurations: which names are hidden, and how many builds it took."""
-    table = Table(*rows)
+    examples = Examples(*rows)
 
     def find(build, *configurations):
-        slots, builds = EmptySlots(), []
+        slots, builds = ZeroSlots(), []
 
         def counted(hp):
             builds.append(hp)
             return build(hp)
 
         requests = [FitRequest(hp, 1, 1) for hp in configurations]
-        cast = [(request, cast_shadow(build, request, table, slots)[0]) for request in requests]
-        return hidden(counted, cast, table, set(), slots), len(builds)
+        cast = [(request, take_snapshot(build, request, examples, slots)[0]) for request in requests]
+        return hyperparameters_without_effect(counted, cast, examples, set(), slots), len(builds)
 
     return find
 
@@ -106,22 +106,22 @@ def test_slots_that_a_momentum_of_zero_does_without(kind, momenta, rows):
         model.compile(kind(0.1, momentum=hp["momentum"]), "sparse_categorical_crossentropy")
         return model
 
-    table, slots = Table(*rows), EmptySlots()
+    examples, slots = Examples(*rows), ZeroSlots()
     for momentum in momenta:
         request = FitRequest({"momentum": momentum}, 1, 1)
-        quick, whole = cast_shadow(build, request, table, slots)[0], cast_shadow(build, request, table)[0]
+        quick, whole = take_snapshot(build, request, examples, slots)[0], take_snapshot(build, request, examples)[0]
         assert len(quick.state) == len(whole.state)
         assert all(map(np.array_equal, quick.state, whole.state))
 
 
-def test_shadows_leave_no_memory_behind(mlp_model, rows):
+def test_snapshots_leave_no_memory_behind(mlp_model, rows):
     """Stock: 60 of them would leave 30 MB, a kernel for every name."""
     build, (hp, *_) = mlp_model
-    table = Table(*rows)
+    examples = Examples(*rows)
 
     def cast(number):
         for seed in range(number):
-            cast_shadow(build, FitRequest(hp, seed, 1), table)
+            take_snapshot(build, FitRequest(hp, seed, 1), examples)
         gc.collect()
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * resource.getpagesize() / 2**20

@@ -386,13 +386,13 @@ def test_a_wrong_stack_is_found_by_its_first_step(rows, monkeypatch):
 
     build = small(lambda a, b: optimizers.SGD(a, momentum=b, nesterov=True))
     requests = [FitRequest({"lr": 0.02, "b": b, "norm": 1.0}, 1, 1, 16) for b in (0.9, 0.1)]
-    fill = symbolic.StackedNumbers._fill
+    fill = symbolic.StackedNumberTable._fill
 
     def first_only(self, dtype):
         self._members = [self._members[0]] * len(self._members)
         fill(self, dtype)
 
-    monkeypatch.setattr(symbolic.StackedNumbers, "_fill", first_only)
+    monkeypatch.setattr(symbolic.StackedNumberTable, "_fill", first_only)
     _, refused = PopulationEngine(build, *rows).attempt(requests)
     assert all("Keras's" in reason for reason in refused.values()), refused
     assert sorted(refused) == [0, 1]

@@ -11,7 +11,7 @@ from tfopt.training import shared as module
 from tfopt.training.fits import FitRequest, Monitor
 from tfopt.training.plain import PlainEngine
 from tfopt.training.shared import SharedGraphEngine
-from tfopt.training.two_threads import in_lanes
+from tfopt.training.two_threads import in_two_threads
 
 
 def engines(build, rows, **arguments):
@@ -57,7 +57,7 @@ def test_fits_on_two_graphs_at_once_are_those_on_one(mlp_model, rows, monkeypatc
     shared, plain = engines(build, rows)
     monkeypatch.setattr(module, "_WORTH_A_SECOND_GRAPH", -1e9)
     lanes = []
-    monkeypatch.setattr(module, "in_lanes", lambda *given: lanes.append(len(given[2])) or in_lanes(*given))
+    monkeypatch.setattr(module, "in_two_threads", lambda *given: lanes.append(len(given[2])) or in_two_threads(*given))
     ended = []
     results = shared.fit(requests, done=lambda index, result: ended.append(index))
     assert lanes == [len(requests) - 1], "the first one was timed"
@@ -135,7 +135,7 @@ SCALE = {"value": 1.0}
 CLASS = type("Holder", (), {"value": 1.0})
 
 
-def hiding(where):
+def without_effect(where):
     """Return a `build` whose hyperparameter `strength` hides in a place that no configuration shows."""
 
     class Scaled(keras.layers.Layer):
@@ -187,7 +187,7 @@ def hiding(where):
 )
 def test_hidden_hyperparameters_are_found_or_the_trial_runs_plainly(where, graphs, rows):
     x, y = rows
-    build = hiding(where)
+    build = without_effect(where)
     requests = [FitRequest({"strength": s}, 0, 2) for s in (0.5, 1.5, 0.7)]
     shared = SharedGraphEngine(build, x, y, shuffle="once")
     for mine, theirs in zip(shared.fit(requests), PlainEngine(build, x, y).fit(requests), strict=True):
@@ -205,13 +205,15 @@ def test_hidden_hyperparameters_are_found_or_the_trial_runs_plainly(where, graph
 def test_the_first_step_check_catches_a_number_that_was_not_found(missed, functional_model, rows, monkeypatch):
     build, configurations = functional_model
     shared, plain = engines(build, rows)
-    monkeypatch.setattr(module.Graph, "unfit", lambda self, shadow: None)  # it would tell before the check does
-    init = module.Graph.__init__
+    monkeypatch.setattr(
+        module.EpochGraph, "mismatch", lambda self, snapshot: None
+    )  # it would tell before the check does
+    init = module.EpochGraph.__init__
 
-    def blind(self, model, walk, live, table):
-        init(self, model, walk, frozenset(path for path in live if missed not in path), table)
+    def blind(self, model, walk, varying, examples):
+        init(self, model, walk, frozenset(path for path in varying if missed not in path), examples)
 
-    monkeypatch.setattr(module.Graph, "__init__", blind)
+    monkeypatch.setattr(module.EpochGraph, "__init__", blind)
     requests = [FitRequest(hp, 1, 2, monitor=Monitor("loss", "min")) for hp in configurations[:2]]
     results = shared.fit(requests)
     assert {result.engine for result in results} == {"plain"}

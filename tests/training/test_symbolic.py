@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfopt.training.symbolic import LiveMath, LiveNumbers
+from tfopt.training.symbolic import NumberTable, SymbolicMath
 
 
 @pytest.fixture
-def numbers() -> LiveNumbers:
-    return LiveNumbers({"rate": 0.25, "steps": 7})
+def numbers() -> NumberTable:
+    return NumberTable({"rate": 0.25, "steps": 7})
 
 
 def test_a_graph_reads_the_present_value(numbers):
@@ -35,7 +35,7 @@ def test_host_arithmetic_is_done_in_double_precision_before_it_is_rounded(number
 
 
 @pytest.mark.parametrize(
-    ("decide", "kept", "broken"),
+    ("decide", "kept", "broken_guard"),
     [
         (lambda x: 1 if x > 0 else 2, 0.9, 0.0),
         (lambda x: x == 1.0, 0.9, 1.0),
@@ -45,11 +45,11 @@ def test_host_arithmetic_is_done_in_double_precision_before_it_is_rounded(number
         (lambda x: x != 0.5, 0.4, 0.5),
     ],
 )
-def test_pythons_decisions_become_guards(numbers, decide, kept, broken):
+def test_pythons_decisions_become_guards(numbers, decide, kept, broken_guard):
     answer = decide(numbers.number("rate"))
     assert answer == decide(0.25)
-    assert numbers.broken({"rate": kept, "steps": 7}) is None
-    assert "rate" in numbers.broken({"rate": broken, "steps": 7})
+    assert numbers.broken_guard({"rate": kept, "steps": 7}) is None
+    assert "rate" in numbers.broken_guard({"rate": broken_guard, "steps": 7})
     assert len(numbers.guards) <= 2
 
 
@@ -59,7 +59,7 @@ def test_the_same_formula_is_read_from_one_place(numbers):
         tf.convert_to_tensor(1 - rate)
     for index in range(255):
         tf.convert_to_tensor(rate + index)
-    with pytest.raises(RuntimeError, match="More than 256 live numbers"):
+    with pytest.raises(RuntimeError, match="More than 256 symbolic numbers"):
         tf.convert_to_tensor(rate + 255)
 
 
@@ -73,7 +73,7 @@ def test_keras_takes_it_for_a_number(numbers):
     assert (+rate) is rate
     assert (rate // 2).value == 0
     assert (3 % numbers.number("steps")).value == 3
-    assert repr(rate) == "LiveNumber(rate=0.25)"
+    assert repr(rate) == "SymbolicNumber(rate=0.25)"
 
 
 def test_pickled_it_is_the_plain_number_and_copied_it_stays_live(numbers):
@@ -85,15 +85,17 @@ def test_pickled_it_is_the_plain_number_and_copied_it_stays_live(numbers):
 
 
 def test_math_keeps_a_live_number_live(numbers):
-    live_math, rate = LiveMath(), numbers.number("rate")
-    assert live_math.sqrt(rate).value == 0.5
-    assert live_math.sqrt(16.0) == 4.0
-    assert live_math.pi == pytest.approx(np.pi)
+    symbolic_math, rate = SymbolicMath(), numbers.number("rate")
+    assert symbolic_math.sqrt(rate).value == 0.5
+    assert symbolic_math.sqrt(16.0) == 4.0
+    assert symbolic_math.pi == pytest.approx(np.pi)
     numbers.set({"rate": 4.0, "steps": 0})
-    assert live_math.sqrt(rate).value == 2.0
+    assert symbolic_math.sqrt(rate).value == 2.0
 
 
 def test_a_value_that_a_guarded_formula_cannot_take_breaks_it(numbers):
-    assert LiveMath().sqrt(numbers.number("rate")) > 0.1
-    assert numbers.broken({"rate": 0.81, "steps": 0}) is None
-    assert numbers.broken({"rate": -1.0, "steps": 0}).startswith("sqrt(rate) gt 0.1 is True: ")  # and what math says
+    assert SymbolicMath().sqrt(numbers.number("rate")) > 0.1
+    assert numbers.broken_guard({"rate": 0.81, "steps": 0}) is None
+    assert numbers.broken_guard({"rate": -1.0, "steps": 0}).startswith(
+        "sqrt(rate) gt 0.1 is True: "
+    )  # and what math says

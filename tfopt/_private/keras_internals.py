@@ -23,7 +23,7 @@ from tensorflow.python.framework import ops as tensorflow_ops
 from tensorflow.python.ops.parallel_for import pfor as tensorflow_pfor
 
 from tfopt.errors import CannotStack
-from tfopt.training.symbolic import LiveMath, LiveNumber
+from tfopt.training.symbolic import SymbolicMath, SymbolicNumber
 
 __all__ = [
     "BOOKKEEPING",
@@ -303,7 +303,7 @@ def averages_of(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
 
 
 def _leaky_relu(x: Any, negative_slope: Any = 0.2) -> Any:
-    if isinstance(negative_slope, LiveNumber):  # tf.nn.leaky_relu would bake it in as an attribute of its operation
+    if isinstance(negative_slope, SymbolicNumber):  # tf.nn.leaky_relu would bake it in as an attribute of its operation
         x = tf.convert_to_tensor(x)
         return tf.where(x > 0, x, x * negative_slope.tensor(x.dtype))
     return _stock_leaky_relu(x, negative_slope)
@@ -312,4 +312,4 @@ def _leaky_relu(x: Any, negative_slope: Any = 0.2) -> Any:
 # Two places where Keras itself turns a number into C's: both act as before on anything but a live number.
 _stock_leaky_relu = tensorflow_nn.leaky_relu
 tensorflow_nn.leaky_relu = _leaky_relu
-gaussian_dropout.math = LiveMath()
+gaussian_dropout.math = SymbolicMath()

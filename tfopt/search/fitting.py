@@ -17,7 +17,7 @@ from tfopt.search.spaces import SPACES, Space
 from tfopt.training.choose import engine_for
 from tfopt.training.fits import Engine, FitRequest, FitResult, Monitor, UnpenalizedLoss, checked, complete, set_state
 from tfopt.training.plain import PlainEngine
-from tfopt.training.rows import Table
+from tfopt.training.rows import Examples
 
 # Rows in whole batches that a configuration is trained on; its schedule depends on them.
 _NUM_ROWS = "tuner/num_rows"
@@ -103,7 +103,7 @@ class Fitting:
         """Return the ordinary Keras model that a fit ended with."""
         model = self.model(values, len(task.split.train))
         features, _ = self._coder.features(task.split.train, task.split.train[:1], scaling_of(values))
-        complete(model, Table(features[:1], np.zeros(1)))
+        complete(model, Examples(features[:1], np.zeros(1)))
         assert result.state is not None
         set_state(model, result.state)
         return model

@@ -1,4 +1,4 @@
-"""A shadow: what a configuration's own build gives, taken down so that another model can be put into its place.
+"""Snapshots of builds: what a configuration's own build gives, so that another model can be put into its place.
 
 Nothing about a fresh build has to be guessed or done again: initial weights, the optimizer's state, the states of the
 random layers and every number come from a real one.
@@ -18,14 +18,14 @@ import numpy as np
 from tfopt._private.keras_internals import global_generator, seeded, stateful_stream, variables_alike
 from tfopt.training.fits import Build, FitRequest, State, checked, complete
 from tfopt.training.model_walk import ModelWalk
-from tfopt.training.rows import Table
+from tfopt.training.rows import Examples
 
 # Hyperparameters that the search itself uses: that a build ignores them hides nothing.
 _OF_THE_SEARCH = ("batch_size", "epochs", "scaling")
 
 
 @dataclass
-class Shadow:
+class BuildSnapshot:
     """The facts of one fresh build.
 
     Args:
@@ -44,7 +44,7 @@ class Shadow:
     generator: np.ndarray
     draws: bool
 
-    def same_as(self, other: "Shadow") -> bool:
+    def same_as(self, other: "BuildSnapshot") -> bool:
         """Return whether nothing tells the two builds apart."""
         return (
             (self.signature, self.numbers) == (other.signature, other.numbers)
@@ -53,8 +53,8 @@ class Shadow:
         )
 
 
-class EmptySlots:
-    """Optimizer slots that begin as zeros, by structure: they need not be made for each shadow, which costs a third."""
+class ZeroSlots:
+    """Optimizer slots that begin as zeros, by structure: making them costs a third of a snapshot."""
 
     def __init__(self) -> None:
         self._shapes: dict[Any, list[tuple[tuple[int, ...], str]]] = {}
@@ -81,15 +81,15 @@ def _of_slots(walk: ModelWalk) -> tuple[str, frozenset[str]]:
     return walk.signature, frozenset(path for path in zeros if path.startswith("model.optimizer."))
 
 
-def cast_shadow(
-    build: Build, request: FitRequest, table: Table, slots: EmptySlots | None = None
-) -> tuple[Shadow, keras.Model, ModelWalk]:
+def take_snapshot(
+    build: Build, request: FitRequest, examples: Examples, slots: ZeroSlots | None = None
+) -> tuple[BuildSnapshot, keras.Model, ModelWalk]:
     """Build a request's configuration; return its facts, the fresh model, and where its numbers are.
 
     Args:
         build: Returns the compiled model of a configuration.
         request: The configuration and its seed.
-        table: Rows, for their shapes.
+        examples: Rows, for their shapes.
         slots: Where given, the optimizer's variables are only made for structures that are not in it.
     """
     with seeded(request.seed), variables_alike():
@@ -97,21 +97,21 @@ def cast_shadow(
         model = checked(build(request.hyperparameters))
         draws = before != stateful_stream()
         if not model.built:
-            complete(model, table)
+            complete(model, examples)
         made_before, fresh = list(model.optimizer.variables), not model.optimizer.built
         walk = ModelWalk(model)
         added = slots.of(walk) if slots is not None and fresh else None
         if added is None:
-            complete(model, table)
+            complete(model, examples)
             if slots is not None and fresh:
                 slots.note(walk, model.optimizer, made_before)
         generator = keras.ops.convert_to_numpy(global_generator().state).copy()
     state = [_copy(v) for v in (*model.variables, *model.optimizer.variables)] + (added or [])
     extra = [_copy(walk.variables[path]) for path in sorted(walk.variables)]
-    return Shadow(walk.signature, walk.numbers, state, extra, generator, draws), model, walk
+    return BuildSnapshot(walk.signature, walk.numbers, state, extra, generator, draws), model, walk
 
 
-def key(hyperparameters: Any) -> Any:
+def configuration_key(hyperparameters: Any) -> Any:
     """Return what two equal configurations have in common: their values, or else the object itself."""
     values = values_of(hyperparameters)
     return id(hyperparameters) if values is None else repr(sorted(values.items()))
@@ -125,8 +125,12 @@ def values_of(hyperparameters: Any) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def hidden(
-    build: Build, cast: Sequence[tuple[FitRequest, Shadow]], table: Table, known: set[str], slots: EmptySlots
+def hyperparameters_without_effect(
+    build: Build,
+    built: Sequence[tuple[FitRequest, BuildSnapshot]],
+    examples: Examples,
+    known: set[str],
+    slots: ZeroSlots,
 ) -> list[str]:
     """Return the names of hyperparameters that `build` is given and of which its model shows no trace.
 
@@ -135,26 +139,26 @@ def hidden(
 
     Args:
         build: Returns the compiled model of a configuration.
-        cast: Configurations and their shadows. The values that a name takes among them are tried.
-        table: Rows, for their shapes.
+        built: Configurations and their snapshots. The values that a name takes among them are tried.
+        examples: Rows, for their shapes.
         known: Names that have shown themselves in earlier calls; new ones are added.
         slots: Optimizer slots known to begin as zeros.
     """
-    values = [values_of(request.hyperparameters) or {} for request, _ in cast]
+    values = [values_of(request.hyperparameters) or {} for request, _ in built]
     unseen = []
     for name in dict.fromkeys(itertools.chain.from_iterable(values)):
         if name in known or name in _OF_THE_SEARCH or name.startswith("tuner/"):
             continue
-        holders = [(*pair, own[name]) for pair, own in zip(cast, values, strict=True) if name in own]
+        holders = [(*pair, own[name]) for pair, own in zip(built, values, strict=True) if name in own]
         present = {repr(value): value for _, _, value in holders}
         if len(present) == 1:
             continue  # its value has not varied yet
-        if _in_the_open(shadow_and_value for _, *shadow_and_value in holders):
+        if _found_in_models(snapshot_and_value for _, *snapshot_and_value in holders):
             known.add(name)
             continue
-        for request, shadow, value in holders[-3:]:
+        for request, snapshot, value in holders[-3:]:
             other = next(v for text, v in present.items() if text != repr(value))
-            if _shows(build, request, shadow, name, other, table, slots):
+            if _changes_model(build, request, snapshot, name, other, examples, slots):
                 known.add(name)
                 break
         else:
@@ -162,28 +166,34 @@ def hidden(
     return unseen
 
 
-def _in_the_open(holders: Iterable[Sequence[Any]]) -> bool:
+def _found_in_models(holders: Iterable[Sequence[Any]]) -> bool:
     """Return whether a hyperparameter's value is, in every configuration, found at one and the same place of the model.
 
     Args:
-        holders: A shadow and the value that it was built with, of at least two values.
+        holders: A snapshot and the value that it was built with, of at least two values.
     """
     places: set[Any] | None = None
-    for shadow, value in holders:
+    for snapshot, value in holders:
         if not isinstance(value, float):
             return False
-        found = {path for path, number in shadow.numbers.items() if np.float32(number) == np.float32(value)}
-        scalars = ((index, array) for index, array in enumerate(shadow.state) if array.ndim == 0)
+        found = {path for path, number in snapshot.numbers.items() if np.float32(number) == np.float32(value)}
+        scalars = ((index, array) for index, array in enumerate(snapshot.state) if array.ndim == 0)
         found |= {index for index, array in scalars if array == np.float32(value)}
         places = found if places is None else places & found
     return bool(places)
 
 
-def _shows(
-    build: Build, request: FitRequest, shadow: Shadow, name: str, value: Any, table: Table, slots: EmptySlots
+def _changes_model(
+    build: Build,
+    request: FitRequest,
+    snapshot: BuildSnapshot,
+    name: str,
+    value: Any,
+    examples: Examples,
+    slots: ZeroSlots,
 ) -> bool:
     changed = FitRequest(_with(request.hyperparameters, name, value), request.seed, request.epochs)
-    return not cast_shadow(build, changed, table, slots)[0].same_as(shadow)
+    return not take_snapshot(build, changed, examples, slots)[0].same_as(snapshot)
 
 
 def _with(hyperparameters: Any, name: str, value: Any) -> Any:
@@ -201,63 +211,65 @@ def _copy(variable: Any) -> np.ndarray:
 _log = logging.getLogger("tfopt")
 
 
-class ShadowBook:
-    """Casts shadows and remembers what they show.
+class BuildRegistry:
+    """Takes snapshots of builds and remembers what they show.
 
     Args:
         build: Returns the compiled model of a configuration.
-        table: Training rows, for their shapes.
+        examples: Training rows, for their shapes.
         probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
 
     Attributes:
-        live: For each structure, the paths of the numbers that differ between its configurations.
-        examples: For each structure, configurations that showed this, with their shadows.
-        structures: Of each configuration that was built, by `key`.
+        varying: For each structure, the paths of the numbers that differ between its configurations.
+        representatives: For each structure, configurations that showed this, with their snapshots.
+        structures: Of each configuration that was built, by `configuration_key`.
     """
 
-    def __init__(self, build: Build, table: Table, probe: bool = True):
-        self._build, self._table, self._probe = build, table, probe
-        self.live: dict[str, set[str]] = defaultdict(set)
-        self.examples: dict[str, list[tuple[FitRequest, Shadow]]] = defaultdict(list)
+    def __init__(self, build: Build, examples: Examples, probe: bool = True):
+        self._build, self._examples, self._probe = build, examples, probe
+        self.varying: dict[str, set[str]] = defaultdict(set)
+        self.representatives: dict[str, list[tuple[FitRequest, BuildSnapshot]]] = defaultdict(list)
         self.structures: dict[Any, str] = {}
         self._shown: set[str] = set()  # hyperparameters that are seen in the models
-        self._slots = EmptySlots()
+        self._slots = ZeroSlots()
 
-    def cast(self, request: FitRequest) -> Shadow | Exception:
-        """Return the shadow of a request, or what its build raised."""
+    def snapshot(self, request: FitRequest) -> BuildSnapshot | Exception:
+        """Return the snapshot of a request, or what its build raised."""
         try:
-            shadow = cast_shadow(self._build, request, self._table, self._slots)[0]
+            snapshot = take_snapshot(self._build, request, self._examples, self._slots)[0]
         except Exception as error:
             _log.debug("building failed", exc_info=True)
             return error
-        self._note(request, shadow)
-        return shadow
+        self._note(request, snapshot)
+        return snapshot
 
-    def hiding(self, cast: Sequence[tuple[FitRequest, Shadow]]) -> str | None:
+    def without_effect(self, built: Sequence[tuple[FitRequest, BuildSnapshot]]) -> str | None:
         """Return which hyperparameters of these requests do something that no model shows; None if none does."""
         if not self._probe:
             return None
-        earlier = [pair for pairs in self.examples.values() for pair in pairs]
-        names = hidden(self._build, [*earlier, *cast], self._table, self._shown, self._slots)
+        earlier = [pair for pairs in self.representatives.values() for pair in pairs]
+        names = hyperparameters_without_effect(
+            self._build, [*earlier, *built], self._examples, self._shown, self._slots
+        )
         if not names:
             return None
         listed = ", ".join(map(repr, names))
         return f"changing {listed} changes nothing that can be seen in the model that `build` returns"
 
-    def _note(self, request: FitRequest, shadow: Shadow) -> None:
-        self.structures[key(request.hyperparameters)] = shadow.signature
-        examples = self.examples[shadow.signature]
-        first = examples[0][1].numbers if examples else shadow.numbers
-        differing = {path for path, number in shadow.numbers.items() if number != first[path]}
-        if not examples or not differing <= self.live[shadow.signature]:
-            examples.append((request, shadow))
-        self.live[shadow.signature] |= differing
+    def _note(self, request: FitRequest, snapshot: BuildSnapshot) -> None:
+        self.structures[configuration_key(request.hyperparameters)] = snapshot.signature
+        representatives = self.representatives[snapshot.signature]
+        first = representatives[0][1].numbers if representatives else snapshot.numbers
+        differing = {path for path, number in snapshot.numbers.items() if number != first[path]}
+        if not representatives or not differing <= self.varying[snapshot.signature]:
+            representatives.append((request, snapshot))
+        self.varying[snapshot.signature] |= differing
 
 
 T = TypeVar("T")
 
 
-class RecentLists(OrderedDict[str, list[T]], Generic[T]):
+class LRULists(OrderedDict[str, list[T]], Generic[T]):
     """A list for each key, empty at first; of more than `limit` keys those used longest ago are dropped.
 
     Args:

@@ -15,10 +15,10 @@ from tfopt._private.keras_internals import random_streams_kept
 from tfopt.errors import CannotStack, nearest
 from tfopt.training import ENGINES
 from tfopt.training.fits import Build, Engine, FitResult, Shuffle
-from tfopt.training.numpy_stack.model import DenseStack
+from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.plain import PlainEngine
-from tfopt.training.population_engine import Member, PopulationEngine
-from tfopt.training.rows import Nest
+from tfopt.training.population_engine import PopulationEngine, StackMember
+from tfopt.training.rows import Arrays
 from tfopt.training.shared import SharedGraphEngine
 
 _log = logging.getLogger("tfopt")
@@ -54,7 +54,7 @@ class AutoEngine(PopulationEngine):
         self._alone: dict[str, float] = {}  # seconds a step on the shared graph, by structure
         self._stacked: dict[tuple[str, int], float] = {}  # and in a stack of about so many members
 
-    def _group(self, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
+    def _group(self, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
         if self._small_and_dense(members):
             yield from self._stacked_group(members)
             return
@@ -66,20 +66,20 @@ class AutoEngine(PopulationEngine):
         elif rest:
             yield from self._stacked_group(rest)
 
-    def _stacked_group(self, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
+    def _stacked_group(self, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
         for index, outcome in super()._group(members):
             if isinstance(outcome, FitResult):
                 outcome.engine = PopulationEngine.name
             yield index, outcome
 
-    def _small_and_dense(self, members: list[Member]) -> bool:
+    def _small_and_dense(self, members: list[StackMember]) -> bool:
         """Return whether NumPy trains these members, and sooner than a graph that is yet to be traced."""
         worth_it = _weights(members[0]) <= _MOST_WEIGHTS or _seconds_alone(members) < _WORTH_STACKING
-        return worth_it and isinstance(self._dense_stack(members), DenseStack)
+        return worth_it and isinstance(self._numpy_stack(members), NumpyStack)
 
-    def _timed_alone(self, members: list[Member]) -> tuple[list[Member], list[tuple[int, FitResult | str]]]:
+    def _timed_alone(self, members: list[StackMember]) -> tuple[list[StackMember], list[tuple[int, FitResult | str]]]:
         """Train one of many members on the shared graph, if that is worth knowing; return the others and its result."""
-        signature = members[0].shadow.signature
+        signature = members[0].snapshot.signature
         seconds = _seconds_alone(members)
         known = signature in self._alone or signature in self._reasons
         if not self._measure or known or len(members) < 2 * _FEWEST_MEMBERS or seconds < _WORTH_MEASURING:
@@ -94,9 +94,9 @@ class AutoEngine(PopulationEngine):
         self._alone[signature] = taken / max(1, _steps(first) * _TIMED_EPOCHS // _num_epochs(first))
         return members[1:], [(first.index, result)]
 
-    def _slower_stacked(self, members: list[Member]) -> str | None:
+    def _slower_stacked(self, members: list[StackMember]) -> str | None:
         """Return why these members are better trained one after another; None if together is faster."""
-        number, signature = len(members), members[0].shadow.signature
+        number, signature = len(members), members[0].snapshot.signature
         if number < _FEWEST_MEMBERS:
             return f"{number} of a shape are faster one after another"
         alone = self._alone.get(signature)
@@ -114,9 +114,9 @@ class AutoEngine(PopulationEngine):
         _log.info("one after another: %.3g ms a step, together %.3g ms", 1e3 * alone, 1e3 * together)
         return f"measured: {1e3 * alone:.3g} ms a step one after another, {1e3 * together:.3g} ms together"
 
-    def _timed_together(self, members: list[Member]) -> float | None:
+    def _timed_together(self, members: list[StackMember]) -> float | None:
         """Return the seconds of a member's step in a stack of all these; None if they cannot be stacked."""
-        signature = members[0].shadow.signature
+        signature = members[0].snapshot.signature
         rounded = signature, int(np.log2(len(members)))
         if rounded not in self._stacked:
             try:
@@ -125,9 +125,9 @@ class AutoEngine(PopulationEngine):
                 return None  # the population says so itself
             if stack is None:
                 return None  # too many graphs already, which it says as well
-            fitting = [m for m in members[: self._max_members] if stack.unfit(m.shadow.numbers) is None]
+            fitting = [m for m in members[: self._max_members] if stack.mismatch(m.snapshot.numbers) is None]
             with random_streams_kept():
-                stack.load([m.state for m in fitting], [m.shadow.numbers for m in fitting])
+                stack.load([m.state for m in fitting], [m.snapshot.numbers for m in fitting])
                 for _ in range(2):  # the first call optimises the graph
                     started = time.perf_counter()
                     self._epoch(stack, fitting, fitting[0].request.initial_epoch)
@@ -137,22 +137,22 @@ class AutoEngine(PopulationEngine):
         return self._stacked[rounded]
 
 
-def _num_epochs(member: Member) -> int:
+def _num_epochs(member: StackMember) -> int:
     return max(1, member.request.epochs - member.request.initial_epoch)
 
 
-def _steps(member: Member) -> int:
+def _steps(member: StackMember) -> int:
     return _num_epochs(member) * -(-len(member.rows) // member.request.batch_size)
 
 
-def _seconds_alone(members: list[Member]) -> float:
+def _seconds_alone(members: list[StackMember]) -> float:
     """Return about how long these members take on the shared graph."""
     return _STEP_SECONDS * sum(map(_steps, members)) * max(1.0, _weights(members[0]) / 30_000)
 
 
-def _weights(member: Member) -> int:
+def _weights(member: StackMember) -> int:
     """Return about how many weights a member has: a third of what Adam keeps."""
-    return sum(array.size for array in member.shadow.state) // 3
+    return sum(array.size for array in member.snapshot.state) // 3
 
 
 Kind = Literal["auto", "population", "shared", "plain"]
@@ -164,8 +164,8 @@ _GPU_MEMORY = 2**33  # of a GPU that does not say how much it has
 def engine_for(
     kind: str,
     build: Build,
-    x: Nest,
-    y: Nest,
+    x: Arrays,
+    y: Arrays,
     sample_weight: np.ndarray | None = None,
     validation: Sequence[Any] | None = None,
     *,

@@ -14,11 +14,11 @@ from tfopt._private.keras_internals import (
     make_variables,
     set_global_generator,
 )
-from tfopt.training.builds import Shadow
+from tfopt.training.builds import BuildSnapshot
 from tfopt.training.fits import State
 from tfopt.training.model_walk import ModelWalk
-from tfopt.training.rows import Table
-from tfopt.training.symbolic import LiveNumbers
+from tfopt.training.rows import Examples
+from tfopt.training.symbolic import NumberTable
 
 _PREDICTED = 65536  # rows predicted at a time
 _UNREPEATABLE = {
@@ -31,29 +31,29 @@ class CannotShareError(Exception):
     """A model that must be trained plainly, and why."""
 
 
-class Graph:
+class EpochGraph:
     """One traced epoch and the model in it.
 
     Args:
         model: A fresh build, its optimizer built.
         walk: Its numbers.
-        live: Paths of the numbers that may change from fit to fit.
-        table: Training rows.
+        varying: Paths of the numbers that may change from fit to fit.
+        examples: Training rows.
 
     Attributes:
-        twin: Another graph of the same model, for another thread; None until one is wanted.
+        second: Another graph of the same model, for another thread; None until one is wanted.
     """
 
-    def __init__(self, model: keras.Model, walk: ModelWalk, live: frozenset[str], table: Table):
-        self.model, self.live = model, live
-        self.twin: Graph | None = None
+    def __init__(self, model: keras.Model, walk: ModelWalk, varying: frozenset[str], examples: Examples):
+        self.model, self.varying = model, varying
+        self.second: EpochGraph | None = None
         self._walk = walk
-        self._frozen = {path: number for path, number in walk.numbers.items() if path not in live}
-        self._numbers = LiveNumbers(walk.numbers)
-        self._stand_ins = {path: self._numbers.number(path) for path in live}
+        self._constants = {path: number for path, number in walk.numbers.items() if path not in varying}
+        self._numbers = NumberTable(walk.numbers)
+        self._stand_ins = {path: self._numbers.number(path) for path in varying}
         self._put(self._stand_ins)
         self.generator = global_generator()  # made before the trace; each fit gives it its own state
-        make_variables(model, table.take(np.arange(min(2, len(table)))))
+        make_variables(model, examples.take(np.arange(min(2, len(examples)))))
         self.variables = [*model.variables, *model.optimizer.variables]
         self._extra = [walk.variables[path] for path in sorted(walk.variables)]
         self._epochs: dict[tuple[str, int], Any] = {}
@@ -62,19 +62,19 @@ class Graph:
         changeable = [*self.variables, *self._extra]
         self._load = concrete(self._assign, [[tf.TensorSpec(v.shape, v.dtype) for v in changeable]])
 
-    def unfit(self, shadow: Shadow) -> str | None:
-        """Return why this graph would train another model than the shadow's; None if it would not."""
-        for path, number in self._frozen.items():
-            new = shadow.numbers[path]
+    def mismatch(self, snapshot: BuildSnapshot) -> str | None:
+        """Return why this graph would train another model than the snapshot's; None if it would not."""
+        for path, number in self._constants.items():
+            new = snapshot.numbers[path]
             if new != number and not (new != new and number != number):
                 return f"{path} is {new} and was traced as {number}"
-        return self._numbers.broken(shadow.numbers)
+        return self._numbers.broken_guard(snapshot.numbers)
 
-    def load(self, shadow: Shadow, state: State | None = None) -> None:
-        """Become the shadow's model, fresh or in a state of it."""
-        self._load([*(shadow.state if state is None else state), *shadow.extra])
-        self._numbers.set(shadow.numbers)
-        self.generator.state.assign(shadow.generator)
+    def load(self, snapshot: BuildSnapshot, state: State | None = None) -> None:
+        """Become the snapshot's model, fresh or in a state of it."""
+        self._load([*(snapshot.state if state is None else state), *snapshot.extra])
+        self._numbers.set(snapshot.numbers)
+        self.generator.state.assign(snapshot.generator)
         set_global_generator(self.generator)
 
     def epoch(self, order: np.ndarray, batch_size: int, rows: tuple, check: tuple | None = None) -> dict[str, Any]:
@@ -100,14 +100,14 @@ class Graph:
         if kind not in self._epochs:
             self._trace(kind, rows)
         logs = self._epochs[kind](tf.constant(order, tf.int32), tf.constant(batch_size, tf.int32), rows)
-        return {name: as_log(value) for name, value in logs.items()}
+        return {name: log_value(value) for name, value in logs.items()}
 
     def _trace(self, kind: tuple[str, int], rows: tuple) -> None:
         self._kinds[kind] = rows
         signature = [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32), _any_length(rows)]
         self._epochs[kind] = concrete(self._train if kind[0] == "train" else self._test, signature)
 
-    def trace_as(self, other: "Graph") -> None:
+    def trace_as(self, other: "EpochGraph") -> None:
         """Trace now what another graph of the same model has traced: only the thread that builds models may."""
         for kind, rows in other._kinds.items():
             self._trace(kind, rows)
@@ -139,8 +139,8 @@ class Graph:
 
     @contextmanager
     def plain(self) -> Iterator[keras.Model]:
-        """Give the model with plain numbers in it, for Python code that looks at it; the graph stays live."""
-        self._put({path: self._numbers.values[path] for path in self.live})
+        """Give the model with plain numbers in it, for Python code that looks at it."""
+        self._put({path: self._numbers.values[path] for path in self.varying})
         try:
             yield self.model
         finally:
@@ -182,7 +182,7 @@ def concrete(function: Callable[..., Any], signature: list) -> Any:
         return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
 
 
-def as_log(value: Any) -> Any:
+def log_value(value: Any) -> Any:
     """Return a log as a float; as an array if it is no scalar."""
     array = np.asarray(value)
     return float(array) if array.ndim == 0 else array

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt._private.keras_internals import random_streams_kept, seeded, set_global_generator
-from tfopt.training.builds import Shadow, cast_shadow
-from tfopt.training.epoch_graph import Graph, as_log
+from tfopt.training.builds import BuildSnapshot, take_snapshot
+from tfopt.training.epoch_graph import EpochGraph, log_value
 from tfopt.training.fits import Build, FitRequest, State
-from tfopt.training.rows import Table
+from tfopt.training.rows import Examples
 from tfopt.training.stack import Stack
 from tfopt.training.symbolic import Values
 
@@ -23,7 +23,7 @@ _STEP, _STATE, _LOG = 2e-3, 1e-4, 1e-4
 
 def stack_differs(
     stack: Stack, states: Sequence[State], numbers: Sequence[Values], member: int, build: Build, request: FitRequest,
-    table: Table, validation: Table | None,
+    examples: Examples, validation: Examples | None,
 ) -> str | None:  # fmt: skip
     """Return how a member's first step in the stack differs from Keras's own; None if it does not.
 
@@ -34,13 +34,13 @@ def stack_differs(
         member: Which of them is compared, at best one that the graph was not traced with.
         build: Returns the compiled model of a configuration.
         request: That member's.
-        table: Training rows.
+        examples: Training rows.
         validation: Rows that the stack evaluates on, if any.
     """
     difference = None
     # An eager step is cheap, but loops that draw random numbers differ from traced ones: a traced step then decides.
     for traced in (False, True):
-        difference = _differs(stack, states, numbers, member, build, request, table, validation, traced)
+        difference = _differs(stack, states, numbers, member, build, request, examples, validation, traced)
         if difference is None:
             return None
     return difference
@@ -48,9 +48,9 @@ def stack_differs(
 
 def _differs(
     stack: Stack, states: Sequence[State], numbers: Sequence[Values], member: int, build: Build, request: FitRequest,
-    table: Table, validation: Table | None, traced: bool,
+    examples: Examples, validation: Examples | None, traced: bool,
 ) -> str | None:  # fmt: skip
-    size = min(request.batch_size, len(table))
+    size = min(request.batch_size, len(examples))
     stack.load(states, numbers)
     stack_logs = stack.train(np.tile(np.arange(size), (len(states), 1)), size)
     own = stack.state(stack.arrays(), member)[: stack.length]
@@ -61,17 +61,17 @@ def _differs(
         tests = stack.evaluate(np.tile(np.arange(tested), (len(states), 1)), tested)
         own_logs |= {f"val_{name}": value[member] for name, value in tests.items()}
     with random_streams_kept(), seeded(request.seed):
-        _, model, _ = cast_shadow(build, request, table)
+        _, model, _ = take_snapshot(build, request, examples)
         held = () if validation is None else validation.take(np.arange(tested))
-        step, test = _plain_steps(model, table.take(np.arange(size)), held, traced)
+        step, test = _plain_steps(model, examples.take(np.arange(size)), held, traced)
         logs, gradients = step()
-        plain_logs = {name: as_log(value) for name, value in logs.items()}
+        plain_logs = {name: log_value(value) for name, value in logs.items()}
         gradients = [None if gradient is None else gradient.numpy() for gradient in gradients]
         variables = [*model.variables, *model.optimizer.variables]
         plain = [np.array(variable.value) for variable in variables]
         model.reset_metrics()
         if validation is not None:
-            plain_logs |= {f"val_{name}": as_log(value) for name, value in test().items()}
+            plain_logs |= {f"val_{name}": log_value(value) for name, value in test().items()}
     if set(own_logs) != set(plain_logs):
         return f"it logs {', '.join(sorted(own_logs))}, Keras {', '.join(sorted(plain_logs))}"
     for name, value in plain_logs.items():
@@ -137,7 +137,7 @@ _LOSS = 1e-5
 
 
 def first_step_differs(
-    graph: Graph, build: Build, request: FitRequest, shadow: Shadow, table: Table, rows: tuple
+    graph: EpochGraph, build: Build, request: FitRequest, snapshot: BuildSnapshot, examples: Examples, rows: tuple
 ) -> str | None:
     """Return how the graph's first step differs from Keras's own; None if it does not.
 
@@ -148,30 +148,30 @@ def first_step_differs(
         graph: The graph to check.
         build: Returns the compiled model of a configuration.
         request: A configuration of the graph's structure, best one that it was not traced with.
-        shadow: Its shadow.
-        table: Training rows.
+        snapshot: Its snapshot.
+        examples: Training rows.
         rows: The same as tensors.
     """
-    order = np.arange(min(request.batch_size, len(table)))
+    order = np.arange(min(request.batch_size, len(examples)))
     with random_streams_kept():
-        graph.load(shadow)
+        graph.load(snapshot)
         own_logs, own = graph.epoch(order, len(order), rows), graph.state()
         with seeded(request.seed):
-            _, model, _ = cast_shadow(build, request, table)
-            logs = model.train_step(table.take(order))
+            _, model, _ = take_snapshot(build, request, examples)
+            logs = model.train_step(examples.take(order))
             plain = [np.array(variable.value) for variable in (*model.variables, *model.optimizer.variables)]
-        difference = _changed(own, plain, shadow.state, _EAGER)
+        difference = _changed(own, plain, snapshot.state, _EAGER)
         if difference is None and not _close(own_logs["loss"], float(logs["loss"])):
             difference = f"the loss is {own_logs['loss']:.7g}, Keras's {float(logs['loss']):.7g}"
         if difference is None:
             return None
         with seeded(request.seed):
-            _, model, walk = cast_shadow(build, request, table)
-            reference = type(graph)(model, walk, frozenset(), table)
-            reference.load(shadow)
+            _, model, walk = take_snapshot(build, request, examples)
+            reference = type(graph)(model, walk, frozenset(), examples)
+            reference.load(snapshot)
             logs = reference.epoch(order, len(order), rows)
         set_global_generator(graph.generator)
-        if _close(own_logs["loss"], logs["loss"]) and _changed(own, reference.state(), shadow.state, _TRACED) is None:
+        if _close(own_logs["loss"], logs["loss"]) and _changed(own, reference.state(), snapshot.state, _TRACED) is None:
             return None
     return f"its first step differs from Keras's: {difference}"
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfopt._private.keras_internals import make_variables, seeded
-from tfopt.training.rows import Nest, Shuffle, Table
+from tfopt.training.rows import Arrays, Examples, Shuffle
 
 Build = Callable[[Any], keras.Model]
 State = list[np.ndarray]  # the values of `model.variables`, then of `model.optimizer.variables`
@@ -48,9 +48,9 @@ class FitRequest:
             `keras.utils.set_random_seed(seed)` before `build` and `fit` does.
         epochs: Number of the last epoch; `epochs - initial_epoch` are trained.
         batch_size: Rows a step; the last batch of an epoch holds what is left.
-        rows: Indices of the training rows in the engine's table; None for all.
-        validation: Validation rows: indices in the engine's table; None for the engine's validation table, if any.
-        predict: Rows of the engine's table to return the trained model's outputs for; None for none.
+        rows: Indices of the training rows in the engine's examples; None for all.
+        validation: Validation rows: indices in the engine's examples; None for the engine's own, if any.
+        predict: Rows of the engine's examples to return the trained model's outputs for; None for none.
         monitor: What makes an epoch the best one; None keeps the last epoch only.
         initial_epoch: Epochs trained before, whose end is `state`.
         state: Where to continue from: weights, optimizer and random streams; None for a fresh build.
@@ -96,7 +96,7 @@ class FitResult:
 
 
 class Engine:
-    """Trains fits over one table of rows.
+    """Trains fits over the same examples.
 
     Args:
         build: Returns the compiled model of a configuration.
@@ -112,12 +112,12 @@ class Engine:
     name: str
 
     def __init__(
-        self, build: Build, x: Nest, y: Nest, sample_weight: np.ndarray | None = None,
+        self, build: Build, x: Arrays, y: Arrays, sample_weight: np.ndarray | None = None,
         validation: Sequence[Any] | None = None, shuffle: Shuffle = True,
     ):  # fmt: skip
         self.build, self.shuffle = build, shuffle
-        self.train = Table(x, y, sample_weight)
-        self.validation = None if validation is None else Table(*validation)
+        self.train = Examples(x, y, sample_weight)
+        self.validation = None if validation is None else Examples(*validation)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of another engine for the same fits."""
@@ -156,11 +156,11 @@ class Engine:
         return model
 
 
-def built(build: Build, request: FitRequest, table: Table) -> keras.Model:
+def built(build: Build, request: FitRequest, examples: Examples) -> keras.Model:
     """Return the request's compiled model with all variables made, everything drawn from its seed."""
     with seeded(request.seed):
         model = checked(build(request.hyperparameters))
-        complete(model, table)
+        complete(model, examples)
     return model
 
 
@@ -173,10 +173,10 @@ def checked(model: Any) -> keras.Model:
     return model
 
 
-def complete(model: keras.Model, table: Table) -> None:
+def complete(model: keras.Model, examples: Examples) -> None:
     """Make the variables that Keras makes at the first batch only: weights and the optimizer's slots."""
     if not model.built:
-        make_variables(model, table.take(np.arange(1)))
+        make_variables(model, examples.take(np.arange(1)))
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
 
@@ -192,12 +192,12 @@ def set_state(model: keras.Model, state: State) -> None:
         variable.assign(value)
 
 
-class Watch(keras.callbacks.Callback):
+class TrackingCallback(keras.callbacks.Callback):
     """Keeps the history and the best epoch's state; ends a fit that diverges or has stopped getting better."""
 
     def __init__(self, request: FitRequest, result: FitResult):
         super().__init__()
-        self._follow = Follower(request.monitor, result)
+        self._follow = EpochTracker(request.monitor, result)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Note the epoch."""
@@ -208,7 +208,7 @@ class Watch(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-class Follower:
+class EpochTracker:
     """What the logs of one fit mean: its history, its best epoch, its end."""
 
     def __init__(self, monitor: Monitor | None, result: FitResult):

@@ -26,14 +26,14 @@ _DRAWS = (
 )
 
 
-class Streams:
+class RandomStreams:
     """Which members draw from the same random streams.
 
     Args:
         capacity: Most distinct streams; the graph draws this many times.
     """
 
-    _active: "Streams | None" = None
+    _active: "RandomStreams | None" = None
 
     def __init__(self, capacity: int):
         self.capacity = capacity
@@ -53,12 +53,12 @@ class Streams:
     @contextmanager
     def use(self) -> Iterator[None]:
         """Convert the random operations of the `tf.vectorized_map` traced within."""
-        before, Streams._active = Streams._active, self
+        before, RandomStreams._active = RandomStreams._active, self
         self._read = (self._first.read_value(), self._stream.read_value())
         try:
             yield
         finally:
-            Streams._active = before
+            RandomStreams._active = before
 
     def convert(self, operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
         """Return the operation's outputs for every member."""
@@ -106,11 +106,11 @@ def quiet_tensorflow() -> Iterator[None]:
 
 
 def _convert(operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
-    if Streams._active is None:
+    if RandomStreams._active is None:
         raise tensorflow_pfor.ConversionNotImplementedError(
             f"No vectorized version of {operation.op_type} outside a population."
         )
-    return Streams._active.convert(operation)
+    return RandomStreams._active.convert(operation)
 
 
 def _bitcast(operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:

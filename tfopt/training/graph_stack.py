@@ -12,12 +12,12 @@ from tfopt.errors import CannotStack
 from tfopt.training.epoch_graph import concrete, unrepeatable
 from tfopt.training.fits import State
 from tfopt.training.graph_optimizer import StackedOptimizer, norms
-from tfopt.training.graph_random import Streams, vectorized
+from tfopt.training.graph_random import RandomStreams, vectorized
 from tfopt.training.model_walk import ModelWalk
-from tfopt.training.rows import Table
+from tfopt.training.rows import Examples
 from tfopt.training.shared import tensors
 from tfopt.training.stack import Logs, Stack
-from tfopt.training.symbolic import StackedNumbers, Values
+from tfopt.training.symbolic import StackedNumberTable, Values
 
 _ROWS = tf.TensorSpec((None, None), tf.int32)
 _BATCH_SIZE = tf.TensorSpec((), tf.int32)
@@ -26,7 +26,7 @@ _DRAWN_TOO_MANY = 1.5  # a graph may draw this many times as many random streams
 _OF_METRICS = ("model._compile_metrics", "model._compile_loss")  # made at the first batch, and kept apart here
 
 
-class TracedStack(Stack):
+class GraphStack(Stack):
     """A traced population, into which members of one structure are loaded, any number at a time.
 
     The model's own `call`, `compute_loss` and `compute_metrics` run under `tf.vectorized_map`, its own optimizer on
@@ -35,8 +35,8 @@ class TracedStack(Stack):
     Args:
         model: A compiled model whose optimizer is not built; it becomes the stack's and is not a model any more.
         walk: The walk through it.
-        extra: The variables outside the model's and the optimizer's of a shadow, by path.
-        live: Names of the numbers that differ between members.
+        extra: The variables outside the model's and the optimizer's of a snapshot, by path.
+        varying: Names of the numbers that differ between members.
         streams: Most distinct random streams among the members.
         train: Rows of training.
         validation: Rows that `evaluate` takes, which may be those of training; None not to evaluate.
@@ -44,13 +44,13 @@ class TracedStack(Stack):
     """
 
     def __init__(
-        self, model: keras.Model, walk: ModelWalk, extra: Mapping[str, Any], live: Iterable[str], streams: int,
-        train: Table, validation: Table | None = None, measure: bool = False,
+        self, model: keras.Model, walk: ModelWalk, extra: Mapping[str, Any], varying: Iterable[str], streams: int,
+        train: Examples, validation: Examples | None = None, measure: bool = False,
     ):  # fmt: skip
-        super().__init__(walk.numbers, live)
-        self.model, self.streams = model, Streams(streams)
-        self.numbers = StackedNumbers(dict(walk.numbers))
-        for name in sorted(self.live):
+        super().__init__(walk.numbers, varying)
+        self.model, self.streams = model, RandomStreams(streams)
+        self.numbers = StackedNumberTable(dict(walk.numbers))
+        for name in sorted(self.varying):
             setter = walk.setters[name]
             if setter is None:
                 raise CannotStack(f"{name} cannot be changed from outside")
@@ -58,8 +58,8 @@ class TracedStack(Stack):
         self._train, self._validation = tensors(train), None if validation is None else tensors(validation)
         self._measure = measure
         self._make_variables(walk, extra, train)
-        rate_is_live = any(name.startswith("model.optimizer._learning_rate") for name in self.live)
-        self._scheduled = rate_is_live and self._optimizer.schedule is not None
+        rate_varies = any(name.startswith("model.optimizer._learning_rate") for name in self.varying)
+        self._scheduled = rate_varies and self._optimizer.schedule is not None
         self._epoch = concrete(self._train_epoch, [_ROWS, _BATCH_SIZE])
         self._evaluate = None if validation is None else concrete(self._test_epoch, [_ROWS, _BATCH_SIZE])
         self._predict: Callable[..., Any] | None = None
@@ -67,9 +67,9 @@ class TracedStack(Stack):
         if random:
             raise CannotStack(f"it uses {', '.join(random)}, whose results depend on what ran before")
 
-    def unfit(self, numbers: Values) -> str | None:
+    def mismatch(self, numbers: Values) -> str | None:
         """Return why this graph would train another model than one of these numbers; None if it would not."""
-        return super().unfit(numbers) or self.numbers.broken(numbers)
+        return super().mismatch(numbers) or self.numbers.broken_guard(numbers)
 
     def takes_streams(self, number: int) -> bool:
         """Return whether members of so many distinct random streams fit, without too many drawn in vain."""
@@ -77,7 +77,7 @@ class TracedStack(Stack):
 
     # Variables ------------------------------------------------------------------------------------------------------
 
-    def _make_variables(self, walk: ModelWalk, extra: Mapping[str, Any], train: Table) -> None:
+    def _make_variables(self, walk: ModelWalk, extra: Mapping[str, Any], train: Examples) -> None:
         model = self.model
         optimizer = model.optimizer
         if optimizer.built:
@@ -178,13 +178,13 @@ class TracedStack(Stack):
         return _run(self._epoch, orders, batch_size)
 
     def evaluate(self, rows: np.ndarray, batch_size: int) -> Logs:
-        """Return the logs over rows (members, rows) of the validation table."""
+        """Return the logs over rows (members, rows) of the validation examples."""
         if self._evaluate is None:
             raise ValueError("This stack was made without rows of validation.")
         return _run(self._evaluate, rows, batch_size)
 
     def outputs(self, rows: np.ndarray) -> list[Any]:
-        """Return each member's outputs for its rows (members, rows) of the training table."""
+        """Return each member's outputs for its rows (members, rows) of the training examples."""
         if self._predict is None:
             self._predict = concrete(self._outputs, [_ROWS])
         pieces = -(-rows.size // _PREDICTED)
@@ -264,13 +264,13 @@ class TracedStack(Stack):
     def _shaped(self) -> list[tf.Tensor]:
         return [tf.reshape(w.value, (-1, *v.shape)) for w, v in zip(self._weights, self._trained, strict=True)]
 
-    def _map(self, weights: list[tf.Tensor], table: Any, rows: tf.Tensor, training: bool) -> tuple:
+    def _map(self, weights: list[tf.Tensor], examples: Any, rows: tf.Tensor, training: bool) -> tuple:
         arguments = {
             "weights": weights,
             "states": [state.read_value() for state in self._states],
             "counts": [count.read_value() for count in self._counts],
             "numbers": self.numbers.rows(),
-            "batch": tf.nest.map_structure(lambda column: tf.gather(column, rows), table),
+            "batch": tf.nest.map_structure(lambda column: tf.gather(column, rows), examples),
         }
         with self.streams.use():
             return vectorized(lambda member: self._member(training=training, **member), arguments)

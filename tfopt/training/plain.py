@@ -12,7 +12,7 @@ from tfopt.training.fits import (
     Engine,
     FitRequest,
     FitResult,
-    Watch,
+    TrackingCallback,
     checked,
     complete,
     set_state,
@@ -63,7 +63,7 @@ class PlainEngine(Engine):
 
     def _train(self, request: FitRequest, result: FitResult, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         model = self._ready(request)
-        table = self.validation if request.validation is None else self.train
+        examples = self.validation if request.validation is None else self.train
         x, y, *weight = self.train.take(request.rows)
         self._fit(
             request.hyperparameters,
@@ -75,10 +75,10 @@ class PlainEngine(Engine):
             epochs=request.epochs,
             initial_epoch=request.initial_epoch,
             shuffle=bool(self.shuffle),
-            validation_data=None if table is None else table.take(request.validation),
+            validation_data=None if examples is None else examples.take(request.validation),
             validation_batch_size=request.batch_size,
             verbose=0,
-            callbacks=[*callbacks, Watch(request, result)],  # last, so that it sees what they add to the logs
+            callbacks=[*callbacks, TrackingCallback(request, result)],  # which thus sees what they add to the logs
         )
         result.state = state_of(model)
         if request.predict is not None:

@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold
 
 from tfopt.training.fits import Build, FitRequest, FitResult, Monitor
 from tfopt.training.population_engine import PopulationEngine
-from tfopt.training.rows import Nest, Table
+from tfopt.training.rows import Arrays, Examples
 
 Folds = int | Iterable[tuple[Any, Any]]
 
@@ -46,7 +46,7 @@ class PopulationResult:
     Args:
         members: The trained members.
         engine: What trained them.
-        num_rows: Rows of the table.
+        num_rows: Rows of the examples.
     """
 
     def __init__(self, members: Sequence[PopulationMember], engine: PopulationEngine, num_rows: int):
@@ -147,8 +147,8 @@ class Population:
 
     def fit(
         self,
-        x: Nest,
-        y: Nest,
+        x: Arrays,
+        y: Arrays,
         *,
         folds: Folds | None = None,
         seeds: Sequence[int] = (0,),
@@ -184,14 +184,14 @@ class Population:
         Raises:
             ValueError: `folds` or `seeds` are empty, `patience` has no `monitor`, or the arrays differ in rows.
         """
-        table = Table(x, y)
-        splits = _splits(folds, len(table))
+        examples = Examples(x, y)
+        splits = _splits(folds, len(examples))
         if not len(seeds):
             raise ValueError("Argument `seeds` must hold at least one seed. Received: none.")
         if patience is not None and monitor is None:
             raise ValueError(f"Argument `patience` needs a `monitor`. Received: patience={patience}, monitor=None.")
         watch = None if monitor is None else Monitor(monitor, mode, patience)
-        weights = _weights(table.y, sample_weight, class_weight)
+        weights = _weights(examples.y, sample_weight, class_weight)
         engine = PopulationEngine(
             self._build, x, y, weights, validation_data if folds is None else None, shuffle, memory=self._memory,
             grad_norm=self._grad_norm,
@@ -207,7 +207,7 @@ class Population:
             PopulationMember(*place, result, request)
             for place, result, request in zip(places, results, requests, strict=True)
         ]
-        return PopulationResult(members, engine, len(table))
+        return PopulationResult(members, engine, len(examples))
 
 
 def _splits(folds: Folds | None, num_rows: int) -> list[tuple[np.ndarray | None, np.ndarray | None]]:

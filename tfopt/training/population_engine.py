@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from tfopt._private.keras_internals import random_streams_kept
 from tfopt.errors import CannotStack, one_line
-from tfopt.training.builds import RecentLists, Shadow, ShadowBook, key
-from tfopt.training.epoch_graph import as_log
-from tfopt.training.fits import Engine, FitRequest, FitResult, Follower
-from tfopt.training.rows import Table, orders
+from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, configuration_key
+from tfopt.training.epoch_graph import log_value
+from tfopt.training.fits import Engine, EpochTracker, FitRequest, FitResult
+from tfopt.training.rows import Examples, row_orders
 from tfopt.training.shared import SharedGraphEngine
 from tfopt.training.stack import Stack
-from tfopt.training.stack_making import make_dense_stack, make_traced_stack
+from tfopt.training.stack_making import make_graph_stack, make_numpy_stack
 
 _log = logging.getLogger("tfopt")
 
@@ -30,25 +30,29 @@ _SPARSE = 0.75  # with fewer members left than this share of the stack, the fini
 Done = Callable[[int, FitResult], None]
 
 
-class Member:
+class StackMember:
     """A fit, where it begins, and what it has done.
 
     Args:
         index: Its place among the requests.
         request: What was asked.
-        shadow: The fresh build of its configuration.
+        snapshot: The fresh build of its configuration.
         engine: Holds the rows.
     """
 
-    def __init__(self, index: int, request: FitRequest, shadow: Shadow, engine: Engine):
-        self.index, self.request, self.shadow = index, request, shadow
+    def __init__(self, index: int, request: FitRequest, snapshot: BuildSnapshot, engine: Engine):
+        self.index, self.request, self.snapshot = index, request, snapshot
         self.rows = np.arange(len(engine.train)) if request.rows is None else np.asarray(request.rows)
         self.held = None if engine.validation is None else np.arange(len(engine.validation))
         if request.validation is not None:
             self.held = np.asarray(request.validation)
-        self.state = [*(shadow.state if request.state is None else request.state), *shadow.extra, shadow.generator]
+        self.state = [
+            *(snapshot.state if request.state is None else request.state),
+            *snapshot.extra,
+            snapshot.generator,
+        ]
         self.result = FitResult(engine=engine.name)
-        self.follower = Follower(request.monitor, self.result)
+        self.tracker = EpochTracker(request.monitor, self.result)
 
     @property
     def generators(self) -> bytes:
@@ -86,16 +90,16 @@ class PopulationEngine(Engine):
                 raise ValueError(f"Argument `{name}` must be >= 1. Received: {name}={value}.")
         self._max_members, self._min_members = max_members, min_members
         self._memory, self._grad_norm = memory, grad_norm
-        self._book = ShadowBook(self.build, self.train, probe)
-        self.fallback = fallback or SharedGraphEngine(**self.arguments(), book=self._book)  # trains what is refused
-        self._stacks: RecentLists[Stack] = RecentLists(_MAX_STRUCTURES)  # by structure and table of validation
+        self._builds = BuildRegistry(self.build, self.train, probe)
+        self.fallback = fallback or SharedGraphEngine(**self.arguments(), builds=self._builds)  # trains what is refused
+        self._stacks: LRULists[Stack] = LRULists(_MAX_STRUCTURES)  # by structure and examples of validation
         self._num_traces: dict[str, int] = defaultdict(int)
-        self._not_dense: set[str] = set()  # structures that NumPy cannot train
+        self._not_in_numpy: set[str] = set()  # structures that NumPy cannot train
         self._reasons: dict[str, str] = {}  # structures that are refused
 
     def structure(self, hyperparameters: Any) -> str | None:
         """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
-        return self._book.structures.get(key(hyperparameters))
+        return self._builds.structures.get(configuration_key(hyperparameters))
 
     def fit(
         self,
@@ -149,29 +153,29 @@ class PopulationEngine(Engine):
         self, window: range, requests: Sequence[FitRequest], callbacks: Sequence[Any] | None
     ) -> Iterator[tuple[int, FitResult | str]]:
         started = time.perf_counter()
-        shadows: dict[Any, Shadow | Exception] = {}
-        groups: dict[tuple, list[Member]] = defaultdict(list)
+        snapshots: dict[Any, BuildSnapshot | Exception] = {}
+        groups: dict[tuple, list[StackMember]] = defaultdict(list)
         built = []
         for index in window:
             request = requests[index]
             if callbacks and callbacks[index]:
                 yield index, "it has callbacks of its own"
                 continue
-            identity = (key(request.hyperparameters), request.seed)
-            if identity not in shadows:
-                shadows[identity] = self._book.cast(request)
-            shadow = shadows[identity]
-            if isinstance(shadow, Exception):
+            identity = (configuration_key(request.hyperparameters), request.seed)
+            if identity not in snapshots:
+                snapshots[identity] = self._builds.snapshot(request)
+            snapshot = snapshots[identity]
+            if isinstance(snapshot, Exception):
                 seconds = time.perf_counter() - started
-                yield index, FitResult(failure=one_line(shadow), engine=self.name, seconds=seconds)
+                yield index, FitResult(failure=one_line(snapshot), engine=self.name, seconds=seconds)
                 continue
-            built.append((request, shadow))
-            member = Member(index, request, shadow, self)
+            built.append((request, snapshot))
+            member = StackMember(index, request, snapshot, self)
             held = None if member.held is None else len(member.held)
-            same = (shadow.signature, request.batch_size, len(member.rows), held, request.validation is None,
+            same = (snapshot.signature, request.batch_size, len(member.rows), held, request.validation is None,
                     request.initial_epoch, None if request.predict is None else len(request.predict))  # fmt: skip
             groups[same].append(member)
-        reason = self._book.hiding(built)
+        reason = self._builds.without_effect(built)
         share = (time.perf_counter() - started) / max(1, len(built))
         for members in groups.values():
             for member in members:
@@ -183,11 +187,11 @@ class PopulationEngine(Engine):
 
     # Stacks ---------------------------------------------------------------------------------------------------------
 
-    def _group(self, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
+    def _group(self, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
         """Train members of one structure, those that a graph takes at a time."""
         while members:
             started = time.perf_counter()
-            signature = members[0].shadow.signature
+            signature = members[0].snapshot.signature
             reason = self._reasons.get(signature)
             if len(members) < self._min_members:
                 reason = f"there are fewer than {self._min_members} fits of its structure"
@@ -202,10 +206,10 @@ class PopulationEngine(Engine):
                 yield from ((member.index, reason) for member in members)
                 return
             steps = stack.steps_taken(members[0].state)
-            fitting: list[Member] = []
-            others: list[Member] = []
+            fitting: list[StackMember] = []
+            others: list[StackMember] = []
             for member in members:
-                fits = stack.unfit(member.shadow.numbers) is None and stack.steps_taken(member.state) == steps
+                fits = stack.mismatch(member.snapshot.numbers) is None and stack.steps_taken(member.state) == steps
                 (fitting if fits else others).append(member)
             members = others
             share = (time.perf_counter() - started) / len(fitting)
@@ -216,57 +220,57 @@ class PopulationEngine(Engine):
                 limit = max(1, min(limit, self._memory // stack.member_bytes(fitting[0].request.batch_size)))
             yield from self._chunks(stack, fitting, limit)
 
-    def _stack(self, members: list[Member]) -> Stack | None:
+    def _stack(self, members: list[StackMember]) -> Stack | None:
         """Return a checked stack that takes the first of these members; None where too many were traced already."""
-        stack = self._dense_stack(members)
+        stack = self._numpy_stack(members)
         if stack is not None:
             return stack
-        signature = members[0].shadow.signature
+        signature = members[0].snapshot.signature
         if self._num_traces[signature] >= _MAX_TRACES:
             return None
         self._num_traces[signature] += 1
         alike = members[: self._max_members]
         streams = len({member.generators for member in alike})
-        return self._made(lambda **given: make_traced_stack(streams=streams, **given), alike)
+        return self._made(lambda **given: make_graph_stack(streams=streams, **given), alike)
 
-    def _dense_stack(self, members: list[Member]) -> Stack | None:
+    def _numpy_stack(self, members: list[StackMember]) -> Stack | None:
         """Return a stack at hand, or one that NumPy trains; None if only a graph has yet to be traced."""
-        signature, alike = members[0].shadow.signature, members[: self._max_members]
+        signature, alike = members[0].snapshot.signature, members[: self._max_members]
         streams = len({member.generators for member in alike})
         for stack in self._stacks_of(members):
-            if stack.takes_streams(streams) and stack.unfit(members[0].shadow.numbers) is None:
+            if stack.takes_streams(streams) and stack.mismatch(members[0].snapshot.numbers) is None:
                 return stack
-        if signature in self._not_dense:
+        if signature in self._not_in_numpy:
             return None
         try:
-            return self._made(make_dense_stack, alike)
+            return self._made(make_numpy_stack, alike)
         except CannotStack as reason:
             _log.debug("not trained by NumPy: %s", reason)
-            self._not_dense.add(signature)
+            self._not_in_numpy.add(signature)
             return None
 
-    def _made(self, make: Callable[..., Stack], alike: list[Member]) -> Stack:
-        stacks, live = self._stacks_of(alike), frozenset(self._book.live[alike[0].shadow.signature])
-        stacks[:] = [stack for stack in stacks if stack.live == live]
+    def _made(self, make: Callable[..., Stack], alike: list[StackMember]) -> Stack:
+        stacks, varying = self._stacks_of(alike), frozenset(self._builds.varying[alike[0].snapshot.signature])
+        stacks[:] = [stack for stack in stacks if stack.varying == varying]
         del stacks[: 1 - _MAX_STACKS]
-        candidates = [(member.request, member.shadow) for member in alike]
+        candidates = [(member.request, member.snapshot) for member in alike]
         stacks.append(
             make(
-                build=self.build, candidates=candidates, live=live, train=self.train,
+                build=self.build, candidates=candidates, varying=varying, train=self.train,
                 validation=self._validation_of(alike[0]), measure=self._grad_norm,
             )
         )  # fmt: skip
         return stacks[-1]
 
-    def _validation_of(self, member: Member) -> Table | None:
+    def _validation_of(self, member: StackMember) -> Examples | None:
         return self.validation if member.request.validation is None else self.train
 
-    def _stacks_of(self, members: list[Member]) -> list[Stack]:
-        return self._stacks[f"{members[0].shadow.signature} {id(self._validation_of(members[0]))}"]
+    def _stacks_of(self, members: list[StackMember]) -> list[Stack]:
+        return self._stacks[f"{members[0].snapshot.signature} {id(self._validation_of(members[0]))}"]
 
     # Training -------------------------------------------------------------------------------------------------------
 
-    def _chunks(self, stack: Stack, members: list[Member], limit: int) -> Iterator[tuple[int, FitResult | str]]:
+    def _chunks(self, stack: Stack, members: list[StackMember], limit: int) -> Iterator[tuple[int, FitResult | str]]:
         """Train members, as many at a time as memory holds."""
         while members:
             chunk, members = members[:limit], members[limit:]
@@ -280,11 +284,11 @@ class PopulationEngine(Engine):
                     continue
                 limit = len(chunk) // 2
                 _log.warning("Memory ran out with %d members together: training %d at a time.", len(chunk), limit)
-                members = [Member(m.index, m.request, m.shadow, self) for m in left] + members
+                members = [StackMember(m.index, m.request, m.snapshot, self) for m in left] + members
 
-    def _together(self, stack: Stack, members: list[Member]) -> Iterator[tuple[int, FitResult | str]]:
-        present: list[Member] = list(members)  # as in the stack, finished ones among them until they are taken out
-        numbers = [member.shadow.numbers for member in present]
+    def _together(self, stack: Stack, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
+        present: list[StackMember] = list(members)  # as in the stack, finished ones among them until they are taken out
+        numbers = [member.snapshot.numbers for member in present]
         stack.load([member.state for member in present], numbers)
         training = [True] * len(present)
         epoch = members[0].request.initial_epoch
@@ -297,7 +301,7 @@ class PopulationEngine(Engine):
             for place, member in enumerate(present):
                 if not training[place]:
                     continue
-                improved, ended = self._follow(member, {name: as_log(value[place]) for name, value in logs.items()})
+                improved, ended = self._follow(member, {name: log_value(value[place]) for name, value in logs.items()})
                 ended = ended or epoch >= member.request.epochs
                 if improved or ended:
                     arrays = arrays or stack.arrays()
@@ -320,24 +324,24 @@ class PopulationEngine(Engine):
                 arrays = stack.arrays()
                 kept = [place for place, trains in enumerate(training) if trains]
                 present = [present[place] for place in kept]
-                numbers = [member.shadow.numbers for member in present]
+                numbers = [member.snapshot.numbers for member in present]
                 stack.load([stack.state(arrays, place) for place in kept], numbers)
                 training = [True] * len(present)
 
-    def _predict(self, stack: Stack, members: list[Member]) -> None:
+    def _predict(self, stack: Stack, members: list[StackMember]) -> None:
         tails = [member.state[stack.length :] for member in members]
         states = [[*(member.result.state or []), *tail] for member, tail in zip(members, tails, strict=True)]
-        stack.load(states, [member.shadow.numbers for member in members])
+        stack.load(states, [member.snapshot.numbers for member in members])
         rows = np.stack([np.asarray(member.request.predict) for member in members])
         for member, outputs in zip(members, stack.outputs(rows), strict=True):
             member.result.outputs = outputs
 
-    def _epoch(self, stack: Stack, members: list[Member], epoch: int) -> dict[str, np.ndarray]:
+    def _epoch(self, stack: Stack, members: list[StackMember], epoch: int) -> dict[str, np.ndarray]:
         taken: dict[int, np.ndarray] = {}
         for member in members:
             seed = member.request.seed
             if seed not in taken:
-                taken[seed] = orders(self.shuffle, seed, len(member.rows), epoch, epoch + 1)[0]
+                taken[seed] = row_orders(self.shuffle, seed, len(member.rows), epoch, epoch + 1)[0]
         batch_size = members[0].request.batch_size
         logs = stack.train(np.stack([member.rows[taken[member.request.seed]] for member in members]), batch_size)
         held = [member.held for member in members if member.held is not None]
@@ -346,9 +350,9 @@ class PopulationEngine(Engine):
             logs |= {f"val_{name}": value for name, value in tests.items()}
         return logs
 
-    def _follow(self, member: Member, logs: dict[str, float]) -> tuple[bool, bool]:
+    def _follow(self, member: StackMember, logs: dict[str, float]) -> tuple[bool, bool]:
         try:
-            return member.follower.epoch(logs)
+            return member.tracker.epoch(logs)
         except KeyError as error:
             member.result.failure = one_line(error)
             return False, True

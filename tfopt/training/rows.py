@@ -1,4 +1,4 @@
-"""Rows of inputs, targets and example weights, as `model.fit` takes them, picked by index."""
+"""Examples to train on, as `model.fit` takes them, picked by row; and the order in which an epoch takes the rows."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 Shuffle = bool | Literal["once"]
-Nest = Any  # an array, or a list, tuple or dict of arrays
+Arrays = Any  # an array, or a list, tuple or dict of arrays
 
 
-class Table:
+class Examples:
     """Inputs, targets and weights of as many rows each.
 
     Args:
@@ -24,7 +24,7 @@ class Table:
         ValueError: The arrays differ in rows, or hold none.
     """
 
-    def __init__(self, x: Nest, y: Nest, sample_weight: np.ndarray | None = None):
+    def __init__(self, x: Arrays, y: Arrays, sample_weight: np.ndarray | None = None):
         self.x, self.y = _each(as_array, x), _each(as_array, y)
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight, keras.config.floatx())
         lengths = {len(array) for array in flat(self.parts())}
@@ -52,19 +52,19 @@ def as_array(array: Any) -> np.ndarray:
     return array.astype(keras.config.floatx()) if np.issubdtype(array.dtype, np.floating) else array
 
 
-def flat(nest: Nest) -> list[np.ndarray]:
+def flat(nest: Arrays) -> list[np.ndarray]:
     """Return the arrays of a nest, in a fixed order."""
     return keras.tree.flatten(nest)
 
 
-def _each(function: Callable[[Any], Any], nest: Nest) -> Nest:
+def _each(function: Callable[[Any], Any], nest: Arrays) -> Arrays:
     return keras.tree.map_structure(function, nest)
 
 
 _LARGEST_INT32 = 2**31 - 1
 
 
-def orders(shuffle: Shuffle, seed: int, num_rows: int, first: int, last: int) -> list[np.ndarray]:
+def row_orders(shuffle: Shuffle, seed: int, num_rows: int, first: int, last: int) -> list[np.ndarray]:
     """Return the orders (num_rows,) of the epochs `first` to `last - 1`, as `Engine` describes them.
 
     An epoch's order depends on the seed and its own number, so that a continued fit goes on as an uninterrupted one.

@@ -1,6 +1,6 @@
 """The shared graph: one traced epoch for all fits of a model shape, with the very numbers of `model.fit`.
 
-Each fit puts its shadow's variables and numbers into the graph and runs whole epochs in one call. The step is the
+Each fit puts its snapshot's variables and numbers into the graph and runs whole epochs in one call. The step is the
 model's own `train_step`.
 """
 
@@ -21,19 +21,19 @@ import tensorflow as tf
 
 from tfopt._private.keras_internals import random_streams_kept, seeded
 from tfopt.errors import one_line
-from tfopt.training.builds import RecentLists, Shadow, ShadowBook, cast_shadow, key
-from tfopt.training.epoch_graph import CannotShareError, Graph
+from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, configuration_key, take_snapshot
+from tfopt.training.epoch_graph import CannotShareError, EpochGraph
 from tfopt.training.first_step import first_step_differs
-from tfopt.training.fits import Engine, FitRequest, FitResult, Follower
+from tfopt.training.fits import Engine, EpochTracker, FitRequest, FitResult
 from tfopt.training.plain import Callbacks, PlainEngine, needs_plain_fit, watches_batches
-from tfopt.training.rows import Table, orders
-from tfopt.training.two_threads import Worker, in_lanes
+from tfopt.training.rows import Examples, row_orders
+from tfopt.training.two_threads import Worker, in_two_threads
 
 _log = logging.getLogger("tfopt")
 
 _MAX_GRAPHS = 4  # of one structure, for values that Python decides differently on; more cost more than they save
 _MAX_STRUCTURES = 32  # whose graphs are kept, at 4 to 10 MB each
-_CHUNK = 32  # shadows kept at a time
+_CHUNK = 32  # snapshots kept at a time
 _WORTH_A_SECOND_GRAPH = 4.0  # seconds that a second core would be idle; tracing takes one or two
 
 
@@ -45,17 +45,17 @@ class SharedGraphEngine(Engine):
 
     Args:
         probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
-        book: What another engine knows of this `build`.
+        builds: What another engine knows of this `build`.
     """
 
     name = "shared"
 
-    def __init__(self, *args: Any, probe: bool = True, book: ShadowBook | None = None, **kwargs: Any):
+    def __init__(self, *args: Any, probe: bool = True, builds: BuildRegistry | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._plain = PlainEngine(**self.arguments())
-        self._graphs: RecentLists[Graph] = RecentLists(_MAX_STRUCTURES)
+        self._graphs: LRULists[EpochGraph] = LRULists(_MAX_STRUCTURES)
         self._reasons: dict[str, str] = {}  # structures that are trained plainly
-        self._book = book or ShadowBook(self.build, self.train, probe)
+        self._builds = builds or BuildRegistry(self.build, self.train, probe)
 
     @cached_property
     def _train_rows(self) -> tuple:
@@ -68,7 +68,7 @@ class SharedGraphEngine(Engine):
 
     def structure(self, hyperparameters: Any) -> str | None:
         """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
-        return self._book.structures.get(key(hyperparameters))
+        return self._builds.structures.get(configuration_key(hyperparameters))
 
     def fit(
         self,
@@ -90,65 +90,70 @@ class SharedGraphEngine(Engine):
         self, chunk: range, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None
     ) -> Iterator[tuple[int, FitResult]]:
         started = time.perf_counter()
-        shadows: dict[Any, Shadow | Exception] = {}
+        snapshots: dict[Any, BuildSnapshot | Exception] = {}
         for index in chunk:
-            identity = (key(requests[index].hyperparameters), requests[index].seed)
-            if identity not in shadows:
-                shadows[identity] = self._book.cast(requests[index])
-        own = {index: shadows[key(requests[index].hyperparameters), requests[index].seed] for index in chunk}
-        reason = self._book.hiding([(requests[i], shadow) for i, shadow in own.items() if isinstance(shadow, Shadow)])
+            identity = (configuration_key(requests[index].hyperparameters), requests[index].seed)
+            if identity not in snapshots:
+                snapshots[identity] = self._builds.snapshot(requests[index])
+        own = {
+            index: snapshots[configuration_key(requests[index].hyperparameters), requests[index].seed]
+            for index in chunk
+        }
+        reason = self._builds.without_effect(
+            [(requests[i], snapshot) for i, snapshot in own.items() if isinstance(snapshot, BuildSnapshot)]
+        )
         share = (time.perf_counter() - started) / len(chunk)
-        fits = [_Fit(i, requests[i], own[i], callbacks[i] if callbacks else ()) for i in chunk]
+        fits = [_PendingFit(i, requests[i], own[i], callbacks[i] if callbacks else ()) for i in chunk]
         fits.sort(key=lambda fit: fit.structure)
         for _, alike in itertools.groupby(fits, key=lambda fit: fit.structure):
             for index, result in self._alike(list(alike), reason):
                 result.seconds += share
                 yield index, result
 
-    def _alike(self, fits: list["_Fit"], reason: str | None) -> Iterator[tuple[int, FitResult]]:
+    def _alike(self, fits: list["_PendingFit"], reason: str | None) -> Iterator[tuple[int, FitResult]]:
         """Train fits of one structure: one after another, and on two graphs at once where a second one is worth it."""
         while fits:
             fit, *fits = fits
             result, idle = self._one(fit, reason)
             yield fit.index, result
-            sharing = [other for other in fits if isinstance(other.shadow, Shadow) and not other.callbacks]
+            sharing = [other for other in fits if isinstance(other.snapshot, BuildSnapshot) and not other.callbacks]
             if len(sharing) * idle > _WORTH_A_SECOND_GRAPH:
                 trained = set()
-                for index, result in self._in_lanes(sharing):
+                for index, result in self._on_two_graphs(sharing):
                     trained.add(index)
                     yield index, result
                 fits = [other for other in fits if other.index not in trained]
 
-    def _in_lanes(self, fits: list["_Fit"]) -> Iterator[tuple[int, FitResult]]:
-        """Train those of the fits that the first one's graph takes, on it and on a twin of it at once."""
+    def _on_two_graphs(self, fits: list["_PendingFit"]) -> Iterator[tuple[int, FitResult]]:
+        """Train those of the fits that the first one's graph takes, on it and on a second one like it at once."""
         try:
-            graph = self._graph(fits[0].request, fits[0].shadow)
+            graph = self._graph(fits[0].request, fits[0].snapshot)
         except CannotShareError:
             return  # the fit says so itself
-        fits = [fit for fit in fits if graph.unfit(fit.shadow) is None]
+        fits = [fit for fit in fits if graph.mismatch(fit.snapshot) is None]
 
-        def lane(own: Graph) -> Worker:
-            return lambda fit, given_up: self._trained(own, fit, given_up)[0]
+        def lane(own: EpochGraph) -> Worker:
+            return lambda fit, cancelled: self._trained(own, fit, cancelled)[0]
 
         def second() -> Worker:
-            if graph.twin is None:
-                graph.twin = self._traced(fits[0].request, fits[0].shadow, graph.live, check=False)
-                graph.twin.trace_as(graph)
-            return lane(graph.twin)
+            if graph.second is None:
+                graph.second = self._traced(fits[0].request, fits[0].snapshot, graph.varying, check=False)
+                graph.second.trace_as(graph)
+            return lane(graph.second)
 
-        for fit, result in in_lanes(lane(graph), second, fits):
+        for fit, result in in_two_threads(lane(graph), second, fits):
             yield fit.index, result
 
-    def _one(self, fit: "_Fit", reason: str | None) -> tuple[FitResult, float]:
+    def _one(self, fit: "_PendingFit", reason: str | None) -> tuple[FitResult, float]:
         """Return the result of a fit and the seconds that a second core was idle; 0 if it was not on a graph."""
         started = time.perf_counter()
-        if isinstance(fit.shadow, Exception):
-            return FitResult(failure=one_line(fit.shadow), engine=self.name), 0.0
+        if isinstance(fit.snapshot, Exception):
+            return FitResult(failure=one_line(fit.snapshot), engine=self.name), 0.0
         try:
             reason = reason or self._reasons.get(fit.structure) or watches_batches(fit.callbacks)
             if reason:
                 raise CannotShareError(reason)
-            graph = self._graph(fit.request, fit.shadow)
+            graph = self._graph(fit.request, fit.snapshot)
             with random_streams_kept():
                 result, idle = self._trained(graph, fit)
         except CannotShareError as error:
@@ -161,53 +166,59 @@ class SharedGraphEngine(Engine):
         result.seconds = time.perf_counter() - started
         return result, idle
 
-    def _trained(self, graph: Graph, fit: "_Fit", given_up: threading.Event | None = None) -> tuple[FitResult, float]:
+    def _trained(
+        self, graph: EpochGraph, fit: "_PendingFit", cancelled: threading.Event | None = None
+    ) -> tuple[FitResult, float]:
         result = FitResult(engine=self.name)
         started = time.perf_counter(), time.process_time()
         try:
-            self._run(graph, fit, result, given_up)
+            self._run(graph, fit, result, cancelled)
         except Exception as error:
             _log.debug("training failed", exc_info=True)
             result.failure = one_line(error)
         result.seconds = time.perf_counter() - started[0]
         return result, min(2, os.cpu_count() or 1) * result.seconds - (time.process_time() - started[1])
 
-    def _graph(self, request: FitRequest, shadow: Shadow) -> Graph:
-        """Return a graph that trains the shadow's model; trace and check a new one if there is none yet."""
-        graphs = self._graphs[shadow.signature]
-        live = frozenset(self._book.live[shadow.signature])
+    def _graph(self, request: FitRequest, snapshot: BuildSnapshot) -> EpochGraph:
+        """Return a graph that trains the snapshot's model; trace and check a new one if there is none yet."""
+        graphs = self._graphs[snapshot.signature]
+        varying = frozenset(self._builds.varying[snapshot.signature])
         reasons = []
         for graph in graphs:
-            unfit = graph.unfit(shadow)
-            if unfit is None:
+            mismatch = graph.mismatch(snapshot)
+            if mismatch is None:
                 return graph
-            reasons.append(unfit)
-        graphs[:] = [graph for graph in graphs if graph.live == live]
+            reasons.append(mismatch)
+        graphs[:] = [graph for graph in graphs if graph.varying == varying]
         if len(graphs) >= _MAX_GRAPHS:
             raise CannotShareError(f"the graph depends on a value: {reasons[-1]}")
         try:
-            graph = self._traced(request, shadow, live)
+            graph = self._traced(request, snapshot, varying)
         except CannotShareError as error:
-            self._reasons[shadow.signature] = str(error)
+            self._reasons[snapshot.signature] = str(error)
             raise
         graphs.append(graph)
         return graph
 
-    def _traced(self, request: FitRequest, shadow: Shadow, live: frozenset[str], check: bool = True) -> Graph:
+    def _traced(
+        self, request: FitRequest, snapshot: BuildSnapshot, varying: frozenset[str], check: bool = True
+    ) -> EpochGraph:
         with seeded(request.seed):
             # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
             own = replace(request, hyperparameters=copy.deepcopy(request.hyperparameters))
-            _, model, walk = cast_shadow(self.build, own, self.train)
-            trained_plainly = needs_plain_fit(model) or ("its build draws from `tf.random`" if shadow.draws else None)
+            _, model, walk = take_snapshot(self.build, own, self.train)
+            trained_plainly = needs_plain_fit(model) or ("its build draws from `tf.random`" if snapshot.draws else None)
             if trained_plainly:
                 raise CannotShareError(trained_plainly)
-            graph = Graph(model, walk, live, self.train)
+            graph = EpochGraph(model, walk, varying, self.train)
         if not check:
             return graph
         others = [
-            (r, s) for r, s in self._book.examples[shadow.signature] if r is not request and graph.unfit(s) is None
+            (r, s)
+            for r, s in self._builds.representatives[snapshot.signature]
+            if r is not request and graph.mismatch(s) is None
         ]
-        example = others[-1] if others else (request, shadow)
+        example = others[-1] if others else (request, snapshot)
         differs = first_step_differs(graph, self.build, *example, self.train, self._train_rows)
         if differs or graph.unrepeatable():
             raise CannotShareError(
@@ -215,61 +226,63 @@ class SharedGraphEngine(Engine):
             )
         return graph
 
-    def _run(self, graph: Graph, fit: "_Fit", result: FitResult, given_up: threading.Event | None) -> None:
+    def _run(self, graph: EpochGraph, fit: "_PendingFit", result: FitResult, cancelled: threading.Event | None) -> None:
         request, callbacks = fit.request, fit.callbacks
-        graph.load(fit.shadow, request.state)
+        graph.load(fit.snapshot, request.state)
         chosen = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)
         check: tuple[np.ndarray, tuple] | None = None
         if request.validation is not None:
             check = np.asarray(request.validation), self._train_rows
         elif self.validation is not None:
             check = np.arange(len(self.validation)), self._validation_rows
-        follower = Follower(request.monitor, result)
-        seen = _Seen()
+        tracker = EpochTracker(request.monitor, result)
+        seen = _FinalLogs()
         listeners = keras.callbacks.CallbackList([*callbacks, seen], model=graph.model) if callbacks else None
-        _tell(graph, listeners, "on_train_begin")
+        _notify(graph, listeners, "on_train_begin")
         graph.model.stop_training = False
         first, logs = request.initial_epoch, {}
-        for epoch, order in enumerate(orders(self.shuffle, request.seed, len(chosen), first, request.epochs), first):
-            _tell(graph, listeners, "on_epoch_begin", epoch)
+        for epoch, order in enumerate(
+            row_orders(self.shuffle, request.seed, len(chosen), first, request.epochs), first
+        ):
+            _notify(graph, listeners, "on_epoch_begin", epoch)
             logs = graph.epoch(chosen[order], request.batch_size, self._train_rows, check)
-            _tell(graph, listeners, "on_epoch_end", epoch, logs)
+            _notify(graph, listeners, "on_epoch_end", epoch, logs)
             logs = logs | seen.logs  # with what the callbacks have added
-            improved, ended = follower.epoch(logs)
+            improved, ended = tracker.epoch(logs)
             if improved:
                 result.best_state = graph.state()
-            if ended or graph.model.stop_training or (given_up is not None and given_up.is_set()):
+            if ended or graph.model.stop_training or (cancelled is not None and cancelled.is_set()):
                 break
         graph.model.optimizer.finalize_variable_values(graph.model.trainable_variables)
-        _tell(graph, listeners, "on_train_end", logs)
+        _notify(graph, listeners, "on_train_end", logs)
         result.state = graph.state()
         if request.predict is not None:
             result.outputs = graph.outputs(np.asarray(request.predict), self._train_rows)
 
 
 @dataclass
-class _Fit:
+class _PendingFit:
     """A request on its way.
 
     Args:
         index: Its place among the requests.
         request: What was asked.
-        shadow: Its build, or what that raised.
+        snapshot: Its build, or what that raised.
         callbacks: Of its own.
     """
 
     index: int
     request: FitRequest
-    shadow: Any
+    snapshot: Any
     callbacks: Callbacks
 
     @property
     def structure(self) -> str:
         """What fits that may share a graph have in common."""
-        return getattr(self.shadow, "signature", "")
+        return getattr(self.snapshot, "signature", "")
 
 
-class _Seen(keras.callbacks.Callback):
+class _FinalLogs(keras.callbacks.Callback):
     """The logs after other callbacks have had them; Keras gives these a copy."""
 
     def __init__(self) -> None:
@@ -281,12 +294,12 @@ class _Seen(keras.callbacks.Callback):
         self.logs = dict(logs or {})
 
 
-def _tell(graph: Graph, listeners: keras.callbacks.CallbackList | None, event: str, *arguments: Any) -> None:
+def _notify(graph: EpochGraph, listeners: keras.callbacks.CallbackList | None, event: str, *arguments: Any) -> None:
     if listeners is not None:
         with graph.plain():
             getattr(listeners, event)(*arguments)
 
 
-def tensors(table: Table) -> tuple:
-    """Return a table's parts on the device."""
-    return keras.tree.map_structure(tf.constant, table.parts())
+def tensors(examples: Examples) -> tuple:
+    """Return a examples's parts on the device."""
+    return keras.tree.map_structure(tf.constant, examples.parts())

@@ -17,7 +17,7 @@ class Stack(ABC):
 
     Args:
         values: All numbers of the model that the stack was made of.
-        live: Names of those that differ between members.
+        varying: Names of those that differ between members.
 
     Attributes:
         length: Variables of the model and its optimizer, with which a `State` begins.
@@ -25,11 +25,11 @@ class Stack(ABC):
 
     length: int
 
-    def __init__(self, values: Values, live: Iterable[str]):
-        self.live = frozenset(live)
-        self.fixed = {name: value for name, value in values.items() if name not in self.live}
+    def __init__(self, values: Values, varying: Iterable[str]):
+        self.varying = frozenset(varying)
+        self.fixed = {name: value for name, value in values.items() if name not in self.varying}
 
-    def unfit(self, numbers: Values) -> str | None:
+    def mismatch(self, numbers: Values) -> str | None:
         """Return why this stack would train another model than one of these numbers; None if it would not."""
         for name, value in self.fixed.items():
             if numbers[name] != value and not (numbers[name] != numbers[name] and value != value):
@@ -76,8 +76,8 @@ class Stack(ABC):
 
     @abstractmethod
     def evaluate(self, rows: np.ndarray, batch_size: int) -> Logs:
-        """Return the logs over rows (members, rows) of the validation table."""
+        """Return the logs over rows (members, rows) of the validation examples."""
 
     @abstractmethod
     def outputs(self, rows: np.ndarray) -> list[Any]:
-        """Return each member's outputs for its rows (members, rows) of the training table."""
+        """Return each member's outputs for its rows (members, rows) of the training examples."""

@@ -10,15 +10,15 @@ import tensorflow as tf
 
 from tfopt._private.keras_internals import layers_of, seeded, variables_alike
 from tfopt.errors import CannotStack, one_line
-from tfopt.training.builds import Shadow, cast_shadow
+from tfopt.training.builds import BuildSnapshot, take_snapshot
 from tfopt.training.first_step import stack_differs
 from tfopt.training.fits import Build, FitRequest, checked
 from tfopt.training.graph_random import quiet_tensorflow
-from tfopt.training.graph_stack import TracedStack
+from tfopt.training.graph_stack import GraphStack
 from tfopt.training.model_walk import ModelWalk
-from tfopt.training.numpy_stack.model import DenseStack
+from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.plain import needs_plain_fit
-from tfopt.training.rows import Table
+from tfopt.training.rows import Examples
 from tfopt.training.stack import Stack
 
 _log = logging.getLogger("tfopt")
@@ -31,20 +31,25 @@ _CONVOLUTIONS = (
 )  # fmt: skip
 
 
-Candidates = Sequence[tuple[FitRequest, Shadow]]  # configurations of one structure, and their shadows
+Candidates = Sequence[tuple[FitRequest, BuildSnapshot]]  # configurations of one structure, and their snapshots
 
 
-def make_dense_stack(
-    build: Build, candidates: Candidates, live: Iterable[str], train: Table, validation: Table | None, measure: bool
+def make_numpy_stack(
+    build: Build,
+    candidates: Candidates,
+    varying: Iterable[str],
+    train: Examples,
+    validation: Examples | None,
+    measure: bool,
 ) -> Stack:
     """Make a stack that NumPy trains with the first candidate's build; check its first step with the last it takes.
 
     Args:
         build: Returns the compiled model of a configuration.
         candidates: Configurations of one structure.
-        live: Names of the numbers that differ between them.
+        varying: Names of the numbers that differ between them.
         train: Rows of training.
-        validation: The table that rows of validation are from, if there are any.
+        validation: The examples that rows of validation are from, if there are any.
         measure: Whether to measure gradients.
 
     Raises:
@@ -54,16 +59,16 @@ def make_dense_stack(
         raise CannotStack("there is a GPU")
 
     def dense(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
-        return DenseStack(model, walk, extra, live, train, validation, measure)
+        return NumpyStack(model, walk, extra, varying, train, validation, measure)
 
     return _made(dense, build, candidates, train, validation)
 
 
-def make_traced_stack(
-    build: Build, candidates: Candidates, live: Iterable[str], streams: int,
-    train: Table, validation: Table | None, measure: bool,
+def make_graph_stack(
+    build: Build, candidates: Candidates, varying: Iterable[str], streams: int,
+    train: Examples, validation: Examples | None, measure: bool,
 ) -> Stack:  # fmt: skip
-    """Trace a stack, and check it, as `make_dense_stack` does; `streams` is the number of distinct random ones.
+    """Trace a stack, and check it, as `make_numpy_stack` does; `streams` is the number of distinct random ones.
 
     Raises:
         CannotStack: TensorFlow or the check refuses.
@@ -71,23 +76,23 @@ def make_traced_stack(
 
     def traced(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
         with quiet_tensorflow():
-            return TracedStack(model, walk, extra, live, streams, train, validation, measure)
+            return GraphStack(model, walk, extra, varying, streams, train, validation, measure)
 
     return _made(traced, build, candidates, train, validation)
 
 
 def _made(
     kind: Callable[[keras.Model, ModelWalk, dict[str, Any]], Stack], build: Build,
-    candidates: Candidates, train: Table, validation: Table | None,
+    candidates: Candidates, train: Examples, validation: Examples | None,
 ) -> Stack:  # fmt: skip
-    request, shadow = candidates[0]
-    if shadow.draws:
+    request, snapshot = candidates[0]
+    if snapshot.draws:
         raise CannotStack("its build draws from `tf.random`")
     try:
         extra = {}
-        if shadow.extra:
+        if snapshot.extra:
             with seeded(request.seed):
-                extra = cast_shadow(build, request, train)[2].variables
+                extra = take_snapshot(build, request, train)[2].variables
         with seeded(request.seed), variables_alike():
             # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
             model = checked(build(copy.deepcopy(request.hyperparameters)))
@@ -95,10 +100,10 @@ def _made(
             if reason:
                 raise CannotStack(reason)
             walk = ModelWalk(model)
-            if set(walk.numbers) != set(shadow.numbers):
+            if set(walk.numbers) != set(snapshot.numbers):
                 raise CannotStack("its numbers change when its optimizer is built")
             stack = kind(model, walk, extra)
-        fitting = [pair for pair in candidates if stack.unfit(pair[1].numbers) is None]
+        fitting = [pair for pair in candidates if stack.mismatch(pair[1].numbers) is None]
         chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
         states = [[*own.state, *own.extra, own.generator] for _, own in chosen]
         numbers = [own.numbers for _, own in chosen]

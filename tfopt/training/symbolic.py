@@ -1,8 +1,8 @@
-"""Numbers that stay changeable in a traced graph.
+"""Numbers that stay symbolic in a traced graph, so that they can change without a new trace.
 
 Keras bakes Python numbers (a dropout rate, beta_1, a decay rate) into the graph that it traces. Here such a number is
-replaced by a `LiveNumber`: used in a tensor it is read from a variable, and combined with other Python numbers it is
-computed on the host in double precision first, as Python would have (`1 - beta_1` rounds once, as in Keras). Where
+replaced by a `SymbolicNumber`: used in a tensor it is read from a variable, and combined with other Python numbers it
+is computed on the host in double precision first, as Python would have (`1 - beta_1` rounds once, as in Keras). Where
 Python must know the value itself (`if rate > 0`, `float(x)`), the answer is given and noted as a guard, as
 torch.dynamo does; values that would answer differently need a trace of their own.
 """
@@ -23,11 +23,11 @@ Values = Mapping[str, float | int]
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64")
 
 
-class LiveNumbers:
-    """The live numbers of one graph, and the variables that the graph reads them from.
+class NumberTable:
+    """The symbolic numbers of one graph, and the variables that the graph reads them from.
 
     Args:
-        values: The numbers' present values by name; of these, `number` makes live ones.
+        values: The numbers' present values by name; of these, `number` makes symbolic ones.
         capacity: Most tensors that the graph may read of each dtype. Variables cannot be made while tracing.
     """
 
@@ -35,24 +35,24 @@ class LiveNumbers:
         self.values = values
         self.guards: list[Guard] = []
         self._guarded: set[str] = set()
-        self._slots: dict[str, dict[str, LiveNumber]] = {
+        self._slots: dict[str, dict[str, SymbolicNumber]] = {
             dtype: {} for dtype in _DTYPES
         }  # by name, which is the formula
         self._variables = {dtype: tf.Variable(tf.zeros((capacity,), dtype), trainable=False) for dtype in _DTYPES}
         self._capacity = capacity
 
-    def number(self, name: str) -> "LiveNumber":
-        """Return the live number that stands for `values[name]`."""
-        return LiveNumber(self, lambda values: values[name], name)
+    def number(self, name: str) -> "SymbolicNumber":
+        """Return the symbolic number that stands for `values[name]`."""
+        return SymbolicNumber(self, lambda values: values[name], name)
 
     def set(self, values: Values) -> None:
-        """Give every live number its new value; the next call of the graph reads it."""
+        """Give every symbolic number its new value; the next call of the graph reads it."""
         self.values = values
         for dtype, readers in self._slots.items():
             if readers:
                 self._variables[dtype].assign(self._row(dtype))
 
-    def broken(self, values: Values) -> str | None:
+    def broken_guard(self, values: Values) -> str | None:
         """Return what Python code would decide differently under these values; None if nothing."""
         for guard in self.guards:
             try:
@@ -63,18 +63,18 @@ class LiveNumbers:
                 return guard.text
         return None
 
-    def read(self, number: "LiveNumber", dtype: str) -> tf.Tensor:
+    def read(self, number: "SymbolicNumber", dtype: str) -> tf.Tensor:
         """Return the number as a tensor, read from its variable."""
         readers = self._slots[dtype]
         if number.name not in readers:
             if len(readers) == self._capacity:
-                raise RuntimeError(f"More than {self._capacity} live numbers of type {dtype}.")
+                raise RuntimeError(f"More than {self._capacity} symbolic numbers of type {dtype}.")
             readers[number.name] = number
             with tf.init_scope():
                 self._variables[dtype].assign(self._row(dtype))
         return self._variables[dtype][list(readers).index(number.name)]
 
-    def guard(self, number: "LiveNumber", test: Callable[[Any], Any], answer: Any, text: str) -> None:
+    def guard(self, number: "SymbolicNumber", test: Callable[[Any], Any], answer: Any, text: str) -> None:
         """Note that Python asked for a value and was told `answer`."""
         text = f"{number.name} {text}"
         if text not in self._guarded:
@@ -89,7 +89,7 @@ class LiveNumbers:
 class Guard:
     """A decision that Python took while the graph was traced."""
 
-    def __init__(self, number: "LiveNumber", test: Callable[[Any], Any], answer: Any, text: str):
+    def __init__(self, number: "SymbolicNumber", test: Callable[[Any], Any], answer: Any, text: str):
         self._number, self._test, self._answer, self.text = number, test, answer, text
 
     def holds(self, values: Values) -> bool:
@@ -97,7 +97,7 @@ class Guard:
         return self._test(self._number.value_in(values)) == self._answer
 
 
-class LiveNumber:
+class SymbolicNumber:
     """A number that a graph reads at each call. See the module.
 
     It is no float, because C code would then take its value in silence, but it is registered as a real number.
@@ -107,7 +107,7 @@ class LiveNumber:
     __array_priority__ = 1e6
     shape = ()
 
-    def __init__(self, owner: LiveNumbers, value_in: Callable[[Values], Any], name: str):
+    def __init__(self, owner: NumberTable, value_in: Callable[[Values], Any], name: str):
         self.owner, self.value_in, self.name = owner, value_in, name
 
     @property
@@ -133,21 +133,21 @@ class LiveNumber:
     def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> tf.Tensor:
         return self.tensor(dtype)
 
-    def map(self, function: Callable[[Any], Any], text: str) -> "LiveNumber":
-        """Return the live number `function(self)`, computed on the host."""
-        return LiveNumber(self.owner, lambda values: function(self.value_in(values)), f"{text}({self.name})")
+    def map(self, function: Callable[[Any], Any], text: str) -> "SymbolicNumber":
+        """Return the symbolic number `function(self)`, computed on the host."""
+        return SymbolicNumber(self.owner, lambda values: function(self.value_in(values)), f"{text}({self.name})")
 
     def _combine(self, other: Any, function: Callable[[Any, Any], Any], text: str, reflected: bool) -> Any:
-        if isinstance(other, LiveNumber) or _is_number(other):
+        if isinstance(other, SymbolicNumber) or _is_number(other):
             left, right = (_reader(other), self.value_in) if reflected else (self.value_in, _reader(other))
             name = f"({getattr(other, 'name', other)} {text} {self.name}{', reflected' if reflected else ''})"
-            return LiveNumber(self.owner, lambda values: function(left(values), right(values)), name)
+            return SymbolicNumber(self.owner, lambda values: function(left(values), right(values)), name)
         tensor = self.tensor(getattr(other, "dtype", None))
         return function(other, tensor) if reflected else function(tensor, other)
 
     def _compare(self, other: Any, function: Callable[[Any, Any], Any], text: str) -> Any:
-        if isinstance(other, LiveNumber):
-            difference = LiveNumber(
+        if isinstance(other, SymbolicNumber):
+            difference = SymbolicNumber(
                 self.owner, lambda values: function(self.value_in(values), other.value_in(values)), self.name
             )
             answer = function(self.value, other.value)
@@ -183,22 +183,22 @@ class LiveNumber:
     def __hash__(self) -> int:
         return id(self)
 
-    def __neg__(self) -> "LiveNumber":
+    def __neg__(self) -> "SymbolicNumber":
         return self.map(operator.neg, "-")
 
-    def __pos__(self) -> "LiveNumber":
+    def __pos__(self) -> "SymbolicNumber":
         return self
 
-    def __abs__(self) -> "LiveNumber":
+    def __abs__(self) -> "SymbolicNumber":
         return self.map(abs, "abs")
 
     def __repr__(self) -> str:
-        return f"LiveNumber({self.name}={self.value!r})"
+        return f"SymbolicNumber({self.name}={self.value!r})"
 
-    def __copy__(self) -> "LiveNumber":
+    def __copy__(self) -> "SymbolicNumber":
         return self
 
-    def __deepcopy__(self, memo: dict) -> "LiveNumber":
+    def __deepcopy__(self, memo: dict) -> "SymbolicNumber":
         return self
 
     def __reduce__(self) -> tuple:
@@ -212,13 +212,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _reader(value: Any) -> Callable[[Values], Any]:
-    return value.value_in if isinstance(value, LiveNumber) else lambda values: value
+    return value.value_in if isinstance(value, SymbolicNumber) else lambda values: value
 
 
 def _add_operators(names: Iterable[str], make: Callable[[Callable[[Any, Any], Any], str], dict[str, Any]]) -> None:
     for name in names:
         for method, function in make(getattr(operator, name), name).items():
-            setattr(LiveNumber, method, function)
+            setattr(SymbolicNumber, method, function)
 
 
 _add_operators(
@@ -232,11 +232,11 @@ _add_operators(
     ("lt", "le", "gt", "ge", "eq", "ne"),
     lambda function, name: {f"__{name}__": lambda self, other: self._compare(other, function, name)},
 )
-numbers.Real.register(LiveNumber)
+numbers.Real.register(SymbolicNumber)
 
 
-class LiveMath:
-    """The module `math`, whose functions of one argument keep a live number live."""
+class SymbolicMath:
+    """The module `math`, whose functions of one argument keep a symbolic number symbolic."""
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(math, name)
@@ -244,15 +244,15 @@ class LiveMath:
             return function
 
         def call(*arguments: Any) -> Any:
-            if len(arguments) == 1 and isinstance(arguments[0], LiveNumber):
+            if len(arguments) == 1 and isinstance(arguments[0], SymbolicNumber):
                 return arguments[0].map(function, name)
             return function(*arguments)
 
         return call
 
 
-class StackedNumbers(LiveNumbers):
-    """The live numbers of a stack of members, a row a member.
+class StackedNumberTable(NumberTable):
+    """The symbolic numbers of a stack of members, a row a member.
 
     Inside `member(rows)` a number is the scalar of the member that the rows belong to; inside `columns()` it is the
     (members, 1) column of all, which broadcasts against weights stored as (members, size); else it is the first's.
@@ -301,12 +301,12 @@ class StackedNumbers(LiveNumbers):
         finally:
             self._in_columns = False
 
-    def read(self, number: LiveNumber, dtype: str) -> tf.Tensor:
+    def read(self, number: SymbolicNumber, dtype: str) -> tf.Tensor:
         """Return the number of the member being mapped, the column of all members', or the first member's."""
         readers = self._slots[dtype]
         if number.name not in readers:
             if len(readers) == self._capacity:
-                raise RuntimeError(f"More than {self._capacity} live numbers of type {dtype}.")
+                raise RuntimeError(f"More than {self._capacity} symbolic numbers of type {dtype}.")
             readers[number.name] = number
             with tf.init_scope():
                 self._fill(dtype)

@@ -6,10 +6,10 @@ import pytest
 
 from tfopt.training import population_engine
 from tfopt.training.fits import FitRequest
-from tfopt.training.numpy_stack.model import DenseStack
+from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.plain import PlainEngine
 from tfopt.training.population_engine import PopulationEngine
-from tfopt.training.rows import Table, orders
+from tfopt.training.rows import Examples, row_orders
 
 STATE, LOG = 2e-6, 1e-4  # absolute and relative: rounding, after half a dozen steps
 
@@ -21,7 +21,7 @@ def nothing_traced(monkeypatch):
     def refuse(**_):
         raise AssertionError("NumPy was to train this, not a graph")
 
-    monkeypatch.setattr(population_engine, "make_traced_stack", refuse)
+    monkeypatch.setattr(population_engine, "make_graph_stack", refuse)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def network():
 
 
 @pytest.fixture
-def dense_engine(nothing_traced, rows):
+def numpy_engine(nothing_traced, rows):
     """Return the maker of a population without a graph, by default over `rows`, validated on the first twenty."""
 
     def make(build, x=rows[0], y=rows[1], **arguments):
@@ -80,15 +80,15 @@ def assert_same():
 
 
 @pytest.fixture
-def check(dense_engine, assert_same):
+def check(numpy_engine, assert_same):
     """Return the comparison of fits in NumPy with Keras's own."""
 
     def compare(build, configurations, epochs=2, seeds=(1, 2, 1), engine=None, **request):
         requests = [FitRequest(hp, s, epochs, **request) for hp, s in zip(configurations, seeds, strict=False)]
-        population = dense_engine(build, **(engine or {}))
+        population = numpy_engine(build, **(engine or {}))
         results, refused = population.attempt(requests)
         assert refused == {}
-        assert {type(stack) for stacks in population._stacks.values() for stack in stacks} == {DenseStack}
+        assert {type(stack) for stacks in population._stacks.values() for stack in stacks} == {NumpyStack}
         for mine, theirs in zip(results, plain_fits(population, requests), strict=True):
             assert_same(mine, theirs)
         return population, results
@@ -118,13 +118,13 @@ def _stepwise(seed):
     def fit(
         _, model, x, y, sample_weight, batch_size, epochs, initial_epoch, shuffle, validation_data, callbacks, **__
     ):
-        table = Table(x, y, sample_weight)
-        order = orders("once" if shuffle else False, seed, len(table), 0, 1)[0]
+        examples = Examples(x, y, sample_weight)
+        order = row_orders("once" if shuffle else False, seed, len(examples), 0, 1)[0]
         callbacks[0].set_model(model)
         for epoch in range(initial_epoch, epochs):
-            logs = _over(model, model.train_step, table, order, batch_size)
+            logs = _over(model, model.train_step, examples, order, batch_size)
             if validation_data is not None:
-                held = Table(*validation_data)
+                held = Examples(*validation_data)
                 tests = _over(model, model.test_step, held, np.arange(len(held)), batch_size)
                 logs |= {f"val_{name}": value for name, value in tests.items()}
             callbacks[0].on_epoch_end(epoch, logs)
@@ -134,8 +134,8 @@ def _stepwise(seed):
     return fit
 
 
-def _over(model, step, table, order, batch_size):
+def _over(model, step, examples, order, batch_size):
     model.reset_metrics()
     for rows in np.split(order, range(batch_size, len(order), batch_size)):
-        step(table.take(rows))
+        step(examples.take(rows))
     return dict(model.get_metrics_result())

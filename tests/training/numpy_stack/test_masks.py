@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfopt.training.numpy_stack import masks
-from tfopt.training.numpy_stack.masks import Drawn, DropoutMasks
+from tfopt.training.numpy_stack.masks import DropoutDraws, DropoutMasks
 
 
 def draw_ahead(layers, sizes):
@@ -14,7 +14,7 @@ def draw_ahead(layers, sizes):
 
 def drawn(seeds, rates, units, counter=0):
     states = np.array([[seed, counter] for seed in seeds], "int64")
-    return Drawn(states, np.array(rates, "float64"), units)
+    return DropoutDraws(states, np.array(rates, "float64"), units)
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**31 - 2, 2**31 + 5, 2**40])

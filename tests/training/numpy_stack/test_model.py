@@ -121,13 +121,13 @@ def test_folds_best_epochs_and_outputs(check, rows):
 
 
 def test_finished_members_leave_and_the_others_go_on(network, check, monkeypatch):
-    loads, load = [], numpy_model.DenseStack.load
+    loads, load = [], numpy_model.NumpyStack.load
 
     def noted(self, states, members):
         loads.append(len(states))
         load(self, states, members)
 
-    monkeypatch.setattr(numpy_model.DenseStack, "load", noted)
+    monkeypatch.setattr(numpy_model.NumpyStack, "load", noted)
     _, results = check(
         network(dense, dropout), [{"lr": lr, "rate": 0.2} for lr in (1e-4, 0.1, 1e-4)], epochs=4, seeds=(1, 2, 3),
         predict=np.arange(9), monitor=Monitor("val_loss", "min", patience=1, min_delta=0.02),
@@ -137,9 +137,9 @@ def test_finished_members_leave_and_the_others_go_on(network, check, monkeypatch
     assert {3, 1} <= set(loads)
 
 
-def test_a_fit_goes_on_where_it_ended(dense_engine, plain, assert_same):
+def test_a_fit_goes_on_where_it_ended(numpy_engine, plain, assert_same):
     """Hyperband's rungs: optimizer, moving statistics and random streams continue."""
-    population = dense_engine(regularized, shuffle=True)
+    population = numpy_engine(regularized, shuffle=True)
     whole = population.fit([FitRequest(hp, 5, 4) for hp in VARIED])
     half = population.fit([FitRequest(hp, 5, 2) for hp in VARIED])
     last = [FitRequest(hp, 5, 4, initial_epoch=2, state=h.state) for hp, h in zip(VARIED, half, strict=True)]
@@ -147,17 +147,17 @@ def test_a_fit_goes_on_where_it_ended(dense_engine, plain, assert_same):
         assert first.history["loss"] + then.history["loss"] == one.history["loss"]
         for a, b in zip(then.state, one.state, strict=True):
             np.testing.assert_array_equal(a, b)
-    population = dense_engine(regularized)
+    population = numpy_engine(regularized)
     begun = plain(population, [FitRequest(VARIED[0], 5, 1)])
     further = [FitRequest(VARIED[0], 5, 2, initial_epoch=1, state=begun[0].state)]
     [mine], [theirs] = population.fit(further), plain(population, further)
     assert_same(mine, theirs)
 
 
-def test_a_fit_that_diverges_fails_alone(network, dense_engine, plain, assert_same):
+def test_a_fit_that_diverges_fails_alone(network, numpy_engine, plain, assert_same):
     build = network(dense)
     requests = [FitRequest({"lr": lr}, 1, 3) for lr in (0.1, 1e38, 0.03)]
-    population = dense_engine(build)
+    population = numpy_engine(build)
     results = population.fit(requests)
     theirs = plain(population, requests[:2])
     assert_same(results[0], theirs[0])
@@ -168,11 +168,11 @@ def test_a_fit_that_diverges_fails_alone(network, dense_engine, plain, assert_sa
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_stack_is_halved_where_memory_runs_out(network, dense_engine, assert_same, monkeypatch, caplog):
+def test_a_stack_is_halved_where_memory_runs_out(network, numpy_engine, assert_same, monkeypatch, caplog):
     requests = [FitRequest({"lr": rate}, 1, 2) for rate in (0.01, 0.02, 0.03, 0.04, 0.05)]
     build = network(dense)
-    expected = dense_engine(build).fit(requests)
-    train, sizes = numpy_model.DenseStack.train, []
+    expected = numpy_engine(build).fit(requests)
+    train, sizes = numpy_model.NumpyStack.train, []
 
     def scarce(self, orders, batch_size):
         sizes.append(len(orders))
@@ -180,18 +180,18 @@ def test_a_stack_is_halved_where_memory_runs_out(network, dense_engine, assert_s
             raise MemoryError
         return train(self, orders, batch_size)
 
-    monkeypatch.setattr(numpy_model.DenseStack, "train", scarce)
-    for mine, theirs in zip(dense_engine(build).fit(requests), expected, strict=True):
+    monkeypatch.setattr(numpy_model.NumpyStack, "train", scarce)
+    for mine, theirs in zip(numpy_engine(build).fit(requests), expected, strict=True):
         assert_same(mine, theirs, atol=0)
     assert sizes[1] == 5
     assert set(sizes[2:]) <= {2, 1}
     assert "training 2 at a time" in caplog.text
 
 
-def test_a_member_is_the_same_to_the_last_bit_in_any_company(dense_engine, rows, monkeypatch):
+def test_a_member_is_the_same_to_the_last_bit_in_any_company(numpy_engine, rows, monkeypatch):
     monkeypatch.setattr(numpy_model, "_AT_A_TIME", 16)  # as if there were many rows
     everyone = np.arange(70)
-    population = dense_engine(regularized, grad_norm=True)
+    population = numpy_engine(regularized, grad_norm=True)
     configurations = [*VARIED, *({"lr": 0.01 * i, "l1": 0.01 * i, "l2": 0.1} for i in range(1, 6))]
     requests = [FitRequest(hp, s, 3, predict=everyone) for s, hp in enumerate(configurations)]
     together = population.fit(requests)
@@ -203,9 +203,9 @@ def test_a_member_is_the_same_to_the_last_bit_in_any_company(dense_engine, rows,
             np.testing.assert_array_equal(a, b)
 
 
-def test_one_output_is_the_same_to_the_last_bit_in_any_company(network, dense_engine, rows):
+def test_one_output_is_the_same_to_the_last_bit_in_any_company(network, numpy_engine, rows):
     build = network(dense, loss=lambda hp: "mse", units=1)
-    population = dense_engine(build, y=rows[0][:, 0])
+    population = numpy_engine(build, y=rows[0][:, 0])
     requests = [FitRequest({"lr": 0.01 * i}, i, 2) for i in range(1, 8)]
     together = population.fit(requests)
     [alone] = population.fit(requests[3:4])
@@ -214,29 +214,29 @@ def test_one_output_is_the_same_to_the_last_bit_in_any_company(network, dense_en
         np.testing.assert_array_equal(a, b)
 
 
-def test_gradient_norms_are_those_of_a_graph(dense_engine, rows, monkeypatch):
+def test_gradient_norms_are_those_of_a_graph(numpy_engine, rows, monkeypatch):
     from tfopt.errors import CannotStack
     from tfopt.training import population_engine as module
-    from tfopt.training.stack_making import make_traced_stack
+    from tfopt.training.stack_making import make_graph_stack
 
     requests = [FitRequest(hp, 1, 2) for hp in VARIED[:2]]
-    mine = dense_engine(regularized, grad_norm=True, validation=None).fit(requests)
+    mine = numpy_engine(regularized, grad_norm=True, validation=None).fit(requests)
 
     def refuse(**_):
         raise CannotStack("this one wants a graph")
 
-    monkeypatch.setattr(module, "make_traced_stack", make_traced_stack)
-    monkeypatch.setattr(module, "make_dense_stack", refuse)
+    monkeypatch.setattr(module, "make_graph_stack", make_graph_stack)
+    monkeypatch.setattr(module, "make_numpy_stack", refuse)
     traced = PopulationEngine(regularized, *rows, grad_norm=True, shuffle="once").fit(requests)
     for own, other in zip(mine, traced, strict=True):
         assert own.history.keys() == other.history.keys() == {"loss", "grad_norm"}
         np.testing.assert_allclose(own.history["grad_norm"], other.history["grad_norm"], rtol=1e-5)
 
 
-def test_one_fit_by_the_plain_engine_as_it_is(rows, network, dense_engine, assert_same):
+def test_one_fit_by_the_plain_engine_as_it_is(rows, network, numpy_engine, assert_same):
     """The other tests take Keras's steps eagerly; this one traces them, as users do."""
     requests = [FitRequest({"lr": 0.1, "rate": 0.2}, 1, 2)]
-    population = dense_engine(network(dense, dropout, metrics=["accuracy"]))
+    population = numpy_engine(network(dense, dropout, metrics=["accuracy"]))
     [mine], [theirs] = population.fit(requests), PlainEngine(**population.arguments()).fit(requests)
     assert_same(mine, theirs)
 
@@ -269,8 +269,8 @@ def wrong_epsilon(monkeypatch):
 
 
 def wrong_masks(monkeypatch):
-    seeds = masks.Drawn.seeds_of
-    monkeypatch.setattr(masks.Drawn, "seeds_of", lambda self, steps: seeds(self, range(1, 1 + len(steps))))
+    seeds = masks.DropoutDraws.seeds_of
+    monkeypatch.setattr(masks.DropoutDraws, "seeds_of", lambda self, steps: seeds(self, range(1, 1 + len(steps))))
 
 
 def wrong_penalty(monkeypatch):
@@ -304,7 +304,7 @@ def test_a_mistake_is_found_by_the_first_step(plant, rows, monkeypatch, caplog):
         raise CannotStack("the next one asked")
 
     plant(monkeypatch)
-    monkeypatch.setattr(module, "make_traced_stack", refuse)
+    monkeypatch.setattr(module, "make_graph_stack", refuse)
     caplog.set_level("DEBUG", "tfopt")
     results, refused = PopulationEngine(build, *rows, validation=rows).attempt([FitRequest(hp, 1, 1) for hp in RATES])
     assert results == [None, None]

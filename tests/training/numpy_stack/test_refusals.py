@@ -8,7 +8,7 @@ import tfopt
 from tfopt.errors import CannotStack
 from tfopt.training import population_engine
 from tfopt.training.fits import FitRequest
-from tfopt.training.numpy_stack.model import DenseStack
+from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.population_engine import PopulationEngine
 
 layers, optimizers = keras.layers, keras.optimizers
@@ -140,7 +140,7 @@ def test_what_is_refused_goes_on_to_a_graph(name, rows, monkeypatch, caplog):
     def refuse(**_):
         raise CannotStack("the next one asked")
 
-    monkeypatch.setattr(population_engine, "make_traced_stack", refuse)
+    monkeypatch.setattr(population_engine, "make_graph_stack", refuse)
     caplog.set_level("DEBUG", "tfopt")
     if name == "two outputs":
         compiled = build
@@ -163,7 +163,7 @@ def test_what_is_refused_ends_as_plain_fits_do(name, rows, plain, assert_same):
     engine = PopulationEngine(build, *rows, shuffle="once")
     requests = [FitRequest({"lr": lr}, 1, 2) for lr in (0.01, 0.02)]
     results = engine.fit(requests)
-    assert not any(isinstance(stack, DenseStack) for stacks in engine._stacks.values() for stack in stacks)
+    assert not any(isinstance(stack, NumpyStack) for stacks in engine._stacks.values() for stack in stacks)
     for mine, theirs in zip(results, plain(engine, requests), strict=True):
         assert_same(mine, theirs, atol=1e-5)
 
@@ -171,7 +171,7 @@ def test_what_is_refused_ends_as_plain_fits_do(name, rows, plain, assert_same):
 def test_labels_of_no_class_are_refused(rows, monkeypatch, caplog):
     """NumPy would count -1 from the end: Keras makes the loss NaN or raises."""
     caplog.set_level("DEBUG", "tfopt")
-    monkeypatch.setattr(population_engine, "make_traced_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
+    monkeypatch.setattr(population_engine, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
     for wrong in (-1, 4):
         y = rows[1].copy()
         y[-1] = wrong  # in no step that is checked
@@ -182,7 +182,7 @@ def test_labels_of_no_class_are_refused(rows, monkeypatch, caplog):
 
 def test_numbers_that_no_step_here_reads_are_refused(rows, monkeypatch, caplog):
     caplog.set_level("DEBUG", "tfopt")
-    monkeypatch.setattr(population_engine, "make_traced_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
+    monkeypatch.setattr(population_engine, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
 
     def build(hp):
         return of(optimizer=lambda hp: optimizers.SGD(0.1, ema_momentum=hp["ema"]))(hp)
@@ -192,11 +192,11 @@ def test_numbers_that_no_step_here_reads_are_refused(rows, monkeypatch, caplog):
     assert "ema_momentum differs, whose use is not known here" in caplog.text
 
 
-def test_members_that_differ_in_width_are_kept_apart(rows, network, dense_engine, plain, assert_same):
+def test_members_that_differ_in_width_are_kept_apart(rows, network, numpy_engine, plain, assert_same):
     def build(hp):
         return network(lambda hp: layers.Dense(hp["units"], "tanh"))(hp)
 
-    engine = dense_engine(build)
+    engine = numpy_engine(build)
     requests = [FitRequest({"lr": 0.1, "units": units}, 1, 2, predict=np.arange(5)) for units in (6, 9, 6)]
     for mine, theirs in zip(engine.fit(requests), plain(engine, requests), strict=True):
         assert_same(mine, theirs)

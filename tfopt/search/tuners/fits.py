@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.training.rows import Nest, as_array, flat
+from tfopt.training.rows import Arrays, as_array, flat
 
 Fold = tuple[np.ndarray, np.ndarray]
 
@@ -34,8 +34,8 @@ class Fits:
         callbacks: Callbacks, to be copied for each fit.
     """
 
-    x: Nest
-    y: Nest
+    x: Arrays
+    y: Arrays
     sample_weight: np.ndarray | None = None
     validation: tuple | None = None
     folds: list[Fold] | None = None
@@ -105,7 +105,7 @@ def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) 
     return fits
 
 
-def folds_of(folds: Any, x: Nest, y: Nest, seed: int) -> list[Fold]:
+def folds_of(folds: Any, x: Arrays, y: Arrays, seed: int) -> list[Fold]:
     """Return training and validation rows of each fold.
 
     Raises:
@@ -145,7 +145,7 @@ def _hold_out(fits: Fits, split: float) -> None:
     fits.sample_weight = weight[0] if weight else None
 
 
-def _weights(y: Nest, sample_weight: Any, class_weight: dict | None) -> np.ndarray | None:
+def _weights(y: Arrays, sample_weight: Any, class_weight: dict | None) -> np.ndarray | None:
     if class_weight is None:
         return None if sample_weight is None else np.asarray(sample_weight, keras.config.floatx())
     if sample_weight is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from tfopt._private.keras_internals import calls_of
 from tfopt.errors import CannotStack
 from tfopt.training.numpy_stack.activations import ACTIVATIONS
-from tfopt.training.numpy_stack.numbers import MemberNumbers, Scratch
+from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace
 
 Array = np.ndarray
 Views = dict[int, Array]  # of each variable, by its id
@@ -35,7 +35,7 @@ class Operation(ABC):
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         """Take the members' weights (members, *shape), where their gradients go, and the variables not trained."""
-        self.scratch = Scratch()
+        self.workspace = Workspace()
 
     @abstractmethod
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
@@ -62,7 +62,7 @@ class _Dense(Operation):
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (self._input,) = inputs
-        z = self.scratch("output", (*self._input.shape[:2], self.units))
+        z = self.workspace("output", (*self._input.shape[:2], self.units))
         np.matmul(self._input, self._kernel, out=z)
         if self._bias is not None:
             z += self._bias
@@ -72,7 +72,7 @@ class _Dense(Operation):
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
         if self.activation.slope is not None:
-            through = self.scratch("through", gradient.shape)
+            through = self.workspace("through", gradient.shape)
             gradient = np.multiply(gradient, self.activation.slope(self._before, self._output), out=through)
         np.matmul(self._input.swapaxes(1, 2), gradient, out=self._kernel_gradient)
         if self._bias_gradient is not None:
@@ -80,7 +80,7 @@ class _Dense(Operation):
             np.matmul(ones, gradient, out=self._bias_gradient[:, None])
         if not wanted:
             return None
-        back = self.scratch("back", self._input.shape)
+        back = self.workspace("back", self._input.shape)
         return [np.matmul(gradient, self._kernel.swapaxes(1, 2), out=back)]
 
 
@@ -117,12 +117,12 @@ class _Dropout(Operation):
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         if not training or self.mask is None:
             return inputs[0]
-        return np.multiply(inputs[0], self.mask, out=self.scratch("output", inputs[0].shape))
+        return np.multiply(inputs[0], self.mask, out=self.workspace("output", inputs[0].shape))
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
         if self.mask is None:
             return [gradient]
-        return [np.multiply(gradient, self.mask, out=self.scratch("back", gradient.shape))]
+        return [np.multiply(gradient, self.mask, out=self.workspace("back", gradient.shape))]
 
 
 class _BatchNormalization(Operation):
@@ -224,7 +224,7 @@ _KINDS: dict[type, type[Operation]] = {
 }
 
 
-class Plan:
+class Network:
     """A model's layers as operations, each after those whose outputs it takes.
 
     Args:

@@ -139,7 +139,7 @@ def metric_of(metric: keras.metrics.Metric) -> Callable[[Array, Array], Array]:
     return _METRICS[function]
 
 
-class Totals:
+class EpochMeans:
     """Means over rows of the loss and the metrics, for each member.
 
     Args:

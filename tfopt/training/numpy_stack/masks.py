@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-_LANES = 40  # draws a turn of the loop
+_DRAWS_PER_TURN = 40  # draws a turn of the loop
 _BYTES = 1 << 21  # of masks made at a time
 _SEEDS = 2**31 - 2  # Keras takes seeds modulo this
 _maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dropout")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DropoutDraws:
     """One dropout layer's draws.
 
     Args:
@@ -30,13 +30,13 @@ class Drawn:
     rates: np.ndarray
     units: int
 
-    def after(self, steps: int) -> "Drawn":
+    def after(self, steps: int) -> "DropoutDraws":
         """Return the draws that follow so many steps; a member that drops nothing, or all, has drawn nothing."""
         seeds = self.seeds.copy()
         seeds[:, 1] += (steps * ((self.rates > 0) & (self.rates < 1))).astype(seeds.dtype)
-        return Drawn(seeds, self.rates, self.units)
+        return DropoutDraws(seeds, self.rates, self.units)
 
-    def same_as(self, other: "Drawn") -> bool:
+    def same_as(self, other: "DropoutDraws") -> bool:
         """Return whether both draw the same."""
         return (
             self.units == other.units
@@ -65,9 +65,9 @@ class DropoutMasks:
     """Draws a little ahead of the training, in a thread of its own, over the end of an epoch too."""
 
     def __init__(self) -> None:
-        self._ahead: tuple[Sequence[Drawn], range, int, Future] | None = None
+        self._ahead: tuple[Sequence[DropoutDraws], range, int, Future] | None = None
 
-    def epoch(self, layers: Sequence[Drawn], sizes: Sequence[int]) -> Iterator[list[np.ndarray]]:
+    def epoch(self, layers: Sequence[DropoutDraws], sizes: Sequence[int]) -> Iterator[list[np.ndarray]]:
         """Yield the masks of each layer for each step.
 
         Args:
@@ -92,25 +92,25 @@ class DropoutMasks:
             for step in range(len(piece)):
                 yield [drawn[step] for drawn in present]
 
-    def _at_hand(self, layers: Sequence[Drawn], piece: range, rows: int) -> Future | None:
+    def _at_hand(self, layers: Sequence[DropoutDraws], piece: range, rows: int) -> Future | None:
         ahead, self._ahead = self._ahead, None
         if ahead is None or (ahead[1], ahead[2], len(ahead[0])) != (piece, rows, len(layers)):
             return None
-        return ahead[3] if all(map(Drawn.same_as, ahead[0], layers)) else None
+        return ahead[3] if all(map(DropoutDraws.same_as, ahead[0], layers)) else None
 
 
-def _begin(layers: Sequence[Drawn], steps: range, rows: int) -> Future:
+def _begin(layers: Sequence[DropoutDraws], steps: range, rows: int) -> Future:
     return _maker.submit(_masks, layers, steps, rows)
 
 
-def _masks(layers: Sequence[Drawn], steps: range, rows: int) -> list[np.ndarray]:
+def _masks(layers: Sequence[DropoutDraws], steps: range, rows: int) -> list[np.ndarray]:
     """Return each layer's masks, those of one width drawn in one call: a call holds the training up."""
     masks = {}
     for units in {layer.units for layer in layers}:
         alike = [layer for layer in layers if layer.units == units]
         seeds = np.stack([layer.seeds_of(steps) for layer in alike])
         flat = seeds.reshape(-1, 2)
-        padded = np.resize(flat, (-(-len(flat) // _LANES) * _LANES, 2))
+        padded = np.resize(flat, (-(-len(flat) // _DRAWS_PER_TURN) * _DRAWS_PER_TURN, 2))
         uniform = _graph()(tf.constant(padded), tf.constant([rows, units])).numpy()[: len(flat)]
         for layer, own in zip(alike, uniform.reshape(*seeds.shape[:3], rows, units), strict=True):
             masks[id(layer)] = layer.of_uniform(own)
@@ -120,11 +120,11 @@ def _masks(layers: Sequence[Drawn], steps: range, rows: int) -> list[np.ndarray]
 @lru_cache(maxsize=1)
 def _graph() -> Any:
     def draw(seeds: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-        turns = tf.shape(seeds)[0] // _LANES
-        results = tf.TensorArray(tf.float32, turns, element_shape=(_LANES, None, None))
+        turns = tf.shape(seeds)[0] // _DRAWS_PER_TURN
+        results = tf.TensorArray(tf.float32, turns, element_shape=(_DRAWS_PER_TURN, None, None))
 
         def body(turn: tf.Tensor, results: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            lanes = tf.unstack(seeds[turn * _LANES : (turn + 1) * _LANES], _LANES)
+            lanes = tf.unstack(seeds[turn * _DRAWS_PER_TURN : (turn + 1) * _DRAWS_PER_TURN], _DRAWS_PER_TURN)
             return turn + 1, results.write(turn, tf.stack([tf.random.stateless_uniform(shape, seed) for seed in lanes]))
 
         return tf.while_loop(lambda turn, _: turn < turns, body, (0, results), parallel_iterations=4)[1].concat()

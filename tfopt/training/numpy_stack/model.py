@@ -14,14 +14,14 @@ from tfopt.errors import CannotStack
 from tfopt.training.fits import State, UnpenalizedLoss
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.numpy_stack.activations import ACTIVATIONS, LINEAR, softmax
-from tfopt.training.numpy_stack.layers import Plan
-from tfopt.training.numpy_stack.losses import Loss, Totals, metric_of
-from tfopt.training.numpy_stack.masks import Drawn, DropoutMasks
-from tfopt.training.numpy_stack.numbers import MemberNumbers, Scratch
+from tfopt.training.numpy_stack.layers import Network
+from tfopt.training.numpy_stack.losses import EpochMeans, Loss, metric_of
+from tfopt.training.numpy_stack.masks import DropoutDraws, DropoutMasks
+from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace
 from tfopt.training.numpy_stack.optimizers import WeightDecay, update_of
 from tfopt.training.numpy_stack.penalties import Penalties
-from tfopt.training.numpy_stack.schedules import Rates
-from tfopt.training.rows import Table
+from tfopt.training.numpy_stack.schedules import LearningRates
+from tfopt.training.rows import Examples
 from tfopt.training.stack import Logs, Stack
 from tfopt.training.symbolic import Values
 
@@ -33,7 +33,7 @@ _MANY_PRODUCTS = 1 << 23  # multiplications of a layer's product for one member,
 _threads = ThreadpoolController()
 
 
-class DenseStack(Stack):
+class NumpyStack(Stack):
     """A population of dense networks in NumPy.
 
     For models made of `Dense`, `Activation`, `Dropout`, `BatchNormalization`, `Add` and `Flatten`, trained in single
@@ -43,8 +43,8 @@ class DenseStack(Stack):
     Args:
         model: A compiled model whose optimizer is not built; it becomes the stack's and is not a model any more.
         walk: The walk through it.
-        extra: The variables outside the model's and the optimizer's of a shadow, by path.
-        live: Names of the numbers that differ between members.
+        extra: The variables outside the model's and the optimizer's of a snapshot, by path.
+        varying: Names of the numbers that differ between members.
         train: Rows of training.
         validation: Rows that `evaluate` takes, which may be those of training; None not to evaluate.
         measure: Whether to measure the norm of each member's gradient.
@@ -54,19 +54,19 @@ class DenseStack(Stack):
     """
 
     def __init__(
-        self, model: keras.Model, walk: ModelWalk, extra: Mapping[str, Any], live: Iterable[str],
-        train: Table, validation: Table | None = None, measure: bool = False,
+        self, model: keras.Model, walk: ModelWalk, extra: Mapping[str, Any], varying: Iterable[str],
+        train: Examples, validation: Examples | None = None, measure: bool = False,
     ):  # fmt: skip
-        super().__init__(walk.numbers, live)
+        super().__init__(walk.numbers, varying)
         self._measure = measure
         if model.optimizer.built:
             raise CannotStack("its optimizer is built before the training")
         make_variables(model, train.take(np.arange(min(32, len(train)))))
         model.optimizer.build(model.trainable_variables)
-        self._rates = Rates(model.optimizer, walk, self.live)
-        self._numbers = MemberNumbers(self.live - self._rates.numbers, walk.numbers, walk.setters)
-        self._plan = Plan(model, self._numbers)
-        dropouts = self._plan.dropouts
+        self._rates = LearningRates(model.optimizer, walk, self.varying)
+        self._numbers = MemberNumbers(self.varying - self._rates.numbers, walk.numbers, walk.setters)
+        self._network = Network(model, self._numbers)
+        dropouts = self._network.dropouts
         if len({id(operation.generator) for operation in dropouts}) < len(dropouts):
             raise CannotStack("two of its dropout layers share a generator")
         self._trained = list(model.trainable_variables)
@@ -83,7 +83,7 @@ class DenseStack(Stack):
 
     def _read_loss(self, model: keras.Model) -> None:
         loss, metrics, weighted = compiled_parts(model)
-        last = self._plan.output
+        last = self._network.output
         self._units = last.units
         function = getattr(last.layer, "activation", keras.activations.linear)
         self._loss = Loss(loss, function, self._units, self._numbers)
@@ -91,7 +91,7 @@ class DenseStack(Stack):
         if self._loss.takes_logits:
             self._final = softmax if function is keras.activations.softmax else ACTIVATIONS[function].value
             last.activation = LINEAR
-        self._plan.check()
+        self._network.check()
         self._unpenalized = [metric.name for metric in weighted if isinstance(metric, UnpenalizedLoss)]
         if len(self._unpenalized) < len(weighted):
             raise CannotStack("it has weighted metrics")
@@ -99,9 +99,9 @@ class DenseStack(Stack):
         if len({"loss", *self._metrics, *self._unpenalized}) < 1 + len(metrics) + len(weighted):
             raise CannotStack("two of its metrics have one name")
 
-    def _columns_of(self, table: Table) -> tuple[Array, Array, Array | None]:
+    def _columns_of(self, examples: Examples) -> tuple[Array, Array, Array | None]:
         """Return inputs (rows, …) and targets (rows, units) as the operations take them, and the rows' weights."""
-        x, y = (keras.tree.flatten(part) for part in (table.x, table.y))
+        x, y = (keras.tree.flatten(part) for part in (examples.x, examples.y))
         if len(x) != 1 or len(y) != 1:
             raise CannotStack("it takes more than one input or target")
         inputs, targets = x[0].astype("float32"), y[0].reshape(len(y[0]), -1)
@@ -110,7 +110,7 @@ class DenseStack(Stack):
             raise CannotStack(f"its targets have {targets.shape[1]} columns, its loss takes {wide}")
         if self._loss.sparse and not (targets.min() >= 0 and targets.max() < self._units):
             raise CannotStack(f"its targets are not classes from 0 to {self._units - 1}")
-        return inputs, targets if self._loss.sparse else targets.astype("float32"), table.sample_weight
+        return inputs, targets if self._loss.sparse else targets.astype("float32"), examples.sample_weight
 
     # Members --------------------------------------------------------------------------------------------------------
 
@@ -146,13 +146,13 @@ class DenseStack(Stack):
         self._homes.append(None)  # the global generator, which no operation here uses
         self._shapes.append((2,))
 
-    def unfit(self, numbers: Values) -> str | None:
+    def mismatch(self, numbers: Values) -> str | None:
         """Return why this stack would train another model than one of these numbers; None if it would not."""
-        return super().unfit(numbers) or self._numbers.undecided(numbers)
+        return super().mismatch(numbers) or self._numbers.differing_decision(numbers)
 
     def member_bytes(self, batch_size: int) -> int:
         """Return about how many bytes a member takes."""
-        units = sum(operation.units for operation in self._plan.operations)
+        units = sum(operation.units for operation in self._network.operations)
         return 4 * ((4 + len(self._update.slots)) * self._size + 6 * batch_size * units)
 
     def steps_taken(self, state: State) -> int:
@@ -172,20 +172,20 @@ class DenseStack(Stack):
             else:
                 self._buffers[home[0]][:, self._spans[home[1]]] = values.reshape(number, -1)
         self._gradients = np.zeros((number, self._size), "float32")
-        self._scratch = Scratch()
+        self._workspace = Workspace()
         self._numbers.set(members)
         self._rates.load(members)
         views = {id(v): self._viewed(self._buffers["weights"], i) for i, v in enumerate(self._trained)}
         into = {id(v): self._viewed(self._gradients, i) for i, v in enumerate(self._trained)}
         states_of = {self._variables[index]: values for index, values in self._own.items() if index < self.length}
-        for operation in self._plan.operations:
+        for operation in self._network.operations:
             operation.load(views, into, states_of)
         for part in (self._update, self._decay):
             part.load()
         self._penalties.load(number)
-        for operation in self._plan.dropouts:
+        for operation in self._network.dropouts:
             operation.mask = None
-        self._dropping = [operation for operation in self._plan.dropouts if operation.rate().any()]
+        self._dropping = [operation for operation in self._network.dropouts if operation.rate().any()]
 
     def _viewed(self, buffer: Array, index: int) -> Array:
         shape = tuple(self._trained[index].shape)
@@ -221,17 +221,17 @@ class DenseStack(Stack):
         rows = orders.shape[1]
         starts = range(0, rows, batch_size)
         sizes = [min(batch_size, rows - start) for start in starts]
-        totals = self._totals(len(orders))
+        totals = self._epoch_means(len(orders))
         norms = np.zeros((2, len(orders)))
         for start, size, drawn in zip(starts, sizes, self._masks(sizes), strict=True):
             for operation, mask in zip(self._dropping, drawn, strict=True):
                 operation.mask = mask
             picked = orders[:, start : start + size]
             x, y, weight = self._taken(self._train, picked)
-            out = self._plan.forward(x, training=True)
+            out = self._network.forward(x, training=True)
             losses, gradient = self._loss.rows(out, y)
             gradient *= np.float32(1 / size) if weight is None else (weight / np.float32(size))[..., None]
-            self._plan.backward(gradient)
+            self._network.backward(gradient)
             weights = self._buffers["weights"]
             penalty = self._penalties.add(weights, self._gradients)
             totals.add(size, self._mean(losses, weight), penalty, self._finished(out), y)
@@ -258,20 +258,20 @@ class DenseStack(Stack):
         drawn = []
         for operation in self._dropping:
             states = self._own[self._variables.index(id(operation.generator))]
-            drawn.append(Drawn(states.copy(), operation.rate(), operation.units))
+            drawn.append(DropoutDraws(states.copy(), operation.rate(), operation.units))
             states[:] = drawn[-1].after(len(sizes)).seeds
         return self._drawing.epoch(drawn, sizes)
 
     def _mean(self, losses: Array, weight: Array | None) -> Array:
         return np.mean(losses if weight is None else losses * weight, axis=1)
 
-    def _totals(self, members: int) -> Totals:
-        return Totals(self._metrics, self._unpenalized, members)
+    def _epoch_means(self, members: int) -> EpochMeans:
+        return EpochMeans(self._metrics, self._unpenalized, members)
 
     def _taken(self, parts: tuple[Array, Array, Array | None], rows: Array) -> tuple[Array, Array, Array | None]:
         """Return the rows (members, rows) of inputs, targets and weights."""
         x, y, weight = parts
-        inputs = self._scratch("inputs", (*rows.shape, *x.shape[1:]))
+        inputs = self._workspace("inputs", (*rows.shape, *x.shape[1:]))
         np.take(x, rows, axis=0, out=inputs, mode="clip")  # which, unlike "raise", writes there at once
         return inputs, y[rows], None if weight is None else weight[rows]
 
@@ -279,24 +279,24 @@ class DenseStack(Stack):
         return out if self._final is None or not self._metrics else self._final(out.copy())
 
     def evaluate(self, rows: Array, batch_size: int) -> Logs:
-        """Return the logs over rows (members, rows) of the validation table."""
+        """Return the logs over rows (members, rows) of the validation examples."""
         if self._validation is None:
             raise ValueError("This stack was made without rows of validation.")
-        totals = self._totals(len(rows))
+        totals = self._epoch_means(len(rows))
         with self._computing(batch_size):
             penalty = self._penalties.add(self._buffers["weights"])
             for picked in self._pieces(rows):
                 x, y, weight = self._taken(self._validation, picked)
-                out = self._plan.forward(x, training=False)
+                out = self._network.forward(x, training=False)
                 losses, _ = self._loss.rows(out, y)
                 totals.add(picked.shape[1], self._mean(losses, weight), penalty, self._finished(out), y)
         return totals.means()
 
     def outputs(self, rows: Array) -> list[Any]:
-        """Return each member's outputs for its rows (members, rows) of the training table."""
+        """Return each member's outputs for its rows (members, rows) of the training examples."""
         with self._computing(_AT_A_TIME):
             pieces = [self._train[0][picked] for picked in self._pieces(rows)]
-            parts = [self._plan.forward(piece, training=False).copy() for piece in pieces]
+            parts = [self._network.forward(piece, training=False).copy() for piece in pieces]
             out = np.concatenate(parts, axis=1)
             return list(out if self._final is None else self._final(out))
 

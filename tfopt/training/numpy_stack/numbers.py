@@ -12,7 +12,7 @@ from tfopt.training.symbolic import Values
 Column = Callable[[], np.ndarray]
 
 
-class _Marker:
+class _Placeholder:
     """Stands in the model for a number that differs between members."""
 
     def __init__(self, name: str):
@@ -23,7 +23,7 @@ class MemberNumbers:
     """What each number of a model is for each member.
 
     Args:
-        live: Names of the numbers that differ; the model's own are replaced by markers.
+        varying: Names of the numbers that differ; the model's own are replaced by markers.
         values: All numbers of the model.
         setters: For each, what puts something else in its place.
 
@@ -31,16 +31,16 @@ class MemberNumbers:
         CannotStack: One cannot be replaced.
     """
 
-    def __init__(self, live: Iterable[str], values: Values, setters: Mapping[str, Callable[[Any], None] | None]):
+    def __init__(self, varying: Iterable[str], values: Values, setters: Mapping[str, Callable[[Any], None] | None]):
         self._values = dict(values)
         self._members: Sequence[Values] = [self._values]
         self._decided: list[tuple[str, Callable[[float], bool]]] = []
-        self.unread = set(live)
+        self.unread = set(varying)
         for name in sorted(self.unread):
             setter = setters[name]
             if setter is None:
                 raise CannotStack(f"{name} cannot be changed from outside")
-            setter(_Marker(name))
+            setter(_Placeholder(name))
 
     def set(self, members: Sequence[Values]) -> None:
         """Give the members their values."""
@@ -48,7 +48,7 @@ class MemberNumbers:
 
     def column(self, number: Any) -> Column:
         """Return what gives the (members,) values of a number of the model, in double precision."""
-        if isinstance(number, _Marker):
+        if isinstance(number, _Placeholder):
             self.unread.discard(number.name)
             return lambda: np.array([values[number.name] for values in self._members], "float64")
         constant = _plain(number)
@@ -56,12 +56,12 @@ class MemberNumbers:
 
     def decide(self, number: Any, test: Callable[[float], bool]) -> bool:
         """Return a decision that depends on a number, which every member must then share."""
-        if not isinstance(number, _Marker):
+        if not isinstance(number, _Placeholder):
             return test(_plain(number))
         self._decided.append((number.name, test))
         return test(self._values[number.name])
 
-    def undecided(self, values: Values) -> str | None:
+    def differing_decision(self, values: Values) -> str | None:
         """Return which number of other values would be decided differently; None if none is."""
         for name, test in self._decided:
             if test(values[name]) != test(self._values[name]):
@@ -73,7 +73,7 @@ def _plain(number: Any) -> float:
     return float(number.numpy()) if isinstance(number, tf.Tensor) else float(number)
 
 
-class Scratch:
+class Workspace:
     """Uninitialised single-precision arrays by name and shape."""
 
     def __init__(self) -> None:

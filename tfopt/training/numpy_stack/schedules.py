@@ -16,13 +16,13 @@ _OF_THE_RATE = "model.optimizer._learning_rate"
 _AHEAD = 1024  # steps whose rates are looked up at once
 
 
-class Rates:
+class LearningRates:
     """The learning rate of each member: a constant kept in its state, or its schedule's.
 
     Args:
         optimizer: The model's.
         walk: The walk through the model.
-        live: Names of the numbers that differ between members.
+        varying: Names of the numbers that differ between members.
 
     Attributes:
         constant: Whether there is no schedule.
@@ -32,12 +32,12 @@ class Rates:
         CannotStack: The schedule takes one step at a time.
     """
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer, walk: ModelWalk, live: frozenset[str]):
+    def __init__(self, optimizer: keras.optimizers.Optimizer, walk: ModelWalk, varying: frozenset[str]):
         rate = learning_rate_of(optimizer)
         self._schedule: Any = None if isinstance(rate, keras.Variable) else rate
         self.constant = self._schedule is None
         self.numbers = (
-            frozenset(name for name in live if name.startswith(_OF_THE_RATE)) if self._schedule else frozenset()
+            frozenset(name for name in varying if name.startswith(_OF_THE_RATE)) if self._schedule else frozenset()
         )
         self._setters = {name: setter for name in self.numbers if (setter := walk.setters[name]) is not None}
         if len(self._setters) < len(self.numbers):
