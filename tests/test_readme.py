@@ -1,4 +1,4 @@
-"""What the README shows is what there is: its commands parse, its Python runs."""
+"""What the README and docs/ show is what there is: commands parse, Python runs, links lead somewhere."""
 
 import importlib
 import re
@@ -12,11 +12,13 @@ import pytest
 from tfopt.cli.main import VERBS, verb_parser
 from tfopt.search.problem import Problem
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+TEXT = "\n".join(PAGES.values())
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
 def commands() -> list[str]:
@@ -24,7 +26,7 @@ def commands() -> list[str]:
     found = [part.strip() for line in lines for part in line.split("&&") if part.strip().startswith("tfopt ")]
     return [
         *found,
-        *(line.partition("#")[2].strip() for line in README.splitlines() if re.match(r"# \S+\.py +tfopt", line)),
+        *(line.partition("#")[2].strip() for line in TEXT.splitlines() if re.match(r"# \S+\.py +tfopt", line)),
     ]
 
 
@@ -34,7 +36,7 @@ def test_there_are_commands_and_programs_to_check():
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("tfopt")])
-def test_a_command_of_the_readme_parses(command):
+def test_a_command_of_readme_or_docs_parses(command):
     words = shlex.split(command, comments=True)
     words = words[: words.index(">")] if ">" in words else words
     assert words[1] in VERBS
@@ -42,14 +44,27 @@ def test_a_command_of_the_readme_parses(command):
     verb_parser(words[1], module).parse(words[2:])
 
 
-def test_every_command_is_in_the_readmes_table():
+def test_every_command_is_in_the_docs_table():
     for verb in VERBS:
-        assert f"| `tfopt {verb}" in README
+        assert f"| `tfopt {verb}" in PAGES[ROOT / "docs" / "command-line.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#\s]+)", PAGES[page])
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_the_readme_is_a_door():
+    lines = PAGES[ROOT / "README.md"].splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 200
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.split("\n")[0][:30])
-def test_the_readmes_python_compiles(block):
-    compile(block, "README.md", "exec")
+def test_python_of_readme_and_docs_compiles(block):
+    compile(block, "docs", "exec")
 
 
 def test_the_readmes_space_builds_a_model():
@@ -62,8 +77,8 @@ def test_the_readmes_space_builds_a_model():
     assert model.output_shape == (None, 3)
 
 
-@pytest.mark.parametrize("piece", ["tfopt.callbacks.GradientNorms()", "tfopt.regularizers.from_sklearn("])
-def test_the_readmes_pieces_run(piece):
+@pytest.mark.parametrize("piece", ["DropoutEffects((", "tfopt.regularizers.from_sklearn("])
+def test_the_pieces_page_runs(piece):
     (block,) = [block for block in blocks("python") if piece in block]
     names: dict = {}
     exec(block.replace("epochs=20", "epochs=3"), names)
@@ -71,6 +86,13 @@ def test_the_readmes_pieces_run(piece):
     if "x" in names:
         logs = names["model"].history.history
         assert {"grad_norm", "dropout_gap", "dropout", "learning_rate"} <= set(logs)
+
+
+def test_the_readmes_callbacks_run():
+    (block,) = [block for block in blocks("python") if "norms.plot()" in block]
+    names: dict = {}
+    exec(block.replace("epochs=20", "epochs=3"), names)
+    assert {"grad_norm", "learning_rate"} <= set(names["model"].history.history)
 
 
 def test_the_readmes_search_runs(tmp_path, monkeypatch):
