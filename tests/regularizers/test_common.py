@@ -74,6 +74,8 @@ ARGUMENTS = {
     "DeltaOrthogonal": {"gain": 0.5, "seed": 3},
     "Dirac": {"gain": 0.5, "groups": 2},
     "ZerO": {"gain": 0.5},
+    "UnitVariance": {"stddev": 0.5, "seed": 3},
+    "HePlusBias": {"num_rows": 3},
     "PriorBias": {"probability": 0.2, "activation": "softmax"},
     "Simplex": {"total": 2.0, "axis": 1},
     "L1Ball": {"radius": 2.0, "axis": 1},
@@ -101,7 +103,7 @@ def result(instance):
 def test_everything_is_found():
     registered = [keras.saving.get_registered_name(cls) for cls in [*SERIALIZABLE, *LAYERS]]
     assert len(set(registered)) == len(registered)  # no two packages share a name
-    assert (len(PENALTIES), len(INITIALIZERS), len(CONSTRAINTS)) == (20, 16, 5)
+    assert (len(PENALTIES), len(INITIALIZERS), len(CONSTRAINTS)) == (20, 18, 5)
     names = {cls.__name__ for cls in SERIALIZABLE}
     assert set(ARGUMENTS) <= names
 

@@ -16,7 +16,9 @@ from tfopt.initializers.architecture import (
     Sparse,
     mup_learning_rate_factor,
 )
+from tfopt.initializers.bins import quantile_bins
 from tfopt.initializers.fans import compute_fans
+from tfopt.initializers.from_data import HePlusBias, UnitVariance, from_data
 from tfopt.initializers.gains import gain
 from tfopt.initializers.guard import IdenticalWeightsGuard, find_identical_weights
 from tfopt.initializers.lsuv import lsuv
@@ -32,6 +34,7 @@ __all__ = [
     "Fixup",
     "Glorot",
     "He",
+    "HePlusBias",
     "IdenticalWeightsGuard",
     "LeCun",
     "MuP",
@@ -39,16 +42,19 @@ __all__ = [
     "Orthogonal",
     "PriorBias",
     "Sparse",
+    "UnitVariance",
     "VarianceScaling",
     "ZerO",
     "compute_fans",
     "deserialize",
     "find_identical_weights",
     "for_activation",
+    "from_data",
     "gain",
     "get",
     "lsuv",
     "mup_learning_rate_factor",
+    "quantile_bins",
     "serialize",
 ]
 
@@ -60,6 +66,7 @@ _CLASSES: tuple[type, ...] = (
     Fixup,
     Glorot,
     He,
+    HePlusBias,
     LeCun,
     MuP,
     Normal,
@@ -67,6 +74,7 @@ _CLASSES: tuple[type, ...] = (
     PriorBias,
     SIREN,
     Sparse,
+    UnitVariance,
     VarianceScaling,
     ZerO,
 )

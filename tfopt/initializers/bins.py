@@ -8,10 +8,10 @@ from tfopt._arguments import count_argument
 
 
 def quantile_bins(x: Any, num_bins: int = 48) -> np.ndarray:
-    """Return edges of bins that hold equally many rows of each column, as piecewise-linear embeddings want them.
+    """Return edges of bins that hold equally many rows of each column.
 
-    Edges that coincide count once: a column of few values has fewer bins, and the rest of its row repeats the last
-    edge.
+    Use it for piecewise-linear embeddings (`tfopt.layers.PiecewiseLinearEmbedding` calls it by itself). Edges that
+    coincide count once: a column of few values has fewer bins, and the rest of its row repeats the last edge.
 
     Args:
         x: Array (rows, columns) of training rows; NaN is left out.
@@ -24,12 +24,14 @@ def quantile_bins(x: Any, num_bins: int = 48) -> np.ndarray:
         ValueError: `x` is not a matrix, has no rows, or has infinite values.
 
     Example:
-        >>> tfopt.initializers.quantile_bins(np.array([[0.0], [1.0], [2.0], [10.0], [10.0]]), num_bins=4).tolist()
-        [[0.0, 1.0, 2.0, 10.0, 10.0]]
 
-    References:
-        Gorishniy, Rubachev, Babenko (2022), "On Embeddings for Numerical Features in Tabular Deep Learning",
-        https://arxiv.org/abs/2203.05556, Sec. 3.2.1.
+    ```python
+    rows = [[0.0], [1.0], [2.0], [10.0], [10.0]]
+    print(tfopt.initializers.quantile_bins(rows, num_bins=4).tolist())  # [[0.0, 1.0, 2.0, 10.0, 10.0]]
+    ```
+
+    Reference: Gorishniy, Rubachev, Babenko (2022), "On Embeddings for Numerical Features in Tabular Deep Learning",
+    Sec. 3.2.1, https://arxiv.org/abs/2203.05556
     """
     count_argument(num_bins, "quantile_bins", "num_bins")
     rows = np.asarray(x, dtype="float64")
