@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Compute capability from which a GPU has units for the precision.
 _LEAST_CAPABILITY = {"mixed_float16": (7, 0), "mixed_bfloat16": (8, 0)}
 _logger = logging.getLogger("tfopt")
+_is_deterministic = False  # TensorFlow does not say
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def configure(
     if seed is not None or deterministic:
         keras.utils.set_random_seed(seed or 0)
     if deterministic:
-        tf.config.experimental.enable_op_determinism()
+        _make_deterministic()
     in_use = chosen or tf.config.list_physical_devices("CPU")
     return DeviceReport(
         requested=device,
@@ -155,6 +156,62 @@ def strategy(devices: Sequence[str] | None = None) -> "tf.distribute.Strategy":
     return tf.distribute.MirroredStrategy([f"/device:{name}" for name in devices])
 
 
+def one_each(device: str) -> tuple[str, list[str]]:
+    """Return how GPUs are divided among processes that have one each.
+
+    Args:
+        device: As for `configure`, which is to be called afterwards.
+
+    Returns:
+        The device of this process, for `configure`; and what `CUDA_VISIBLE_DEVICES` is for each process, this one
+        first. On the CPU the list is empty.
+    """
+    numbers = _parse(device)
+    if device == "cpu":
+        return device, []
+    import tensorflow as tf
+
+    found = len(tf.config.list_physical_devices("GPU"))
+    numbers = tuple(range(found)) if numbers is None else numbers
+    if not numbers or max(numbers) >= found:
+        return device, []  # `configure` says what is absent
+    names = _visible() or [str(number) for number in range(found)]
+    return f"gpu:{numbers[0]}", [names[number] for number in numbers]
+
+
+def keras_settings() -> dict[str, Any]:
+    """Return what this process computes with: what another one has to be given to compute the same."""
+    import keras
+
+    return {
+        "floatx": keras.config.floatx(),
+        "dtype_policy": keras.config.dtype_policy().name,
+        "image_data_format": keras.config.image_data_format(),
+        "deterministic": _is_deterministic,
+    }
+
+
+def set_keras_settings(settings: Mapping[str, Any]) -> None:
+    """Make this process compute with what `keras_settings` returned in another one."""
+    import keras
+
+    if settings == keras_settings():
+        return
+    keras.config.set_floatx(settings["floatx"])
+    keras.config.set_dtype_policy(settings["dtype_policy"])
+    keras.config.set_image_data_format(settings["image_data_format"])
+    if settings["deterministic"]:
+        _make_deterministic()
+
+
+def _make_deterministic() -> None:
+    global _is_deterministic
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    _is_deterministic = True
+
+
 def _parse(device: str) -> tuple[int, ...] | None:
     """Return the numbers of the GPUs asked for; None for all or for none."""
     match = re.fullmatch(r"auto|cpu|gpu(?::(\d+(?:,\d+)*))?", device)
@@ -175,15 +232,20 @@ def _hide_gpus(device: str, numbers: tuple[int, ...] | None) -> bool:
         return True
     if numbers is None:
         return False
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
+    names = _visible()
+    if names is None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, numbers))
         return True
-    names = [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
     if max(numbers) >= len(names):
         return False  # absent: TensorFlow's own list will show it
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[number] for number in numbers)
     return True
+
+
+def _visible() -> list[str] | None:
+    """Return the GPUs that `CUDA_VISIBLE_DEVICES` names; None where it is not set."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if visible is None else [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
 
 
 def _absent(device: str, num_found: int, hidden: bool, built_with_cuda: bool) -> str:

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tfopt._private.tensorflow_messages import is_chatter
 from tfopt.cli.parser import Parser, choice
-from tfopt.cli.startup import is_chatter
 from tfopt.errors import UserError
 from tfopt.report import catalogue
 

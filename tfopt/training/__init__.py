@@ -13,6 +13,7 @@ _HOMES = {
     "Population": "population",
     "PopulationMember": "population",
     "PopulationResult": "population",
+    "Workers": "workers",
 }
 __all__ = ["ENGINES", *_HOMES]
 

@@ -82,7 +82,7 @@ class AutoEngine(PopulationEngine):
         signature = members[0].snapshot.signature
         seconds = _seconds_alone(members)
         known = signature in self._alone or signature in self._reasons
-        if not self._measure or known or len(members) < 2 * _FEWEST_MEMBERS or seconds < _WORTH_MEASURING:
+        if not self._measure or known or _number(members) < 2 * _FEWEST_MEMBERS or seconds < _WORTH_MEASURING:
             return members, []
         first = members[0]
         # Its first fit traces and checks: the time of a step is that of a second, short one.
@@ -96,7 +96,7 @@ class AutoEngine(PopulationEngine):
 
     def _slower_stacked(self, members: list[StackMember]) -> str | None:
         """Return why these members are better trained one after another; None if together is faster."""
-        number, signature = len(members), members[0].snapshot.signature
+        number, signature = _number(members), members[0].snapshot.signature
         if number < _FEWEST_MEMBERS:
             return f"{number} of a shape are faster one after another"
         alone = self._alone.get(signature)
@@ -105,7 +105,9 @@ class AutoEngine(PopulationEngine):
             weights, seconds = _weights(members[0]), _seconds_alone(members)
             if weights > _MOST_WEIGHTS and not on_gpu:
                 return f"models of {weights} weights are faster one after another"
-            if seconds < _WORTH_STACKING and not self._stacks[signature]:
+            # What this process has traced already counts only where it trains all of them.
+            traced = members[0].request.together is None and self._stacks[signature]
+            if seconds < _WORTH_STACKING and not traced:
                 return f"about {seconds:.1f} s of work are not worth a stack"
             return None
         together = self._timed_together(members)
@@ -147,7 +149,13 @@ def _steps(member: StackMember) -> int:
 
 def _seconds_alone(members: list[StackMember]) -> float:
     """Return about how long these members take on the shared graph."""
-    return _STEP_SECONDS * sum(map(_steps, members)) * max(1.0, _weights(members[0]) / 30_000)
+    steps = sum(map(_steps, members)) * _number(members) / len(members)
+    return _STEP_SECONDS * steps * max(1.0, _weights(members[0]) / 30_000)
+
+
+def _number(members: list[StackMember]) -> int:
+    """Return how many of a structure are to be trained, in all processes."""
+    return members[0].request.together or len(members)
 
 
 def _weights(member: StackMember) -> int:

@@ -54,6 +54,8 @@ class FitRequest:
         monitor: What makes an epoch the best one; None keeps the last epoch only.
         initial_epoch: Epochs trained before, whose end is `state`.
         state: Where to continue from: weights, optimizer and random streams; None for a fresh build.
+        together: How many fits of about its structure were asked for at once, wherever they are trained: what the
+            choice between engines goes by, so that it does not depend on how fits are divided; None for those at hand.
     """
 
     hyperparameters: Any
@@ -66,6 +68,7 @@ class FitRequest:
     monitor: Monitor | None = None
     initial_epoch: int = 0
     state: State | None = None
+    together: int | None = None
 
 
 @dataclass

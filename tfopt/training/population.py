@@ -9,9 +9,11 @@ import keras
 import numpy as np
 from sklearn.model_selection import KFold
 
-from tfopt.training.fits import Build, FitRequest, FitResult, Monitor
+from tfopt.training.distribution import EngineMaker, trained
+from tfopt.training.fits import Build, Engine, FitRequest, FitResult, Monitor
 from tfopt.training.population_engine import PopulationEngine
 from tfopt.training.rows import Arrays, Examples
+from tfopt.training.workers import Workers
 
 Folds = int | Iterable[tuple[Any, Any]]
 
@@ -49,7 +51,7 @@ class PopulationResult:
         num_rows: Rows of the examples.
     """
 
-    def __init__(self, members: Sequence[PopulationMember], engine: PopulationEngine, num_rows: int):
+    def __init__(self, members: Sequence[PopulationMember], engine: Engine, num_rows: int):
         self.members, self._engine, self._num_rows = list(members), engine, num_rows
 
     def __len__(self) -> int:
@@ -161,6 +163,7 @@ class Population:
         mode: Literal["min", "max"] = "min",
         patience: int | None = None,
         shuffle: bool = True,
+        workers: int | Workers = 1,
     ) -> PopulationResult:
         """Train every configuration with every seed on every fold.
 
@@ -180,6 +183,8 @@ class Population:
             mode: Whether a smaller (`"min"`) or larger (`"max"`) one is better.
             patience: Epochs without a better value after which a member ends early.
             shuffle: Whether rows come in a new order in every epoch.
+            workers: Processes that train, this one among them, or a `tfopt.training.Workers`, which may belong to a
+                cluster. Members are the same for any number.
 
         Raises:
             ValueError: `folds` or `seeds` are empty, `patience` has no `monitor`, or the arrays differ in rows.
@@ -192,9 +197,9 @@ class Population:
             raise ValueError(f"Argument `patience` needs a `monitor`. Received: patience={patience}, monitor=None.")
         watch = None if monitor is None else Monitor(monitor, mode, patience)
         weights = _weights(examples.y, sample_weight, class_weight)
-        engine = PopulationEngine(
-            self._build, x, y, weights, validation_data if folds is None else None, shuffle, memory=self._memory,
-            grad_norm=self._grad_norm,
+        maker = EngineMaker(
+            PopulationEngine, self._build, x, y, weights, validation_data if folds is None else None, shuffle,
+            memory=self._memory, grad_norm=self._grad_norm,
         )  # fmt: skip
         places, requests = [], []
         for (index, hyperparameters), seed, (fold, (rows, held)) in product(
@@ -202,12 +207,12 @@ class Population:
         ):
             places.append((index, seed, None if folds is None else fold))
             requests.append(FitRequest(hyperparameters, seed, epochs, batch_size, rows, held, held, watch))
-        results = engine.fit(requests)
+        results = trained(maker, requests, workers)
         members = [
             PopulationMember(*place, result, request)
             for place, result, request in zip(places, results, requests, strict=True)
         ]
-        return PopulationResult(members, engine, len(examples))
+        return PopulationResult(members, maker.engine, len(examples))
 
 
 def _splits(folds: Folds | None, num_rows: int) -> list[tuple[np.ndarray | None, np.ndarray | None]]:

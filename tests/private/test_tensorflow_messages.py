@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tfopt.cli.startup import quiet_stderr
+from tfopt._private.tensorflow_messages import quiet_stderr
 
 CHATTER = (
     b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"

@@ -1,0 +1,369 @@
+"""Worker processes: calls are handed to this process, to others of this machine, or to those of a cluster.
+
+Each worker is served by a thread that hands it one call after another, the longest first. The process that owns the
+workers works too, while it waits. What a call returns reaches that process only, in its own thread.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from joblib.externals.loky.backend import get_context
+
+from tfopt.training.worker_process import CannotTravelError, Source, WorkerDiedError, dumps, serve, write
+
+_log = logging.getLogger("tfopt")
+
+BACKENDS = ("loky", "ray", "dask")
+_MOST_DEATHS = 2  # of workers that a call may cause
+
+
+class Shared:
+    """A value that each worker is sent once and keeps; calls get it as their first argument.
+
+    Args:
+        value: Anything that can be pickled; functions and classes of the main program can.
+    """
+
+    def __init__(self, value: Any):
+        self.value, self.key = value, uuid.uuid4().hex
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a function.
+
+    Args:
+        function: What is called: `function(shared.value, *arguments)`, or `function(*arguments)` without `shared`.
+        arguments: Its arguments.
+        done: Told the value and the exception, one of which is None, in the thread that waits.
+        shared: A value that many calls have in common.
+        kind: Calls of one kind take as long as their work says.
+        work: How much it is, in a unit of the kind's own.
+        urgent: Whether others wait for it, so that it goes before longer calls.
+        here: Whether it must stay in this process.
+        on_gpu: Whether it is only for workers that have a GPU, on a machine with any.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple = ()
+    done: Callable[[Any, Exception | None], None] = lambda value, error: None
+    shared: Shared | None = None
+    kind: str = ""
+    work: float = 1.0
+    urgent: bool = False
+    here: bool = False
+    on_gpu: bool = False
+    num_deaths: int = field(default=0, init=False)
+
+
+class Worker(Protocol):
+    """A worker as its thread sees it."""
+
+    def call(self, call: bytes, key: str | None, source: Source | None) -> bytes:
+        """Return what `run` returns there.
+
+        Raises:
+            WorkerDiedError: It ended before it could.
+        """
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class Workers:
+    """Hands out calls to `number` workers, this process among them.
+
+    Results do not depend on the number: a call is the same wherever it is made. A worker that dies takes nothing but
+    the call that it was at, which is handed out again; a call that ends two workers has failed. What cannot be sent to
+    another process is called in this one, which is logged. Ends its processes when it is closed, and they end by
+    themselves if this process does, even if it is killed.
+
+    Attributes:
+        number: Workers.
+        gpus: The value of `CUDA_VISIBLE_DEVICES` for each worker that has a GPU, this process first; to be set before
+            the first call that needs one. Other workers then make the calls that need none.
+
+    Args:
+        number: Workers. On one machine this process is one of them; of a cluster, None takes all that it has.
+        backend: `"loky"`: processes of this machine; `"ray"` or `"dask"`: those of a cluster.
+        address: Where the cluster is.
+        environment: Variables of worker processes on this machine, beside those of this one.
+        warm_up: Called once in each worker that has nothing else to do, such as an import.
+
+    Raises:
+        ValueError: There is no such backend, or `number` is not at least 1.
+        ImportError: The backend is not installed.
+    """
+
+    def __init__(
+        self, number: int | None = 1, backend: str = "loky", address: str | None = None,
+        environment: Mapping[str, str] | None = None, warm_up: Callable[[], None] | None = None,
+    ):  # fmt: skip
+        if backend not in BACKENDS:
+            raise ValueError(f"Argument `backend` must be one of {', '.join(BACKENDS)}. Received: {backend}.")
+        if backend == "loky" and address is not None:
+            raise ValueError(
+                f"Argument `address` needs `backend` ray or dask. Received: address={address}, backend=loky."
+            )
+        if number is not None and number < 1:
+            raise ValueError(f"Argument `workers` must be at least 1. Received: {number}.")
+        self.gpus: list[str] = []
+        self._waiting: list[Call] = []
+        self._running = 0  # in workers other than this process
+        self._ended: list[tuple[Call, Any, Exception | None, float]] = []
+        self._seconds: dict[str, tuple[float, float]] = {}  # seconds and work of each kind so far
+        self._changed = threading.Condition()
+        self._closed = False
+        self._warm_up = warm_up
+        self._said: set[str] = set()
+        self._sources: dict[str, Source] = {}
+        self._folder: Path | None = None
+        self._works = backend == "loky"  # whether this process does
+        self._cluster: Any = None
+        if backend == "loky":
+            number = number or os.cpu_count() or 1
+            others: list[Worker] = [_Process(self, index, environment or {}) for index in range(1, number)]
+        else:
+            from tfopt.training.clusters import cluster_at  # needs a package that most do not have
+
+            self._cluster = cluster_at(backend, address)
+            others = self._cluster.workers(number)
+        self.number = len(others) + self._works
+        self._others = others
+        self._threads = [
+            threading.Thread(target=self._serve, args=(index, worker), daemon=True)
+            for index, worker in enumerate(others, self._works)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls are still to end."""
+        with self._changed:
+            return bool(self._waiting or self._running or self._ended)
+
+    def submit(self, call: Call) -> None:
+        """Have a call made by whichever worker is free."""
+        with self._changed:
+            self._waiting.append(call)
+            self._changed.notify()
+
+    def wait(self) -> None:
+        """Return when at least one call has ended and its `done` was told; work on others until then."""
+        while True:
+            with self._changed:
+                ended, self._ended = self._ended, []
+                call = None
+                if not ended:
+                    call = self._taken(None)
+                    if call is None:
+                        if not self._running and not self._waiting:
+                            return
+                        self._changed.wait()
+                        continue
+            if call is not None:
+                ended = [(call, *self._called_here(call))]
+            for call, value, error, seconds in ended:
+                self._learn(call, seconds)
+                call.done(value, error)
+            return
+
+    def close(self) -> None:
+        """End all worker processes, whatever they are doing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for worker in self._others:
+            worker.kill()
+        for thread in self._threads:
+            thread.join()
+        if self._cluster is not None:
+            self._cluster.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    # Which call is next --------------------------------------------------------------------------------------------
+
+    def _taken(self, index: int | None) -> Call | None:
+        """Take the next call off the list for a worker, this process if None; None if there is none for it."""
+        if index is None:
+            calls = [call for call in self._waiting if call.here or self._works]
+        else:
+            has_gpu = not self.gpus or index < len(self.gpus)
+            calls = [call for call in self._waiting if not call.here and (has_gpu or not call.on_gpu)]
+        if not calls:
+            return None
+        call = max(calls, key=lambda call: (call.here, call.urgent, self._expected_seconds(call)))
+        self._waiting.remove(call)
+        return call
+
+    def _expected_seconds(self, call: Call) -> float:
+        if call.kind not in self._seconds:
+            return float("inf")  # to be known soon
+        seconds, work = self._seconds[call.kind]
+        return call.work * seconds / work
+
+    def _learn(self, call: Call, seconds: float) -> None:
+        with self._changed:
+            past, work = self._seconds.get(call.kind, (0.0, 0.0))
+            self._seconds[call.kind] = past + seconds, work + call.work
+
+    def _called_here(self, call: Call) -> tuple[Any, Exception | None, float]:
+        started = time.perf_counter()
+        shared = () if call.shared is None else (call.shared.value,)
+        try:
+            value, error = call.function(*shared, *call.arguments), None
+        except Exception as raised:
+            value, error = None, raised
+        return value, error, time.perf_counter() - started
+
+    # A worker's thread ----------------------------------------------------------------------------------------------
+
+    def _serve(self, index: int, worker: Worker) -> None:
+        if hasattr(signal, "pthread_sigmask"):  # inherited by the process: until it can ignore Ctrl-C, it waits
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        warm = self._warm_up is None
+        while True:
+            with self._changed:
+                while (call := self._taken(index)) is None and warm and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+                self._running += call is not None
+            if call is None:
+                warm = True
+                self._run(worker, Call(self._warm_up or _nothing))
+                continue
+            ended = self._run(worker, call)
+            with self._changed:
+                self._running -= 1
+                if ended is None:
+                    self._waiting.append(call)
+                else:
+                    self._ended.append((call, *ended))
+                self._changed.notify_all()
+
+    def _run(self, worker: Worker, call: Call) -> tuple[Any, Exception | None, float] | None:
+        """Return a call's value, its exception and its seconds; None if it is to be handed out again."""
+        started = time.perf_counter()
+        try:
+            source = None if call.shared is None else self._source(call.shared)
+            packed = dumps((call.function, call.arguments, _log.getEffectiveLevel()))
+            key = None if call.shared is None else call.shared.key
+            value, error, records = pickle.loads(worker.call(packed, key, source))
+            for record in records:
+                logging.getLogger(record.name).handle(record)
+            if isinstance(error, CannotTravelError):
+                raise error
+            return value, error, time.perf_counter() - started
+        except CannotTravelError as error:
+            call.here = True
+            self._say(f"Not sent to worker processes but trained in this one: {error}")
+        except WorkerDiedError as error:
+            if self._closed:
+                return None
+            call.num_deaths += 1
+            if error.final or call.num_deaths >= _MOST_DEATHS:
+                died = WorkerDiedError(f"Worker processes ended again and again while they were at it: {error}.")
+                return None, died, time.perf_counter() - started
+            if self._cluster is not None and call.shared is not None:
+                self._sources.pop(call.shared.key, None)  # it may have gone with the worker
+            _log.warning("A worker process ended (%s); what it was at is done again.", error)
+        except Exception as error:  # whatever else: the thread that waits is to raise it, not this one
+            return None, error, time.perf_counter() - started
+        return None
+
+    def _source(self, shared: Shared) -> Source:
+        with self._changed:
+            if shared.key not in self._sources:
+                if self._cluster is not None:
+                    self._sources[shared.key] = self._cluster.sent(shared.value)
+                else:
+                    self._folder = self._folder or Path(tempfile.mkdtemp(prefix="tfopt-"))
+                    path = self._folder / shared.key
+                    write(path, shared.value)
+                    self._sources[shared.key] = str(path)
+            return self._sources[shared.key]
+
+    def _say(self, text: str) -> None:
+        """Log a warning once."""
+        with self._changed:
+            if text in self._said:
+                return
+            self._said.add(text)
+        _log.warning("%s", text)
+
+
+class _Process:
+    """A worker process of this machine, started when it is first called and again when it died."""
+
+    def __init__(self, workers: Workers, index: int, environment: Mapping[str, str]):
+        self._workers, self._index = workers, index
+        # `import tfopt` there loads no TensorFlow, which takes seconds, before a call needs it.
+        self._environment = {"TFOPT_LAZY": "1", **environment}
+        self._process: Any = None
+        self._connection: Any = None
+        self._killed = False
+        self._starting = threading.Lock()
+
+    def call(self, call: bytes, key: str | None, source: Source | None) -> bytes:
+        """Return what `run` returns in the process."""
+        try:
+            if self._process is None:
+                self._start()
+            self._connection.send((call, key, source, self._gpu()))
+            return self._connection.recv_bytes()
+        except (EOFError, OSError):
+            process, self._process = self._process, None
+            process.join()
+            self._connection.close()
+            code = process.exitcode
+            raise WorkerDiedError(f"signal {-code}" if code is not None and code < 0 else f"exit code {code}") from None
+
+    def _gpu(self) -> str | None:
+        gpus = self._workers.gpus
+        return None if not gpus else gpus[self._index] if self._index < len(gpus) else "-1"
+
+    def _start(self) -> None:
+        context = get_context("loky")
+        self._connection, other = context.Pipe()
+        with self._starting:
+            if self._killed:
+                raise WorkerDiedError("closed")
+            self._process = context.Process(target=serve, args=(other, os.getpid()), env=self._environment, daemon=True)
+            self._process.start()
+        other.close()  # so that the end of the process is the end of the connection
+        self._connection.recv_bytes()
+
+    def kill(self) -> None:
+        """End the process, and start none any more."""
+        with self._starting:
+            self._killed = True
+            if self._process is not None:
+                # loky's processes know `terminate` alone, which one that computes may put off.
+                end = getattr(signal, "SIGKILL", signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._process.pid, end)
+
+
+def _nothing() -> None:
+    pass
