@@ -11,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfopt.data import TableEncoder, load_table
-from tfopt.data.delimited import read_delimited
+from tfopt.data.files import read_files
 from tfopt.errors import UserError
 
 ROWS = [(f"{k * 0.25}", "red" if k % 3 else "dark blue", f"{k % 2}") for k in range(24)]
 LINES = ["x,colour,y", *(",".join(row) for row in ROWS)]
 PLAIN = "\n".join(LINES) + "\n"
+
+
+def read_raw(path, **options):
+    return read_files(str(path), **options)[0]
 
 
 @pytest.fixture
@@ -60,20 +64,20 @@ def check_plain(frame):
     ids=lambda content: repr(content[:24]),
 )
 def test_every_dialect_reads_as_the_same_table(write, content):
-    check_plain(read_delimited(write(content)).frame)
+    check_plain(read_raw(write(content)).frame)
 
 
 @pytest.mark.parametrize("separator", ["^", ":", "tab", "\t", "space"])
 def test_a_separator_that_is_named(write, separator):
     character = {"tab": "\t", "space": " "}.get(separator, separator)
     content = PLAIN.replace("dark blue", "dark").replace(",", character)
-    frame = read_delimited(write(content), separator=separator).frame
+    frame = read_raw(write(content), separator=separator).frame
     np.testing.assert_array_equal(frame["x"], np.arange(24) * 0.25)
 
 
 def test_decimal_commas(write):
     content = "länge;tiefe;y\n" + "".join(f"{k},25;{k}00,5;{k % 2}\n" for k in range(20))
-    raw = read_delimited(write(content))
+    raw = read_raw(write(content))
     np.testing.assert_array_equal(raw.frame["länge"], np.arange(20) + 0.25)
     assert "read with decimal commas" in raw.notes
 
@@ -82,13 +86,13 @@ def test_lines_longer_than_the_sample(write):
     width = 18_000
     header = ",".join(f"pixel {place}" for place in range(width))
     lines = [",".join([value] * width) for value in "123"]
-    frame = read_delimited(write("\n".join([header, *lines]))).frame
+    frame = read_raw(write("\n".join([header, *lines]))).frame
     assert frame.shape == (3, width)
     assert frame["pixel 17999"].tolist() == [1, 2, 3]
 
 
 def test_a_header_broken_over_lines(write):
-    raw = read_delimited(write('"size\n (cm)",y\n1,2\n3,4\n5,x\n'))
+    raw = read_raw(write('"size\n (cm)",y\n1,2\n3,4\n5,x\n'))
     assert list(raw.frame) == ["size (cm)", "y"]
     assert raw.where(2) == "line 5"
 
@@ -99,7 +103,7 @@ def test_separators_and_newlines_inside_quotes(write):
     writer.writerow(["text", "y"])
     texts = [f'line {k}\nwith "quotes", commas; and\ttabs' for k in range(12)]
     writer.writerows([text, k] for k, text in enumerate(texts))
-    raw = read_delimited(write(buffer.getvalue()))
+    raw = read_raw(write(buffer.getvalue()))
     assert raw.frame["text"].tolist() == texts
     assert raw.where(0) == "line 3"
     assert raw.where(11) == "line 25"
@@ -123,7 +127,7 @@ def test_what_csv_writes_is_read_back(tmp_path_factory, rows, separator):
         csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(
             [[f"name {place}" for place in range(len(rows[0]))], *rows]
         )
-    frame = read_delimited(path, separator=separator, header="yes").frame
+    frame = read_raw(path, separator=separator, header="yes").frame
     assert frame.shape == (len(rows), len(rows[0]))
     for place, name in enumerate(frame):
         written = [row[place] for row in rows]
@@ -165,16 +169,16 @@ def test_any_text_is_a_table_or_a_mistake_of_the_user(tmp_path_factory, lines):
 )
 def test_encodings_are_guessed_and_said(write, encoding, text, note):
     content = text + "\n" + "".join(f"{k}.5,{text.split(',')[1]}{k % 3},{k % 2}\n" for k in range(20))
-    raw = read_delimited(write(content, encoding=encoding))
+    raw = read_raw(write(content, encoding=encoding))
     assert list(raw.frame) == text.split(",")
     assert note in " ".join(raw.notes)
-    named = read_delimited(write(content, encoding=encoding), encoding=encoding)
+    named = read_raw(write(content, encoding=encoding), encoding=encoding)
     pd.testing.assert_frame_equal(raw.frame, named.frame)
 
 
 @pytest.mark.parametrize("word", ["", "?", "NA", "N/A", "NaN", "null", " ? "])
 def test_missing_values(write, word):
-    frame = read_delimited(write(PLAIN.replace("0.25", word).replace("dark blue", word))).frame
+    frame = read_raw(write(PLAIN.replace("0.25", word).replace("dark blue", word))).frame
     assert frame["x"].isna().sum() == 1
     assert frame["x"].dtype == "float64"
     assert frame["colour"].isna().sum() == 8
@@ -196,17 +200,17 @@ def test_missing_values(write, word):
     ],
 )
 def test_the_header_is_guessed(write, content, has_header):
-    raw = read_delimited(write(content))
+    raw = read_raw(write(content))
     assert raw.has_header == has_header
     assert any("no header" in note for note in raw.notes) == (not has_header)
     assert len(raw.frame) == content.count("\n") - has_header
-    assert read_delimited(write(content), header="no").frame.shape[0] == content.count("\n")
+    assert read_raw(write(content), header="no").frame.shape[0] == content.count("\n")
 
 
 def test_a_large_table_is_checked_for_short_rows_only_where_one_can_be(write):
     content = "a,b\n" + "1,2\n" * 1000 + "3,\n" + "4\n"
     with pytest.raises(UserError, match="line 1003 has 1 field, the header has 2"):
-        read_delimited(write(content))
+        read_raw(write(content))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +239,7 @@ def test_a_large_table_is_checked_for_short_rows_only_where_one_can_be(write):
 def test_a_broken_file_is_refused(write, content, message):
     path = write(content)
     with pytest.raises(UserError) as error:
-        read_delimited(path)
+        read_raw(path)
     assert message.format(path=path) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -244,23 +248,23 @@ def test_the_wrong_separator(write):
     with pytest.raises(
         UserError, match=r"one column only, split at semicolon .* separated by comma: pass --separator comma"
     ):
-        read_delimited(write(PLAIN), separator=";")
+        read_raw(write(PLAIN), separator=";")
     with pytest.raises(UserError, match="a separator is one character"):
-        read_delimited(write(PLAIN), separator="::")
+        read_raw(write(PLAIN), separator="::")
 
 
 def test_a_path_without_a_file(write, tmp_path):
     write(PLAIN, "houses.csv")
     with pytest.raises(UserError, match=r"no such file .*Did you mean 'houses.csv'"):
-        read_delimited(tmp_path / "house.csv")
+        read_raw(tmp_path / "house.csv")
     with pytest.raises(UserError, match=r"There is no folder .*nowhere"):
-        read_delimited(tmp_path / "nowhere" / "a.csv")
+        read_raw(tmp_path / "nowhere" / "a.csv")
     with pytest.raises(UserError, match=r"a folder, not a file .* such as .*houses.csv"):
-        read_delimited(tmp_path)
+        read_raw(tmp_path)
 
 
 def test_a_named_encoding_that_does_not_fit(write):
     with pytest.raises(UserError, match="no such encoding"):
-        read_delimited(write(PLAIN), encoding="klingon")
+        read_raw(write(PLAIN), encoding="klingon")
     with pytest.raises(UserError, match=r"not utf-8 \(byte 0xfc at offset 2"):
-        read_delimited(write(b"a,\xfc\n1,2\n"), encoding="utf-8")
+        read_raw(write(b"a,\xfc\n1,2\n"), encoding="utf-8")

@@ -1,73 +1,39 @@
 """Read a CSV-like file of unknown encoding, separator and header, and say exactly where it is broken."""
 
-import gzip
-import hashlib
 import io
-import itertools
 import re
 import warnings
-import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Collection
+from functools import cache
 
+import numpy as np
 import pandas as pd
 
 from tfopt.data.dialect import (
     SEPARATORS,
     SPELLINGS,
+    blank_out_comments,
     decode,
     first_records,
     guess_decimal,
     guess_header,
     guess_separator,
     read_records,
+    split_preamble,
 )
-from tfopt.data.spelling import MISSING_TEXT
-from tfopt.errors import UserError, nearest
+from tfopt.data.guesses import shown
+from tfopt.data.raw import RawTable, stem
+from tfopt.data.spelling import MISSING_TEXT, quoted
+from tfopt.errors import UserError
 
 _NUMBERED = re.compile(r"column_\d+")
-
-
-@dataclass
-class RawTable:
-    """A file's columns before anyone has decided what they mean.
-
-    Args:
-        name: The file's name without its endings.
-        source: The path as the user wrote it.
-        sha256: Hash of the file's bytes.
-        frame: Numbers where a whole column reads as numbers, text otherwise; missing values as NaN.
-        has_header: Whether the file names its columns.
-        notes: What was guessed.
-        text: The decoded text, for finding line numbers (delimited files only).
-        separator: What separates fields (delimited files only).
-        read_text: Reads the named columns again, as written (delimited files only): `007` is the number 7 and a level.
-    """
-
-    name: str
-    source: str
-    sha256: str
-    frame: pd.DataFrame
-    has_header: bool = True
-    notes: list[str] = field(default_factory=list)
-    text: str = ""
-    separator: str = ","
-    read_text: Callable[[list[str]], pd.DataFrame] | None = None
-
-    def where(self, row: int) -> str:
-        """Return the place of a row (counted from 0) for a message: its line in a text file, else its number."""
-        if not self.text:
-            return f"row {row + 1}"
-        for number, (line, _) in enumerate(read_records(self.text, self.separator)):
-            if number == row + self.has_header:
-                return f"line {line}"
-        return f"row {row + 1}"
+_UNCLEAR = {sign: re.compile(rf"[-+]?[1-9]\d{{0,2}}\{sign}\d{{3}}") for sign in ".,"}
 
 
 def read_delimited(
-    path: str | Path,
+    data: bytes,
+    source: str,
     *,
     header: str = "auto",
     encoding: str = "auto",
@@ -77,34 +43,36 @@ def read_delimited(
     """Read a CSV or TSV file.
 
     Args:
-        path: The file; gzip is recognised by its first bytes.
+        data: The file's bytes.
+        source: Its path, for messages.
         header: `"yes"`, `"no"`, or `"auto"` to guess.
-        encoding: A Python codec's name, or `"auto"`: UTF-8 (with or without BOM), UTF-16 with BOM, GB18030, then
+        encoding: A Python codec's name, or `"auto"`: UTF-8 and UTF-16 (with or without a mark), GB18030, then
             Windows-1252.
         separator: A character, one of `comma semicolon tab pipe space`, or `"auto"`.
         known_names: Names that its columns should have. A first line with one of them is a header, and then one column
             may be all there is; if all are of the form `column_1`, a first line with none of them is no header.
 
     Raises:
-        UserError: When there is no such file, it is no text, or its rows are not all of one width.
+        UserError: When it is no text, or its rows are not all of one width.
     """
-    source = str(path)
-    data = read_bytes(source)
-    sha256 = hashlib.sha256(data).hexdigest()
-    text, notes = decode(_unzip(data, source), source, encoding)
+    text, notes = decode(data, source, encoding)
     if not text.strip():
         raise UserError(f"the file is empty ({source}). Give a table with a header line and rows.")
+    preamble, text, named = split_preamble(text)
     if separator == "auto":
-        separator = _separator_of_names(text, known_names) or guess_separator(text)
+        separator = named or _separator_of_names(text, known_names) or guess_separator(text)
         if separator != ",":
-            notes.append(f"read as separated by {SEPARATORS[separator]} (change with --separator)")
+            notes.append(f"read as separated by {SEPARATORS.get(separator, separator)} (change with --separator)")
     else:
         separator = SPELLINGS.get(separator, separator)
         if len(separator) != 1:
             raise UserError(
-                f"a separator is one character (received {separator!r}). "
+                f"a separator is one character (received {quoted(separator)}). "
                 f"Use a character or one of {' '.join(SPELLINGS)}."
             )
+    text, num_comments = blank_out_comments(preamble, text, separator)
+    if num_comments:
+        notes.append(f"{num_comments} line{'s' * (num_comments > 1)} beginning with '#' left out")
     records = first_records(text, separator)
     if not records:
         raise UserError(f"no columns, only quotes and blanks ({source}). Give a table with a header line and rows.")
@@ -112,38 +80,46 @@ def read_delimited(
     unnamed = bool(known_names) and all(map(_NUMBERED.fullmatch, known_names))
     if len(records[0]) == 1 and not (names_known or unnamed):
         _complain_about_one_column(source, records, separator)
+    has_header = header == "yes"
     if header == "auto":
-        has_header = names_known or (not unnamed and guess_header(records))
-    else:
-        has_header = header == "yes"
-    decimal = "." if separator == "," else guess_decimal(records[has_header:])
-    if decimal == ",":
-        notes.append("read with decimal commas")
+        has_header, doubt = (True, "") if names_known else (False, "") if unnamed else guess_header(records)
+        notes += [doubt] if doubt else []
+    decimal = guess_decimal(records[has_header:])
+    nameless: list[str] = []
     if has_header:
-        names = _names(records[0], source, notes)
+        names, nameless = _names(records[0], source)
+        notes += [f"column {name.removeprefix('column_')} has no name, called {name}" for name in nameless]
     else:
         names = [f"column_{place}" for place in range(1, len(records[0]) + 1)]
         guessed = "read as having no header line (change with --header); " if header == "auto" else ""
         notes.append(f"{guessed}columns are named column_1 to column_{len(names)}")
     names, trailing = _allow_trailing_separator(records, names, has_header)
-    if has_header and sum(1 for _ in itertools.islice(read_records(text, separator), 2)) < 2:
-        raise UserError(f"a header and no rows ({source}: {_short(names)}). Add rows, or pass --no-header.")
+    if has_header and len(records) < 2:
+        raise UserError(f"a header and no rows ({source}: {shown(names, 6)}). Add rows, or pass --no-header.")
     frame, read_text = _parse(text, names + trailing, separator, decimal, has_header, source)
-    frame = frame[names]
+    frame = frame[names] if trailing else frame
+
+    @cache
+    def lines() -> list[int]:
+        return [line for line, _ in read_records(text.decode(), separator)][has_header:]
+
     return RawTable(
         name=stem(source),
         source=source,
-        sha256=sha256,
+        sha256="",
         frame=frame,
         has_header=has_header,
         notes=notes,
-        text=text,
         separator=separator,
+        decimal=decimal,
+        unclear=_unclear(frame, records[has_header:], decimal),
+        unnamed=tuple(nameless),
         read_text=read_text,
+        line_of=lambda row: f"line {lines()[row]}" if row < len(lines()) else f"row {row + 1}",
     )
 
 
-def _separator_of_names(text: str, known_names: Collection[str]) -> str:
+def _separator_of_names(text: bytes, known_names: Collection[str]) -> str:
     """Return the separator that splits the first line into the most known names, `""` where none does."""
     known = {}
     for separator in SEPARATORS if known_names else ():
@@ -153,44 +129,8 @@ def _separator_of_names(text: str, known_names: Collection[str]) -> str:
     return best if known.get(best) else ""
 
 
-def read_bytes(source: str) -> bytes:
-    """Return a file's bytes, or say what is wrong with the path."""
-    path = Path(source)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        folder = path.parent
-        names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-        hint = nearest(path.name, names) if folder.is_dir() else f" There is no folder {str(folder)!r}."
-        raise UserError(f"no such file ({source}).{hint or ' Check the path.'}") from None
-    except IsADirectoryError:
-        tables = sorted(entry.name for entry in path.iterdir() if entry.suffix in {".csv", ".tsv", ".gz", ".parquet"})
-        hint = f", such as {Path(source, tables[0])}" if tables else ""
-        raise UserError(f"a folder, not a file ({source}). Give the table's file{hint}.") from None
-    except OSError as error:
-        raise UserError(f"the file cannot be read ({source}: {error.strerror}). Check its permissions.") from None
-    if not data:
-        raise UserError(f"the file is empty, 0 bytes ({source}). Give a table with a header line and rows.")
-    return data
-
-
-def stem(source: str) -> str:
-    """Return a file's name without folder and endings."""
-    return Path(source).name.split(".")[0] or Path(source).name
-
-
-def _unzip(data: bytes, source: str) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"a damaged gzip file ({source}: {error}). Fetch or compress it again.") from None
-
-
 def _complain_about_one_column(source: str, records: list[list[str]], separator: str) -> None:
     first = records[0][0]
-    shown = first if len(first) <= 60 else f"{first[:57]}…"
     better = next((s for s in SEPARATORS if s != separator and s in first.strip()), "")
     if better:
         fix = (
@@ -199,7 +139,7 @@ def _complain_about_one_column(source: str, records: list[list[str]], separator:
     else:
         fix = "A table needs a feature and a target; if another character separates them, name it with --separator."
     split = SEPARATORS.get(separator, repr(separator))
-    raise UserError(f"one column only, split at {split} ({source}, line 1: {shown!r}). {fix}")
+    raise UserError(f"one column only, split at {split} ({source}, line 1: {quoted(first)}). {fix}")
 
 
 def _tidy(cells: list[str]) -> list[str]:
@@ -207,22 +147,21 @@ def _tidy(cells: list[str]) -> list[str]:
     return [re.sub(r"\s*[\r\n]+\s*", " ", cell.strip()) for cell in cells]
 
 
-def _names(cells: list[str], source: str, notes: list[str]) -> list[str]:
+def _names(cells: list[str], source: str) -> tuple[list[str], list[str]]:
+    """Return the columns' names, and those that were made up for a blank in the header."""
     names = _tidy(cells)
     while len(names) > 1 and not names[-1]:
         names.pop()  # a separator at the end of the header line
-    for place, name in enumerate(names, start=1):
-        if not name:
-            names[place - 1] = f"column_{place}"
-            notes.append(f"column {place} has no name, called column_{place}")
+    nameless = [f"column_{place}" for place, name in enumerate(names, start=1) if not name]
+    names = [name or f"column_{place}" for place, name in enumerate(names, start=1)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        places = [place for place, name in enumerate(names, start=1) if name == twice[0]]
+        places = [str(place) for place, name in enumerate(names, start=1) if name == twice[0]]
         raise UserError(
-            f"two columns are named {twice[0]!r} ({source}, line 1, columns {_short(map(str, places))}). Rename one; "
+            f"two columns are named {quoted(twice[0])} ({source}, line 1, columns {shown(places, 6)}). Rename one; "
             "if the file has no header line, pass --no-header."
         )
-    return names
+    return names, nameless
 
 
 def _allow_trailing_separator(
@@ -237,11 +176,11 @@ def _allow_trailing_separator(
 
 
 def _parse(
-    text: str, names: list[str], separator: str, decimal: str, has_header: bool, source: str
+    text: bytes, names: list[str], separator: str, decimal: str, has_header: bool, source: str
 ) -> tuple[pd.DataFrame, Callable[[list[str]], pd.DataFrame]]:
     def read(**options: object) -> pd.DataFrame:
         return pd.read_csv(  # type: ignore[call-overload]
-            io.StringIO(text, newline=""),
+            io.BytesIO(text),
             sep=r"\s+" if separator == " " else separator,
             decimal=decimal,
             header=0 if has_header else None,
@@ -255,33 +194,54 @@ def _parse(
         )
 
     def read_text(chosen: list[str]) -> pd.DataFrame:
-        columns = read(usecols=chosen, dtype="str")
-        for name in chosen:
-            stripped = columns[name].str.strip()
-            columns[name] = stripped.mask(stripped.isin(MISSING_TEXT))
-        return columns
+        return read(usecols=chosen, dtype="str")
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = read()
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        whole = text.decode()
         if "EOF inside string" in str(error):
-            ends = [0, *(line for line, _ in read_records(text, separator))]
+            ends = [0, *(line for line, _ in read_records(whole, separator))]
             raise UserError(
                 f"a quote opened on line {ends[-2] + 1} is not closed ({source}). Close or remove it."
             ) from None
-        _complain_about_ragged_rows(text, len(names), separator, has_header, source)
+        _complain_about_ragged_rows(whole, len(names), separator, has_header, source)
         raise UserError(f"not readable as a table ({source}: {str(error).strip()}). Check its quotes.") from None
-    if frame.iloc[:, -1].isna().any():  # only then can a row have been too short
-        _complain_about_ragged_rows(text, len(names), separator, has_header, source)
-    as_text = [name for name in map(str, frame) if frame[name].dtype == bool or frame[name].dtype == object]
+    # A row can have been too short only where the last column has a gap.
+    if frame.iloc[:, -1].isna().any() and not _is_even(text, frame.shape, separator, has_header):
+        _complain_about_ragged_rows(text.decode(), len(names), separator, has_header, source)
+    as_text = [name for name, dtype in frame.dtypes.items() if dtype in (bool, object)]
     if as_text:  # pandas reads TRUE and True as one value; keep what was written
-        frame[as_text] = read_text(as_text)[as_text]
-    for name in frame.columns[frame.dtypes == "str"]:
-        stripped = frame[name].str.strip()
-        frame[name] = stripped.mask(stripped.isin(MISSING_TEXT))
+        written = read_text(as_text)
+        for name in as_text:
+            frame[name] = written[name]
     return frame, read_text
+
+
+def _is_even(text: bytes, shape: tuple[int, int], separator: str, has_header: bool) -> bool:
+    """Whether the number of separators alone shows that no row is short (pandas has refused the long ones)."""
+    num_lines = shape[0] + has_header
+    return b'"' not in text and separator != " " and text.count(separator.encode()) == num_lines * (shape[1] - 1)
+
+
+def _unclear(frame: pd.DataFrame, records: list[list[str]], decimal: str) -> tuple[str, ...]:
+    """Return the columns whose decimal signs may separate thousands, as far as the first records tell."""
+    found = []
+    for place, name in enumerate(frame):
+        if frame.dtypes.iloc[place] != "float64":
+            continue
+        cells = (record[place].strip() for record in records if place < len(record) and decimal in record[place])
+        clear = (_UNCLEAR[decimal].fullmatch(cell) is None for cell in cells)
+        if any(clear):
+            continue
+        values = frame[name].to_numpy()
+        if not (np.isnan(values) | (values == np.floor(values))).all() or any(
+            place < len(record) and decimal in record[place] for record in records
+        ):
+            found.append(str(name))
+    return tuple(found)
 
 
 def _complain_about_ragged_rows(text: str, width: int, separator: str, has_header: bool, source: str) -> None:
@@ -302,8 +262,3 @@ def _complain_about_ragged_rows(text: str, width: int, separator: str, has_heade
         raise UserError(
             f"{where} has {fields}, {expected} ({source}). {advice}, or name the separator with --separator."
         )
-
-
-def _short(names: Iterable[str], most: int = 6) -> str:
-    words = list(names)
-    return ", ".join(words[:most]) + (f" … ({len(words)} in all)" if len(words) > most else "")

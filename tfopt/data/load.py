@@ -1,47 +1,59 @@
 """A data set by name or path, ready for folds."""
 
-import logging
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tfopt.data.columns import ENOUGH, as_numbers, examples, finite, mostly_numbers, understand
-from tfopt.data.delimited import RawTable
+from tfopt.data.column import Column
+from tfopt.data.columns import KINDS, Reading, examples, is_whole, read_columns
+from tfopt.data.guesses import Guesses, shown
+from tfopt.data.identifiers import is_identifier
+from tfopt.data.raw import RawTable
 from tfopt.data.sources import EMBEDDED, read_source
-from tfopt.data.table import Column, Table, Task
+from tfopt.data.spelling import printable, quoted
+from tfopt.data.table import Table, Task
 from tfopt.data.values import to_categories
 from tfopt.errors import UserError, nearest
 
-_LOGGER = logging.getLogger("tfopt")
 # A target of whole numbers with at most so many different ones is taken for class labels.
 _MAX_NUMBERED_CLASSES = 20
+_LONGEST_LABEL = 1000
+EMPTY, CONSTANT, IDENTIFIER = "empty", "constant", "an identifier, another value in each row"
 
 
 def load_table(
-    source: str | Path,
+    source: str | Path | pd.DataFrame | Sequence[str | Path],
     *,
     target: str | Sequence[str] | None = None,
     task: str = "auto",
     drop: Sequence[str] = (),
     group: str | None = None,
     weights: str | None = None,
+    columns: Mapping[str, str] | None = None,
     header: str = "auto",
     encoding: str = "auto",
     separator: str = "auto",
 ) -> Table:
     """Read a data set and decide what its columns are.
 
+    Every column is decided by itself, on all its rows. What is guessed is in `notes`, with the way to say otherwise.
+
     Args:
         source: An embedded set (`digits`, `diabetes`, `breast_cancer`, `wine`, `iris`, `linnerud`; generated:
-            `friedman1`, `friedman2`, `friedman3`, `moons`), a CSV, TSV, Parquet or NPZ file (`x`, `y`), `openml:NAME`
-            or `keras:NAME`.
+            `friedman1`, `friedman2`, `friedman3`, `moons`), a CSV, TSV, Excel, JSON lines, Parquet or NPZ file (`x`,
+            `y`), several files of the same columns, a folder of them, `-` for standard input, a pandas data frame,
+            `openml:NAME` or `keras:NAME`.
         target: The target column, or several for regression; None takes the last column and says so in `notes`.
         task: `"regression"`, `"classification"`, or `"auto"` to tell from the target.
         drop: Columns to leave out.
         group: A column whose equal values must stay together in one fold; not a feature.
         weights: A column of example weights; not a feature.
+        columns: What columns are, by name, where the guess would be wrong: `"number"`, `"decimal-comma"`,
+            `"decimal-point"`, `"category"`, `"date"`, `"day-first"`, `"month-first"`, `"text"` or `"drop"`.
         header: Whether the file's first line names the columns: `"yes"`, `"no"`, or `"auto"` to guess.
         encoding: A Python codec's name, or `"auto"`.
         separator: What separates fields, or `"auto"`.
@@ -61,44 +73,55 @@ def load_table(
     ):
         if value not in choices:
             raise UserError(f"--{option} is one of {', '.join(choices)} (received {value!r}).{nearest(value, choices)}")
-    raw, default_targets = read_source(str(source), header=header, encoding=encoding, separator=separator)
-    notes = list(raw.notes)
+    if not isinstance(source, pd.DataFrame):
+        source = ",".join(map(str, source)) if isinstance(source, list | tuple) else str(source)
+    raw, default_targets = read_source(source, header=header, encoding=encoding, separator=separator)
     frame = raw.frame.rename(columns=str)
-    target_names = _choose_target(target, default_targets, frame, raw, notes, {*drop, group, weights})
+    told = _told(columns or {}, frame, raw)
+    notes, guesses = list(raw.notes), Guesses()
     dropped = [_column_named(name, frame, raw, "--drop") for name in drop]
+    dropped += [name for name, kind in told.items() if kind == "drop" and name not in dropped]
+    target_names = _choose_target(target, default_targets, frame, raw, notes, {*dropped, group, weights})
     reserved = {"--group": group and _column_named(group, frame, raw, "--group")}
     reserved["--weights"] = weights and _column_named(weights, frame, raw, "--weights")
     for option, name in [*(("--drop", name) for name in dropped), *reserved.items()]:
         if name in target_names:
             raise UserError(
-                f"{name!r} is the target and cannot be given to {option} ({raw.source}). Choose another column."
+                f"{quoted(str(name))} is the target and cannot be given to {option} ({raw.source}). "
+                "Choose another column."
             )
-    chosen_task, target_values, classes = _read_target(frame, target_names, task, raw, notes)
-    away = {*target_names, *dropped, *(name for name in reserved.values() if name)}
-    features, columns = _read_features(frame.drop(columns=list(away)), raw, notes)
+    unread = {*dropped, reserved["--group"]}
+    readings = read_columns(raw, frame[[name for name in frame if name not in unread]], told, guesses)
+    targets = [readings[name] for name in target_names]
+    chosen_task, target_values, classes = _read_target(targets, frame, task, raw, notes)
+    weight = readings[reserved["--weights"]] if reserved["--weights"] else None
+    away = {*target_names, reserved["--weights"]}
+    features, kept = _read_features(readings, away, raw, notes)
+    used = {*target_names, *(column.name for column in kept)}
     return Table(
         name=raw.name,
         source=raw.source,
         sha256=raw.sha256,
         task=chosen_task,
         features=features,
-        columns=columns,
+        columns=kept,
         target=target_values,
         target_names=tuple(target_names),
+        target_columns=tuple(reading.column for reading in targets),
         classes=classes,
         groups=_read_groups(frame, reserved["--group"], raw),
-        weights=_read_weights(frame, reserved["--weights"], raw),
-        notes=notes,
-        ignored=tuple(
-            name for name in map(str, frame) if name not in target_names and name not in {c.name for c in columns}
-        ),
+        weights=_read_weights(weight, frame, raw),
+        notes=[printable(note) for note in [*notes, *guesses.notes({*target_names, *features})]],
+        ignored=tuple(name for name in frame if name not in used),
     )
 
 
-def shown(names: Iterable[str], most: int = 8) -> str:
-    """Return a list of names for a message, shortened when it is long."""
-    words = list(names)
-    return ", ".join(words[:most]) + (f" … ({len(words)} in all)" if len(words) > most else "")
+def _told(columns: Mapping[str, str], frame: pd.DataFrame, raw: RawTable) -> dict[str, str]:
+    """Return the given kinds by the columns' own names."""
+    for name, kind in columns.items():
+        if kind not in KINDS:
+            raise UserError(f"--column {name}={kind} is not one of the kinds {', '.join(KINDS)}.{nearest(kind, KINDS)}")
+    return {_column_named(name, frame, raw, "--column"): kind for name, kind in columns.items()}
 
 
 def _column_named(name: str, frame: pd.DataFrame, raw: RawTable, option: str) -> str:
@@ -108,7 +131,7 @@ def _column_named(name: str, frame: pd.DataFrame, raw: RawTable, option: str) ->
     if not raw.has_header and name.isdigit() and f"column_{name}" in frame:
         return f"column_{name}"
     raise UserError(
-        f"no column {name!r} for {option} ({raw.source}).{nearest(name, map(str, frame))} "
+        f"no column {quoted(name)} for {option} ({raw.source}).{nearest(name, map(str, frame))} "
         f"Its columns are {shown(map(str, frame))}."
     )
 
@@ -138,82 +161,94 @@ def _choose_target(
 
 
 def _read_target(
-    frame: pd.DataFrame, names: list[str], task: str, raw: RawTable, notes: list[str]
+    targets: list[Reading], frame: pd.DataFrame, task: str, raw: RawTable, notes: list[str]
 ) -> tuple[Task, np.ndarray, tuple[str, ...]]:
-    for name in names:
-        _complain_about_missing(frame[name], "the target", raw, "Fill them in or take these rows out.")
     if len(frame) < 2:
         raise UserError(
             f"one row only ({raw.source}). A comparison needs at least a row for training and one for testing."
         )
-    if len(names) > 1:
+    if len(targets) > 1:
         if task == "classification":
-            raise UserError(f"{len(names)} targets and --task classification ({raw.source}). Name one target.")
-        return "regression", np.column_stack([_numeric_target(frame[name], raw, task) for name in names]), ()
-    values = frame[names[0]]
-    if pd.api.types.is_numeric_dtype(values.dtype) and values.dtype != bool:
-        values = finite(values, raw)
+            raise UserError(f"{len(targets)} targets and --task classification ({raw.source}). Name one target.")
+        columns = [_numeric_target(reading, frame, raw, task) for reading in targets]
+        return "regression", np.column_stack(columns), ()
+    (reading,) = targets
+    name, kind = reading.column.name, reading.column.kind
     inferred = task == "auto"
     say_task = inferred and raw.source not in EMBEDDED
+    if kind == "date" and task != "classification":
+        raise UserError(
+            f"the target {quoted(name)} holds dates ({raw.source}: {reading.values.dropna().iloc[0]:%Y-%m-%d}). "
+            "Name another target, write it as a number, such as the days since a first day, or pass --task "
+            "classification if these are classes."
+        )
     if inferred:
-        task = _infer_task(values)
+        task = _infer_task(reading)
     if task == "regression":
-        numbers = _numeric_target(values, raw, "auto" if inferred else task)
+        numbers = _numeric_target(reading, frame, raw, "auto" if inferred else task)
         if say_task:
-            notes.append(f"task: regression, {names[0]!r} holds numbers (change with --task)")
+            notes.append(f"task: regression, {quoted(name)} holds numbers (change with --task)")
         return "regression", numbers, ()
-    labels = to_categories(values)
+    _complain_about_missing(reading, frame, "the target", raw, "Fill them in or take these rows out.")
+    labels = to_categories(reading.values if kind == "numeric" else frame[name])
     counts = labels.value_counts()
     if say_task:
         many = ", which is many" if len(counts) > _MAX_NUMBERED_CLASSES else ""
-        notes.append(f"task: classification, {names[0]!r} has {len(counts)} classes{many} (change with --task)")
+        notes.append(f"task: classification, {quoted(name)} has {len(counts)} classes{many} (change with --task)")
     if len(counts) < 2:
         raise UserError(
-            f"one class only ({raw.source}, column {names[0]!r}: every row is {str(counts.index[0])!r}). "
+            f"one class only ({raw.source}, column {quoted(name)}: every row is {quoted(str(counts.index[0]))}). "
             "Choose another target, or add rows of another class."
         )
     classes = _in_order(list(labels.cat.categories))
+    longest = max(classes, key=len)
+    if len(longest) > _LONGEST_LABEL:
+        raise UserError(
+            f"a class label of {len(longest):,} characters in column {quoted(name)} ({raw.source}: {quoted(longest)}). "
+            f"Labels have at most {_LONGEST_LABEL}; choose another target."
+        )
     labels = labels.cat.reorder_categories(classes)
     return "classification", labels.cat.codes.to_numpy().astype(np.int64), tuple(classes)
 
 
-def _infer_task(values: pd.Series) -> str:
-    if values.dtype == bool or not (pd.api.types.is_numeric_dtype(values.dtype) or values.dtype == "str"):
+def _infer_task(reading: Reading) -> str:
+    if reading.column.kind != "numeric":
         return "classification"
-    numbers = as_numbers(values) if mostly_numbers(values) else pd.Series(dtype="float64")
-    if numbers.notna().mean() < ENOUGH or numbers.empty:
-        return "classification"
-    present = numbers[numbers.notna()]
-    levels = present.nunique()
-    whole = bool((present == np.floor(present)).all())
-    few = levels <= min(_MAX_NUMBERED_CLASSES, max(2, len(present) // 5))
-    return "classification" if whole and few else "regression"
+    present = reading.values[reading.values.notna()]
+    few = present.nunique() <= min(_MAX_NUMBERED_CLASSES, max(2, len(present) // 5))
+    return "classification" if few and is_whole(present.to_numpy(dtype=np.float64)) else "regression"
 
 
-def _numeric_target(values: pd.Series, raw: RawTable, task: str) -> np.ndarray:
-    numbers = as_numbers(values)
-    bad = numbers.isna()
+def _numeric_target(reading: Reading, frame: pd.DataFrame, raw: RawTable, task: str) -> np.ndarray:
+    name, numbers = reading.column.name, reading.values
+    if reading.column.kind == "boolean":
+        numbers = numbers.astype("float64")
+    elif reading.column.kind != "numeric":
+        numbers = pd.Series(np.nan, index=numbers.index)
+    _complain_about_missing(reading, frame, "the target", raw, "Fill them in or take these rows out.")
+    bad = numbers.isna().to_numpy()
     if bad.any():
         fix = "pass --task classification" if task != "auto" else "pass --task classification if these are classes"
         raise UserError(
-            f"text in the numeric target {str(values.name)!r} ({raw.source}: {examples(values, bad, raw)}). "
+            f"text in the numeric target {quoted(name)} ({raw.source}: {examples(frame[name], bad, raw)}). "
             f"Correct these values, or {fix}."
         )
-    numbers = finite(numbers, raw)
     if numbers.min() == numbers.max():
         raise UserError(
-            f"the target {str(values.name)!r} is {numbers.iloc[0]:g} in every row ({raw.source}). "
-            "Choose another target."
+            f"the target {quoted(name)} is {numbers.iloc[0]:g} in every row ({raw.source}). Choose another target."
         )
     return numbers.to_numpy(dtype=np.float64)
 
 
-def _complain_about_missing(values: pd.Series, what: str, raw: RawTable, fix: str) -> None:
-    missing = np.flatnonzero(values.isna().to_numpy())
-    if len(missing):
-        places = ", ".join(raw.where(int(row)) for row in missing[:3]) + (", …" if len(missing) > 3 else "")
-        count = f"{len(missing)} missing value{'s' * (len(missing) > 1)}"
-        raise UserError(f"{count} in {what} {str(values.name)!r} ({raw.source}: {places}). {fix}")
+def _complain_about_missing(reading: Reading, frame: pd.DataFrame, what: str, raw: RawTable, fix: str) -> None:
+    missing = reading.values.isna().to_numpy()
+    if missing.any():
+        rows = np.flatnonzero(missing)
+        written = missing & frame[reading.column.name].notna().to_numpy()
+        places = ", ".join(raw.where(int(row)) for row in rows[:3]) + (", …" if len(rows) > 3 else "")
+        places = examples(frame[reading.column.name], written, raw) if written.any() else places
+        count = f"{len(rows)} missing value{'s' * (len(rows) > 1)}"
+        raise UserError(f"{count} in {what} {quoted(reading.column.name)} ({raw.source}: {places}). {fix}")
 
 
 def _in_order(labels: list[str]) -> list[str]:
@@ -224,49 +259,82 @@ def _in_order(labels: list[str]) -> list[str]:
         return sorted(labels)
 
 
-def _read_features(frame: pd.DataFrame, raw: RawTable, notes: list[str]) -> tuple[pd.DataFrame, tuple[Column, ...]]:
-    if not len(frame.columns):
+def _read_features(
+    readings: dict[str, Reading], away: set[str | None], raw: RawTable, notes: list[str]
+) -> tuple[pd.DataFrame, tuple[Column, ...]]:
+    if readings.keys() <= away:
         raise UserError(f"no feature column is left ({raw.source}). Drop fewer columns.")
-    columns, values, dropped = [], {}, {}  # type: list[Column], dict[str, pd.Series], dict[str, list[str]]
-    for name in frame:
-        column, canonical = understand(frame[name], raw, notes, dropped)
-        if column is not None:
-            columns.append(column)
-            values[column.name] = canonical
+    columns: list[Column] = []
+    dropped: dict[str, list[str]] = {}
+    for name, reading in readings.items():
+        if name in away:
+            continue
+        values, column = reading.values, reading.column
+        num_missing = int(values.isna().sum())
+        reason = EMPTY if num_missing == len(values) else CONSTANT if not num_missing and _is_constant(values) else ""
+        if not reason:
+            others = (other for other in readings.values() if other is not reading)
+            reason = IDENTIFIER if is_identifier(reading, others, name in raw.unnamed) else ""
+        if reason:
+            dropped.setdefault(reason, []).append(name)
+            continue
+        if column.kind == "numeric" and _is_nearly_unique(values):
+            notes.append(f"{quoted(name)} is nearly unique and may be an identifier; leave it out with --drop if it is")
+        levels = len(values.cat.categories) if column.kind == "categorical" else 0
+        columns.append(replace(column, num_levels=levels, has_missing=num_missing > 0))
     if not columns:
         reasons = "; ".join(f"{reason}: {shown(names, 3)}" for reason, names in dropped.items())
         raise UserError(f"all columns were dropped ({raw.source}; {reasons}). A table needs a feature that varies.")
-    notes += [f"dropped as {reason}: {shown(names)}" for reason, names in dropped.items()]
-    return pd.DataFrame(values), tuple(columns)
+    for reason, names in dropped.items():
+        keep = "" if reason != IDENTIFIER else f" (keep with --column {shlex.quote(names[0] + '=category')})"
+        notes.append(f"dropped as {reason}: {shown(names)}{keep}")
+    features = pd.DataFrame({column.name: readings[column.name].values for column in columns}, copy=False)
+    return features, tuple(columns)
+
+
+def _is_constant(values: pd.Series) -> bool:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return len(values.cat.categories) == 1
+    if values.dtype == object:
+        return values.nunique() == 1
+    return bool(values.min() == values.max())
+
+
+def _is_nearly_unique(values: pd.Series) -> bool:
+    """Whether whole numbers as long as codes hardly ever recur."""
+    if len(values) < 100 or values.min() < 10_000 or not is_whole(values.to_numpy(dtype=np.float64)):
+        return False
+    return bool(values.nunique() >= 0.9 * len(values))
 
 
 def _read_groups(frame: pd.DataFrame, name: str | None, raw: RawTable) -> np.ndarray | None:
     if not name:
         return None
-    _complain_about_missing(frame[name], "the group column", raw, "Give each row a group.")
-    codes, groups = pd.factorize(frame[name], sort=False)
-    if len(groups) < 2:
-        raise UserError(f"one group only ({raw.source}, column {name!r}). Grouped folds need several groups.")
-    return codes.astype(np.int64)
+    groups = to_categories(frame[name])
+    _complain_about_missing(
+        Reading(Column(name, "categorical"), groups), frame, "the group column", raw, "Give each row a group."
+    )
+    if len(groups.cat.categories) < 2:
+        raise UserError(f"one group only ({raw.source}, column {quoted(name)}). Grouped folds need several groups.")
+    return groups.cat.codes.to_numpy().astype(np.int64)
 
 
-def _read_weights(frame: pd.DataFrame, name: str | None, raw: RawTable) -> np.ndarray | None:
-    if not name:
+def _read_weights(reading: Reading | None, frame: pd.DataFrame, raw: RawTable) -> np.ndarray | None:
+    if reading is None:
         return None
-    _complain_about_missing(frame[name], "the weights column", raw, "Give each row a weight.")
-    values = as_numbers(frame[name])
-    bad = values.isna()
-    if bad.any():
+    name, values = reading.column.name, reading.values
+    if reading.column.kind != "numeric":
+        bad = frame[name].notna().to_numpy()
         raise UserError(
-            f"text in the weights {name!r} ({raw.source}: {examples(frame[name], bad, raw)}). Write numbers."
+            f"text in the weights {quoted(name)} ({raw.source}: {examples(frame[name], bad, raw)}). Write numbers."
         )
-    values = finite(values, raw)
+    _complain_about_missing(reading, frame, "the weights column", raw, "Give each row a weight.")
     if values.min() < 0:
         row = int(values.to_numpy().argmin())
         raise UserError(
-            f"a negative weight, {values.iloc[row]:g} ({raw.source}, column {name!r}, {raw.where(row)}). "
+            f"a negative weight, {values.iloc[row]:g} ({raw.source}, column {quoted(name)}, {raw.where(row)}). "
             "Weights are >= 0."
         )
     if values.max() == 0:
-        raise UserError(f"all weights are 0 ({raw.source}, column {name!r}). Some must be positive.")
+        raise UserError(f"all weights are 0 ({raw.source}, column {quoted(name)}). Some must be positive.")
     return values.to_numpy(dtype=np.float64)

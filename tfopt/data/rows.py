@@ -10,8 +10,8 @@ import pandas as pd
 
 from tfopt.data.column import Column
 from tfopt.data.columns import read_as
-from tfopt.data.delimited import RawTable
-from tfopt.data.sources import read_file
+from tfopt.data.files import read_files
+from tfopt.data.raw import RawTable
 from tfopt.data.text import as_words
 from tfopt.errors import UserError, nearest
 
@@ -48,7 +48,7 @@ def read_rows(
         UserError: When a column is missing or unknown, or holds what its kind cannot.
     """
     allowed = [*(column.name for column in columns), *target_names, *ignored]
-    raw, _ = read_file(str(path), header=header, encoding=encoding, separator=separator, known_names=allowed)
+    raw, _ = read_files(str(path), header=header, encoding=encoding, separator=separator, known_names=allowed)
     frame = raw.frame.rename(columns=str)
     if not raw.has_header:
         frame = frame.rename(columns=_match_by_position(list(map(str, frame)), columns, target_names, ignored, raw))
@@ -67,12 +67,11 @@ def read_rows(
             f"column {extra[0]!r}{others} unknown to the model ({raw.source}).{nearest(extra[0], absent)} "
             f"Take it out; the model needs {_shown(columns)}."
         )
-    categorical = [column.name for column in columns if column.kind == "categorical"]
-    if raw.read_text and categorical:
+    again = [column.name for column in columns if raw.read_text and _is_ambiguous(column, frame[column.name], raw)]
+    if raw.read_text and again:
         raw_name = dict(zip(frame, raw.frame, strict=True))
-        texts = raw.read_text([str(raw_name[name]) for name in categorical])
-        for name in categorical:  # as a level, 007 is not 7
-            frame[name] = texts[raw_name[name]]
+        texts = raw.read_text([str(raw_name[name]) for name in again])
+        frame = frame.assign(**{name: texts[raw_name[name]] for name in again})
     return pd.DataFrame({column.name: read_as(column, frame[column.name], raw) for column in columns})
 
 
@@ -80,6 +79,15 @@ def cells_of(columns_of: Mapping[str, Any], columns: Sequence[Column]) -> pd.Dat
     """Return a dict of columns, or a data frame, as a data frame of those columns that it has."""
     cells = {c.name: columns_of[c.name] for c in columns if c.name in columns_of}
     return pd.DataFrame({name: np.ravel(v) if getattr(v, "ndim", 1) == 2 else v for name, v in cells.items()})
+
+
+def _is_ambiguous(column: Column, values: pd.Series, raw: RawTable) -> bool:
+    """Whether plain numbers must be read again as text: as a level 007 is not 7, with decimal commas 5.251 is 5251."""
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        return False
+    if column.kind == "numeric":
+        return values.dtype == "float64" and (column.decimal != raw.decimal)
+    return column.kind != "boolean"
 
 
 def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.ndarray]:

@@ -1,21 +1,21 @@
-"""Where tables come from: embedded sets, generated sets, files, OpenML and Keras."""
+"""Where tables come from: embedded sets, generated sets, OpenML, Keras, files and data frames."""
 
 import contextlib
 import hashlib
-import importlib.util
-import io
+import os
 import sys
 import warnings
-import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tfopt.data.delimited import RawTable, read_bytes, read_delimited, stem
-from tfopt.data.spelling import MISSING_TEXT
+from tfopt.data.files import STANDARD_INPUT, files_of, is_table, read_files
+from tfopt.data.formats import element_names, typed_table
+from tfopt.data.raw import RawTable
+from tfopt.data.spelling import quoted
 from tfopt.errors import UserError, nearest
 
 _LOADED = ("digits", "diabetes", "breast_cancer", "wine", "iris", "linnerud")
@@ -23,13 +23,16 @@ _GENERATED = ("friedman1", "friedman2", "friedman3", "moons")
 EMBEDDED = _LOADED + _GENERATED
 _PICTURES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 _KERAS = (*_PICTURES, "california_housing", "boston_housing")
-_FILE_ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".gz", ".parquet", ".pq", ".npz")
 
 _Source = tuple[RawTable, tuple[str, ...]]
 
 
-def read_source(source: str, *, header: str, encoding: str, separator: str) -> _Source:
+def read_source(source: str | pd.DataFrame, *, header: str, encoding: str, separator: str) -> _Source:
     """Return the columns of a data set and its own targets, empty where the last column is to be guessed."""
+    if isinstance(source, pd.DataFrame):
+        hashed = pd.util.hash_pandas_object(source.astype("str"), index=False).to_numpy().tobytes()
+        digest = hashlib.sha256(hashed + "\n".join(map(str, source)).encode()).hexdigest()
+        return typed_table(source, "table", "the given frame", digest), ()
     if source in EMBEDDED:
         return _embedded(source)
     prefix, _, name = source.partition(":")
@@ -39,35 +42,13 @@ def read_source(source: str, *, header: str, encoding: str, separator: str) -> _
         return _keras(name)
     if prefix in {"openml", "keras"} and source.endswith(":"):
         raise UserError(f"{source!r} names no data set. Write it as openml:credit-g or keras:mnist.")
-    return read_file(source, header=header, encoding=encoding, separator=separator)
-
-
-def read_file(
-    source: str,
-    *,
-    header: str = "auto",
-    encoding: str = "auto",
-    separator: str = "auto",
-    known_names: Collection[str] = (),
-) -> _Source:
-    """Return the columns of a file; its targets where its format tells them.
-
-    With `known_names` the file holds rows to predict: an NPZ file may do without `y`.
-    """
-    path = Path(source)
-    if not path.exists() and path.parent == Path(".") and not known_names:
-        files = [entry.name for entry in Path().iterdir() if entry.suffix.lower() in _FILE_ENDINGS]
-        hint = nearest(source, [*EMBEDDED, *files]) or nearest(source.partition(":")[0], ["openml", "keras"])
+    if files_of(source) == [source] and not (source == STANDARD_INPUT or os.path.exists(source) or os.sep in source):
+        tables = [entry.name for entry in Path().iterdir() if is_table(entry)]
+        hint = nearest(source, [*EMBEDDED, *tables]) or nearest(prefix, ["openml", "keras"])
         raise UserError(
-            f"{source!r} is neither a file here nor an embedded data set.{hint} Embedded: {', '.join(EMBEDDED)}."
+            f"{quoted(source)} is neither a file here nor an embedded data set.{hint} Embedded: {', '.join(EMBEDDED)}."
         )
-    ending = path.suffix.lower()
-    if ending == ".npz":
-        return _npz(source, with_targets=not known_names)
-    if ending in {".parquet", ".pq"}:
-        return _parquet(source), ()
-    raw = read_delimited(source, header=header, encoding=encoding, separator=separator, known_names=known_names)
-    return raw, ()
+    return read_files(source, header=header, encoding=encoding, separator=separator)
 
 
 def _embedded(name: str) -> _Source:
@@ -110,78 +91,6 @@ def _arrays(name: str, source: str, frame: pd.DataFrame, targets: dict[str, Any]
     return RawTable(name=name, source=source, sha256=digest.hexdigest(), frame=frame), tuple(targets)
 
 
-def _npz(source: str, with_targets: bool) -> _Source:
-    data = read_bytes(source)
-    if not zipfile.is_zipfile(io.BytesIO(data)):
-        raise UserError(f"not an NPZ file ({source}). Save it with numpy.savez(path, x=..., y=...).")
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            held = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise UserError(f"not an NPZ file ({source}: {error}). Save it with numpy.savez(path, x=..., y=...).") from None
-    sha256 = hashlib.sha256(data).hexdigest()
-    if not with_targets and "x" in held and held["x"].ndim:
-        return RawTable(stem(source), source, sha256, _text_missing(_x_frame(held["x"]), source)), ()
-    if not {"x", "y"} <= set(held):
-        raise UserError(
-            f"an NPZ file must hold 'x' and 'y' ({source} holds {', '.join(held) or 'nothing'}). Rename them."
-        )
-    x, y = held["x"], held["y"]
-    if x.ndim < 1 or not y.ndim or len(x) != len(y):
-        raise UserError(
-            f"'x' and 'y' differ in rows ({source}: x has shape {x.shape}, y {y.shape}). "
-            "Give both a row for each example."
-        )
-    if not len(x):
-        raise UserError(f"no rows ({source}: x has shape {x.shape}). Add rows.")
-    frame = _x_frame(x)
-    y = y.reshape(len(y), -1)
-    names = ["y"] if y.shape[1] == 1 else [f"y_{place}" for place in range(y.shape[1])]
-    for name, values in zip(names, y.T, strict=True):
-        frame[name] = values
-    return RawTable(stem(source), source, sha256, _text_missing(frame, source)), tuple(names)
-
-
-def _x_frame(x: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame(x.reshape(len(x), -1), columns=_element_names("x", x.shape[1:]))
-
-
-def _element_names(stem_name: str, shape: tuple[int, ...]) -> list[str]:
-    if not shape:
-        return [stem_name]
-    return ["_".join([stem_name, *map(str, place)]) for place in np.ndindex(*shape)]
-
-
-def _parquet(source: str) -> RawTable:
-    data = read_bytes(source)
-    if not any(importlib.util.find_spec(engine) for engine in ("pyarrow", "fastparquet")):
-        raise UserError(f"Parquet needs a reader ({source}). Install one: pip install pyarrow.")
-    try:
-        frame = pd.read_parquet(io.BytesIO(data))
-    except (ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"not a Parquet file ({source}: {reason}). Write it again, or give a CSV file.") from None
-    if frame.index.name is not None:
-        frame = frame.reset_index()
-    frame = frame.reset_index(drop=True)
-    if not len(frame):
-        raise UserError(f"no rows ({source}: columns {', '.join(map(str, frame.columns[:6]))}). Add rows.")
-    return RawTable(
-        name=stem(source), source=source, sha256=hashlib.sha256(data).hexdigest(), frame=_text_missing(frame, source)
-    )
-
-
-def _text_missing(frame: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Return the frame with empty and `?` texts as missing, as in a text file."""
-    for name in frame.columns[(frame.dtypes == "str") | frame.dtypes.map(pd.api.types.is_object_dtype)]:
-        present = frame[name].dropna()
-        if len(present) and not pd.api.types.is_hashable(present.iloc[0]):
-            kind = type(present.iloc[0]).__name__
-            raise UserError(f"column {name!r} holds a {kind} in each row ({source}). Split it into columns of its own.")
-        frame[name] = frame[name].mask(frame[name].isin(MISSING_TEXT))
-    return frame
-
-
 def _openml(name: str) -> _Source:
     from sklearn.datasets import fetch_openml
 
@@ -197,8 +106,7 @@ def _openml(name: str) -> _Source:
         ) from None
     frame, targets = bunch.frame, [str(target) for target in bunch.target_names]
     digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
-    frame = _text_missing(frame.reset_index(drop=True), f"openml:{name}")
-    return RawTable(name=name, source=f"openml:{name}", sha256=digest, frame=frame), tuple(targets)
+    return typed_table(frame.reset_index(drop=True), name, f"openml:{name}", digest), tuple(targets)
 
 
 def _keras(name: str) -> _Source:
@@ -217,7 +125,7 @@ def _keras(name: str) -> _Source:
         ) from None
     x, y = np.concatenate([x_train, x_test]), np.concatenate([y_train, y_test])
     stem_name = "pixel" if name in _PICTURES else "x"
-    frame = pd.DataFrame(x.reshape(len(x), -1), columns=_element_names(stem_name, x.shape[1:]))
+    frame = pd.DataFrame(x.reshape(len(x), -1), columns=element_names(stem_name, x.shape[1:]))
     labels: Any = pd.Categorical(y.reshape(-1).astype(str)) if name in _PICTURES else y
     return _arrays(name, f"keras:{name}", frame, {"label" if name in _PICTURES else "price": labels})
 

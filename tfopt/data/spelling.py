@@ -1,9 +1,19 @@
-"""One spelling for each value, so that the same level or truth value reads the same in training and in new rows."""
+"""One spelling for each value, so that the same level or truth value reads the same in training and in new rows.
+
+Imports no pandas: the exported models use it.
+"""
 
 import re
 from typing import Any
 
 MISSING_TEXT = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "NULL", "null")
+
+# What else stands for a missing number or date, in lower case and without brackets.
+_MARKS = """
+    - -- --- – — . .. ... … * / ? ?? none nil nan -nan null na n/a n.a. n.a nd n.d. n/d ns nv missing unknown unk
+    empty blank undefined \\n #n/a #na #null! #div/0! #value! #ref! #num! #name? #error! #n/v k.a. s.o. s/d s.d. tbd tba
+"""
+_MISSING_MARKS = frozenset(_MARKS.split()) | {"not available", "not applicable", "not known", "no data", "n / a", ""}
 
 TRUTH_VALUES = {
     "true": 1.0,
@@ -34,6 +44,23 @@ def level_text(value: Any) -> str:
     text = str(value).strip()
     match = _WHOLE.fullmatch(text)
     return match.group(1) if match else text
+
+
+def is_missing_mark(text: str) -> bool:
+    """Whether a text stands for a missing value in a column of numbers or dates: `-`, `n.a.`, `(null)`, `#DIV/0!`."""
+    return text.lower().strip("()<>[]{} ") in _MISSING_MARKS
+
+
+def quoted(text: str, most: int = 80) -> str:
+    """Return a text in quotes for a message: at most 80 characters, control characters escaped."""
+    return repr(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters escaped, so that a terminal shows it and does not obey it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def is_missing_text(text: str) -> bool:

@@ -24,10 +24,11 @@ class Table:
         task: What kind of target it has.
         features: (rows, columns) values, one column for each entry of `columns`. Numeric columns are numbers with
             NaN for missing, boolean columns 0.0, 1.0 or NaN, categorical columns pandas categories of strings, date
-            columns `datetime64`.
+            columns `datetime64`, text columns strings with NaN for missing.
         columns: How each feature is encoded, in the order of `features`.
         target: Regression: float64, (rows,) or (rows, targets). Classification: int64 codes into `classes`, (rows,).
         target_names: Name of each target column.
+        target_columns: How each target was read.
         classes: The class labels as strings, sorted, for classification; empty otherwise.
         groups: (rows,) int codes of the rows' groups, or None.
         weights: (rows,) float64 example weights, or None.
@@ -44,6 +45,7 @@ class Table:
     columns: tuple[Column, ...]
     target: np.ndarray
     target_names: tuple[str, ...]
+    target_columns: tuple[Column, ...] = ()
     classes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     weights: np.ndarray | None = None

@@ -1,0 +1,146 @@
+"""Dates as people write them: one format for a whole column, and whether the day or the month comes first."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+ISO = "ISO8601"
+# Of the cells of a column of dates, this share must be dates; the others then count as missing.
+ENOUGH = 0.95
+# pandas alone takes more for ISO 8601 than a table's dates should be: 2019, too.
+_ISO_PATTERN = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
+_MONTH_FIRST = tuple(f"%m{sign}%d{sign}%{year}" for sign in "/-" for year in "Yy")
+_DAYS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d.%m.%Y", "%d.%m.%y", *_MONTH_FIRST),
+    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y"),
+)
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_MONTHS = ("%Y-%m", "%b %Y", "%B %Y", "%b-%Y", "%b-%y")
+_CODES = {
+    "%Y": r"\d{4}",
+    **dict.fromkeys(("%m", "%d", "%H", "%I"), r"\d{1,2}"),
+    **dict.fromkeys(("%y", "%M", "%S"), r"\d{2}"),
+    **{"%p": "[AaPp][Mm]", "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,9}"},
+}
+
+
+def _pattern(date_format: str) -> re.Pattern[str]:
+    if date_format == ISO:
+        return re.compile(_ISO_PATTERN)
+    return re.compile(re.sub("%[A-Za-z]", lambda code: _CODES[code[0]], date_format.replace(".", r"\.")))
+
+
+_FORMATS = {
+    date_format: _pattern(date_format)
+    for date_format in (ISO, *(day + time for time in _TIMES for day in _DAYS), *_MONTHS)
+}
+
+
+@dataclass(frozen=True)
+class DateGuess:
+    """The format that fits a column.
+
+    Args:
+        date_format: `strptime` codes, or `"ISO8601"`.
+        dates: The date of each distinct text, NaT where it is none.
+        swapped: The dates with day and month exchanged, where as many texts are dates that way; None elsewhere.
+    """
+
+    date_format: str
+    dates: pd.Series
+    swapped: pd.Series | None = None
+
+
+def guess_dates(
+    texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarray, share: float = ENOUGH
+) -> DateGuess | None:
+    """Return the format of a column's distinct texts, or None; `counts` tells how often each text occurs.
+
+    At least `share` of the cells must be dates.
+    """
+    weights: Counter[str] = Counter()
+    for shape, count in zip(cell_shapes, counts.tolist(), strict=True):
+        weights[shape] += count
+    common = weights.most_common(20)
+    enough = max(share * sum(weights.values()), 1)
+    series = pd.Series(texts, dtype="str")
+    for date_format, pattern in _FORMATS.items():
+        if not any(pattern.fullmatch(shape) for shape, _ in common):
+            continue
+        if sum(weight for shape, weight in weights.items() if pattern.fullmatch(shape)) < enough:
+            continue
+        dates = parse_dates(series, date_format)
+        valid = counts[dates.notna().to_numpy()].sum()
+        if not (other := other_order(date_format)):
+            if valid >= enough:
+                return DateGuess(date_format, dates)
+            continue
+        swapped = parse_dates(series, other)
+        swapped_valid = counts[swapped.notna().to_numpy()].sum()
+        if max(valid, swapped_valid) < enough:
+            continue
+        if valid == swapped_valid:
+            return DateGuess(date_format, dates, swapped)
+        return DateGuess(date_format, dates) if valid > swapped_valid else DateGuess(other, swapped)
+    return None
+
+
+def parse_dates(texts: pd.Series, date_format: str) -> pd.Series:
+    """Return naive UTC times, NaT where a text does not fit the format."""
+    pattern = _FORMATS.get(date_format) or _pattern(date_format)
+    fitting = texts.where(texts.str.fullmatch(pattern.pattern))
+    return naive(pd.to_datetime(fitting, format=date_format, errors="coerce", utc=True))
+
+
+def naive(dates: pd.Series) -> pd.Series:
+    """Return times in UTC, without a zone and to the second."""
+    if dates.dt.tz is not None:
+        dates = dates.dt.tz_convert("UTC").dt.tz_localize(None)
+    return dates.astype("datetime64[s]")
+
+
+def other_order(date_format: str) -> str:
+    """Return the format with day and month exchanged, `""` for one that does not leave their order in doubt."""
+    if not re.match(r"%[md][/-]%[md]", date_format):
+        return ""
+    return date_format.translate({ord("m"): "d", ord("d"): "m"})
+
+
+def is_day_first(date_format: str) -> bool:
+    """Whether the format writes the day before the month."""
+    return date_format.startswith("%d")
+
+
+def order_of_rows(dates: pd.Series, swapped: pd.Series) -> str:
+    """Return which of two readings of the rows' dates is that of a series: `"as read"`, `"swapped"`, or `""`.
+
+    A series is evenly spaced (in days, or in months on one day of the month), or else in order down the file.
+    """
+    one, other = _evenness(dates), _evenness(swapped)
+    if max(one, other) >= 0.9 and abs(one - other) > 0.02:
+        return "as read" if one > other else "swapped"
+    ordered, swapped_ordered = _is_ordered(dates), _is_ordered(swapped)
+    if ordered != swapped_ordered:
+        return "as read" if ordered else "swapped"
+    return ""
+
+
+def _evenness(dates: pd.Series) -> float:
+    """Return the share of the commonest step between consecutive dates."""
+    days = np.unique(dates.dropna().to_numpy(dtype="datetime64[D]"))
+    if len(days) < 4:
+        return 0.0
+    months = days.astype("datetime64[M]")
+    steps = [np.diff(days.astype(np.int64))]
+    if len(np.unique((days - months.astype("datetime64[D]")).astype(np.int64))) == 1:
+        steps.append(np.diff(months.astype(np.int64)))
+    return max(float(np.unique(step, return_counts=True)[1].max() / len(step)) for step in steps)
+
+
+def _is_ordered(dates: pd.Series) -> bool:
+    present = dates.dropna()
+    return len(present) >= 8 and (present.is_monotonic_increasing or present.is_monotonic_decreasing)

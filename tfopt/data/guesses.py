@@ -1,0 +1,48 @@
+"""What was guessed while a table was read, for saying aloud: one note for each kind of guess."""
+
+import shlex
+from collections.abc import Collection, Iterable
+
+from tfopt.data.spelling import quoted
+
+_LISTED = 4
+
+
+class Guesses:
+    """Collects guesses about columns and words them, columns of one kind together."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+
+    def add(self, what: str, name: str, detail: str, otherwise: str) -> None:
+        """Add a guess.
+
+        Args:
+            what: The kind of guess, such as `"read as numbers with thousands commas"`.
+            name: The column.
+            detail: How many cells, with an example.
+            otherwise: The kind for `--column NAME=KIND` that says otherwise.
+        """
+        self._groups.setdefault((what, otherwise), []).append((name, detail))
+
+    def notes(self, names: Collection[str]) -> list[str]:
+        """Return one sentence for each kind of guess about these columns."""
+        notes = []
+        for (what, kind), guesses in self._groups.items():
+            kept = [(name, detail) for name, detail in guesses if name in names]
+            if kept:
+                listed = shown((f"{quoted(name)} ({detail})" for name, detail in kept), _LISTED)
+                flag = shlex.quote(f"{kept[0][0]}={kind}") if len(kept) == 1 else f"NAME={kind}"
+                notes.append(f"{what}: {listed}; change with --column {flag}")
+        return notes
+
+
+def shown(names: Iterable[str], most: int = 8) -> str:
+    """Return a list of names for a message, shortened when it is long."""
+    words = [name if len(name) <= 200 else name[:199] + "…" for name in names]
+    return ", ".join(words[:most]) + (f" … ({len(words)} in all)" if len(words) > most else "")
+
+
+def cells(count: int) -> str:
+    """Return `1 cell` or `1,234 cells`."""
+    return f"{count:,} cell{'s' * (count != 1)}"

@@ -1,0 +1,188 @@
+"""Numbers as people write them: decimal sign, thousands separators, unit and sign, decided for a whole column.
+
+Everything is decided on shapes, texts whose digits are all written `0`: a column has few of them, however long it is.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Digits of other scripts as well; minus signs and dashes; blanks, thin and unbreakable ones too; apostrophes.
+_SHAPE = {start + digit: "0" for start in (0x30, 0x660, 0x6F0, 0x966, 0xFF10) for digit in range(10)}
+_SHAPE |= dict.fromkeys(map(ord, "−‐‑‒–—﹣－"), "-")
+_SHAPE |= dict.fromkeys([*map(ord, "\t\r\u00a0\u202f\u205f\u3000"), *range(0x2000, 0x200B)], " ")
+_SHAPE |= dict.fromkeys(map(ord, "’‘ʼ´`′"), "'")
+_SHAPE |= {ord("．"): ".", ord("，"): ",", ord("＋"): "+", ord("％"): "%"}
+_PLAIN = {code: sign for code, sign in _SHAPE.items() if sign not in "0 '"}
+_REMOVED = dict.fromkeys([code for code, sign in _SHAPE.items() if sign in " '"] + list(map(ord, " '_")))
+
+_SYMBOL = "[$¢£¤¥֏؋৲৳૱௹฿៛₠-⃀﷼﹩＄￠￡￥￦]"
+_CODES = (
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTC BTN BWP BYN BZD CAD CDF CHF "
+    "CLP CNY COP CRC CUP CVE CZK DEM DJF DKK DOP DZD EGP ERN ESP ETB EUR FJD FRF GBP GEL GHS GIP GMD GNF GTQ GYD HKD "
+    "HNL HRK HTG HUF IDR ILS INR IQD IRR ISK ITL JMD JOD JPY KES KGS KHR KMF KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD "
+    "MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NLG NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN "
+    "PYG QAR RMB RON RSD RUB RWF SAR SCR SDG SEK SGD SLE SOS SRD SSP SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS "
+    "UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWL"
+)
+_CURRENCY = rf"(?:[A-Z]{{0,3}}\ ?{_SYMBOL}|{'|'.join(_CODES.split())}|Rs\.?|[Kk]r\.?|Fr\.?|Kč|zł|Ft|lei|R\ )"
+_CURRENCY_ONLY = re.compile(_CURRENCY, re.IGNORECASE)
+# Where it stands for a factor, a number without it is another number.
+_FACTOR = re.compile(
+    r"[%‰‱kmbgt]|bn|mio\.?|mrd\.?|tsd\.?|mill?\.?|million|billion|thousand|lakh|crore|万|亿|千|ppm", re.IGNORECASE
+)
+
+
+def _pattern(decimal: str) -> re.Pattern[str]:
+    point, comma = re.escape(decimal), re.escape(",."[decimal == ","])
+    return re.compile(
+        rf"""(?P<open>\()?\ *(?P<sign>[-+])?\ *(?P<before>{_CURRENCY})?\ *(?P<open2>\()?(?P<sign2>[-+])?\ *
+        (?P<body>(?:0+|0{{1,3}}(?:{comma}0{{2,3}})*{comma}000|0{{1,3}}(?P<blank>[ '_])(?:0{{2,3}}(?P=blank))*000)
+            (?:{point}(?:0+|(?!-)))?|{point}0+)
+        (?P<exponent>[eE][-+]?0+)?(?:[.,]--?)?(?P<sign3>-)?
+        \ *(?P<after>(?:[^\W\d_]|[%‰‱°"'″′]|{_SYMBOL})(?:[^\d,;()]{{0,14}}[^\d,;()\ ])?)?\ *(?P<close>\))?\ *""",
+        re.VERBOSE,
+    )
+
+
+_PATTERNS = {decimal: _pattern(decimal) for decimal in ".,"}
+_LIMIT = re.compile(r"\s*[<>≤≥]=?\s*")
+
+
+def shapes(texts: Sequence[str]) -> list[str]:
+    """Return each text with its digits written as `0`, and one spelling of minus signs, blanks and apostrophes."""
+    if not texts:
+        return []
+    found = "\n".join(texts).translate(_SHAPE).split("\n")
+    return found if len(found) == len(texts) else [text.replace("\n", " ").translate(_SHAPE) for text in texts]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the cells of a column say about how its numbers are written.
+
+    Args:
+        decimal: `"."` or `","` where the cells tell it, `""` where they do not.
+        unclear: The one sign of cells such as `5.251`, which can be a decimal sign or a thousands separator.
+        unit: What stands before or after the numbers.
+        share: Share of the cells that are numbers with that unit, however the rest is decided.
+    """
+
+    decimal: str
+    unclear: str
+    unit: str
+    share: float
+
+
+def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarray) -> Evidence:
+    """Return what a column's distinct texts say; `counts` tells how often each occurs."""
+    weights: dict[str, int] = {}
+    for shape, count in zip(cell_shapes, counts.tolist(), strict=True):
+        weights[shape] = weights.get(shape, 0) + count
+    decisive, unclear, units, spellings = {".": 0, ",": 0}, {".": 0, ",": 0}, {}, {}  # type: ignore[var-annotated]
+    fitting: dict[str, dict[str, int]] = {".": {}, ",": {}}
+    for shape, weight in weights.items():
+        found = {decimal: _fit(shape, decimal) for decimal in ".,"}
+        for decimal, fit in found.items():
+            if fit is not None:
+                fitting[decimal][_same(fit.unit)] = fitting[decimal].get(_same(fit.unit), 0) + weight
+                spellings.setdefault(_same(fit.unit), fit.unit)
+        point, comma = found["."], found[","]
+        if (fit := point or comma) is None:
+            continue
+        units[_same(fit.unit)] = units.get(_same(fit.unit), 0) + weight
+        if point is None or comma is None:
+            decisive["." if comma is None else ","] += weight
+        elif point.value_shape != comma.value_shape:
+            unclear["." if "." in shape[point.body] else ","] += weight
+    decimal = _clearer(decisive)
+    if not decimal and any(unclear.values()):
+        decimal = _decimal_of_unclear(texts, _clearer(unclear))
+    named = {unit: weight for unit, weight in units.items() if unit}
+    unit = max(named, key=named.__getitem__, default="")
+    of_unit = fitting[decimal or "."]
+    bare = of_unit.get("", 0) if unit else 0
+    share = (of_unit.get(unit, 0) + bare) / max(counts.sum(), 1)
+    return Evidence(decimal, "" if any(decisive.values()) else _clearer(unclear), spellings.get(unit, ""), float(share))
+
+
+def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, unit: str) -> np.ndarray:
+    """Return the number that each text is, with this decimal sign and unit; NaN where it is none."""
+    comma = "." if decimal == "," else ","
+    clean = {**_PLAIN, **_REMOVED, ord(comma): None, **({0xFF0C: None} if comma == "," else {0xFF0E: None})}
+    clean |= {ord(decimal): ".", (0xFF0C if decimal == "," else 0xFF0E): "."}
+    wanted, bare = _same(unit), not _FACTOR.fullmatch(unit) or bool(_CURRENCY_ONLY.fullmatch(unit))
+    fits: dict[str, _Fit | None] = {}
+    for shape in dict.fromkeys(cell_shapes):
+        fit = _fit(shape, decimal)
+        fits[shape] = fit if fit is not None and _same(fit.unit) in (wanted, "") else None
+    values = np.full(len(texts), np.nan)
+    for place, (text, shape) in enumerate(zip(texts, cell_shapes, strict=True)):
+        if (fit := fits[shape]) is not None:
+            number = float(text[fit.body].translate(clean))
+            if fit.unit or bare or not wanted or number == 0:
+                values[place] = -number if fit.negative else number
+    return values
+
+
+def starts_as_limit(text: str) -> bool:
+    """Whether a text begins with a sign such as `<`."""
+    return _LIMIT.match(text) is not None
+
+
+def is_limit(text: str, cell_shape: str, decimal: str, unit: str) -> bool:
+    """Whether a text tells a bound in place of a value, such as `<0.5`."""
+    match = _LIMIT.match(text)
+    if not match:
+        return False
+    return not np.isnan(to_numbers([text[match.end() :]], [cell_shape[match.end() :]], decimal, unit)[0])
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How a shape is a number: where its digits stand, its unit, and whether it is below zero."""
+
+    body: slice
+    unit: str
+    negative: bool
+    value_shape: str
+
+
+def _fit(shape: str, decimal: str) -> _Fit | None:
+    match = _PATTERNS[decimal].fullmatch(shape)
+    if match is None:
+        return None
+    opened, closed = match["open"] or match["open2"], match["close"]
+    signs = [sign for sign in (match["sign"], match["sign2"], match["sign3"]) if sign]
+    if bool(opened) != bool(closed) or len(signs) + bool(opened) > 1 or (match["open"] and match["open2"]):
+        return None
+    start, end = match.start("body"), match.end("exponent") if match["exponent"] else match.end("body")
+    value_shape = re.sub(r"[ '_]", "", shape[start:end]).replace("." if decimal == "," else ",", "").replace(",", ".")
+    unit = " ".join(part.strip() for part in (match["before"], match["after"]) if part)
+    return _Fit(slice(start, end), unit, bool(opened) or "-" in signs, value_shape)
+
+
+def _same(unit: str) -> str:
+    return unit.casefold().rstrip(".").replace(" ", "")
+
+
+def _clearer(weights: dict[str, int]) -> str:
+    return max(weights, key=weights.__getitem__) if any(weights.values()) else ""
+
+
+def _decimal_of_unclear(texts: Sequence[str], sign: str) -> str:
+    """Look at the digits themselves: 0.123 has a decimal sign, 1.050 beside 947 has none; `""` if they do not tell."""
+    other, num_signed, whole = "." if sign == "," else ",", 0, []
+    for text in texts:
+        if sign in text:
+            if re.search(rf"(?<!\d)0\{sign}\d", text):
+                return sign
+            num_signed += 1
+        elif digits := re.search(r"\d+", text):
+            whole.append(int(digits[0]))
+    largest = max(whole, default=0)
+    if num_signed and len(whole) >= 3 and 100 <= largest < 1000:
+        return other  # from 1000 on, and only there, a separator is written
+    return sign if sign == "." and largest >= 10_000 else ""
