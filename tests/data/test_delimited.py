@@ -79,7 +79,7 @@ def test_decimal_commas(write):
     content = "länge;tiefe;y\n" + "".join(f"{k},25;{k}00,5;{k % 2}\n" for k in range(20))
     raw = read_raw(write(content))
     np.testing.assert_array_equal(raw.frame["länge"], np.arange(20) + 0.25)
-    assert "read with decimal commas" in raw.notes
+    assert raw.decimal == ","
 
 
 def test_lines_longer_than_the_sample(write):
@@ -196,7 +196,7 @@ def test_missing_values(write, word):
         ("?,a\n1,b\n2,a\n", False),
         ('A11,6,"A34",1\nA12,48,"A32",2\nA11,3,"A34",2\n', False),
         (" 1.5   2\n 2.5   3\n", False),
-        ("name,2019,2020\na,1,2\nb,3,4\n", False),
+        ("name,2019,2020\na,1,2\nb,3,4\n", True),
     ],
 )
 def test_the_header_is_guessed(write, content, has_header):
@@ -221,7 +221,7 @@ def test_a_large_table_is_checked_for_short_rows_only_where_one_can_be(write):
         ("a,b,c\n", "a header and no rows ({path}: a, b, c)"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a text file ({path}; it looks like a PNG picture). Save it as CSV."),
         (b"PK\x03\x04\0\0", "it looks like an Excel or zip file"),
-        (b"PAR1\0\0", "Rename it to end in .parquet"),
+        (b"PAR1\0\0", "not a Parquet file ({path}"),
         (bytes(range(1, 256)) * 20, "not a text file ({path})"),
         (gzip.compress(PLAIN.encode(), mtime=0)[:40], "a damaged gzip file ({path}"),
         ("\n".join([*LINES[:9], "1,2,3,4", *LINES[9:]]), "line 10 has 4 fields, the header has 3 ({path})"),
@@ -259,8 +259,9 @@ def test_a_path_without_a_file(write, tmp_path):
         read_raw(tmp_path / "house.csv")
     with pytest.raises(UserError, match=r"There is no folder .*nowhere"):
         read_raw(tmp_path / "nowhere" / "a.csv")
-    with pytest.raises(UserError, match=r"a folder, not a file .* such as .*houses.csv"):
-        read_raw(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no table in the folder .*empty"):
+        read_raw(tmp_path / "empty")
 
 
 def test_a_named_encoding_that_does_not_fit(write):

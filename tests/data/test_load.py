@@ -171,7 +171,9 @@ def test_stray_text_in_a_column_of_numbers_is_missing_and_said(write):
     table = load_table(write({"v": values, "y": cycle("a", "b")}))
     assert np.flatnonzero(table.features["v"].isna()).tolist() == [3, 30]
     assert table.columns[0].missing_text == ("unknown",)
-    assert "'v': 'unknown' (line 5), 'unknown' (line 32) read as missing in a column of numbers" in table.notes
+    assert (
+        "read as missing among numbers: 'v' (2 cells: 'unknown' in 2); change with --column v=category" in table.notes
+    )
 
 
 @pytest.mark.parametrize(
@@ -309,7 +311,7 @@ def replaced(name, place, value):
             {"target": "colour", "task": "regression"},
             "text in the numeric target 'colour' ({path}: 'red' (line 2), ",
         ),
-        (replaced("price", 8, "cheap"), {}, "text in the numeric target 'price' ({path}: 'cheap' (line 10)). Correct"),
+        (replaced("price", 8, "cheap"), {}, "1 missing value in the target 'price' ({path}: 'cheap' (line 10)). Fill"),
         (replaced("x", 5, "inf"), {}, "1 infinite value in column 'x' ({path}, line 7)"),
         (replaced("x", 5, "-1e999"), {}, "1 infinite value in column 'x' ({path}, line 7)"),
         (replaced("price", 5, "inf"), {}, "1 infinite value in column 'price' ({path}, line 7)"),

@@ -1,5 +1,6 @@
 """Decide what each column is, on all its rows; read new rows the same way afterwards."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def read_columns(raw: RawTable, frame: pd.DataFrame, told: Mapping[str, str], gu
     """
     again = [name for name in map(str, frame) if raw.read_text and _wants_text(frame[name], told.get(name, ""), raw)]
     as_text = raw.read_text(again) if raw.read_text and again else frame[[]]
-    drafts = [_Draft(as_text[name] if name in as_text else frame[name], told.get(name, "")) for name in frame]
+    drafts = [_Draft(as_text[name] if name in as_text else frame[name], told.get(name, "")) for name in map(str, frame)]
     habits = _Habits.of(drafts, raw)
     return {draft.name: _decide(draft, habits, raw, guesses) for draft in drafts}
 
@@ -100,7 +101,7 @@ def read_as(column: Column, values: pd.Series, raw: RawTable) -> pd.Series:
     if column.kind == "date" and pd.api.types.is_datetime64_any_dtype(values.dtype):
         return naive(values)
     if column.kind == "numeric" and _is_numeric(values):
-        return checked(values, raw)
+        return checked(values, raw, math.inf)
     found = Cells(values)
     if column.kind == "date":
         texts = pd.Series(found.texts, dtype="str")
@@ -112,21 +113,21 @@ def read_as(column: Column, values: pd.Series, raw: RawTable) -> pd.Series:
     _complain(found.where(bad), values, column, raw, "a date" if column.kind == "date" else "a number")
     if column.kind == "date":
         return found.spread(read, np.datetime64("NaT", "s"))
-    return checked(found.spread(read, np.nan), raw)
+    return checked(found.spread(read, np.nan), raw, math.inf)
 
 
-def checked(values: pd.Series, raw: RawTable) -> pd.Series:
-    """Return the numbers, float64 unless they are of a smaller type, or complain about one that is too large."""
+def checked(values: pd.Series, raw: RawTable, most: float = FLOAT32_MAX) -> pd.Series:
+    """Return the numbers, float64 unless they are of a smaller type, or complain about one above `most`."""
     if values.dtype in (np.uint8, np.float32):  # pictures: eight times smaller than as float64
         numbers = values
     else:
         numbers = values.astype("Float64").astype("float64") if values.dtype != "float64" else values
     array = numbers.to_numpy()
     with np.errstate(invalid="ignore"):
-        if not np.nanmax(np.abs(array), initial=0.0) > FLOAT32_MAX and not np.isinf(array).any():
+        if not np.nanmax(np.abs(array), initial=0.0) > most and not np.isinf(array).any():
             return numbers
     infinite = np.isinf(array)
-    rows = np.flatnonzero(infinite if infinite.any() else np.abs(array) > FLOAT32_MAX)
+    rows = np.flatnonzero(infinite if infinite.any() else np.abs(array) > most)
     place = f"in column {quoted(str(values.name))} ({raw.source}, {raw.where(int(rows[0]))})"
     plural = "s" * (len(rows) > 1)
     if infinite.any():
@@ -172,7 +173,8 @@ class Cells:
 
     def spread(self, values: pd.Series, missing: object) -> pd.Series:
         """Return a value for each row from a value for each distinct text."""
-        filled = np.append(values.to_numpy(), np.array([missing], dtype=values.dtype))
+        array = values.to_numpy()
+        filled = np.append(array, np.array([missing], dtype=array.dtype))
         return pd.Series(filled[self.codes], index=self.index, name=self.name)
 
     def where(self, chosen: np.ndarray) -> np.ndarray:

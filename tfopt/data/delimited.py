@@ -212,7 +212,7 @@ def _parse(
     # A row can have been too short only where the last column has a gap.
     if frame.iloc[:, -1].isna().any() and not _is_even(text, frame.shape, separator, has_header):
         _complain_about_ragged_rows(text.decode(), len(names), separator, has_header, source)
-    as_text = [name for name, dtype in frame.dtypes.items() if dtype in (bool, object)]
+    as_text = [str(name) for name, dtype in frame.dtypes.items() if dtype in (bool, object)]
     if as_text:  # pandas reads TRUE and True as one value; keep what was written
         written = read_text(as_text)
         for name in as_text:

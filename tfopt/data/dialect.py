@@ -154,10 +154,9 @@ def _in_gb2312(character: str) -> bool:
 
 
 def _not_text(data: bytes, source: str) -> str:
-    known = {b"PK\x03\x04": "an Excel or zip file", b"\x89PNG": "a PNG picture", b"%PDF": "a PDF", b"PAR1": "Parquet"}
+    known = {b"PK\x03\x04": "an Excel or zip file", b"\x89PNG": "a PNG picture", b"%PDF": "a PDF"}
     kind = next((f"; it looks like {what}" for start, what in known.items() if data.startswith(start)), "")
-    fix = "Rename it to end in .parquet." if data.startswith(b"PAR1") else "Save it as CSV."
-    return f"not a text file ({source}{kind}). {fix}"
+    return f"not a text file ({source}{kind}). Save it as CSV."
 
 
 def read_records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:

@@ -44,7 +44,7 @@ def _plain(values: pd.Series, name: str, source: str) -> pd.Series:
     """Return a column as numbers, truth values, times, categories or text, or complain about it."""
     values = values.rename(name)
     if isinstance(values.dtype, pd.SparseDtype):
-        return values.sparse.to_dense()
+        return pd.Series(np.asarray(values), index=values.index, name=name)
     if isinstance(values.dtype, pd.PeriodDtype):
         return values.dt.to_timestamp()
     if values.dtype.kind == "c":

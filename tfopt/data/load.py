@@ -112,7 +112,7 @@ def load_table(
         groups=_read_groups(frame, reserved["--group"], raw),
         weights=_read_weights(weight, frame, raw),
         notes=[printable(note) for note in [*notes, *guesses.notes({*target_names, *features})]],
-        ignored=tuple(name for name in frame if name not in used),
+        ignored=tuple(name for name in map(str, frame) if name not in used),
     )
 
 

@@ -111,7 +111,12 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
 def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, unit: str) -> np.ndarray:
     """Return the number that each text is, with this decimal sign and unit; NaN where it is none."""
     comma = "." if decimal == "," else ","
-    clean = {**_PLAIN, **_REMOVED, ord(comma): None, **({0xFF0C: None} if comma == "," else {0xFF0E: None})}
+    clean: dict[int, str | None] = {
+        **_PLAIN,
+        **_REMOVED,
+        ord(comma): None,
+        **({0xFF0C: None} if comma == "," else {0xFF0E: None}),
+    }
     clean |= {ord(decimal): ".", (0xFF0C if decimal == "," else 0xFF0E): "."}
     wanted, bare = _same(unit), not _FACTOR.fullmatch(unit) or bool(_CURRENCY_ONLY.fullmatch(unit))
     fits: dict[str, _Fit | None] = {}
