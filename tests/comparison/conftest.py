@@ -9,7 +9,7 @@ from tfopt.data.table import Column, Table
 
 @pytest.fixture(scope="session")
 def make_table():
-    def make(target, *, task="classification", groups=None, weights=None):
+    def make(target, *, task="classification", groups=None, weights=None, times=None):
         target = np.asarray(target)
         num_rows = len(target)
         return Table(
@@ -24,6 +24,7 @@ def make_table():
             classes=tuple(f"c{i}" for i in range(int(target.max()) + 1)) if task == "classification" else (),
             groups=None if groups is None else np.asarray(groups),
             weights=weights,
+            times=None if times is None else np.asarray(times, float),
         )
 
     return make

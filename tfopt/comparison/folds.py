@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tfopt.comparison.forward import forward_folds, last_part
 from tfopt.data.table import Table
 from tfopt.errors import UserError
 
@@ -23,11 +24,14 @@ class Split:
     test: np.ndarray
 
 
-def outer_splits(table: Table, *, folds: int, repeats: int, seed: int, holdout: float | None = None) -> list[Split]:
+def outer_splits(
+    table: Table, *, folds: int, repeats: int, seed: int, holdout: float | None = None, gap: float = 0.0
+) -> list[Split]:
     """Return the outer splits of a nested cross-validation, `repeats` times `folds` of them.
 
     Classification folds are stratified; where `table.groups` is given, no group stands on both sides. Without groups
     the splits are those of scikit-learn's `RepeatedKFold` and `RepeatedStratifiedKFold` with `random_state=seed`.
+    Where `table.times` is given, each training part is earlier than its test part, and nothing is shuffled.
 
     Args:
         table: The data.
@@ -35,21 +39,27 @@ def outer_splits(table: Table, *, folds: int, repeats: int, seed: int, holdout: 
         repeats: Partitions, at least 1, each shuffled anew.
         seed: Seed of the shuffling.
         holdout: Fraction of the rows in one single test part, in (0, 1); `folds` and `repeats` are then not used.
+        gap: Least time between a training row and its test part, in the unit of `table.times`.
 
     Raises:
         UserError: When the data cannot be split so: too few rows, groups or members of a class.
     """
     rows = np.arange(table.num_rows)
     if holdout is not None:
+        _check_holdout(len(rows), holdout)
+        if table.times is not None:
+            return [_checked(table, last_part(table, holdout, gap), rows, "parts")]
         return [_holdout_split(table, rows, holdout, seed)]
     if repeats < 1:
         raise UserError(f"The number of repeats must be at least 1. Received: {repeats}.")
+    if table.times is not None:
+        return _forward(table, rows, folds, gap, what="folds", where="")
     _check_folds(table, rows, folds, what="folds", where="")
     random = np.random.RandomState(seed)
     return [split for _ in range(repeats) for split in _partition(table, rows, folds, random, what="folds")]
 
 
-def inner_splits(table: Table, rows: np.ndarray, *, folds: int, seed: int) -> list[Split]:
+def inner_splits(table: Table, rows: np.ndarray, *, folds: int, seed: int, gap: float = 0.0) -> list[Split]:
     """Return `folds` splits of `rows` for tuning inside one outer training part; indices are rows of the table.
 
     Args:
@@ -57,24 +67,44 @@ def inner_splits(table: Table, rows: np.ndarray, *, folds: int, seed: int) -> li
         rows: The outer training part.
         folds: Parts, at least 2.
         seed: Seed of the shuffling.
+        gap: As for `outer_splits`.
 
     Raises:
         UserError: As `outer_splits`, about the rows of this part.
     """
     where = f" in the {len(rows)} rows of an outer training part"
+    if table.times is not None:
+        return _forward(table, rows, folds, gap, what="inner folds", where=where)
     _check_folds(table, rows, folds, what="inner folds", where=where)
     return list(_partition(table, rows, folds, np.random.RandomState(seed), what="inner folds"))
 
 
+def _forward(table: Table, rows: np.ndarray, folds: int, gap: float, *, what: str, where: str) -> list[Split]:
+    _check_number(rows, folds, what, where)
+    return [
+        _checked(table, parts, rows, what) for parts in forward_folds(table, rows, folds, gap, what=what, where=where)
+    ]
+
+
+def _checked(table: Table, parts: tuple[np.ndarray, np.ndarray], rows: np.ndarray, what: str) -> Split:
+    split = Split(*parts)
+    check_split(table, split, rows, what=what)
+    return split
+
+
 def _check_folds(table: Table, rows: np.ndarray, folds: int, *, what: str, where: str) -> None:
-    if folds < 2:
-        raise UserError(f"The number of {what} must be at least 2. Received: {folds}.")
-    if folds > len(rows):
-        raise UserError(f"More {what} than rows: {folds} {what}, {len(rows)} rows{where}. Use at most {len(rows)}.")
+    _check_number(rows, folds, what, where)
     if table.task == "classification":
         _check_classes(table, rows, folds, what, where)
     if table.groups is not None:
         _check_groups(table, rows, folds, what, where)
+
+
+def _check_number(rows: np.ndarray, folds: int, what: str, where: str) -> None:
+    if folds < 2:
+        raise UserError(f"The number of {what} must be at least 2. Received: {folds}.")
+    if folds > len(rows):
+        raise UserError(f"More {what} than rows: {folds} {what}, {len(rows)} rows{where}. Use at most {len(rows)}.")
 
 
 def _check_classes(table: Table, rows: np.ndarray, folds: int, what: str, where: str) -> None:
@@ -126,19 +156,20 @@ def _partition(
     else:
         splitter = model_selection.GroupKFold(folds, shuffle=True, random_state=random)
     for train, test in splitter.split(rows, target, groups):
-        split = Split(rows[train], rows[test])
-        check_split(table, split, rows, what=what)
-        yield split
+        yield _checked(table, (rows[train], rows[test]), rows, what)
+
+
+def _check_holdout(num_rows: int, holdout: float) -> None:
+    if not 0 < holdout < 1:
+        raise UserError(f"The hold-out must be a fraction between 0 and 1. Received: {holdout:g}.")
+    if not 1 <= round(holdout * num_rows) < num_rows:
+        raise UserError(f"A hold-out of {holdout:g} leaves one part of {num_rows} rows empty. Use another fraction.")
 
 
 def _holdout_split(table: Table, rows: np.ndarray, holdout: float, seed: int) -> Split:
     from sklearn import model_selection  # late: see `_partition`
 
-    if not 0 < holdout < 1:
-        raise UserError(f"The hold-out must be a fraction between 0 and 1. Received: {holdout:g}.")
     num_test = round(holdout * len(rows))
-    if num_test < 1 or num_test >= len(rows):
-        raise UserError(f"A hold-out of {holdout:g} leaves one part of {len(rows)} rows empty. Use another fraction.")
     if table.groups is not None:
         split = _grouped_holdout(table, rows, holdout, seed)
     elif table.task == "classification":
@@ -188,6 +219,9 @@ def _grouped_holdout(table: Table, rows: np.ndarray, holdout: float, seed: int, 
 def check_split(table: Table, split: Split, rows: np.ndarray, *, what: str = "folds") -> None:
     """Raise unless the two parts are disjoint, not empty, within `rows`, share no group, and every class is learned.
 
+    Where `table.times` is given, training rows must be earlier than all test rows instead of holding every class: a
+    class may turn up later.
+
     Raises:
         ValueError: When a row or a group stands on both sides, or a part is empty or leaves `rows`.
         UserError: When a class of `rows` is missing in the training part.
@@ -202,7 +236,10 @@ def check_split(table: Table, split: Split, rows: np.ndarray, *, what: str = "fo
         shared = np.intersect1d(table.groups[split.train], table.groups[split.test])
         if shared.size:
             raise ValueError(f"Group {shared[0]} stands in the training and in the test part of a split.")
-    if table.task == "classification":
+    if table.times is not None:
+        if table.times[split.train].max() >= table.times[split.test].min():
+            raise ValueError("A training row is not earlier than the test part of its split.")
+    elif table.task == "classification":
         lost = np.setdiff1d(table.target[rows], table.target[split.train])
         if lost.size:
             raise UserError(

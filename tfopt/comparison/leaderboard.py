@@ -12,12 +12,15 @@ from tfopt._files import as_json
 from tfopt.comparison.bootstrap import bootstrap_difference, bootstrap_interval, bootstrap_scores, bootstrap_weights
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
+from tfopt.comparison.forward import time_blocks
 from tfopt.comparison.objective import Objective
 from tfopt.comparison.statistics import Interval, PairedDifference, holm, mean_interval, paired_difference
 from tfopt.comparison.verdict import DUMMY, Contest, Contestant, judge
 
 CORRECTED = "corrected resampled t-test"
 BOOTSTRAP = "paired bootstrap of the hold-out"
+FORWARD = f"{CORRECTED} over folds that follow one another in time"
+BLOCKS = "paired bootstrap of the hold-out in blocks of time"
 
 # A hold-out of more than 50 000 rows gets fewer bootstrap samples than 2000: two bytes for each row and sample.
 _MOST_COUNTS = 100_000_000
@@ -108,6 +111,7 @@ def compare(
     target: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     weights: np.ndarray | None = None,
+    times: np.ndarray | None = None,
 ) -> Comparison:
     """Rank the models and say whether the network is better than the best baseline.
 
@@ -130,6 +134,10 @@ def compare(
         target: Targets of the whole table; needed with a single split.
         groups: Groups of the whole table, so that a hold-out is bootstrapped by groups.
         weights: Example weights of the whole table, for the bootstrap of a hold-out.
+        times: Times of the whole table where the splits follow one another in time. Such folds are not exchangeable:
+            their training parts grow, and neighbours are alike. The test is the same, with the mean ratio of test to
+            training rows, and the verdict says what it takes for granted; a hold-out without groups is bootstrapped in
+            blocks of time.
 
     Raises:
         ValueError: When there are no results or splits, a fold is given twice, or a single split comes without targets.
@@ -142,6 +150,9 @@ def compare(
     best = baselines[0] if baselines else None
     if rope is None:
         rope = _default_rope(objective, best or network)
+    if times is not None and groups is None and len(splits) == 1:
+        groups = np.zeros(len(times), dtype=np.int64)
+        groups[splits[0].test] = time_blocks(times[splits[0].test])
     intervals, pair = _estimators(scored, splits, objective, rope, target, groups, weights)
     differences = _differences(networks, baselines, network, pair)
     dummy = next((model for model in baselines if model.name == DUMMY), None)
@@ -150,6 +161,7 @@ def compare(
         objective=objective,
         rope=rope,
         holdout=len(splits) == 1,
+        ordered=times is not None,
         network=_contestant(network, sum(model.num_members == 1 for model in networks)),
         baseline=_contestant(best),
         difference=_NOTHING if network is None or best is None else pair(network, best),
@@ -173,10 +185,16 @@ def compare(
         outcome=outcome,
         objective=objective,
         rope=rope,
-        method=BOOTSTRAP if len(splits) == 1 else CORRECTED,
+        method=_method(len(splits) == 1, times is not None),
         network=network.name if network else None,
         best_baseline=best.name if best else None,
     )
+
+
+def _method(holdout: bool, ordered: bool) -> str:
+    if holdout:
+        return BLOCKS if ordered else BOOTSTRAP
+    return FORWARD if ordered else CORRECTED
 
 
 def _by_model(results: Sequence[FoldResult], num_folds: int) -> list[_Model]:

@@ -13,6 +13,14 @@ DUMMY = "dummy"
 _PROBABLE = 0.9
 _SAME = 0.8
 
+_LATER_FOLDS = (
+    "Each fold is later than what was learned for it: this holds if the times to come differ from these no more than "
+    "the folds differ from one another."
+)
+_LATER_HOLDOUT = (
+    "The hold-out is the latest part: this holds if the times to come are like it; what was drawn are blocks of it."
+)
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -40,6 +48,7 @@ class Contest:
         objective: The metric.
         rope: Half width of the region of practical equivalence.
         holdout: Whether there is one split only.
+        ordered: Whether the splits follow one another in time.
         network: The network that speaks for all, None where none has a score on every fold.
         baseline: The best baseline, likewise.
         difference: Network minus best baseline.
@@ -61,6 +70,7 @@ class Contest:
     over_dummy: PairedDifference
     only_dummy: bool
     failed: tuple[str, ...] = ()
+    ordered: bool = False
 
 
 def judge(contest: Contest) -> tuple[str, str]:
@@ -69,9 +79,16 @@ def judge(contest: Contest) -> tuple[str, str]:
     In this order: nothing to compare; the best model is not clearly better than the dummy (its interval holds 0); the
     two are practically the same with a probability of at least 0.8; the network is better or worse, if its 95 %
     interval leaves out 0 or the posterior probability of a difference beyond the region of practical equivalence is at
-    least 0.9; else undecided. Where it is not better, the simpler model is the one to keep.
+    least 0.9; else undecided. Where it is not better, the simpler model is the one to keep. Of splits in time the
+    sentence says what it takes for granted.
     """
-    words = _Words(contest)
+    outcome, verdict = _judged(contest, _Words(contest))
+    if contest.ordered and outcome not in ("nothing", "only baselines", "only networks"):
+        verdict += f" {_LATER_HOLDOUT if contest.holdout else _LATER_FOLDS}"
+    return outcome, verdict
+
+
+def _judged(contest: Contest, words: "_Words") -> tuple[str, str]:
     if contest.leading is None and contest.dummy is None:
         return "nothing", f"No verdict: no model has a score on every fold{words.failures}."
     if contest.dummy is not None and not contest.over_dummy.low > 0:

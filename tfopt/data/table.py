@@ -32,6 +32,8 @@ class Table:
         classes: The class labels as strings, sorted, for classification; empty otherwise.
         groups: (rows,) int codes of the rows' groups, or None.
         weights: (rows,) float64 example weights, or None.
+        times: (rows,) float64 times that order the rows, seconds since 1970 for dates; None where they have no order.
+        times_are_dates: Whether `times` are seconds.
         notes: What was guessed or dropped, one sentence each, for saying aloud.
         ignored: Columns of the source that are neither feature nor target: dropped, group, weights. New rows may have
             them.
@@ -49,6 +51,8 @@ class Table:
     classes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     weights: np.ndarray | None = None
+    times: np.ndarray | None = None
+    times_are_dates: bool = False
     notes: list[str] = field(default_factory=list)
     ignored: tuple[str, ...] = ()
 
