@@ -15,7 +15,8 @@ from typing import Any, Generic, TypeVar
 import keras
 import numpy as np
 
-from tfopt._private.keras_internals import global_generator, seeded, stateful_stream, variables_alike
+from tfopt._private.keras_random import global_generator, seeded, stateful_stream
+from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.training.fits import Build, FitRequest, State, checked, complete
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.rows import Examples

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_internals import random_streams_kept
+from tfopt._private.streams import random_streams_kept
 from tfopt.errors import CannotStack, nearest
 from tfopt.training import ENGINES
 from tfopt.training.fits import Build, Engine, FitResult, Shuffle

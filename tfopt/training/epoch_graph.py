@@ -8,17 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_internals import (
-    global_generator,
-    gradients_forgotten,
-    make_variables,
-    set_global_generator,
-)
+from tfopt._private.keras_models import make_variables
+from tfopt._private.keras_random import global_generator, set_global_generator
+from tfopt._private.tensorflow_graphs import gradients_forgotten
 from tfopt.training.builds import BuildSnapshot
 from tfopt.training.fits import State
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.rows import Examples
-from tfopt.training.symbolic import NumberTable
+from tfopt.training.symbolic import NumberTable, kept_symbolic
 
 _PREDICTED = 65536  # rows predicted at a time
 _UNREPEATABLE = {
@@ -178,7 +175,7 @@ def unrepeatable(traced: Iterable[Any]) -> list[str]:
 
 def concrete(function: Callable[..., Any], signature: list) -> Any:
     """Return the one graph of a function: as it cannot be retraced, TensorFlow does not warn that it might be."""
-    with gradients_forgotten():
+    with gradients_forgotten(), kept_symbolic():
         return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
 
 

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_internals import random_streams_kept, seeded, set_global_generator
+from tfopt._private.keras_random import seeded, set_global_generator
+from tfopt._private.streams import random_streams_kept
 from tfopt.training.builds import BuildSnapshot, take_snapshot
 from tfopt.training.epoch_graph import EpochGraph, log_value
 from tfopt.training.fits import Build, FitRequest, State

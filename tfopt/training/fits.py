@@ -8,7 +8,8 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tfopt._private.keras_internals import make_variables, seeded
+from tfopt._private.keras_models import make_variables
+from tfopt._private.keras_random import seeded
 from tfopt.training.rows import Arrays, Examples, Shuffle
 
 Build = Callable[[Any], keras.Model]

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfopt._private.keras_internals import (
+from tfopt._private.keras_optimizers import (
     averages_of,
     clip_with,
     forget_gradients_of_any_shape,
@@ -14,7 +14,6 @@ from tfopt._private.keras_internals import (
     learning_rate_of,
     pass_exemptions_on,
     replace_learning_rate,
-    step_counter,
     unfix,
 )
 from tfopt.errors import CannotStack
@@ -52,7 +51,7 @@ class StackedOptimizer:
         original = learning_rate_of(optimizer)
         self.schedule = None if isinstance(original, keras.Variable) else original
         known = list(optimizer.variables)
-        self.iterations = step_counter(optimizer)
+        self.iterations = known[0]  # all steps; `optimizer.iterations` leaves out those that only accumulate
         optimizer.build(self._weights)
         self._rate_variable = original if self.schedule is None else None
         self._rates = tf.Variable(tf.zeros((1, 1)), shape=(None, 1), trainable=False)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_internals import tensorflow_pfor
+from tfopt._private.tensorflow_graphs import register_rules, run_again, wrapped
 from tfopt.errors import CannotStack
 
 _DRAWS = (
@@ -53,6 +53,7 @@ class RandomStreams:
     @contextmanager
     def use(self) -> Iterator[None]:
         """Convert the random operations of the `tf.vectorized_map` traced within."""
+        register_rules(_DRAWS, _rule)
         before, RandomStreams._active = RandomStreams._active, self
         self._read = (self._first.read_value(), self._stream.read_value())
         try:
@@ -60,7 +61,7 @@ class RandomStreams:
         finally:
             RandomStreams._active = before
 
-    def convert(self, operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
+    def convert(self, operation: Any) -> list:
         """Return the operation's outputs for every member."""
         self.drawn = True
         if self._read is None:
@@ -71,17 +72,10 @@ class RandomStreams:
             tf.unstack(tf.gather(tensor, first), self.capacity) if stacked else [tensor] * self.capacity
             for tensor, stacked, _ in inputs
         ]
-        drawn = [
-            tensorflow_pfor._create_op(
-                operation.op_type, list(own), [output.dtype for output in operation.outputs], operation.op.node_def.attr
-            ).outputs
-            for own in zip(*picked, strict=True)
-        ]
+        drawn = [run_again(operation, own) for own in zip(*picked, strict=True)]
         if self.capacity == 1:
-            return [tensorflow_pfor.wrap(output, False) for output in drawn[0]]
-        return [
-            tensorflow_pfor.wrap(tf.gather(tf.stack(outputs), stream), True) for outputs in zip(*drawn, strict=True)
-        ]
+            return wrapped(drawn[0], stacked=False)
+        return wrapped([tf.gather(tf.stack(outputs), stream) for outputs in zip(*drawn, strict=True)], stacked=True)
 
 
 def vectorized(function: Callable[[Any], Any], arguments: Any) -> Any:
@@ -105,22 +99,5 @@ def quiet_tensorflow() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _convert(operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
-    if RandomStreams._active is None:
-        raise tensorflow_pfor.ConversionNotImplementedError(
-            f"No vectorized version of {operation.op_type} outside a population."
-        )
-    return RandomStreams._active.convert(operation)
-
-
-def _bitcast(operation: tensorflow_pfor._PforInput) -> list[tensorflow_pfor.WrappedTensor]:
-    """Keras's sparse cross-entropy looks at the bits of its logits."""
-    target = operation.get_attr("type")
-    return [tensorflow_pfor.wrap(tf.bitcast(operation.stacked_input(0), target), True)]
-
-
-if "Bitcast" not in tensorflow_pfor._pfor_converter_registry:
-    tensorflow_pfor.RegisterPFor("Bitcast")(_bitcast)
-for _name in _DRAWS:
-    if _name not in tensorflow_pfor._pfor_converter_registry:
-        tensorflow_pfor.RegisterPFor(_name)(_convert)
+def _rule(operation: Any) -> list | None:
+    return None if RandomStreams._active is None else RandomStreams._active.convert(operation)

@@ -1,5 +1,6 @@
 """One graph that trains a stack of models of the same structure: every variable has a leading axis of members."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_internals import global_generator, layers_of, make_variables, unfix
+from tfopt._private.keras_models import layers_of, make_variables
+from tfopt._private.keras_optimizers import unfix
+from tfopt._private.keras_random import global_generator
 from tfopt.errors import CannotStack
 from tfopt.training.epoch_graph import concrete, unrepeatable
 from tfopt.training.fits import State
@@ -124,7 +127,7 @@ class GraphStack(Stack):
         held = sum(int(np.prod(shape)) for _, shape in self._places)
         outputs = 0
         for layer in layers_of(self.model):
-            for tensor in keras.tree.flatten(getattr(layer, "output", None)) if layer._inbound_nodes else []:
+            for tensor in keras.tree.flatten(getattr(layer, "output", [])):
                 outputs += int(np.prod([size or 1 for size in tensor.shape[1:]]))
         return 4 * (held + 4 * weights + 8 * batch_size * outputs)
 
@@ -284,8 +287,11 @@ class GraphStack(Stack):
             list(zip([*self._trained, *self._kept, *self._counted], values, strict=True)), collect_losses=True
         )
         with self.numbers.member(numbers), scope:
-            predicted = model(x, training=training) if model._call_has_training_arg else model(x)
-            loss = model._compute_loss(x, y, predicted, sample_weight, training=training)
+            told = {"training": training}
+            predicted = model(x, **(told if _takes_training(model.call) else {}))
+            loss = model.compute_loss(
+                x, y, predicted, sample_weight, **(told if _takes_training(model.compute_loss) else {})
+            )
             model.metrics[0].update_state(loss, sample_weight=tf.shape(tf.nest.flatten(x)[0])[0])
             model.compute_metrics(x, y, predicted, sample_weight=sample_weight)
         return (
@@ -325,6 +331,10 @@ class GraphStack(Stack):
 def _run(function: Callable[..., Any], rows: np.ndarray, batch_size: int) -> Logs:
     logs = function(tf.constant(rows, tf.int32), tf.constant(batch_size, tf.int32))
     return {key: value.numpy() for key, value in logs.items()}
+
+
+def _takes_training(function: Callable[..., Any]) -> bool:
+    return "training" in inspect.signature(function).parameters
 
 
 def _column(variable: keras.Variable) -> keras.Variable:

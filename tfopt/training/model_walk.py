@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_internals import BOOKKEEPING, layers_of, topology
+from tfopt._private.keras_models import BOOKKEEPING, layers_of, topology
 
 _LIBRARIES = ("keras", "tensorflow", "numpy", "builtins", "math", "functools", "jax")
 _PLAIN = (bool, str, bytes, type, types.ModuleType, tf.DType, types.BuiltinFunctionType)

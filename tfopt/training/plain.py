@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfopt._private.keras_internals import random_streams_kept
+from tfopt._private.streams import random_streams_kept
 from tfopt.errors import one_line
 from tfopt.training.fits import (
     Engine,

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_internals import random_streams_kept
+from tfopt._private.needs import missing
+from tfopt._private.streams import random_streams_kept
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, configuration_key
 from tfopt.training.epoch_graph import log_value
@@ -152,6 +153,10 @@ class PopulationEngine(Engine):
     def _window(
         self, window: range, requests: Sequence[FitRequest], callbacks: Sequence[Any] | None
     ) -> Iterator[tuple[int, FitResult | str]]:
+        lacking = missing("calls of layers", "generator of unseeded draws", "seeds")
+        if lacking:
+            yield from ((index, lacking) for index in window)
+            return
         started = time.perf_counter()
         snapshots: dict[Any, BuildSnapshot | Exception] = {}
         groups: dict[tuple, list[StackMember]] = defaultdict(list)

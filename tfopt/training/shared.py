@@ -19,7 +19,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_internals import random_streams_kept, seeded
+from tfopt._private.keras_random import seeded
+from tfopt._private.needs import missing
+from tfopt._private.streams import random_streams_kept
 from tfopt.errors import one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, configuration_key, take_snapshot
 from tfopt.training.epoch_graph import CannotShareError, EpochGraph
@@ -89,6 +91,13 @@ class SharedGraphEngine(Engine):
     def _chunk(
         self, chunk: range, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None
     ) -> Iterator[tuple[int, FitResult]]:
+        lacking = missing("calls of layers", "generator of unseeded draws", "seeds")
+        if lacking:
+            for index in chunk:
+                [result] = self._plain.fit([requests[index]], [callbacks[index]] if callbacks else None)
+                result.reason = lacking
+                yield index, result
+            return
         started = time.perf_counter()
         snapshots: dict[Any, BuildSnapshot | Exception] = {}
         for index in chunk:

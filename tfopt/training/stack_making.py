@@ -8,7 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfopt._private.keras_internals import layers_of, seeded, variables_alike
+from tfopt._private.keras_models import layers_of
+from tfopt._private.keras_random import seeded
+from tfopt._private.needs import missing
+from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildSnapshot, take_snapshot
 from tfopt.training.first_step import stack_differs
@@ -55,8 +58,9 @@ def make_numpy_stack(
     Raises:
         CannotStack: The model is not a dense network on a CPU, or the check refuses.
     """
-    if tf.config.list_logical_devices("GPU"):
-        raise CannotStack("there is a GPU")
+    lacking = missing("loss and metrics", "moments", "learning rate")
+    if lacking or tf.config.list_logical_devices("GPU"):
+        raise CannotStack(lacking or "there is a GPU")
 
     def dense(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
         return NumpyStack(model, walk, extra, varying, train, validation, measure)
@@ -73,6 +77,9 @@ def make_graph_stack(
     Raises:
         CannotStack: TensorFlow or the check refuses.
     """
+    lacking = missing("stacked optimizer", "learning rate", "batching rules")
+    if lacking:
+        raise CannotStack(lacking)
 
     def traced(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
         with quiet_tensorflow():

@@ -18,6 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt._private.tensorflow_graphs import numbers_kept_from_c
+
 Values = Mapping[str, float | int]
 
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64")
@@ -249,6 +251,20 @@ class SymbolicMath:
             return function(*arguments)
 
         return call
+
+
+@contextmanager
+def kept_symbolic() -> Iterator[None]:
+    """Keep numbers symbolic while a graph is traced, also where Keras itself hands a number to C."""
+    with numbers_kept_from_c(_leaky_relu, SymbolicMath()):
+        yield
+
+
+def _leaky_relu(stock: Callable[..., Any], x: Any, negative_slope: Any = 0.2) -> Any:
+    if isinstance(negative_slope, SymbolicNumber):  # tf.nn.leaky_relu would bake it in as an attribute of its operation
+        x = tf.convert_to_tensor(x)
+        return tf.where(x > 0, x, x * negative_slope.tensor(x.dtype))
+    return stock(x, negative_slope)
 
 
 class StackedNumberTable(NumberTable):

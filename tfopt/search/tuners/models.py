@@ -9,7 +9,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial
 
 from tfopt._files import replace
-from tfopt._private.keras_internals import variables_alike
+from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.errors import one_line
 from tfopt.search.tuners import space
 from tfopt.search.tuners.files import write_state

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt._private.keras_internals import calls_of
+from tfopt._private.keras_models import calls_of
 from tfopt.errors import CannotStack
 from tfopt.training.numpy_stack.activations import ACTIVATIONS
 from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace

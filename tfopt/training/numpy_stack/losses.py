@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt._private.keras_internals import function_of
+from tfopt._private.keras_models import function_of
 from tfopt.errors import CannotStack
 from tfopt.training.numpy_stack.activations import softmax
 from tfopt.training.numpy_stack.numbers import Column, MemberNumbers

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from tfopt._private.keras_internals import compiled_parts, learning_rate_of, make_variables
+from tfopt._private.keras_models import compiled_parts, make_variables
+from tfopt._private.keras_optimizers import learning_rate_of
 from tfopt.errors import CannotStack
 from tfopt.training.fits import State, UnpenalizedLoss
 from tfopt.training.model_walk import ModelWalk

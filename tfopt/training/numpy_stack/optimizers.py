@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from tfopt._private.keras_internals import exempts_from_decay, moments_of
+from tfopt._private.keras_optimizers import exempts_from_decay, moments_of
 from tfopt.errors import CannotStack
 from tfopt.training.numpy_stack.numbers import Column, MemberNumbers
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_internals import learning_rate_of
+from tfopt._private.keras_optimizers import learning_rate_of
 from tfopt.errors import CannotStack
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.symbolic import Values

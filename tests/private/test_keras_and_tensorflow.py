@@ -1,33 +1,30 @@
-"""The private surfaces that the engines rest on, each by what goes wrong without it (Keras 3.15, TensorFlow 2.21)."""
+"""The private names that the engines rest on, each by what goes wrong without it."""
 
 import random
-from importlib.metadata import version
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfopt._private import keras_internals
+from tfopt._private.keras_models import calls_of, compiled_parts, function_of, layers_of, make_variables, topology
+from tfopt._private.keras_optimizers import (
+    averages_of,
+    clip_with,
+    exempts_from_decay,
+    forget_gradients_of_any_shape,
+    free_shape,
+    learning_rate_of,
+    moments_of,
+    pass_exemptions_on,
+    replace_learning_rate,
+    unfix,
+)
+from tfopt._private.keras_random import global_generator, seeded, set_global_generator, stateful_stream
+from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.errors import CannotStack
 from tfopt.training.rows import orders
-from tfopt.training.symbolic import NumberTable
-
-
-def test_the_versions_that_these_were_read_in():
-    """Another version may still pass everything below: then change these lines alone."""
-    assert version("keras").startswith("3.15")
-    assert version("tensorflow-cpu" if _has("tensorflow-cpu") else "tensorflow").startswith("2.21")
-
-
-def _has(name):
-    from importlib.metadata import PackageNotFoundError
-
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
+from tfopt.training.symbolic import NumberTable, kept_symbolic
 
 
 def draws():
@@ -46,40 +43,40 @@ def test_seeded_gives_every_stream_of_set_random_seed_and_puts_pythons_back():
     np.random.seed(3)
     random.seed(3)
     before = np.random.get_state()[1].tolist(), random.getstate()
-    with keras_internals.seeded(11):
+    with seeded(11):
         assert draws() == expected
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before
 
 
 def test_a_stateful_draw_in_a_build_is_noticed():
-    with keras_internals.seeded(0):
-        state = keras_internals.stateful_stream()
+    with seeded(0):
+        state = stateful_stream()
         keras.layers.Dense(2).build((None, 2))
         keras.random.normal((2,))
-        assert keras_internals.stateful_stream() == state
+        assert stateful_stream() == state
         tf.random.normal((2,))
-        assert keras_internals.stateful_stream() != state
+        assert stateful_stream() != state
 
 
 def test_layers_and_topology_of_a_model():
     inputs = keras.Input((2,))
     hidden = keras.layers.Dense(2)
     model = keras.Model(inputs, keras.layers.Add()([hidden(inputs), inputs]))
-    assert hidden in keras_internals.layers_of(model)
-    assert len(keras_internals.topology(model)) == 4
-    assert keras_internals.topology(keras.Sequential([hidden]).layers[0]) == []
+    assert hidden in layers_of(model)
+    assert len(topology(model)) == 4
+    assert topology(keras.Sequential([hidden]).layers[0]) == []
 
 
 def test_calls_of_a_model_in_their_order():
     inputs = keras.Input((4,))
     first, second, joined = keras.layers.Dense(4), keras.layers.Dense(4), keras.layers.Add()
     model = keras.Model(inputs, joined([second(first(inputs)), inputs]))
-    calls = keras_internals.calls_of(model)
+    calls = calls_of(model)
     assert [operation for operation, _ in calls[1:]] == [first, second, joined]
     assert [sources for _, sources in calls] == [[], [0], [1], [2, 0]]
     first, second = keras.layers.Dense(4), keras.layers.Dense(4)
     sequential = keras.Sequential([keras.Input((4,)), first, second])
-    assert [operation for operation, _ in keras_internals.calls_of(sequential)[1:]] == [first, second]
+    assert [operation for operation, _ in calls_of(sequential)[1:]] == [first, second]
 
 
 def called_twice(inputs):
@@ -98,17 +95,17 @@ def called_twice(inputs):
 def test_calls_that_are_more_than_layer_after_layer_are_refused(make, reason):
     inputs = keras.Input((4,))
     with pytest.raises(CannotStack, match=reason):
-        keras_internals.calls_of(keras.Model(inputs, make(inputs)))
+        calls_of(keras.Model(inputs, make(inputs)))
     with pytest.raises(CannotStack, match="one input and one output"):
-        keras_internals.calls_of(keras.Sequential([keras.layers.Dense(2)]))  # not built: it has no calls yet
+        calls_of(keras.Sequential([keras.layers.Dense(2)]))  # not built: it has no calls yet
 
 
 def test_the_loss_and_the_metrics_that_a_model_was_compiled_with():
     def parts(**compiled):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
         model.compile("sgd", **compiled)
-        keras_internals.make_variables(model, (np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32")))
-        return keras_internals.compiled_parts(model)
+        make_variables(model, (np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32")))
+        return compiled_parts(model)
 
     loss, metrics, weighted = parts(loss=keras.losses.Huber(), metrics=["mae", keras.metrics.AUC(name="auc")])
     assert isinstance(loss, keras.losses.Huber)
@@ -122,36 +119,36 @@ def test_the_loss_and_the_metrics_that_a_model_was_compiled_with():
 
 def test_the_functions_that_losses_and_metrics_wrap():
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.25)
-    function, options = keras_internals.function_of(loss)
+    function, options = function_of(loss)
     assert function is keras.losses.categorical_crossentropy
     assert (options["from_logits"], options["label_smoothing"]) == (True, 0.25)
-    function, options = keras_internals.function_of(keras.metrics.BinaryAccuracy(threshold=0.3))
+    function, options = function_of(keras.metrics.BinaryAccuracy(threshold=0.3))
     assert (function, options["threshold"]) == (keras.metrics.binary_accuracy, 0.3)
-    assert keras_internals.function_of(keras.metrics.AUC()) == (None, {})
+    assert function_of(keras.metrics.AUC()) == (None, {})
 
 
 def test_the_moments_that_an_optimizer_keeps():
     weights = [keras.Variable(np.zeros(shape), name="weight") for shape in ((2, 3), (3,))]
     optimizer = keras.optimizers.Adam()
-    assert keras_internals.moments_of(optimizer) == {}
+    assert moments_of(optimizer) == {}
     optimizer.apply([np.ones((2, 3), "float32"), np.full(3, 2, "float32")], weights)
-    found = keras_internals.moments_of(optimizer)
+    found = moments_of(optimizer)
     for name, expected in (("momentum", (0.1, 0.2)), ("velocity", (0.001, 0.004))):
         for slot, value in zip(found[name], expected, strict=True):
             np.testing.assert_allclose(slot, value, rtol=1e-4)
     optimizer = keras.optimizers.RMSprop()
     optimizer.build(weights)
-    assert set(keras_internals.moments_of(optimizer)) == {"velocity"}, "no momentum is kept without one"
+    assert set(moments_of(optimizer)) == {"velocity"}, "no momentum is kept without one"
 
 
 def test_weights_that_an_optimizer_exempts_from_decay():
     optimizer = keras.optimizers.AdamW()
-    assert not keras_internals.exempts_from_decay(optimizer)
+    assert not exempts_from_decay(optimizer)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
-    assert keras_internals.exempts_from_decay(optimizer)
+    assert exempts_from_decay(optimizer)
     optimizer, kept = keras.optimizers.AdamW(), keras.Variable(np.zeros(2), name="kept")
     optimizer.exclude_from_weight_decay(var_list=[kept])
-    assert keras_internals.exempts_from_decay(optimizer)
+    assert exempts_from_decay(optimizer)
 
 
 def test_tensorflow_knows_variables_that_are_alike_by_one_name():
@@ -162,7 +159,7 @@ def test_tensorflow_knows_variables_that_are_alike_by_one_name():
 
     stock = variables()
     assert len({variable.value.name for variable in stock}) == 2
-    with keras_internals.variables_alike():
+    with variables_alike():
         alike = variables()
     assert len({variable.value.name for variable in alike}) == 1
     assert [variable.path for variable in alike] == [variable.path for variable in stock]
@@ -174,17 +171,17 @@ def test_variables_of_the_first_batch_are_made():
     model.compile("sgd", "mse", metrics=["mae"])
     assert not model.built
     assert len(model.metrics_variables) < 4
-    keras_internals.make_variables(model, (np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32")))
+    make_variables(model, (np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32")))
     assert model.built
     # A total and a count for the loss and for the metric, which Keras makes at the first batch only.
     assert len(model.metrics_variables) == 4
 
 
 def test_a_generator_can_be_put_in_the_place_of_the_global_one():
-    with keras_internals.seeded(0):
+    with seeded(0):
         generator = keras.random.SeedGenerator(5)
-        keras_internals.set_global_generator(generator)
-        assert keras_internals.global_generator() is generator
+        set_global_generator(generator)
+        assert global_generator() is generator
         np.testing.assert_array_equal(
             keras.random.normal((3,)), keras.random.normal((3,), seed=keras.random.SeedGenerator(5))
         )
@@ -203,6 +200,8 @@ def test_layers_that_hand_a_number_to_c_take_a_live_one(make):
     def run(x):
         return layer(x, training=True) if name == "rate" else layer(x)
 
+    with kept_symbolic():
+        run.get_concrete_function(x)
     for value in (0.25, 0.5):
         numbers.set({"value": value})
         fresh = make(value, seed=1) if name == "rate" else make(value)
@@ -219,13 +218,13 @@ def variables(*values, names=()):
 def test_the_first_axis_of_a_variable_can_be_freed():
     (variable,) = variables(np.zeros((1, 3)))
     rows = np.arange(6, dtype="float32").reshape(2, 3)
-    assert keras_internals.unfix(variable) is variable
+    assert unfix(variable) is variable
     assert tuple(variable.shape) == (1, 3)
     variable.value.assign(rows)
     np.testing.assert_array_equal(variable, rows)
     with pytest.raises(ValueError, match="shape"):
         variable.assign(2 * rows)
-    keras_internals.free_shape(variable)
+    free_shape(variable)
     variable.assign(2 * rows)
     np.testing.assert_array_equal(variable, 2 * rows)
 
@@ -234,19 +233,18 @@ def test_the_step_counter_counts_what_is_accumulated_too():
     optimizer, weights = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2), variables([0.0])
     for _ in range(3):
         optimizer.apply([tf.constant([1.0])], weights)
-    assert int(keras_internals.step_counter(optimizer)) == 3
+    assert int(optimizer.variables[0]) == 3
     assert int(optimizer.iterations) == 1
-    assert keras_internals.step_counter(optimizer) is optimizer.variables[0]
 
 
 def test_a_learning_rate_is_replaced_and_its_variable_stays():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
-    assert keras_internals.learning_rate_of(keras.optimizers.SGD(schedule)) is schedule
+    assert learning_rate_of(keras.optimizers.SGD(schedule)) is schedule
     optimizer, weights = keras.optimizers.SGD(0.1), variables([0.0])
     optimizer.build(weights)
-    own = keras_internals.learning_rate_of(optimizer)
+    own = learning_rate_of(optimizer)
     assert float(own) == pytest.approx(0.1)
-    keras_internals.replace_learning_rate(optimizer, schedule)
+    replace_learning_rate(optimizer, schedule)
     for _ in range(2):
         optimizer.apply([tf.constant([1.0])], weights)
     np.testing.assert_allclose(weights[0], [-0.5 - 0.25])
@@ -256,7 +254,7 @@ def test_a_learning_rate_is_replaced_and_its_variable_stays():
 def test_gradients_are_clipped_as_one_says():
     optimizer, weights = keras.optimizers.SGD(1.0, clipvalue=9.0), variables([0.0], [0.0])
     optimizer.build(weights)
-    keras_internals.clip_with(optimizer, lambda gradients: [gradient / 2 for gradient in gradients])
+    clip_with(optimizer, lambda gradients: [gradient / 2 for gradient in gradients])
     optimizer.apply([tf.constant([1.0]), tf.constant([30.0])], weights)
     np.testing.assert_allclose(np.ravel(weights), [-0.5, -15.0])
 
@@ -264,13 +262,13 @@ def test_gradients_are_clipped_as_one_says():
 @pytest.mark.parametrize("freed", [True, False])
 def test_accumulated_gradients_of_any_shape_are_zeroed(freed):
     optimizer, weights = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2), variables(np.zeros((1, 2)))
-    keras_internals.unfix(weights[0])
+    unfix(weights[0])
     optimizer.build(weights)
     (accumulated,) = [variable for variable in optimizer.variables if tuple(variable.shape) == (1, 2)]
     if freed:
-        keras_internals.forget_gradients_of_any_shape(optimizer)
-    for variable in (*weights, keras_internals.unfix(accumulated)):
-        keras_internals.free_shape(variable)
+        forget_gradients_of_any_shape(optimizer)
+    for variable in (*weights, unfix(accumulated)):
+        free_shape(variable)
         variable.assign(np.zeros((3, 2)))
     gradient = tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     optimizer.apply([gradient], weights)
@@ -289,12 +287,12 @@ def test_weight_decay_spares_the_stand_ins_of_what_it_spared():
     originals, stand_ins = (variables([1.0], [1.0], [1.0], names=("kernel", "bias", "gain")) for _ in range(2))
     optimizer.exclude_from_weight_decay(var_list=originals[1:2], var_names=["gain"])
     optimizer.build(stand_ins)
-    keras_internals.pass_exemptions_on(optimizer, originals, stand_ins)
+    pass_exemptions_on(optimizer, originals, stand_ins)
     optimizer.apply([tf.zeros(1)] * 3, stand_ins)
     np.testing.assert_allclose(np.ravel(stand_ins), [1 - 0.1 * 0.5, 1, 1])
     plain = keras.optimizers.SGD(0.1, weight_decay=0.5)
     plain.build(stand_ins)
-    keras_internals.pass_exemptions_on(plain, originals, stand_ins)  # nothing was exempt, nothing is
+    pass_exemptions_on(plain, originals, stand_ins)  # nothing was exempt, nothing is
     plain.apply([tf.zeros(1)] * 3, stand_ins)
     np.testing.assert_allclose(np.ravel(stand_ins), [0.95**2, 0.95, 0.95])
 
@@ -304,7 +302,7 @@ def test_the_averages_are_those_of_the_weights_in_their_order():
     for _ in range(2):
         optimizer.apply([tf.constant([1.0]), tf.constant([10.0])], weights)
     # The first average is the first weight itself: −1, then 0.75·(−1) + 0.25·(−2).
-    np.testing.assert_allclose(np.ravel(keras_internals.averages_of(optimizer)), [-1.25, -12.5])
+    np.testing.assert_allclose(np.ravel(averages_of(optimizer)), [-1.25, -12.5])
 
 
 def test_a_seeded_fit_takes_the_same_order_in_every_epoch_and_which():
