@@ -1,7 +1,6 @@
 """Arguments that may be a number, a stack of numbers, a tensor or a variable, and the configs made from them."""
 
 import inspect
-import math
 import numbers
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -11,34 +10,115 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfopt.errors import nearest
+
 Value = Any  # a float, a float64 array, a tensor, or a Keras or TensorFlow variable
+
+
+def number(
+    name: str,
+    value: Any,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    owner: str | None = None,
+    stacked: bool = True,
+) -> Value:
+    """Check a number and return it as a float; a list of numbers, for a stack of members, as a float64 array.
+
+    Tensors and variables are returned untouched and not checked: their numbers may not be known yet, or change later.
+
+    Args:
+        name: The argument's.
+        value: What was given for it.
+        minimum: It must be at least this.
+        maximum: It must be at most this.
+        above: It must be greater than this.
+        below: It must be less than this.
+        owner: The class or function that was given it, where errors should say so.
+        stacked: Whether lists, tensors and variables are taken at all.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It, or one of a list, is out of bounds or not finite.
+    """
+    if stacked and is_live(value):
+        return value
+    array = _array(value, stacked)
+    if array is None:
+        kinds = "a number, a list of numbers, a tensor or a variable" if stacked else "a number"
+        raise TypeError(f"{_must(name, owner)} be {kinds}. Received: {name}={value!r} (a {type(value).__name__}).")
+    bounds = {">=": minimum, "<=": maximum, ">": above, "<": below}
+    wish = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
+    if not np.all(np.isfinite(array)):
+        wish = "finite"
+    elif all(np.all(_COMPARE[sign](array, bound)) for sign, bound in bounds.items() if bound is not None):
+        return array if array.ndim else float(array)
+    raise ValueError(f"{_must(name, owner)} be {wish}. Received: {name}={value!r}.")
+
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    ">=": np.greater_equal,
+    "<=": np.less_equal,
+    ">": np.greater,
+    "<": np.less,
+}
+
+
+def _array(value: Any, stacked: bool) -> np.ndarray | None:
+    if _is_number(value):
+        return np.array(value, "float64")
+    if not stacked or not isinstance(value, (list, tuple, np.ndarray)):
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of unequal length
+        return None
+    return array.astype("float64") if array.dtype.kind in "iuf" and array.size else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+
+
+def _must(name: str, owner: str | None) -> str:
+    return f"Argument `{name}` must" if owner is None else f"Argument `{name}` of {owner} must"
+
+
+def whole_number(name: str, value: Any, minimum: int = 1, owner: str | None = None) -> int:
+    """Check a count, given as an int or as a float without a fraction, and return it as an int."""
+    return _whole(name, value, minimum, owner)
+
+
+def num_steps(name: str, value: Any, minimum: int = 1) -> Any:
+    """Check a count of optimizer steps and return it as an int, or as the tensor or variable that it is."""
+    remedy = " From epochs: tfopt.schedules.num_updates(data, epochs, batch_size)."
+    return value if is_live(value) else _whole(name, value, minimum, None, " of optimizer steps", remedy)
+
+
+def _whole(name: str, value: Any, minimum: int, owner: str | None, unit: str = "", remedy: str = "") -> int:
+    if not _is_number(value) or not float(value).is_integer():
+        raise TypeError(f"{_must(name, owner)} be a whole number{unit}. Received: {name}={value!r}.{remedy}")
+    if value < minimum:
+        raise ValueError(f"{_must(name, owner)} be >= {minimum}. Received: {name}={value!r}.")
+    return int(value)
+
+
+def choice(name: str, value: Any, choices: Iterable[str], owner: str | None = None) -> str:
+    """Check that `value` is one of `choices`."""
+    choices = list(choices)
+    if not isinstance(value, str) or value not in choices:
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        raise ValueError(f"{_must(name, owner)} be one of {choices}. Received: {name}={value!r}.{hint}")
+    return value
 
 
 def value_argument(
     value: Any, owner: str, name: str, minimum: float | None = 0.0, maximum: float | None = None
 ) -> Value:
-    """Check a hyperparameter and return it as a float, a float64 array, or untouched when it is a tensor or variable.
-
-    Tensors and variables are not checked: their numbers may not be known yet, or change later.
-    """
-    if is_live(value):
-        return value
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    is_stack = isinstance(value, (list, tuple, np.ndarray, np.generic)) and np.asarray(value).dtype.kind in "iuf"
-    if not (is_number or is_stack):
-        raise TypeError(
-            f"Argument `{name}` of {owner} must be a number, a list of numbers, a tensor or a variable. "
-            f"Received: {name}={value!r} (a {type(value).__name__})."
-        )
-    array = np.asarray(value, dtype=np.float64)
-    low = -math.inf if minimum is None else minimum
-    high = math.inf if maximum is None else maximum
-    if not np.all(np.isfinite(array)) or np.any(array < low) or np.any(array > high):
-        bounds = [f">= {minimum:g}"] if minimum is not None else []
-        bounds += [f"<= {maximum:g}"] if maximum is not None else []
-        constraint = " and ".join(["finite", *bounds])
-        raise ValueError(f"Argument `{name}` of {owner} must be {constraint}. Received: {name}={value!r}.")
-    return float(array) if np.ndim(array) == 0 else array
+    """Check a hyperparameter of a piece that takes stacks, tensors and variables: see `number`."""
+    return number(name, value, minimum, maximum, owner=owner)
 
 
 def number_argument(
@@ -50,34 +130,18 @@ def number_argument(
     exclusive: bool = False,
 ) -> float:
     """Check a plain number; `exclusive` leaves the bounds themselves out."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"Argument `{name}` of {owner} must be a number. Received: {name}={value!r}.")
-    number = float(value)
-    too_low = minimum is not None and (number <= minimum if exclusive else number < minimum)
-    too_high = maximum is not None and (number >= maximum if exclusive else number > maximum)
-    if not math.isfinite(number) or too_low or too_high:
-        sign = "" if exclusive else "="
-        bounds = [f">{sign} {minimum:g}"] if minimum is not None else []
-        bounds += [f"<{sign} {maximum:g}"] if maximum is not None else []
-        constraint = " and ".join(["finite", *bounds])
-        raise ValueError(f"Argument `{name}` of {owner} must be {constraint}. Received: {name}={value!r}.")
-    return number
+    bounds = {"above": minimum, "below": maximum} if exclusive else {"minimum": minimum, "maximum": maximum}
+    return number(name, value, **bounds, owner=owner, stacked=False)
 
 
 def count_argument(value: Any, owner: str, name: str, minimum: int = 1) -> int:
     """Check a whole number."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"Argument `{name}` of {owner} must be a whole number. Received: {name}={value!r}.")
-    if value < minimum:
-        raise ValueError(f"Argument `{name}` of {owner} must be >= {minimum}. Received: {name}={value!r}.")
-    return int(value)
+    return whole_number(name, value, minimum, owner)
 
 
 def choice_argument(value: Any, owner: str, name: str, choices: Sequence[str]) -> str:
     """Check a named choice."""
-    if value not in choices:
-        raise ValueError(f"Argument `{name}` of {owner} must be one of {list(choices)}. Received: {name}={value!r}.")
-    return value
+    return choice(name, value, choices, owner)
 
 
 class Held:
@@ -111,27 +175,27 @@ def total(elementwise: Any, x: Any) -> Any:
     return ops.sum(elementwise, axis=tuple(range(-rank, 0))) if rank else elementwise
 
 
-def plain(value: Any, owner: str, name: str) -> Any:
-    """`value` as it goes into a config: what a tensor or variable holds now becomes numbers."""
+def plain(value: Any, owner: str = "", name: str = "") -> Any:
+    """`value` as it goes into a config: what a tensor or variable holds now becomes numbers.
+
+    A float32 variable that was made from 0.3 gives 0.3, not 0.30000001: the number with the fewest digits.
+    """
     if is_live(value):
         try:
             value = value.numpy() if hasattr(value, "numpy") else np.asarray(value)
         except (NotImplementedError, AttributeError, ValueError) as error:
             raise TypeError(
-                f"Argument `{name}` of {owner} is a tensor inside a graph, which has no value to save. "
-                "Pass a number or a variable."
+                f"{_must(name, owner)} have a value to be saved. Received a tensor inside a graph. Pass a number or a "
+                "variable."
             ) from error
-        value = _shortest(value)
-    if isinstance(value, np.ndarray):
+        value = value if value.dtype.kind in "iub" else _shortest(value)
+    if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    if isinstance(value, tuple):
-        return list(value)
-    return value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _shortest(array: np.ndarray) -> np.ndarray:
-    """The float64 numbers with the fewest digits that round to those of `array`: 0.3 for float32's 0.30000001."""
-    return np.vectorize(lambda number: float(str(number)), otypes=[np.float64])(array)
+    return np.array([float(str(number)) for number in np.ravel(array)]).reshape(np.shape(array))
 
 
 def config_of(instance: Any) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt.callbacks._hyperparameters import innermost
-from tfopt.schedules._arguments import choice, number
-from tfopt.schedules._arguments import num_steps as _count
+from tfopt._arguments import choice, number
+from tfopt._arguments import num_steps as _count
+from tfopt._layers import innermost_optimizers
 
 _SMOOTHING = 0.98  # of the exponential moving average, as in fastai
 _MODES = ("exponential", "linear")
@@ -211,7 +211,7 @@ def _restoring(model: keras.Model) -> Iterator[None]:
 def _driving(model: keras.Model) -> Iterator[Callable[[float], None]]:
     """Hand every update the value of one variable in place of the optimizer's own rate."""
     rate = keras.Variable(0.0, trainable=False, dtype="float32", name="learning_rate_range_test")
-    optimizers = list(innermost(model.optimizer).values())
+    optimizers = innermost_optimizers(model.optimizer)
     driven_too = [one.learning_rate for one in optimizers if isinstance(one.learning_rate, keras.Variable)]
 
     def assign(value: float) -> None:

@@ -133,7 +133,7 @@ def test_get():
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), [0.1, -0.1]])
 def test_bad_strength(value):
     for make in (L1, L2, L1L2, ElasticNet, TextbookL2):
-        with pytest.raises(ValueError, match=r"must be finite and >= 0. Received"):
+        with pytest.raises(ValueError, match=r"must be (>= 0|finite). Received"):
             make(value)
 
 
@@ -146,7 +146,7 @@ def test_strength_of_a_wrong_type(value):
 def test_other_bad_arguments():
     with pytest.raises(ValueError, match="<= 1"):
         ElasticNet(0.1, l1_ratio=1.5)
-    with pytest.raises(ValueError, match="`num_samples` of TextbookL2 must be finite and > 0"):
+    with pytest.raises(ValueError, match="`num_samples` of TextbookL2 must be > 0"):
         TextbookL2(0.1, num_samples=0)
     with pytest.raises(TypeError, match="`num_samples`"):
         TextbookL2(0.1, num_samples="all")

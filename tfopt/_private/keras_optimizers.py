@@ -201,7 +201,7 @@ NEEDS = (
             f"{_OF_OPTIMIZERS}_all_reduce_sum_gradients",
         ),
         "GradientNorms and NonFiniteGuard",
-        "They measure nothing, and training goes on",
+        "GradientNorms logs NaN, NonFiniteGuard watches the loss alone",
         _check_tap,
     ),
 )

@@ -2,9 +2,7 @@
 
 While the forward function is traced, each layer that drops carries an own ``call`` that picks between dropping and not
 by a tensor, and every seed generator below the model is replaced by a private one; both are undone before the trace is
-over. Training's random streams, weights and moving statistics are never touched, and no second model is built. Private
-Keras surface, pinned by ``test_dropout_probe_private_surface``: the attribute of ``keras.src.backend.common.
-global_state`` under which layers without a seed generator of their own find the global one.
+over. Training's random streams, weights and moving statistics are never touched, and no second model is built.
 """
 
 import contextlib
@@ -14,11 +12,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common import global_state
 
 from tfopt import layers as changing
+from tfopt._layers import distinct_paths, sublayers
+from tfopt._private.keras_random import global_generator_replaced
+from tfopt._private.needs import available
 
-_GLOBAL_GENERATOR = "global_seed_generator"
 _GAUSSIAN = (keras.layers.GaussianDropout, changing.GaussianDropout)
 _ALPHA = (keras.layers.AlphaDropout, changing.AlphaDropout)
 # Layers that pass their input on where they do not drop: what they did is seen by comparing the two.
@@ -31,28 +30,6 @@ _PLAIN = (
 )
 SIMPLE = (*_PLAIN, *_GAUSSIAN, *_ALPHA)
 _NOISE = (keras.layers.GaussianNoise, changing.GaussianNoise)
-
-
-def sublayers(model: Any) -> list[keras.layers.Layer]:
-    """Every layer below a model, once each, wherever an attribute, list or dict holds it."""
-    found: dict[int, keras.layers.Layer] = {}
-    waiting: list[Any] = [model]
-    visited: set[int] = set()
-    while waiting:
-        item = waiting.pop(0)
-        if id(item) in visited:
-            continue
-        visited.add(id(item))
-        if isinstance(item, keras.layers.Layer):
-            if item is not model:
-                found[id(item)] = item
-            own = getattr(item, "layers", None)  # in the order in which a model names them
-            waiting = [*(own if isinstance(own, list) else []), *vars(item).values(), *waiting]
-        elif isinstance(item, list | tuple | set):
-            waiting = [*item, *waiting]
-        elif isinstance(item, dict):
-            waiting = [*item.values(), *waiting]
-    return list(found.values())
 
 
 def dropping_layers(model: Any) -> list[keras.layers.Layer]:
@@ -75,17 +52,6 @@ def _drops(layer: Any) -> bool:
     return is_own and is_random and "training" in inspect.signature(layer.call).parameters
 
 
-def layer_names(layers: list[Any], model: Any) -> list[str]:
-    """The layers' paths below the model; those of one path get ``#2``, ``#3`` …"""
-    names: list[str] = []
-    for layer in layers:
-        path = getattr(layer, "path", None) or layer.name  # layers without weights may have no path
-        name = str(path).removeprefix(f"{model.name}/")
-        same = sum(other.split("#")[0] == name for other in names)
-        names.append(f"{name}#{same + 1}" if same else name)
-    return names
-
-
 Capture = Callable[[int, Any, Any], None]
 
 
@@ -99,7 +65,7 @@ class DropoutProbe:
 
     def __init__(self, model: Any, seed: int) -> None:
         self.model, self.layers = model, dropping_layers(model)
-        self.names = layer_names(self.layers, model)
+        self.names = distinct_paths(model, self.layers)
         self.always_on: set[str] = set()
         # Without a seed Keras would draw one from Python's `random`; without a name it would count one up.
         self._generator = keras.random.SeedGenerator(seed=seed, name="tfopt_dropout_probe")
@@ -123,23 +89,22 @@ class DropoutProbe:
             object.__setattr__(target, name, value)
 
         graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        generator = global_state.get_global_attribute(_GLOBAL_GENERATOR)
+        unseeded = available("generator of unseeded draws")
         try:
-            global_state.set_global_attribute(_GLOBAL_GENERATOR, self._generator)
             for owner in [self.model, *sublayers(self.model)]:
                 for name, value in list(vars(owner).items()):
                     if isinstance(value, keras.random.SeedGenerator):
                         put(owner, name, self._generator)
             for index, layer in enumerate(self.layers):
                 put(layer, "call", self._switched(index, layer, flags, capture, graph))
-            yield
+            with global_generator_replaced(self._generator) if unseeded else contextlib.nullcontext():
+                yield
         finally:
             for target, name, old in reversed(undo):
                 if old is undo:
                     object.__delattr__(target, name)
                 else:
                     object.__setattr__(target, name, old)
-            global_state.set_global_attribute(_GLOBAL_GENERATOR, generator)
 
     def _switched(self, index: int, layer: Any, flags: Any, capture: Capture | None, graph: Any) -> Any:
         call, is_simple = layer.call, isinstance(layer, SIMPLE)

@@ -1,8 +1,7 @@
 """What an optimizer is handed at each step, written into a ring buffer by the very graph that trains. TensorFlow only.
 
 The graph stores half sums of squares (one fused kernel a variable); every root, scale and ratio is taken later, on the
-host, by ``_gradient_steps``. Private Keras surface, all of it here and pinned by ``test_gradient_tap_private_surface``:
-``Optimizer._trainable_variables``, ``Optimizer._accumulated_gradients``, ``Optimizer._all_reduce_sum_gradients``.
+host, by ``_gradient_steps``. Whoever makes a tap asks for the private need "gradients at the optimizer" first.
 """
 
 import dataclasses
@@ -13,6 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+
+from tfopt._layers import innermost_optimizers
+from tfopt._private.keras_optimizers import SUM_OVER_REPLICAS, accumulated_by, trained_by
 
 _MOST_ROWS, _MOST_NUMBERS = 1024, 2**20  # of a ring: reading it costs Python time, holding it memory
 MISSING = -1.0  # "no gradient here": a sum of squares is never negative, and NaN must keep meaning NaN
@@ -43,15 +45,6 @@ class Leaf:
     @property
     def clips(self) -> bool:
         return bool(self.clipnorm or self.global_clipnorm or self.clipvalue)
-
-
-def innermost(optimizer: Any) -> list[Any]:
-    """The optimizers that update variables themselves, below loss scaling and MultiOptimizer."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        return innermost(optimizer.inner_optimizer)
-    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
-        return [leaf for child in optimizer.optimizers for leaf in innermost(child)]
-    return [optimizer]
 
 
 def _summed_rows(slices: tf.IndexedSlices) -> tf.Tensor:
@@ -144,8 +137,8 @@ class OptimizerTap:
             # What `Optimizer.apply` itself would do a moment later.
             with keras.name_scope(self.optimizer.name, caller=self.optimizer):
                 self.optimizer.build(list(variables))
-        members = [member for member in innermost(self.optimizer) if member.built]
-        self.variables = [v for member in members for v in member._trainable_variables]
+        members = [member for member in innermost_optimizers(self.optimizer) if member.built]
+        self.variables = [v for member in members for v in trained_by(member)]
         self._column = {id(v): i for i, v in enumerate(self.variables)}
         self.leaves = [self._leaf(member) for member in members]
         may_be_sparse = gradients is None or any(isinstance(g, tf.IndexedSlices) for g in gradients)
@@ -165,7 +158,7 @@ class OptimizerTap:
     def _leaf(self, optimizer: Any) -> Leaf:
         return Leaf(
             optimizer=optimizer,
-            columns=tuple(self._column[id(v)] for v in optimizer._trainable_variables),
+            columns=tuple(self._column[id(v)] for v in trained_by(optimizer)),
             clipnorm=optimizer.clipnorm,
             global_clipnorm=optimizer.global_clipnorm,
             clipvalue=optimizer.clipvalue,
@@ -206,14 +199,13 @@ class OptimizerTap:
         object.__setattr__(optimizer, "apply", self._recorded_apply)
         if self.num_replicas > 1 and self.is_built:
             for leaf, ring in zip(self.leaves, self._applied_rings, strict=True):
-                original = leaf.optimizer._all_reduce_sum_gradients
-                recorded = self._recording_sum(original, leaf, ring)
-                object.__setattr__(leaf.optimizer, "_all_reduce_sum_gradients", recorded)
+                recorded = self._recording_sum(getattr(leaf.optimizer, SUM_OVER_REPLICAS), leaf, ring)
+                object.__setattr__(leaf.optimizer, SUM_OVER_REPLICAS, recorded)
 
     def uninstall(self) -> None:
         """Take them off again."""
         for optimizer, name in [(self.optimizer, "apply")] + [
-            (leaf.optimizer, "_all_reduce_sum_gradients") for leaf in (self.leaves if self.num_replicas > 1 else ())
+            (leaf.optimizer, SUM_OVER_REPLICAS) for leaf in (self.leaves if self.num_replicas > 1 else ())
         ]:
             if name in vars(optimizer):
                 object.__delattr__(optimizer, name)
@@ -222,7 +214,7 @@ class OptimizerTap:
         grads = list(grads)
         variables = trainable_variables
         if variables is None and self.optimizer.built:
-            variables = self.optimizer._trainable_variables
+            variables = trained_by(self.optimizer)
         if not grads or variables is None:
             return self._apply(grads, trainable_variables)  # Keras has its own answer to both
         variables = list(variables)
@@ -308,8 +300,7 @@ class OptimizerTap:
             if not leaf.accumulation:
                 continue
             unit = scale if scale is not None else (leaf.optimizer.loss_scale_factor or 1.0)
-            accumulators = leaf.optimizer._accumulated_gradients
-            for column, accumulator in zip(leaf.columns, accumulators, strict=True):
+            for column, accumulator in zip(leaf.columns, accumulated_by(leaf.optimizer), strict=True):
                 if column in gradients:
                     gradient = tf.convert_to_tensor(gradients[column])
                     sums[column] = gradient / tf.cast(unit, gradient.dtype) + tf.convert_to_tensor(accumulator)

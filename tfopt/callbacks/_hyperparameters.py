@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfopt._layers import innermost_optimizers, sublayers
 from tfopt.callbacks._live_number import LiveNumber
 from tfopt.errors import nearest
 from tfopt.layers._changing import ChangingLayer
@@ -85,14 +86,14 @@ def _all(model: Any) -> Iterator[tuple[str, list[Slot]]]:
 
 
 def _each(model: Any) -> Iterator[tuple[str, Slot]]:
-    for optimizer in innermost(model.optimizer).values():
+    for optimizer in innermost_optimizers(model.optimizer):
         for attribute, value in optimizer.get_config().items():
             if attribute == "learning_rate":
                 if isinstance(optimizer.learning_rate, keras.Variable):
                     yield attribute, Slot(optimizer, attribute, "The learning rate")
             elif attribute == "weight_decay" or (_is_number(value) and attribute not in _COUNTS):
                 yield attribute, Slot(optimizer, attribute, f"The optimizer's {attribute}")
-    for layer in _layers(model):
+    for layer in sublayers(model):
         if isinstance(layer, ChangingLayer) and isinstance(layer.strength, keras.Variable):
             strength = layer.strength_name
             slot = Slot(layer, strength, f"The {strength} of layer {layer.name!r}")
@@ -111,34 +112,6 @@ def _each(model: Any) -> Iterator[tuple[str, Slot]]:
         smoothing = getattr(one, "label_smoothing", None)
         if isinstance(smoothing, keras.Variable):
             yield "label_smoothing", Slot(one, "label_smoothing", "The loss's label smoothing")
-
-
-def innermost(optimizer: Any) -> dict[str, Any]:
-    """Return the optimizers that update weights, by a suffix for their names; a single one has none.
-
-    They sit within a `LossScaleOptimizer` and side by side in a `MultiOptimizer`.
-    """
-    if hasattr(optimizer, "inner_optimizer"):
-        return innermost(optimizer.inner_optimizer)
-    several = getattr(optimizer, "optimizers", None)
-    if not several:
-        return {"": optimizer}
-    return {f"_{one.name}": leaf for one in several for leaf in innermost(one).values()}
-
-
-def _layers(model: Any) -> list[Any]:
-    """Every layer within, at any depth: also those that are attributes of a layer, such as the cell of an RNN."""
-    found: list[Any] = []
-    waiting = list(model.layers)
-    while waiting:
-        item = waiting.pop(0)
-        if any(item is other for other in found):
-            continue
-        found.append(item)
-        values = keras.tree.flatten([value for value in vars(item).values() if isinstance(value, (list, dict, tuple))])
-        values += [*vars(item).values(), *getattr(item, "layers", [])]
-        waiting += [value for value in values if isinstance(value, keras.layers.Layer)]
-    return found
 
 
 def _is_number(value: Any) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt.callbacks._hyperparameters import innermost
+from tfopt._arguments import choice
+from tfopt._layers import innermost_optimizers
 from tfopt.schedules import Scale, deserialize
-from tfopt.schedules._arguments import choice
 
 _NAME = "tfopt_learning_rate_scale"
 _LARGER_IS_BETTER = ("acc", "accuracy", "auc", "f1_score", "precision", "recall", "r2_score", "iou")
@@ -40,7 +40,7 @@ class LearningRateScale(keras.callbacks.Callback, abc.ABC):
         self._sign = -1.0 if self._larger_is_better() else 1.0
         self._best = math.inf
         wrapped = False
-        for optimizer in innermost(self.model.optimizer).values():
+        for optimizer in innermost_optimizers(self.model.optimizer):
             if isinstance(optimizer.learning_rate, keras.Variable):
                 self._rates.append(optimizer.learning_rate)
                 continue

@@ -15,7 +15,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.callbacks._gradient_tap import OptimizerTap, TapOptions, innermost
+from tfopt._layers import innermost_optimizers
+from tfopt._private.needs import available
+from tfopt.callbacks._gradient_tap import OptimizerTap, TapOptions
 
 _CAPACITY = 256
 _MOST_REINSTALLS = 3  # an epoch: two callbacks that keep replacing each other would retrace at every batch
@@ -82,6 +84,7 @@ class TappedTraining:
         self._function: Any = None
         self._reinstalls = self._calls = 0
         self._armed, self._was_called = False, True
+        self._measures = available("gradients at the optimizer")
         self._stand_in()
 
     @classmethod
@@ -161,7 +164,7 @@ class TappedTraining:
 
     def _prepare(self, model: Any) -> None:
         """Find the function traced by an earlier fit, or have Keras make one whose first call will be traced."""
-        optimizers = find_optimizers(model)
+        optimizers = find_optimizers(model) if self._measures else {}
         traced = vars(model).get(_CACHE)
         if traced is None or not traced.fits(self._original, list(optimizers.values()), self._options):
             capacity = max(_CAPACITY, 2 * int(model.steps_per_execution))
@@ -190,9 +193,9 @@ class TappedTraining:
 
     def _make_function(self, model: Any, taps: list[OptimizerTap]) -> Any:
         """The function to trace with the taps in: a new one of Keras's, but somebody's wrapper must stay."""
-        has_parts = any(
-            tap.num_replicas > 1 or any(leaf.gradient_accumulation_steps for leaf in innermost(tap.optimizer))
-            for tap in taps
+        leaves = [leaf for tap in taps for leaf in innermost_optimizers(tap.optimizer)]
+        has_parts = any(tap.num_replicas > 1 for tap in taps) or any(
+            leaf.gradient_accumulation_steps for leaf in leaves
         )
         if getattr(self._original, "__code__", None) is not self._plain_code:
             return self._original
@@ -230,7 +233,7 @@ class TappedTraining:
                 sections = tap.read(start, count)
                 for consumer in self._consumers:
                     consumer.receive(tap, sections)
-        if not most:
+        if not most and self._measures:
             self._warn(
                 "No gradient reached `optimizer.apply` in the first batch, so there is nothing to measure: this "
                 "model's train_step changes the weights by other means."

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfopt.callbacks._dropout_probe import layer_names, sublayers
+from tfopt._layers import distinct_paths, sublayers
 from tfopt.callbacks._logs import publish
 from tfopt.callbacks._probe_plot import plot_by_layer
 
@@ -85,7 +85,7 @@ class ActivationStats(keras.callbacks.Callback):
     def _build(self) -> None:
         model = self.model
         layers = [layer for layer in sublayers(model) if _is_measured(layer)]
-        names = layer_names(layers, model)
+        names = distinct_paths(model, layers)
         inputs = keras.tree.map_structure(tf.convert_to_tensor, self.probe)
 
         def statistics() -> dict[str, dict[str, tf.Tensor]]:

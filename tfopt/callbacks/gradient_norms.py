@@ -159,7 +159,9 @@ class GradientNorms(keras.callbacks.Callback):
         logs = {
             self.prefix: _finite_mean(norms),
             f"{self.prefix}_max": float(finite.max()) if finite.size else float("nan"),
-            f"{self.prefix}_nonfinite": float(sum(block.bad().any(axis=1).sum() for block in blocks)),
+            f"{self.prefix}_nonfinite": float(sum(block.bad().any(axis=1).sum() for block in blocks))
+            if blocks
+            else np.nan,
         }
         if any(block.applied is not None for block in blocks):
             applied = [total_norm(block.applied) for block in blocks if block.applied is not None]

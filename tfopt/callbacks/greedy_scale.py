@@ -4,8 +4,8 @@ from typing import Any
 
 from keras.saving import register_keras_serializable
 
+from tfopt._arguments import num_steps, number
 from tfopt.callbacks._learning_rate_scale import LearningRateScale
-from tfopt.schedules._arguments import num_steps, number
 
 
 @register_keras_serializable(package="tfopt")

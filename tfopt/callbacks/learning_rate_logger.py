@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 from keras.saving import register_keras_serializable
 
+from tfopt._layers import innermost_optimizers
 from tfopt.callbacks import _train_step_hooks
-from tfopt.callbacks._hyperparameters import innermost
 
 _CAPACITY = 256
 
@@ -43,8 +43,9 @@ class LearningRateLogger(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Make room for the rates of some steps and note each before it is used."""
         self._release()  # after a training that crashed
-        self._optimizers = innermost(self.model.optimizer)
-        self.rates = {f"learning_rate{suffix}": [] for suffix in self._optimizers}
+        self._optimizers = innermost_optimizers(self.model.optimizer)
+        several = len(self._optimizers) > 1
+        self.rates = {f"learning_rate_{one.name}" if several else "learning_rate": [] for one in self._optimizers}
         self._capacity = max(_CAPACITY, 2 * int(self.model.steps_per_execution))
         settings: dict[str, Any] = {"trainable": False, "aggregation": "only_first_replica"}
         with self.model.distribute_strategy.scope():
@@ -70,7 +71,7 @@ class LearningRateLogger(keras.callbacks.Callback):
         self._release()
 
     def _note(self) -> None:
-        rates = [ops.cast(optimizer.learning_rate, "float32") for optimizer in self._optimizers.values()]
+        rates = [ops.cast(optimizer.learning_rate, "float32") for optimizer in self._optimizers]
         place = ops.cast(ops.mod(self._count, self._capacity), "int32")
         row = ops.expand_dims(ops.arange(self._capacity) == place, -1)
         ring: Any = self._ring

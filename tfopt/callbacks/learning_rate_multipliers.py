@@ -8,9 +8,9 @@ import keras
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.callbacks._hyperparameters import innermost
+from tfopt._arguments import number
+from tfopt._layers import innermost_optimizers
 from tfopt.schedules import deserialize, serialize
-from tfopt.schedules._arguments import number
 from tfopt.schedules.constant import inner_schedule, inner_value
 
 
@@ -60,7 +60,7 @@ class LearningRateMultipliers(keras.callbacks.Callback):
         self._by_variable: dict[int, list[Any]] = {}
         if self.model.built:
             self._resolve()
-        for optimizer in innermost(self.model.optimizer).values():
+        for optimizer in innermost_optimizers(self.model.optimizer):
             self._patch(optimizer)
         self.model.make_train_function(force=True)
 

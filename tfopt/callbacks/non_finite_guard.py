@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt._layers import innermost_optimizers
 from tfopt.callbacks._gradient_steps import decode, layer_columns, total_norm
-from tfopt.callbacks._gradient_tap import OptimizerTap, innermost
+from tfopt.callbacks._gradient_tap import OptimizerTap
 from tfopt.callbacks._tapped_training import TappedTraining, find_optimizers
 
 _logger = logging.getLogger("tfopt")
@@ -215,13 +216,16 @@ class NonFiniteGuard(keras.callbacks.Callback):
     def _optimizers(self) -> list[Any]:
         return list(find_optimizers(self.model).values())
 
+    def _leaves(self) -> list[Any]:
+        return [leaf for optimizer in self._optimizers() for leaf in innermost_optimizers(optimizer)]
+
     def _take_snapshot(self) -> None:
         values = [np.array(tf.convert_to_tensor(v).numpy()) for v in self._state()]
         if all(np.isfinite(value).all() for value in values):
             self._snapshot = values
 
     def _restore(self, snapshot: list[np.ndarray]) -> None:
-        rates = [(leaf, float(leaf.learning_rate)) for optimizer in self._optimizers() for leaf in innermost(optimizer)]
+        rates = [(leaf, float(leaf.learning_rate)) for leaf in self._leaves()]
         for variable, value in zip(self._state(), snapshot, strict=True):
             variable.assign(value)
         for leaf, rate in rates:
@@ -229,7 +233,7 @@ class NonFiniteGuard(keras.callbacks.Callback):
         self.model.reset_metrics()  # the running means of this epoch are not finite any more
 
     def _check_learning_rate(self) -> None:
-        for leaf in [leaf for optimizer in self._optimizers() for leaf in innermost(optimizer)]:
+        for leaf in self._leaves():
             try:
                 leaf.learning_rate = float(leaf.learning_rate)
             except (TypeError, AttributeError) as error:
@@ -240,4 +244,4 @@ class NonFiniteGuard(keras.callbacks.Callback):
                 ) from error
 
     def _learning_rate(self) -> float:
-        return float(innermost(self._optimizers()[0])[0].learning_rate)
+        return float(self._leaves()[0].learning_rate)

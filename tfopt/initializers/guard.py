@@ -6,7 +6,7 @@ from collections import defaultdict
 import keras
 import numpy as np
 
-from tfopt.regularizers.attach import path_in_model
+from tfopt._layers import path_in_model
 
 
 def find_identical_weights(model: keras.Model) -> list[list[str]]:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfopt._arguments import count_argument, number_argument
-from tfopt.regularizers.attach import walk
+from tfopt._layers import sublayers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def lsuv(
     if not model.built:
         model(x, training=False)
     wanted = None if layers is None else {each if isinstance(each, str) else each.name for each in layers}
-    scalable = [layer for layer in walk(model) if _kernel(layer) is not None]
+    scalable = [layer for layer in [model, *sublayers(model)] if _kernel(layer) is not None]
     if wanted is not None:
         scalable = [layer for layer in scalable if layer.name in wanted]
     state = [(variable, variable.numpy()) for variable in model.non_trainable_variables]

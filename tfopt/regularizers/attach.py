@@ -1,12 +1,13 @@
 """Penalties for models that are already built, and what the penalties and zeros of a model are."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from tfopt._layers import path_in_model, sublayers
 from tfopt.errors import nearest
 from tfopt.regularizers.reference import L2SP
 
@@ -187,23 +188,6 @@ def sparsity(model: keras.Model, tolerance: float = 0.0) -> "pd.DataFrame":
     return frame.astype(dict.fromkeys(columns[3:], "Int64"))
 
 
-def walk(layer: keras.Layer) -> Iterator[keras.Layer]:
-    """Every layer inside of `layer`, itself first, each once."""
-    seen: set[int] = set()
-    waiting = [layer]
-    while waiting:
-        current = waiting.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inside = list(current.layers) if isinstance(current, keras.Model) else []
-        for value in vars(current).values():
-            values = value if isinstance(value, (list, tuple)) else [value]
-            inside += [each for each in values if isinstance(each, keras.Layer)]
-        waiting += inside
-
-
 def _attach(model: keras.Model, make: Any, layers: Iterable[Any] | None, weights: Sequence[str]) -> list[str]:
     unknown = [name for name in weights if name not in _WEIGHTS]
     if unknown:
@@ -211,7 +195,7 @@ def _attach(model: keras.Model, make: Any, layers: Iterable[Any] | None, weights
             f"Argument `weights` of attach must be among {list(_WEIGHTS)}. "
             f"Received: {unknown[0]!r}.{nearest(unknown[0], _WEIGHTS)}"
         )
-    every = list(walk(model))
+    every = [model, *sublayers(model)]
     chosen = every if layers is None else [_find(each, every) for each in layers]
     attached = []
     for layer in chosen:
@@ -239,11 +223,6 @@ def _attach(model: keras.Model, make: Any, layers: Iterable[Any] | None, weights
         model.make_train_function(force=True)
         model.make_test_function(force=True)
     return [path_in_model(model, weight) for _, weight in attached]
-
-
-def path_in_model(model: keras.Model, weight: Any) -> str:
-    """The weight's path inside of the model; Keras puts the model's own name in front of some."""
-    return weight.path.removeprefix(f"{model.name}/")
 
 
 def _find(wanted: Any, every: list[keras.Layer]) -> keras.Layer:

@@ -6,15 +6,8 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import (
-    choice,
-    increasing_steps,
-    num_steps,
-    number,
-    plain,
-    positive_if_exponential,
-    read,
-)
+from tfopt._arguments import choice, num_steps, number, plain
+from tfopt.schedules._arguments import increasing_steps, positive_if_exponential, read
 from tfopt.schedules._shapes import FALLS, fall
 from tfopt.schedules.constant import inner_schedule, inner_value
 from tfopt.schedules.schedule import Schedule

@@ -7,7 +7,8 @@ import keras
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import compute_dtype, is_live, number
+from tfopt._arguments import is_live, number
+from tfopt.schedules._arguments import compute_dtype
 from tfopt.schedules.schedule import Schedule
 
 

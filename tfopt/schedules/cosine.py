@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import num_steps, number, plain
+from tfopt._arguments import num_steps, number, plain
 from tfopt.schedules.schedule import Schedule
 
 

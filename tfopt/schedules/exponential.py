@@ -5,7 +5,8 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import increasing_steps, num_steps, number
+from tfopt._arguments import num_steps, number
+from tfopt.schedules._arguments import increasing_steps
 from tfopt.schedules.schedule import Schedule
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfopt.schedules._arguments import num_steps, number
+from tfopt._arguments import num_steps, number
 from tfopt.schedules.composition import AccumulatedSteps
 from tfopt.schedules.registry import check_argument_names, schedule_class
 from tfopt.schedules.schedule import Schedule

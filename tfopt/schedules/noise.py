@@ -6,7 +6,8 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import choice, compute_dtype, num_steps, number, plain, read
+from tfopt._arguments import choice, num_steps, number, plain
+from tfopt.schedules._arguments import compute_dtype, read
 from tfopt.schedules.constant import inner_schedule, inner_value
 from tfopt.schedules.schedule import Schedule
 

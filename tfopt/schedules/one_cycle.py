@@ -5,7 +5,8 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import choice, num_steps, number, read
+from tfopt._arguments import choice, num_steps, number
+from tfopt.schedules._arguments import read
 from tfopt.schedules._shapes import interpolate
 from tfopt.schedules.schedule import Schedule
 

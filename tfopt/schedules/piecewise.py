@@ -5,7 +5,8 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import choice, increasing_steps, number, plain, read
+from tfopt._arguments import choice, number, plain
+from tfopt.schedules._arguments import increasing_steps, read
 from tfopt.schedules._shapes import interpolate, rise
 from tfopt.schedules.composition import Scale
 from tfopt.schedules.schedule import Schedule

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter
 
-from tfopt.schedules._arguments import num_steps, number
+from tfopt._arguments import num_steps, number
 from tfopt.schedules.piecewise import PiecewiseInterpolation
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from tfopt._arguments import num_steps, number
 from tfopt.errors import nearest
-from tfopt.schedules._arguments import num_steps, number
 from tfopt.schedules.composition import AccumulatedSteps, Anneal, Clip, Offset, Product, Scale, Sequence
 from tfopt.schedules.constant import Constant
 from tfopt.schedules.cosine import CosineDecay, CosineRestarts, CosLog

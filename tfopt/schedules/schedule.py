@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt.schedules._arguments import choice, compute_dtype, is_live, plain, read
+from tfopt._arguments import choice, is_live, plain
+from tfopt.schedules._arguments import compute_dtype, read
 
 REACH_END = ("decay_steps", "last_step")
 _CHUNK = 2**20

@@ -7,7 +7,8 @@ import numpy as np
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt.schedules._arguments import choice, compute_dtype, is_live, num_steps, number, positive_if_exponential, read
+from tfopt._arguments import choice, is_live, num_steps, number
+from tfopt.schedules._arguments import compute_dtype, positive_if_exponential, read
 from tfopt.schedules._shapes import FALLS, RISES, fall, rise
 from tfopt.schedules.schedule import Schedule
 
