@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 
 from tfopt._arguments import Value, count_argument, value_argument
+from tfopt._layers import sublayers
 from tfopt.initializers.base import RandomInitializer, seed_argument
 from tfopt.initializers.scaling import draw, float_dtype, scaled
-from tfopt.regularizers.attach import walk
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
@@ -122,7 +122,7 @@ def from_data(model: keras.Model, x: Any, y: Any = None, seed: int = 0) -> list[
     if not model.built:
         model(x, training=False)
     rng = np.random.default_rng(seed)
-    layers = [layer for layer in walk(model) if _looks_at_data(layer)]
+    layers = [layer for layer in [model, *sublayers(model)] if _looks_at_data(layer)]
     started: list[keras.Layer] = []
     try:
         for layer in layers:
@@ -134,7 +134,7 @@ def from_data(model: keras.Model, x: Any, y: Any = None, seed: int = 0) -> list[
     missed = [layer.name for layer in layers if layer not in started]
     if missed:
         raise ValueError(f"The forward pass does not reach the layers {', '.join(missed)}, which look at data.")
-    for layer in walk(model):
+    for layer in [model, *sublayers(model)]:
         if y is not None and hasattr(layer, "start_from_targets"):
             layer.start_from_targets(y)
             started.append(layer)
