@@ -23,7 +23,6 @@ from tfopt._private.keras_optimizers import (
 from tfopt._private.keras_random import global_generator, seeded, set_global_generator, stateful_stream
 from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.errors import CannotStack
-from tfopt.training.rows import orders
 from tfopt.training.symbolic import NumberTable, kept_symbolic
 
 
@@ -303,34 +302,3 @@ def test_the_averages_are_those_of_the_weights_in_their_order():
         optimizer.apply([tf.constant([1.0]), tf.constant([10.0])], weights)
     # The first average is the first weight itself: −1, then 0.75·(−1) + 0.25·(−2).
     np.testing.assert_allclose(np.ravel(averages_of(optimizer)), [-1.25, -12.5])
-
-
-def test_a_seeded_fit_takes_the_same_order_in_every_epoch_and_which():
-    """Keras 3.15: the shuffle sits in a tf.data function whose stream starts anew with each epoch's iterator."""
-    seen = []
-
-    class Recorder(keras.Model):
-        def call(self, x):
-            return x
-
-        def train_step(self, data):
-            tf.py_function(lambda rows: seen.append(rows.numpy().ravel().tolist()), [data[0]], [])
-            return {"loss": tf.constant(0.0)}
-
-    for seed, num_rows in ((5, 20), (0, 33), (2**31 + 6, 20)):
-        seen.clear()
-        keras.utils.set_random_seed(seed)
-        model = Recorder()
-        model.compile("sgd", "mse")
-        model.fit(np.arange(num_rows, dtype="int32"), np.zeros(num_rows), batch_size=num_rows, epochs=3, verbose=0)
-        epochs = [rows for rows in seen if len(rows) == num_rows][-3:]
-        assert epochs[0] == epochs[1] == epochs[2]
-        assert [order.tolist() for order in orders("once", seed, num_rows, 0, 3)] == epochs
-
-
-def test_orders_depend_on_seed_and_epoch_alone():
-    first = orders(True, 1, 10, 0, 4)
-    assert len({tuple(order) for order in first}) == 4
-    np.testing.assert_array_equal(orders(True, 1, 10, 2, 4), first[2:])
-    assert not np.array_equal(orders(True, 2, 10, 0, 1), first[:1])
-    np.testing.assert_array_equal(orders(False, 1, 10, 0, 1), [np.arange(10)])
