@@ -10,7 +10,7 @@ import pytest
 import tfopt
 from tfopt.training import distribution
 from tfopt.training.choose import engine_for
-from tfopt.training.distribution import EngineMaker, divided, submit
+from tfopt.training.distribution import Engines, OneEngine, divided, submit
 from tfopt.training.fits import FitRequest
 from tfopt.training.worker_process import WorkerDiedError, pack, unpack
 from tfopt.training.workers import Shared, Workers
@@ -40,12 +40,12 @@ def maker_of(rows, kind="auto"):
         model.compile(keras.optimizers.Adam(hp["lr"]), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         return model
 
-    return EngineMaker(engine_for, kind, build, *rows, measure=False)
+    return OneEngine(engine_for, kind, build, *rows, measure=False)
 
 
 def train_on(workers, maker, requests, callbacks=None):
     """Return the results by index and the processes that they come from."""
-    results, shared = {}, Shared(maker)
+    results, shared = {}, Shared(Engines(maker))
     submit(workers, shared, requests, results.__setitem__, callbacks)
     while workers.busy:
         workers.wait()
@@ -85,7 +85,7 @@ def test_engines_are_chosen_alike_however_fits_are_divided(workers, rows, kind):
     requests = [FitRequest({"lr": 0.01 + 0.001 * i}, i, 1, 16) for i in range(12)]
     maker = maker_of(rows=rows, kind=kind)
     together = [FitRequest(r.hyperparameters, r.seed, 1, 16, together=12) for r in requests]
-    here = maker.engine.fit(together)
+    here = maker().fit(together)
     there = train_on(workers, maker, requests)
     assert [result.engine for result in here] == [result.engine for result in there]
     assert [result.failure for result in there] == [None] * 12
@@ -113,7 +113,7 @@ def test_callbacks_travel_and_come_back_with_what_they_saw(workers, rows):
 def test_precision_is_that_of_the_parent(rows):
     before = keras.config.dtype_policy().name
     keras.config.set_dtype_policy("mixed_bfloat16")
-    packed = pack(maker_of(rows=rows))
+    packed = pack(Engines(maker_of(rows=rows)))
     keras.config.set_dtype_policy("mixed_float16")
     try:
         unpack(packed)
@@ -140,14 +140,17 @@ class Deadly:
 
 def test_a_group_that_ends_its_workers_has_failed(rows):
     results = train_on(Deadly(), maker_of(rows=rows), [FitRequest({"lr": 0.01}, i, 1) for i in range(3)])
-    assert [result.failure for result in results] == ["killed"] * 3
+    assert [result.failure for result in results] == ["WorkerDiedError: killed"] * 3
 
 
-def test_an_exception_of_an_engine_is_raised_where_it_was_asked_for(rows):
+def test_an_exception_of_an_engine_fails_its_fits_and_is_logged(rows, caplog):
     maker = maker_of(rows=rows)
-    maker.engine.fit = lambda *args: 1 / 0
-    with Workers(1) as workers, pytest.raises(ZeroDivisionError):
-        train_on(workers, maker, [FitRequest({"lr": 0.01}, 0, 1)])
+    maker().fit = lambda *args: 1 / 0
+    with Workers(1) as workers, caplog.at_level("INFO", "tfopt"):
+        [result] = train_on(workers, maker, [FitRequest({"lr": 0.01}, 0, 1)])
+    assert result.failure == "ZeroDivisionError: division by zero"
+    assert result.reason == "raised ZeroDivisionError: division by zero"
+    assert "Traceback" in caplog.text
 
 
 def test_groups_are_even_and_large():

@@ -87,7 +87,7 @@ def test_what_cannot_be_sent_is_done_here_and_said_once(caplog):
 
     with Workers(3) as workers, caplog.at_level(logging.WARNING, "tfopt"):
         assert outcomes(workers, [Call(locked) for _ in range(6)]) == [(HERE, None)] * 6
-    assert caplog.text.count("Not sent to worker processes") == 1
+    assert caplog.text.count("cannot be sent to worker processes") == 1
     assert "cannot pickle '_thread.lock' object" in caplog.text
 
 
@@ -183,6 +183,20 @@ def test_calls_may_be_added_while_others_run():
         while workers.busy:
             workers.wait()
     assert seen == [0, 1, 2, 3, 4, 5]
+
+
+def test_calls_that_are_dropped_are_not_made_and_nobody_is_told():
+    made, told = [], []
+    with Workers(1) as workers:
+        calls = [Call(made.append, (i,), lambda value, error: told.append(value), work=9.0 - i) for i in range(5)]
+        for call in calls:
+            workers.submit(call)
+        workers.wait()
+        workers.drop(calls[1:3])
+        while workers.busy:
+            workers.wait()
+    assert made == [0, 3, 4]
+    assert told == [None] * 3
 
 
 def test_gpus_are_given_one_each_and_the_others_make_other_calls(tmp_path):

@@ -1,10 +1,10 @@
 """Fits divided among workers: which go together, what is sent, and what comes back."""
 
+import logging
 import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import cloudpickle
@@ -13,9 +13,12 @@ import tensorflow as tf
 
 import tfopt
 from tfopt import devices
+from tfopt.errors import one_line
 from tfopt.training.fits import Engine, FitRequest, FitResult
 from tfopt.training.worker_process import WorkerDiedError, is_worker
 from tfopt.training.workers import Call, Shared, Workers
+
+_log = logging.getLogger("tfopt")
 
 Callbacks = Sequence[keras.callbacks.Callback]
 
@@ -23,8 +26,26 @@ _FEWEST_TOGETHER = 10  # fits of one structure: fewer cost more in a stack, each
 _OF_THE_FIT = ("_model", "model", "params", "_params")  # what a fit gives its callbacks
 
 
-class EngineMaker:
-    """Makes an engine, once in each process that it is sent to.
+class Engines:
+    """Makes engines, each once in each process that it is sent to, which is then set up as this one is.
+
+    Args:
+        engine_of: Returns the engine of a name, the same one whenever it is asked; a method of an object that leaves
+            its engines out when it is pickled.
+    """
+
+    def __init__(self, engine_of: Callable[[Any], Engine]):
+        self.engine_of = engine_of
+        self._settings = devices.keras_settings()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        load()
+        devices.set_keras_settings(self._settings)
+
+
+class OneEngine:
+    """Makes the same engine for every name.
 
     Args:
         make: Returns the engine: a class, or `engine_for`.
@@ -33,22 +54,17 @@ class EngineMaker:
     """
 
     def __init__(self, make: Callable[..., Engine], *args: Any, **kwargs: Any):
-        self._call = make, args, kwargs
-        self._settings = devices.keras_settings()
+        self._call, self._made = (make, args, kwargs), list[Engine]()
 
-    @cached_property
-    def engine(self) -> Engine:
-        """The engine of this process."""
+    def __call__(self, name: Any = None) -> Engine:
+        """Return the engine of this process."""
         make, args, kwargs = self._call
-        return make(*args, **kwargs)
+        if not self._made:
+            self._made.append(make(*args, **kwargs))
+        return self._made[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "engine"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        load()
-        devices.set_keras_settings(self._settings)
+        return {"_call": self._call, "_made": []}
 
 
 def load() -> None:
@@ -70,21 +86,21 @@ class Ended:
     callbacks: list[list[dict[str, Any]]]
 
 
-def train(maker: EngineMaker, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]) -> Ended:
-    """Train fits together in this process."""
-    results = maker.engine.fit(requests, callbacks if any(callbacks) else None)
+def train(engines: Engines, name: Any, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]) -> Ended:
+    """Train fits of one engine in this process."""
+    results = engines.engine_of(name).fit(requests, callbacks if any(callbacks) else None)
     return Ended(results, [[_contents(callback) for callback in of_fit] for of_fit in callbacks])
 
 
-def trained(maker: EngineMaker, requests: Sequence[FitRequest], workers: int | Workers) -> list[FitResult]:
+def trained(engine_of: OneEngine, requests: Sequence[FitRequest], workers: int | Workers) -> list[FitResult]:
     """Return the results of fits that several processes train: `workers` new ones, or those at hand."""
     if isinstance(workers, int):
         if workers == 1:
-            return maker.engine.fit(requests)
+            return engine_of().fit(requests)
         with Workers(workers) as own:
-            return trained(maker, requests, own)
+            return trained(engine_of, requests, own)
     results: dict[int, FitResult] = {}
-    submit(workers, Shared(maker), requests, results.__setitem__)
+    submit(workers, Shared(Engines(engine_of)), requests, results.__setitem__)
     while workers.busy:
         workers.wait()
     return [results[index] for index in range(len(requests))]
@@ -92,51 +108,60 @@ def trained(maker: EngineMaker, requests: Sequence[FitRequest], workers: int | W
 
 def submit(
     workers: Workers,
-    maker: Shared,
+    engines: Shared,
     requests: Sequence[FitRequest],
     done: Callable[[int, FitResult], None],
     callbacks: Sequence[Callbacks] | None = None,
+    name: Any = None,
     urgent: bool = False,
-) -> None:
+) -> list[Call]:
     """Have fits of one engine trained by whichever workers are free; the results are those of one engine for them all.
 
     Args:
         workers: Who trains.
-        maker: An `EngineMaker`, sent once.
+        engines: `Engines`, sent once.
         requests: The fits, independent of each other.
         done: Called with the index and the result of each fit as it ends, in the thread that waits for the workers.
         callbacks: For each request the Keras callbacks of its own.
+        name: Which of the engines.
         urgent: Whether others wait for these fits.
+
+    Returns:
+        The calls that the fits were divided into.
     """
-    engine, on_gpu = maker.value.engine, bool(tf.config.list_logical_devices("GPU"))
+    on_gpu, calls = bool(tf.config.list_logical_devices("GPU")), []
     alike = [_alike(request) for request in requests]
     together = Counter(alike)
-    work = [_work(request, engine) for request in requests]
+    work = [_work(request, engines.value.engine_of, name) for request in requests]
     for indices in divided(alike, work, workers.number):
         group = [replace(requests[index], together=together[alike[index]]) for index in indices]
         own = [callbacks[index] if callbacks else () for index in indices]
-        workers.submit(
+        calls.append(
             Call(
                 train,
-                (group, own),
+                (name, group, own),
                 _told(indices, own, done),
-                maker,
+                engines,
                 kind="fits",
                 work=sum(work[index] for index in indices),
                 urgent=urgent,
                 on_gpu=on_gpu,
             )
         )
+    for call in calls:
+        workers.submit(call)
+    return calls
 
 
 def _told(
     indices: Sequence[int], callbacks: Sequence[Callbacks], done: Callable[[int, FitResult], None]
 ) -> Callable[[Any, Exception | None], None]:
     def told(ended: Any, error: Exception | None) -> None:
-        if isinstance(error, WorkerDiedError):
-            ended = Ended([FitResult(failure=str(error)) for _ in indices], [[] for _ in indices])
-        elif error is not None:
-            raise error
+        if error is not None:
+            reason = str(error) if isinstance(error, WorkerDiedError) else f"raised {one_line(error)}"
+            _log.info("%d fits failed: %s", len(indices), reason, exc_info=error)
+            failed = FitResult(failure=one_line(error), reason=reason)
+            ended = Ended([replace(failed) for _ in indices], [[] for _ in indices])
         for index, result, own, contents in zip(indices, ended.results, callbacks, ended.callbacks, strict=True):
             for callback, content in zip(own, contents, strict=False):
                 vars(callback).update(content)
@@ -189,8 +214,8 @@ def _alike(request: FitRequest) -> Any:
     return request.batch_size, repr(sorted(shape.items(), key=repr))
 
 
-def _work(request: FitRequest, engine: Engine) -> float:
-    rows = len(engine.train) if request.rows is None else len(request.rows)
+def _work(request: FitRequest, engine_of: Callable[[Any], Engine], name: Any) -> float:
+    rows = len(engine_of(name).train) if request.rows is None else len(request.rows)
     return float(max(1, request.epochs - request.initial_epoch) * rows)
 
 

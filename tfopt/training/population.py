@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from sklearn.model_selection import KFold
 
-from tfopt.training.distribution import EngineMaker, trained
+from tfopt.training.distribution import OneEngine, trained
 from tfopt.training.fits import Build, Engine, FitRequest, FitResult, Monitor
 from tfopt.training.population_engine import PopulationEngine
 from tfopt.training.rows import Arrays, Examples
@@ -197,7 +197,7 @@ class Population:
             raise ValueError(f"Argument `patience` needs a `monitor`. Received: patience={patience}, monitor=None.")
         watch = None if monitor is None else Monitor(monitor, mode, patience)
         weights = _weights(examples.y, sample_weight, class_weight)
-        maker = EngineMaker(
+        engine_of = OneEngine(
             PopulationEngine, self._build, x, y, weights, validation_data if folds is None else None, shuffle,
             memory=self._memory, grad_norm=self._grad_norm,
         )  # fmt: skip
@@ -207,12 +207,12 @@ class Population:
         ):
             places.append((index, seed, None if folds is None else fold))
             requests.append(FitRequest(hyperparameters, seed, epochs, batch_size, rows, held, held, watch))
-        results = trained(maker, requests, workers)
+        results = trained(engine_of, requests, workers)
         members = [
             PopulationMember(*place, result, request)
             for place, result, request in zip(places, results, requests, strict=True)
         ]
-        return PopulationResult(members, maker.engine, len(examples))
+        return PopulationResult(members, engine_of(), len(examples))
 
 
 def _splits(folds: Folds | None, num_rows: int) -> list[tuple[np.ndarray | None, np.ndarray | None]]:

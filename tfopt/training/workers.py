@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -40,6 +40,10 @@ class Shared:
         self.value, self.key = value, uuid.uuid4().hex
 
 
+def _untold(value: Any, error: Exception | None) -> None:
+    """Tell nobody."""
+
+
 @dataclass(eq=False)
 class Call:
     """One call of a function.
@@ -58,7 +62,7 @@ class Call:
 
     function: Callable[..., Any]
     arguments: tuple = ()
-    done: Callable[[Any, Exception | None], None] = lambda value, error: None
+    done: Callable[[Any, Exception | None], None] = _untold
     shared: Shared | None = None
     kind: str = ""
     work: float = 1.0
@@ -163,9 +167,22 @@ class Workers:
 
     def submit(self, call: Call) -> None:
         """Have a call made by whichever worker is free."""
+        if call.shared is not None and self._others:
+            try:
+                self._source(call.shared)  # now: the caller may change it later
+            except CannotTravelError as error:
+                self._keep(call, error)
         with self._changed:
             self._waiting.append(call)
             self._changed.notify()
+
+    def drop(self, calls: Iterable[Call]) -> None:
+        """Forget calls: those that wait are not made, and nobody is told of the others."""
+        with self._changed:
+            for call in calls:
+                call.done = _untold
+                if call in self._waiting:
+                    self._waiting.remove(call)
 
     def wait(self) -> None:
         """Return when at least one call has ended and its `done` was told; work on others until then."""
@@ -276,8 +293,7 @@ class Workers:
                 raise error
             return value, error, time.perf_counter() - started
         except CannotTravelError as error:
-            call.here = True
-            self._say(f"Not sent to worker processes but trained in this one: {error}")
+            self._keep(call, error)
         except WorkerDiedError as error:
             if self._closed:
                 return None
@@ -304,13 +320,14 @@ class Workers:
                     self._sources[shared.key] = str(path)
             return self._sources[shared.key]
 
-    def _say(self, text: str) -> None:
-        """Log a warning once."""
+    def _keep(self, call: Call, error: CannotTravelError) -> None:
+        """Have a call made in this process, and log why, once."""
+        call.here, text = True, str(error)
         with self._changed:
             if text in self._said:
                 return
             self._said.add(text)
-        _log.warning("%s", text)
+        _log.warning("What cannot be sent to worker processes is trained in this one: %s", text)
 
 
 class _Process:
