@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfopt.errors import UserError
-from tfopt.search.oracles import FoldOracle, check_grid, default_values, discover, grid_size
+from tfopt.search.oracles import check_grid, default_values, discover, fold_oracle, grid_size
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
 
@@ -25,11 +25,18 @@ def hp() -> keras_tuner.HyperParameters:
     return discover(Space("test", declared), PROBLEM)
 
 
-def run(oracle: FoldOracle, score=lambda values: 0.0) -> list[dict]:
+def run(oracle, score=lambda values: 0.0) -> list[dict]:
     tried = []
-    while (trial := oracle.propose()) is not None:
+    while (trial := oracle.create_trial("one")).status == "RUNNING":
         tried.append(trial.hyperparameters.values)
-        oracle.tell(trial, score(tried[-1]), "no score")
+        trial.status, trial.message = "COMPLETED", "no score"
+        value = score(tried[-1])
+        if value is None:
+            trial.status = "FAILED"
+        else:
+            oracle.update_trial(trial.trial_id, {"score": value})
+        oracle.end_trial(trial)
+    oracle.save()
     return tried
 
 
@@ -60,9 +67,9 @@ def test_a_negative_learning_rate_is_refused_before_any_training(declare):
 
 
 def test_folds_of_one_seed_get_the_same_random_trials_and_seed_0_is_a_seed(hp, tmp_path):
-    first = run(FoldOracle("random", hp, 6, 4, 0, tmp_path / "a"))
-    again = run(FoldOracle("random", hp, 6, 4, 0, tmp_path / "b"), score=lambda values: values["dropout"])
-    other = run(FoldOracle("random", hp, 6, 4, 1, tmp_path / "c"))
+    first = run(fold_oracle("random", hp, 6, 4, 0, tmp_path / "a"))
+    again = run(fold_oracle("random", hp, 6, 4, 0, tmp_path / "b"), score=lambda values: values["dropout"])
+    other = run(fold_oracle("random", hp, 6, 4, 1, tmp_path / "c"))
     assert first == again
     assert first != other
     assert len(first) == 6
@@ -70,7 +77,7 @@ def test_folds_of_one_seed_get_the_same_random_trials_and_seed_0_is_a_seed(hp, t
 
 def test_scores_are_maximised_whatever_the_metric(hp, tmp_path):
     """KerasTuner 1.4.8 minimises a metric named `val_r2_score`; here the best trial is the one with the highest."""
-    oracle = FoldOracle("bayesian", hp, 14, 4, 0, tmp_path / "a")
+    oracle = fold_oracle("bayesian", hp, 14, 4, 0, tmp_path / "a")
     tried = run(oracle, score=lambda values: -((values["dropout"] - 0.4) ** 2))
     assert np.mean([values["dropout"] for values in tried[8:]]) > np.mean([values["dropout"] for values in tried[:4]])
     assert abs(tried[-1]["dropout"] - 0.4) < 0.1
@@ -79,11 +86,11 @@ def test_scores_are_maximised_whatever_the_metric(hp, tmp_path):
 
 def test_a_search_in_which_every_trial_fails_still_ends(hp, tmp_path):
     """KerasTuner 1.4.8 raises after three failures in a row."""
-    assert len(run(FoldOracle("random", hp, 8, 4, 0, tmp_path / "a"), score=lambda values: None)) == 8
+    assert len(run(fold_oracle("random", hp, 8, 4, 0, tmp_path / "a"), score=lambda values: None)) == 8
 
 
 def test_the_project_folder_can_be_read_by_keras_tuner(hp, tmp_path):
-    run(FoldOracle("random", hp, 3, 4, 0, tmp_path / "project"), score=lambda values: values["dropout"])
+    run(fold_oracle("random", hp, 3, 4, 0, tmp_path / "project"), score=lambda values: values["dropout"])
     tuner = keras_tuner.RandomSearch(
         lambda hp: None,
         objective=keras_tuner.Objective("score", "max"),
@@ -102,12 +109,12 @@ def test_grid_covers_every_point_once(tmp_path):
         hp.Boolean("b")
 
     space = discover(Space("test", small), PROBLEM)
-    tried = run(FoldOracle("grid", space, None, 4, 0, tmp_path / "a"))
+    tried = run(fold_oracle("grid", space, None, 4, 0, tmp_path / "a"))
     assert sorted((values["a"], values["b"]) for values in tried) == [(a, b) for a in (1, 2, 3) for b in (False, True)]
 
 
 def test_hyperband_trains_few_epochs_first_and_promotes_the_best(hp, tmp_path):
-    tried = run(FoldOracle("hyperband", hp, None, 9, 0, tmp_path / "a"), score=lambda values: values["dropout"])
+    tried = run(fold_oracle("hyperband", hp, None, 9, 0, tmp_path / "a"), score=lambda values: values["dropout"])
     epochs = [values["tuner/epochs"] for values in tried]
     assert min(epochs) < 9
     assert max(epochs) == 9

@@ -1,8 +1,7 @@
-"""Fits of configurations on splits of a table: what the nested search asks, in the engines' terms."""
+"""Fits of configurations on splits of a table: what the nested comparison has trained, in the engines' terms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import keras
@@ -12,8 +11,10 @@ import numpy as np
 from tfopt.comparison.folds import Split
 from tfopt.data import table as tables
 from tfopt.search.coding import SplitCoder, decode, output_kind, target_form
+from tfopt.search.loop import Fit
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
+from tfopt.search.tuners.oracle import Member
 from tfopt.training.choose import engine_for
 from tfopt.training.fits import Engine, FitRequest, FitResult, Monitor, UnpenalizedLoss, checked, complete, set_state
 from tfopt.training.plain import PlainEngine
@@ -72,32 +73,41 @@ class Fitting:
         self._splits = list({id(split): split for split in splits}.values())
         ends = np.cumsum([0, *(len(s.train) + len(s.test) for s in self._splits)])
         self._starts = {id(split): int(start) for split, start in zip(self._splits, ends[:-1], strict=True)}
-        self._engine = lru_cache(maxsize=None)(self._make_engine)
+        self._engines: dict[tuple[str, Any], Engine] = {}
+        self._known_forms: dict[str, tuple[Any, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the engines out: whatever process needs one makes its own."""
+        return self.__dict__ | {"_engines": {}}
 
     def model(self, values: dict[str, Any], num_rows: int) -> keras.Model:
         """Return a fresh model of a configuration for so many training rows."""
         return checked(self._built_by_space(self._request_values(values, num_rows)))
 
-    def fit(
-        self, values: dict[str, Any], tasks: Sequence[Task], patient: bool = False
-    ) -> list[tuple[np.ndarray | None, FitResult]]:
-        """Train a configuration once for each task; return its decoded predictions, None where it failed.
+    def fit(self, values: dict[str, Any], task: Task, member: Member, patient: bool = False) -> Fit:
+        """Return the fit of a configuration that a trainer is to be given.
 
         Args:
             values: The configuration.
-            tasks: Fits, independent of each other.
+            task: Where, from which seed and for how long.
+            member: Takes down what comes of it.
             patient: Whether patience applies.
         """
-        output, form = self._forms(values, len(tasks[0].split.train))
-        engine = self._engine(scaling_of(values), form)
-        results = engine.fit([self._request(values, task, patient and self._patience > 0) for task in tasks])
-        decoded = []
-        for task, result in zip(tasks, results, strict=True):
-            prediction = None
-            if result.failure is None and result.outputs is not None:
-                prediction = decode(result.outputs, output, self._coder.scaler(task.split.train))
-            decoded.append((prediction, result))
-        return decoded
+        _, form = self._forms(values, len(task.split.train))
+        return Fit(member, self._request(values, task, patient and self._patience > 0), (scaling_of(values), form))
+
+    def prediction(self, values: dict[str, Any], task: Task, result: FitResult) -> np.ndarray | None:
+        """Return what a fit predicted for its split's test rows, in the table's units; None where it failed."""
+        if result.failure is not None or result.outputs is None:
+            return None
+        output, _ = self._forms(values, len(task.split.train))
+        return decode(result.outputs, output, self._coder.scaler(task.split.train))
+
+    def engine(self, name: tuple[str, Any]) -> Engine:
+        """Return the engine over all splits' rows, scaled and with their targets in the form that a `Fit` names."""
+        if name not in self._engines:
+            self._engines[name] = self._make_engine(*name)
+        return self._engines[name]
 
     def trained(self, values: dict[str, Any], task: Task, result: FitResult) -> keras.Model:
         """Return the ordinary Keras model that a fit ended with."""
@@ -110,10 +120,13 @@ class Fitting:
 
     def _forms(self, values: dict[str, Any], num_rows: int) -> tuple[Any, Any]:
         """Return what the configuration's network emits and how its loss wants the targets."""
-        model = self.model(values, num_rows)
-        shape = model(keras.ops.zeros((1, self._problem.num_features))).shape
-        output = output_kind(model, int(shape[-1]), self._table)
-        return output, target_form(model, output)
+        key = repr(sorted(values.items()))
+        if key not in self._known_forms:
+            model = self.model(values, num_rows)
+            shape = model(keras.ops.zeros((1, self._problem.num_features))).shape
+            output = output_kind(model, int(shape[-1]), self._table)
+            self._known_forms[key] = output, target_form(model, output)
+        return self._known_forms[key]
 
     def _request_values(self, values: dict[str, Any], num_rows: int) -> dict[str, Any]:
         # In whole batches, so that splits of as many steps have the same configuration.

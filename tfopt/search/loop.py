@@ -6,39 +6,51 @@ fits of one model shape train together whichever trial, fold, seed or study they
 from the states that the rung below left on disk.
 
 The loop hands out `Fit`s through a `Trainer` and knows no engine. `Trainer` trains in this process; one that uses
-worker processes has the same three members and keeps to this:
+worker processes has the same members and keeps to this:
 
-- `submit(fits, done)` returns at once. It may be called while other fits are being trained.
+- `submit(fits, done)` returns at once. It may be called while other fits are being trained, by `done` too.
 - `wait()` returns when at least one fit has ended, after it called `done(position, result)` for each fit that has:
   in this process and thread, in any order, once a fit. Oracle and journal therefore stay in the parent.
 - `busy` says whether fits are still to end.
 - `Fit.engine` names what trains it: `engine_of(name)` makes that engine, once in each process, and it is kept between
   groups. A `FitRequest` and a `FitResult` hold plain values and arrays. How fits are split into groups is free: a fit's
   result does not depend on the others. A fit with `callbacks` of its own stays in the parent if these cannot travel.
-- What goes wrong with one fit is its result's `failure`. An exception of `wait` ends the search.
+- What goes wrong with one fit is its result's `failure`, an engine's own exception among it. What `done` raises ends
+  the search: `wait` raises it. Once the clock passes `deadline`, `wait` drops what has not ended, raising `OutOfTime`.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
 from keras_tuner.engine.trial import Trial
 
+from tfopt.errors import one_line
 from tfopt.training.fits import Engine, FitRequest, FitResult, State
 
 if TYPE_CHECKING:  # the tuners import this module
     from tfopt.search.tuners.oracle import BatchOracle, Member
     from tfopt.search.tuners.states import KeptStates
 
-LARGEST_BATCH = 256  # trials of one oracle that are fitted together
+_log = logging.getLogger("tfopt")
+
+LARGEST_BATCH = 256  # trials of one oracle that run at once
 
 Done = Callable[[int, FitResult], None]
 
 
+class OutOfTime(Exception):
+    """The deadline has passed; what had not ended was dropped."""
+
+
 @dataclass
 class Fit:
-    """One fit of a trial.
+    """One fit that is to be trained.
 
     Args:
         member: Takes down what came of it.
@@ -52,6 +64,13 @@ class Fit:
     engine: Hashable = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
+    def ended(self, result: FitResult) -> None:
+        """Take down what the result says."""
+        member = self.member
+        member.history = {name: [float(value) for value in values] for name, values in result.history.items()}
+        member.seconds, member.failure = result.seconds, result.failure
+        member.engine, member.reason = result.engine, result.reason
+
 
 class Trainer:
     """Trains fits in this process, all of one engine together.
@@ -63,6 +82,7 @@ class Trainer:
     def __init__(self, engine_of: Callable[[Any], Engine]):
         self._engine_of = engine_of
         self._waiting: list[tuple[Fit, int, Done]] = []
+        self.deadline = math.inf  # of `time.monotonic()`
 
     @property
     def busy(self) -> bool:
@@ -80,14 +100,33 @@ class Trainer:
         for entry in waiting:
             groups.setdefault(entry[0].engine, []).append(entry)
         for name, group in groups.items():
+            if time.monotonic() > self.deadline:
+                raise OutOfTime
             self._train(self._engine_of(name), group)
 
     def _train(self, engine: Engine, group: list[tuple[Fit, int, Done]]) -> None:
-        def ended(index: int, result: FitResult) -> None:
-            _, position, done = group[index]
-            done(position, result)
+        left = set(range(len(group)))
+        raised: list[Exception] = []  # by whoever is told, which no engine may take for its own
 
-        engine.fit([fit.request for fit, _, _ in group], [list(fit.callbacks) for fit, _, _ in group], ended)
+        def ended(index: int, result: FitResult) -> None:
+            left.remove(index)
+            _, position, done = group[index]
+            try:
+                done(position, result)
+                if left and time.monotonic() > self.deadline:
+                    raise OutOfTime
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        try:
+            engine.fit([fit.request for fit, _, _ in group], [list(fit.callbacks) for fit, _, _ in group], ended)
+        except Exception as error:
+            if raised:
+                raise
+            _log.info("the engine raised; %d fits failed", len(left), exc_info=True)
+            for index in sorted(left):
+                ended(index, FitResult(failure=one_line(error), engine=engine.name, reason=f"raised {one_line(error)}"))
 
 
 class Study:
@@ -103,7 +142,7 @@ class Study:
 
     def __init__(self, oracle: "BatchOracle", states: "KeptStates", tuner_id: str):
         self.oracle, self.states, self._tuner_id = oracle, states, tuner_id
-        self._asked: set[str] = set()
+        self.running: set[str] = set()  # trials that were asked for and have not ended
 
     def fits(self, trial: Trial) -> list[Fit]:
         """Return the fits that a trial needs, each with a fresh member; none if its result is known."""
@@ -125,13 +164,13 @@ class Study:
         trials: list[Trial] = []
         for number in range(limit):
             name = f"{self._tuner_id}-{number}"
-            running = self.oracle.ongoing_trials.get(name)
-            if running is not None and running.trial_id in self._asked:
+            busy = self.oracle.ongoing_trials.get(name)
+            if busy is not None and busy.trial_id in self.running:
                 continue
             trial = self.propose(name)
             if trial.status != "RUNNING":
                 break
-            self._asked.add(trial.trial_id)
+            self.running.add(trial.trial_id)
             trials.append(trial)
         return trials
 
@@ -139,54 +178,75 @@ class Study:
         """Return a new trial, or the one that an earlier search left running under this name."""
         return self.oracle.create_trial(name)
 
+    def may_continue(self, trial: Trial) -> bool:
+        """Return whether a trial may be trained on later, so that its last states are to be kept."""
+        return self.oracle.may_continue(trial)
+
     def begin(self, trial: Trial, trainer: Trainer) -> None:
         """Submit a trial's fits, those of a higher rung from where the lower one left them."""
+        self.running.add(trial.trial_id)
         fits = self.fits(trial)
         members = [fit.member for fit in fits]
         left = set(range(len(fits)))
-        best: tuple[float, State | None] = (float("inf"), None)
+        best: tuple[float, State | None] = (math.inf, None)
 
         def done(position: int, result: FitResult) -> None:
             nonlocal best
-            member = members[position]
-            member.history = {name: [float(v) for v in values] for name, values in result.history.items()}
-            member.seconds, member.engine, member.failure = result.seconds, result.engine, result.failure
-            state = self.note(trial, fits[position], result)
-            if member.score is not None and state is not None:
-                loss = -member.score if self.oracle.objective.direction == "max" else member.score
+            fit = fits[position]
+            fit.ended(result)
+            state = self.note(trial, fit, result)
+            if fit.member.score is not None and state is not None:
+                loss = -fit.member.score if self.oracle.objective.direction == "max" else fit.member.score
                 if loss < best[0]:
                     best = loss, state
-            if member.failure is None and result.state is not None and self.oracle.may_continue(trial):
+            if fit.member.failure is None and result.state is not None and self.may_continue(trial):
                 self.states.write_last(trial.trial_id, position, result.state)
-            result.state = result.best_state = None  # whoever fits thousands would hold them all
+            # Whoever fits thousands would hold them all.
+            result.state = result.best_state = result.outputs = None
             left.remove(position)
             if not left:
-                self.ended(trial, members, best[1])
+                self._end(trial, members, best[1])
 
-        past = trial.hyperparameters.values.get("tuner/trial_id")
         for position, fit in enumerate(fits):
-            state = None if past is None else self.states.last(past, position)
-            if state is not None:
-                fit.member.first_epoch = trial.hyperparameters.values["tuner/initial_epoch"]
-                fit.request = replace(fit.request, initial_epoch=fit.member.first_epoch, state=state)
+            self._continue(trial, position, fit)
         if fits:
             trainer.submit(fits, done)
         else:
-            self.ended(trial, [], None)
+            self._end(trial, [], None)
+
+    def _end(self, trial: Trial, members: "list[Member]", best: State | None) -> None:
+        self.running.discard(trial.trial_id)
+        self.ended(trial, members, best)
+
+    def _continue(self, trial: Trial, position: int, fit: Fit) -> None:
+        """Let a fit go on from the one of the rung below; without that one's state it is trained from the start."""
+        past = trial.hyperparameters.values.get("tuner/trial_id")
+        state = None if past is None else self.states.last(past, position)
+        if state is None:
+            return
+        members = self.oracle.get_trial(past).members
+        first = trial.hyperparameters.values["tuner/initial_epoch"]
+        if position < len(members):  # it may have ended early
+            first = members[position].first_epoch + len(members[position].history.get("loss", ())) or first
+        fit.member.first_epoch = first
+        fit.request = replace(fit.request, initial_epoch=first, state=state)
 
 
-def run(studies: Sequence[Study], trainer: Trainer, go_on: Callable[[], bool] = lambda: True) -> None:
+def run(studies: Sequence[Study], trainer: Trainer, room: Callable[[], int] = lambda: LARGEST_BATCH) -> None:
     """Search until every oracle has said its last word and every fit has ended.
 
     Args:
         studies: The searches, side by side.
         trainer: Trains their fits.
-        go_on: Asked before new trials are; False ends the search with what is being trained.
+        room: Asked again and again for how many trials of each study may run at once; 0 ends the search.
+
+    Raises:
+        OutOfTime: The trainer's deadline passed.
     """
     while True:
-        begun = False
-        for study in studies if go_on() else ():
-            for trial in study.ask(LARGEST_BATCH):
+        begun, limit = False, room()
+        for study in studies:
+            for trial in study.ask(limit):
                 study.begin(trial, trainer)
                 begun = True
         if trainer.busy:
@@ -195,3 +255,28 @@ def run(studies: Sequence[Study], trainer: Trainer, go_on: Callable[[], bool] = 
                 study.batch_ended()
         elif not begun:
             return
+
+
+def engines_in_words(fits: Iterable[tuple[str, str]]) -> str:
+    """Return a line that says how many fits each engine trained, and why not a faster one.
+
+    Args:
+        fits: Engine and reason of each fit.
+    """
+    counts: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {}
+    for engine, reason in fits:
+        counts[engine] += 1
+        if reason:
+            reasons.setdefault(engine, Counter())[reason] += 1
+    parts = []
+    for engine, count in counts.most_common():
+        part = f"{count} {engine}"
+        if own := reasons.get(engine):
+            [(reason, times)] = own.most_common(1)
+            others = len(own) - 1
+            more = f" and {others} other reason{'s' if others > 1 else ''}" if others else ""
+            part += f" ({f'{times}: ' if times < count else ''}{one_line(reason)}{more})"
+        parts.append(part)
+    total = sum(counts.values())
+    return f"{total} fit{'' if total == 1 else 's'} by engine: {', '.join(parts)}" if parts else "no fit was trained"

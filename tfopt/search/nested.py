@@ -1,11 +1,7 @@
 """The network's side of the nested comparison: trials inside each outer fold, then refits of what they chose."""
 
-import functools
-import hashlib
-import json
 import logging
 import math
-import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,19 +10,23 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt._files import as_json, replace
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.data.table import Table
 from tfopt.errors import one_line
+from tfopt.search import loop
 from tfopt.search.coding import SplitCoder, for_objective
-from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
+from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates
+from tfopt.search.fold_study import DEFAULT, FoldStudy, fit_facts, losses, seed_of
 from tfopt.search.journal import Journal, Record
-from tfopt.search.oracles import FoldOracle, check_grid, default_values, discover
+from tfopt.search.oracles import check_grid, default_values, discover
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
+from tfopt.search.refits import Refits
 from tfopt.search.spaces import Space
+from tfopt.search.time_limit import TimeLimit
+from tfopt.search.tuners.oracle import Member
 from tfopt.training.fits import FitResult
 
 _log = logging.getLogger("tfopt")
@@ -36,15 +36,19 @@ Curve = dict[str, list[float]]  # numbers an epoch, by name
 NETWORK = "network"
 REFITS = "refits"
 FINAL = "final network"
-DEFAULT = "default"
+MOST_FAILURES = 3  # configurations that fail in every fold, before any completes, end the search
+
+
+class NothingCompletes(Exception):
+    """Every configuration so far has failed."""
 
 
 class NetworkSearch:
-    """Runs one oracle a fold, in step, so that folds that propose the same configuration train it together."""
+    """One oracle a fold, side by side: their fits train together, and so do the refits of what they chose."""
 
     def __init__(self, plan: Plan, space: Space):
-        self._plan, self._space = plan, space
-        self._table, self._objective, self._config = plan.table, plan.objective, plan.config
+        self._plan, self.config = plan, plan.config
+        self._table, self._objective = plan.table, plan.objective
         table, config = plan.table, plan.config
         self.coder = SplitCoder(table, config.target_scaling)
         self.problem = Problem(
@@ -59,7 +63,7 @@ class NetworkSearch:
         self.hyperparameters = discover(space, self.problem)
         folds = [*plan.outer, plan.final]
         self._whole = {fold.key: Split(fold.train, fold.test) for fold in folds}
-        self._fitting = Fitting(
+        self.fitting = Fitting(
             table,
             self.coder,
             space,
@@ -73,117 +77,118 @@ class NetworkSearch:
         if config.tuner == "grid":
             check_grid(self.hyperparameters, config.max_trials)
 
-    def open(self, journal: Journal, folder: Path, progress: Progress) -> None:
-        """Say where results go and who is told."""
-        self._journal, self._folder, self._progress = journal, folder, progress
+    def open(self, journal: Journal, folder: Path, progress: Progress, limit: TimeLimit | None = None) -> None:
+        """Say where results go, who is told, and when to end."""
+        self.journal, self._folder, self._progress = journal, folder, progress
+        self._limit = limit or TimeLimit(None, 0.0)
+        self._trainer = loop.Trainer(self.fitting.engine)
+        self._refits = Refits(
+            self.fitting,
+            self.coder,
+            journal,
+            folder,
+            self.config.seed,
+            self._table.num_outputs,
+            self.score,
+            progress.note,
+        )
+
+    # Trials
 
     def search(self, folds: Sequence[Fold]) -> None:
         """Run every fold's trials to the end, the time limit, or the oracle's last word."""
-        config = self._config
-        started = time.monotonic()
+        config = self.config
+        total = None if config.max_trials is None else config.max_trials * len(folds)
+        self._progress.start(NETWORK, total)
         # The default configuration is the first trial; the oracle proposes the others.
-        trials = None if config.max_trials is None else config.max_trials - 1
-        names: dict[Any, str] = {fold.key: DEFAULT for fold in folds}
-        self._report(names, self._try(default_values(self.hyperparameters), names, folds))
-        oracles = {
-            fold.key: FoldOracle(
-                config.tuner,
-                self.hyperparameters,
-                trials,
-                self.problem.epochs,
-                config.seed,
-                self._folder / "tuner" / f"fold-{fold.key}",
-            )
-            for fold in folds
-        }
-        while True:
-            if config.time_limit is not None and time.monotonic() - started > config.time_limit:
-                self._progress.note(f"The time limit of {config.time_limit:g} s is reached: no further trial starts.")
-                return
-            proposed = {}
-            for fold in folds:
-                trial = oracles[fold.key].propose()
-                if trial is not None:
-                    proposed[fold.key] = trial
-            if not proposed:
-                return
-            groups: dict[str, list[Fold]] = defaultdict(list)
-            for fold in folds:
-                if fold.key in proposed:
-                    groups[repr(sorted(_shared(proposed[fold.key].hyperparameters.values).items()))].append(fold)
-            for group in groups.values():
-                values = _shared(proposed[group[0].key].hyperparameters.values)
-                names = {fold.key: proposed[fold.key].trial_id for fold in group}
-                records = self._try(values, names, group)
-                self._report(names, records)
-                for fold in group:
-                    record = records[fold.key]
-                    oracles[fold.key].tell(proposed[fold.key], record["score"], record["message"])
-
-    def _try(self, values: dict[str, Any], trial_ids: dict, folds: Sequence[Fold]) -> dict[Any, Record]:
-        """Return one journal record a fold for this configuration, running what the journal does not hold."""
-        values = as_json(values, non_finite=float)
-        records: dict[Any, Record] = {}
-        for fold in folds:
-            found = self._journal.find("trial", fold=fold.key, trial_id=trial_ids[fold.key], values=values)
-            if found:
-                records[fold.key] = found
-        todo = [fold for fold in folds if fold.key not in records]
-        outcomes: dict[Any, Record] = {
-            fold.key: {"inner_scores": [], "epochs": [], "seconds": 0.0, "message": None, "curve": {}} for fold in todo
-        }
-        if todo:
-            self._train_inner(values, todo, outcomes)
-        for fold in todo:
-            outcome = outcomes[fold.key]
-            score = float(np.mean(outcome["inner_scores"])) if outcome["inner_scores"] else math.nan
-            if outcome["message"] is None and not math.isfinite(score):
-                outcome["message"] = "The score is not a number: the network predicts infinite values."
-            failed = outcome["message"] is not None
-            records[fold.key] = self._journal.append(
-                {
-                    "kind": "trial",
-                    "fold": fold.key,
-                    "trial_id": trial_ids[fold.key],
-                    "values": values,
-                    "status": "FAILED" if failed else "COMPLETED",
-                    "score": None if failed else score,
-                    **outcome,
-                }
-            )
-        return records
-
-    def _train_inner(self, values: dict[str, Any], folds: Sequence[Fold], outcomes: dict[Any, Record]) -> None:
-        """Train one configuration on every inner split of these folds, and take down what came of it."""
-        epochs = int(values.get("tuner/epochs", self.problem.epochs))
-        where = [(fold, index) for fold in folds for index in range(len(fold.inner))]
-        tasks = [Task(fold.inner[index], seed_of(self._config.seed, "inner", index), epochs) for fold, index in where]
-        started = time.perf_counter()
+        default = default_values(self.hyperparameters)
+        others = None if config.max_trials is None else config.max_trials - 1
+        self._told: dict[str, list[Record]] = defaultdict(list)  # of the trials that all folds share, by trial id
+        self._num_told = self._num_failed = 0
+        self._folds, self._searching = list(folds), True
+        studies = [self._study(fold, {DEFAULT: default}, others) for fold in folds]
+        self._limit.begin()
         try:
-            trained = self._fitting.fit(values, tasks, patient=True)
-        except Exception as error:
-            _log.debug("building failed", exc_info=True)
-            for fold in folds:
-                outcomes[fold.key]["message"] = f"{type(error).__name__}: {error}"
-            return
-        seconds = (time.perf_counter() - started) / len(tasks)
-        for (fold, index), (prediction, result) in zip(where, trained, strict=True):
-            outcome = outcomes[fold.key]
-            outcome["message"] = outcome["message"] or result.failure
-            if prediction is not None:
-                outcome["inner_scores"].append(self._score(prediction, fold.inner[index].test))
-            outcome["epochs"].append(len(result.history.get("loss", ())))
-            outcome["curve"] = outcome["curve"] or _curve(result)
-            outcome["seconds"] += seconds
+            loop.run(studies, self._trainer, self._room)
+        except loop.OutOfTime:
+            self._say_time_is_up()
+        except NothingCompletes as error:
+            self._progress.note(str(error))
+        self._progress.finish(NETWORK)
 
-    def _report(self, trial_ids: dict[Any, str], records: dict[Any, Record]) -> None:
-        scores = [record["score"] for record in records.values() if record["score"] is not None]
-        name = next(iter(trial_ids.values()))
+    def _study(self, fold: Fold, given: dict[str, dict[str, Any]], max_trials: int | None) -> FoldStudy:
+        return FoldStudy(self, fold, self._folder / "tuner" / f"fold-{fold.key}", given, max_trials)
+
+    def told(self, fold: Fold, record: Record, steps: int) -> None:
+        """Take down a trial that has ended, after `steps` training steps, and report it.
+
+        Raises:
+            NothingCompletes: So many have failed, and none has completed, that the search is to end.
+        """
+        self._limit.trained(steps)
+        if fold is self._plan.final:
+            self._progress.advance(FINAL)
+            return
+        self._num_told += 1
+        self._num_failed += record["status"] == "FAILED"
+        self._report(fold, record)
+        if self._num_failed == self._num_told >= MOST_FAILURES * len(self._folds):
+            raise NothingCompletes(
+                f"The first {MOST_FAILURES} configurations failed in every fold, so no further one is tried."
+            )
+
+    def _report(self, fold: Fold, record: Record) -> None:
+        """Report a trial: one that all folds share when it has ended in all of them, another one at once."""
+        name = f"trial {record['trial_id']}"
+        records = [record]
+        if record["trial_id"] == DEFAULT or self.config.tuner in {"random", "grid"}:
+            records = self._told[record["trial_id"]]
+            records.append(record)
+            if len(records) < len(self._folds):
+                return
+        elif len(self._folds) > 1:
+            name = f"fold {fold.key} {name}"
+        scores = [each["score"] for each in records if each["score"] is not None]
         if scores:
-            text = f"trial {name}: {self._objective.name} {np.mean(scores):.4f}"
+            text = f"{name}: {self._objective.name} {np.mean(scores):.4f}"
         else:
-            text = f"trial {name} failed: {one_line(next(iter(records.values()))['message'])}"
+            text = f"{name} failed: {one_line(records[0]['message'])}"
         self._progress.advance(NETWORK, text, amount=len(records))
+
+    def _room(self) -> int:
+        """Return how many trials each fold may train at once; with a time limit, what half the rest of it may hold."""
+        limit = self._limit
+        if limit.deadline == math.inf:
+            return loop.LARGEST_BATCH
+        if not all(self.trials(fold.key) for fold in self._folds):
+            return 0  # the default configuration alone is always tried
+        after = limit.seconds_for(self._steps_after_trials())
+        self._trainer.deadline = limit.deadline - after
+        left, a_trial = limit.left() - after, limit.seconds_for(self._steps_of_a_trial() * len(self._folds))
+        if left > a_trial:
+            return max(1, min(int(left / 2 / a_trial), loop.LARGEST_BATCH)) if a_trial else 1
+        self._say_time_is_up()
+        return 0
+
+    def _say_time_is_up(self) -> None:
+        whole = self.config.max_trials
+        if self._searching and (whole is None or self._num_told < whole * len(self._folds)):
+            self._progress.note(f"The time limit of {self._limit.seconds:g} s is reached: no further trial starts.")
+        self._searching = False
+
+    def _steps_of_a_trial(self) -> float:
+        """Return the training steps of the default configuration in a fold."""
+        return sum(self._steps(len(split.train)) for split in self._plan.final.inner)
+
+    def _steps_after_trials(self) -> float:
+        """Return the training steps that follow the trials: refits, and the final network."""
+        outer = sum(self._steps(len(fold.train)) for fold in self._folds) * (self.config.seeds + 1)
+        choices = self._steps_of_a_trial() * min(len(self._folds), self.config.max_trials or len(self._folds))
+        return outer + choices + self._steps(self._table.num_rows)
+
+    def _steps(self, num_rows: int) -> int:
+        batch_size = batch_size_of(default_values(self.hyperparameters))
+        return self.problem.epochs * self.problem.with_rows(num_rows).steps_per_epoch(batch_size)
 
     def best_values(self, fold: Fold) -> tuple[dict[str, Any], float] | None:
         """Return the configuration with the best inner score of this fold and that score; None if none completed."""
@@ -197,26 +202,66 @@ class NetworkSearch:
         return best["values"], best["score"]
 
     def trials(self, key: int | str) -> list[Record]:
-        """Return the trial records of one fold, in order."""
-        return [r for r in self._journal.records if r["kind"] == "trial" and r["fold"] == key]
+        """Return the trial records of one fold in the order in which they were proposed, not in which they ended."""
+        trials = [r for r in self.journal.records if r["kind"] == "trial" and r["fold"] == key]
+        return sorted(trials, key=lambda r: (r["trial_id"] != DEFAULT, r["trial_id"]))
+
+    # Refits
+
+    def refit(self, folds: Sequence[Fold]) -> None:
+        """Train each fold's choice again on all its training rows, with several seeds, and its default with one."""
+        chosen = {fold.key: best[0] for fold in folds if (best := self.best_values(fold)) is not None}
+        self._progress.start(REFITS, len(chosen))
+        self._trainer.deadline = math.inf  # without refits there is no result at all
+        num_seeds = self.config.seeds
+        if self._limit.left() < self._limit.seconds_for(self._steps_after_trials()) / 2:
+            num_seeds = 1
+            self._progress.note("The time limit is near: each chosen network is refitted once, its default not at all.")
+        default = default_values(self.hyperparameters)
+        for fold in folds:
+            if fold.key not in chosen:
+                continue
+            wanted = [(chosen[fold.key], num_seeds)]
+            trial = self.journal.find("trial", fold=fold.key, trial_id=DEFAULT, values=default)
+            has_default = trial is not None and trial["status"] == "COMPLETED"
+            if has_default and chosen[fold.key] != default and num_seeds == self.config.seeds:
+                wanted.append((default, 1))
+            self._refit(fold, wanted)
+        while self._trainer.busy:
+            self._trainer.wait()
+        self._progress.finish(REFITS)
+
+    def _refit(self, fold: Fold, wanted: list[tuple[dict[str, Any], int]]) -> None:
+        """Submit the refits of a fold, and report its choice's score when the last has ended."""
+        left = len(wanted)
+
+        def done() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                scores = [_number(score) for score in self._refitted(fold, wanted[0][0])["scores"]]
+                self._progress.advance(REFITS, f"fold {fold.key}: {self._objective.name} {np.mean(scores):.4f}")
+
+        for values, num_seeds in wanted:
+            epochs = self._epochs_to_refit(fold, values)
+            self._refits.submit(self._trainer, fold.key, self._whole[fold.key], values, num_seeds, epochs, done)
+
+    def _refitted(self, fold: Fold, values: dict[str, Any]) -> Record:
+        record = self._refits.find(fold.key, values)
+        assert record is not None
+        return record
 
     def outer_results(self, folds: Sequence[Fold]) -> list[FoldResult]:
-        """Refit each fold's choice with several seeds and its default with one; return the scores on the test rows.
-
-        Folds without a completed trial are left out.
-        """
+        """Return what the refits scored on each fold's test rows; folds without a completed trial are left out."""
         results: list[FoldResult] = []
         for fold in folds:
             best = self.best_values(fold)
             if best is None:
                 continue
             values, inner_score = best
-            tuned = self._refit(fold, values, self._config.seeds)
-            default = self._default_score(fold)
+            tuned = self._refitted(fold, values)
+            default = self._refits.find(fold.key, default_values(self.hyperparameters))
             trials = self.trials(fold.key)
-            self._progress.advance(
-                REFITS, f"fold {fold.key}: {self._objective.name} {np.mean(list(map(_number, tuned['scores']))):.4f}"
-            )
             common: dict[str, Any] = {
                 "kind": "keras",
                 "fold": fold.key,
@@ -233,7 +278,7 @@ class NetworkSearch:
                 FoldResult(
                     model=NETWORK,
                     score=float(np.mean(scores)),
-                    default_score=default,
+                    default_score=math.nan if default is None else _number(default["scores"][0]),
                     fit_seconds=_number(tuned["fit_seconds"]),
                     prediction=seeds[0],
                     seed_scores=scores,
@@ -246,7 +291,7 @@ class NetworkSearch:
                 results.append(
                     FoldResult(
                         model=f"{NETWORK} (ensemble of {len(outputs)} seeds)",
-                        score=self._score(outputs.mean(axis=0), fold.test),
+                        score=self.score(outputs.mean(axis=0), fold.test),
                         fit_seconds=_number(tuned["fit_seconds"]) * len(outputs),
                         prediction=ensemble,
                         num_members=len(outputs),
@@ -255,96 +300,51 @@ class NetworkSearch:
                 )
         return results
 
-    def _refit(self, fold: Fold, values: dict[str, Any], num_seeds: int) -> Record:
-        """Return the record of this configuration trained on the fold's rows with several seeds, scored on its test."""
-        found = self._journal.find("refit", fold=fold.key, values=values)
-        if found and len(found["scores"]) >= num_seeds:
-            return found
-        split = self._whole[fold.key]
-        epochs = self._epochs_to_refit(fold, values)
-        tasks = [Task(split, seed_of(self._config.seed, "refit", index), epochs) for index in range(num_seeds)]
-        started = time.perf_counter()
-        predictions = np.full((num_seeds, len(fold.test), self._table.num_outputs), np.nan)
-        fit_seconds = predict_seconds = math.nan
-        try:
-            trained = self._fitting.fit(values, tasks)
-        except Exception as error:
-            self._say_refit_failed(fold, error)
-        else:
-            fit_seconds = (time.perf_counter() - started) / num_seeds
-            for index, (prediction, result) in enumerate(trained):
-                if prediction is None:
-                    self._say_refit_failed(fold, result.failure or "it predicted nothing")
-                else:
-                    predictions[index] = prediction
-                    predict_seconds = self._seconds_to_predict(values, tasks[index], result)
-        scores = [self._score(prediction, fold.test) for prediction in predictions]
-        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-        path = Path("predictions") / f"{NETWORK}-fold-{fold.key}-{digest}.npy"
-        replace(self._folder / path, functools.partial(np.save, arr=predictions))
-        return self._journal.append(
-            {
-                "kind": "refit",
-                "fold": fold.key,
-                "values": values,
-                "scores": scores,
-                "fit_seconds": fit_seconds,
-                "predict_seconds": predict_seconds,
-                "predictions": path.as_posix(),
-            }
-        )
+    # The network for use
 
-    def _seconds_to_predict(self, values: dict[str, Any], task: Task, result: FitResult) -> float:
-        model = self._fitting.trained(values, task, result)
-        features = self.coder.features(task.split.train, task.split.test, scaling_of(values))[1]
-        started = time.perf_counter()
-        model(features, training=False)
-        return time.perf_counter() - started
-
-    def _default_score(self, fold: Fold) -> float:
-        """Return what the default configuration scores on the test rows; NaN where its trial failed already."""
-        values = default_values(self.hyperparameters)
-        trial = self._journal.find("trial", fold=fold.key, trial_id=DEFAULT, values=values)
-        if trial is None or trial["status"] == "FAILED":
-            return math.nan
-        return _number(self._refit(fold, values, 1)["scores"][0])
-
-    def _say_refit_failed(self, fold: Fold, error: Exception | str) -> None:
-        _log.debug("a refit failed", exc_info=True)
-        self._progress.note(f"A refit of the network in fold {fold.key} failed: {one_line(error)}")
-
-    def train_final(
-        self, fold: Fold, outer: Sequence[Fold]
-    ) -> tuple[keras.Model, dict[str, Any], dict[str, list[float]]] | None:
-        """Train on all rows the outer folds' choice that is best on the inner splits of all rows.
-
-        Returns the model, its configuration and its curve; None when no trial completed, or when the training fails.
-        """
-        choices = [best[0] for best in map(self.best_values, outer) if best is not None]
+    def choose_final(self, fold: Fold, outer: Sequence[Fold]) -> dict[str, Any] | None:
+        """Return the outer folds' choice that is best on the inner splits of all rows; None if no trial completed."""
+        found = [best for best in map(self.best_values, outer) if best is not None]
+        choices = [values for values, _ in found]
         distinct = [values for index, values in enumerate(choices) if values not in choices[:index]]
-        for index, values in enumerate(distinct):
-            self._try(values, {fold.key: f"choice-{index}"}, [fold])
-            self._progress.advance(FINAL)
-        best = self.best_values(fold)
-        if best is None:
-            return None
-        values, _ = best
-        task = Task(self._whole[fold.key], seed_of(self._config.seed, "refit", 0), self._epochs_to_refit(fold, values))
+        if distinct and self._limit.left() > 0:
+            study = self._study(fold, {f"choice-{index}": values for index, values in enumerate(distinct)}, 0)
+            loop.run([study], self._trainer)
+        best = self.best_values(fold) or max(found, key=lambda choice: choice[1], default=None)
+        return None if best is None else best[0]
+
+    def train_final(self, fold: Fold, values: dict[str, Any]) -> tuple[keras.Model, Curve, dict[str, Any]] | None:
+        """Train a configuration on all rows.
+
+        Returns the model, its curve and how its fit was computed; None when the training fails.
+        """
+        task = Task(self._whole[fold.key], seed_of(self.config.seed, "refit", 0), self._epochs_to_refit(fold, values))
+        results: list[FitResult] = []
         try:
-            [(_, result)] = self._fitting.fit(values, [task])
+            fit = self.fitting.fit(values, task, Member(task.seed))
+            self._trainer.submit([fit], lambda position, result: results.append(result))
+            while self._trainer.busy:
+                self._trainer.wait()
+            [result] = results
+            fit.ended(result)
             if result.failure is not None:
-                raise RuntimeError(result.failure)
-            curve = _curve(result)
+                self._say_not_trained(result.failure)
+                return None
+            curve = losses(fit.member.history)
             steps = self.problem.with_rows(len(fold.train)).steps_per_epoch(batch_size_of(values))
-            unused = self._fitting.model(values, len(fold.train))
+            unused = self.fitting.model(values, len(fold.train))
             curve["learning_rate"] = learning_rates(unused, len(curve["loss"]), steps)
-            return self._fitting.trained(values, task, result), values, curve
+            return self.fitting.trained(values, task, result), curve, fit_facts(fit.member)
         except Exception as error:
-            _log.debug("the last training failed", exc_info=True)
-            self._progress.note(f"The network could not be trained on all rows: {one_line(error)}")
+            _log.info("the last training failed", exc_info=True)
+            self._say_not_trained(error)
             return None
 
-    def _score(self, prediction: np.ndarray, rows: np.ndarray) -> float:
+    def _say_not_trained(self, error: Exception | str) -> None:
+        self._progress.note(f"The network could not be trained on all rows: {one_line(error)}")
+
+    def score(self, prediction: np.ndarray, rows: np.ndarray) -> float:
+        """Return the objective of a prediction for these rows; NaN if it is not finite."""
         if not np.isfinite(prediction).all():
             return math.nan
         weights = None if self._table.weights is None else self._table.weights[rows]
@@ -355,17 +355,10 @@ class NetworkSearch:
     def _epochs_to_refit(self, fold: Fold, values: dict[str, Any]) -> int:
         """Return how long to train a chosen configuration: as long as its inner fits where patience stopped those."""
         epochs = int(values.get("tuner/epochs", self.problem.epochs))
-        if not self._config.patience:
+        if not self.config.patience:
             return epochs
         lengths = [r["epochs"] for r in self.trials(fold.key) if r["values"] == values and r["epochs"]]
         return round(float(np.median(lengths[0]))) if lengths else epochs
-
-
-def _curve(result: FitResult) -> Curve:
-    """Return the losses of a fit, without penalties where the search measured them so."""
-    curve = {"loss": result.history.get("loss", [])}
-    unpenalized = result.history.get("val_unpenalized_loss")
-    return curve | ({"val_loss": unpenalized} if unpenalized else {})
 
 
 def same_units(table: Table) -> bool:
@@ -379,14 +372,3 @@ def same_units(table: Table) -> bool:
 def _number(value: float | None) -> float:
     """Return a number as it was before JSON, which has no NaN."""
     return math.nan if value is None else value
-
-
-def seed_of(seed: int, purpose: str, index: int) -> int:
-    """Return the seed of one fit: different for every purpose and index, the same in every process."""
-    words = [seed, index, *purpose.encode()]
-    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
-
-
-def _shared(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values that train a model: of Hyperband's own, the epochs alone."""
-    return {name: value for name, value in values.items() if not name.startswith("tuner/") or name == "tuner/epochs"}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
-import numpy as np
 
 from tfopt.errors import UserError
 from tfopt.search.config import DEFAULT_TRIALS
@@ -23,6 +22,8 @@ from tfopt.search.tuners import (
 from tfopt.search.tuners import (
     space as spaces,
 )
+from tfopt.search.tuners.files import write_state
+from tfopt.search.tuners.oracle import BatchOracle
 
 _log = logging.getLogger("tfopt")
 
@@ -38,25 +39,17 @@ def discover(space: Space, problem: Problem) -> keras_tuner.HyperParameters:
     Raises:
         UserError: A learning rate may be negative.
     """
-    hp = keras_tuner.HyperParameters()
-    visited: list[Any] = []
-    while True:
+
+    def build(hp: keras_tuner.HyperParameters) -> None:
         try:
             space.build(hp, problem)
         except Exception:
             _log.debug("the space raised while it was explored", exc_info=True)
-        visited += [scope for scope in hp.active_scopes if scope not in visited]
-        unvisited = [scope for scope in hp.inactive_scopes if scope not in visited]
-        if not unvisited:
-            break
-        for condition in unvisited[0]:
-            hp.values[condition.name] = condition.values[0]
-        spaces.complete(hp)
-        visited.append(unvisited[0])
-    defaults = keras_tuner.HyperParameters()
-    defaults.merge(hp.space)
-    _check_learning_rates(defaults)
-    return defaults
+
+    hp = keras_tuner.HyperParameters()
+    spaces.explore(hp, build)
+    _check_learning_rates(hp)
+    return hp
 
 
 def _check_learning_rates(hp: keras_tuner.HyperParameters) -> None:
@@ -93,69 +86,41 @@ def check_grid(hp: keras_tuner.HyperParameters, max_trials: int | None) -> None:
         )
 
 
-class FoldOracle:
-    """One fold's search: `propose` a trial, `tell` its score.
+def fold_oracle(
+    tuner: str,
+    hp: keras_tuner.HyperParameters,
+    max_trials: int | None,
+    epochs: int,
+    seed: int,
+    folder: Path,
+) -> BatchOracle:
+    """Return the oracle of one fold's search.
 
     Args:
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         hp: The space, as `discover` gave it.
-        max_trials: Most trials to propose; None for the tuner's own number.
+        max_trials: Most trials to propose; None for the tuner's own number. Hyperband proposes as many as it has.
         epochs: Epochs of a full training; Hyperband gives most trials fewer.
         seed: Folds of one seed are proposed the same random trials.
-        folder: KerasTuner's project folder for this fold, written anew.
+        folder: KerasTuner's project folder for this fold.
     """
-
-    def __init__(
-        self,
-        tuner: str,
-        hp: keras_tuner.HyperParameters,
-        max_trials: int | None,
-        epochs: int,
-        seed: int,
-        folder: Path,
-    ):
-        self._max_trials = max_trials
-        self._num_proposed = 0
-        kwargs: dict[str, Any] = {
-            "objective": OBJECTIVE,
-            "hyperparameters": hp.copy(),
-            "seed": seed,
-            # A region where the loss diverges is a finding, not a reason to stop.
-            "max_consecutive_failed_trials": 10**9,
-        }
-        self._oracle: keras_tuner.Oracle
-        if tuner == "hyperband":
-            self._oracle = HyperbandOracle(max_epochs=epochs, **kwargs)
-        elif tuner == "grid":
-            self._oracle = GridSearchOracle(max_trials=max_trials, **kwargs)
-        elif tuner == "bayesian":
-            initial = max(2, (max_trials or DEFAULT_TRIALS) // 3)
-            self._oracle = BayesianOptimizationOracle(
-                max_trials=max_trials, num_initial_points=initial, batch_trials=1, **kwargs
-            )
-        else:
-            self._oracle = RandomSearchOracle(max_trials=max_trials, **kwargs)
-        # Only for its side effect of giving the oracle its project folder.
-        self._tuner = keras_tuner.engine.base_tuner.BaseTuner(
-            self._oracle, directory=str(folder.parent), project_name=folder.name, overwrite=True
-        )
-
-    def propose(self) -> keras_tuner.engine.trial.Trial | None:
-        """Return the next trial to run, or None when the search is over."""
-        if self._max_trials is not None and self._num_proposed >= self._max_trials:
-            return None
-        trial = self._oracle.create_trial("tfopt")
-        if trial.status != "RUNNING":
-            return None
-        self._num_proposed += 1
-        return trial
-
-    def tell(self, trial: keras_tuner.engine.trial.Trial, score: float | None, message: str | None) -> None:
-        """Report a finished trial; a score of None is a failure."""
-        if score is None or not np.isfinite(score):
-            trial.status, trial.message = "FAILED", message
-        else:
-            self._oracle.update_trial(trial.trial_id, {"score": float(score)})
-            trial.status = "COMPLETED"
-        self._oracle.end_trial(trial)
-        self._tuner.save()
+    kwargs: dict[str, Any] = {
+        "objective": OBJECTIVE,
+        "hyperparameters": hp.copy(),
+        "seed": seed,
+        # Failures are counted over all folds, by whoever runs them.
+        "max_consecutive_failed_trials": 10**9,
+    }
+    oracle: BatchOracle
+    if tuner == "hyperband":
+        oracle = HyperbandOracle(max_epochs=epochs, **kwargs)
+    elif tuner == "grid":
+        oracle = GridSearchOracle(max_trials=max_trials, **kwargs)
+    elif tuner == "bayesian":
+        initial = max(2, (max_trials or DEFAULT_TRIALS) // 3)
+        oracle = BayesianOptimizationOracle(max_trials=max_trials, num_initial_points=initial, batch_trials=1, **kwargs)
+    else:
+        oracle = RandomSearchOracle(max_trials=max_trials, **kwargs)
+    oracle._set_project_dir(str(folder.parent), folder.name)
+    write_state(folder / "tuner0.json", {})  # KerasTuner opens a project folder that has one
+    return oracle

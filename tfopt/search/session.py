@@ -20,10 +20,13 @@ from tfopt.search import run_folder
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.fitting import scaling_of
 from tfopt.search.journal import Journal
-from tfopt.search.nested import FINAL, NETWORK, REFITS, NetworkSearch
+from tfopt.search.nested import FINAL, NetworkSearch
 from tfopt.search.plan import Fold, Plan, prepare
 from tfopt.search.progress import Progress
+from tfopt.search.time_limit import TimeLimit
 from tfopt.search.user_space import load_space
+
+_BASELINES_SHARE = 0.4  # of a time limit: what the baselines may take of it
 
 
 @dataclass
@@ -47,13 +50,16 @@ class SearchOutcome:
     result: dict[str, Any]
 
 
-def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | None = None) -> SearchOutcome:
+def run(
+    config: SearchConfig, progress: Progress | None = None, plan: Plan | None = None, started: float | None = None
+) -> SearchOutcome:
     """Search as `config` asks, continuing `config.resume` where it is given.
 
     Args:
         config: What to do. `tfopt.devices.configure` is called by whoever owns the process, before this.
         progress: Told how far the search is.
         plan: What `tfopt.search.plan.prepare(config)` gave, if it was called already.
+        started: From when the time limit counts, by `time.monotonic()`; now if it is not given.
 
     Raises:
         UserError: What was asked cannot be done.
@@ -61,7 +67,7 @@ def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | Non
     progress = progress or Progress()
     plan = plan or prepare(config, progress)
     config = plan.config
-    started = time.perf_counter()
+    started = time.monotonic() if started is None else started
     search = NetworkSearch(plan, load_space(config.space))
     folder = _open_folder(plan)
     with run_folder.locked(folder):
@@ -70,19 +76,17 @@ def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | Non
 
 def _search(plan: Plan, search: NetworkSearch, folder: Path, progress: Progress, started: float) -> SearchOutcome:
     journal = Journal(folder / "trials.jsonl")
-    search.open(journal, folder, progress)
-    results = _baselines(plan, journal, folder, progress)
-    progress.start(NETWORK, None if plan.config.max_trials is None else plan.config.max_trials * len(plan.outer))
+    limit = TimeLimit(plan.config.time_limit, started)
+    search.open(journal, folder, progress, limit)
+    results = _baselines(plan, journal, folder, progress, limit)
     search.search(plan.outer)
-    progress.finish(NETWORK)
-    progress.start(REFITS, len(plan.outer))
+    search.refit(plan.outer)
     results += search.outer_results(plan.outer)
-    progress.finish(REFITS)
     progress.start(FINAL, None)
     _export(search, plan, folder, journal)
     progress.finish(FINAL)
     comparison = _compare(plan, results)
-    outcome = _outcome(plan, folder, journal, comparison, time.perf_counter() - started)
+    outcome = _outcome(plan, folder, journal, comparison, time.monotonic() - started)
     write_json(folder / "result.json", outcome.result)
     if comparison is not None:
         replace(folder / "leaderboard.csv", lambda beside: comparison.leaderboard.to_csv(beside, index=False))
@@ -102,8 +106,12 @@ def _open_folder(plan: Plan) -> Path:
     return folder
 
 
-def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress) -> list[FoldResult]:
-    """Return every family's result on every outer fold, from the journal where it is there."""
+def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress, limit: TimeLimit) -> list[FoldResult]:
+    """Return every family's result on every outer fold, from the journal where it is there.
+
+    A family that a time limit did not leave the time for in every fold is left out.
+    """
+    until = limit.deadline - (1 - _BASELINES_SHARE) * (limit.seconds or 0.0)
     progress.start("baselines", len(plan.families) * len(plan.outer))
     todo = []
     for family in plan.families:
@@ -112,7 +120,7 @@ def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress) -
                 todo.append((family, fold))
             else:
                 progress.advance("baselines", f"{family.name} fold {fold.key}: kept")
-    for result in _tuned(plan, todo):
+    for result in _tuned(plan, todo, until):
         path = folder / _prediction_path(result.model, result.fold)
         replace(path, functools.partial(np.save, arr=result.prediction))
         fields = asdict(result)
@@ -121,11 +129,20 @@ def _baselines(plan: Plan, journal: Journal, folder: Path, progress: Progress) -
         journal.append({"kind": "baseline", **fields})
         progress.advance("baselines", f"{result.model} fold {result.fold}: {plan.objective.name} {result.score:.4f}")
     progress.finish("baselines")
-    return [_baseline(family, fold, journal, folder) for family in plan.families for fold in plan.outer]
+    found = {
+        f.name: [journal.find("baseline", model=f.name, fold=fold.key) for fold in plan.outer] for f in plan.families
+    }
+    if missing := [name for name, records in found.items() if None in records]:
+        progress.note(f"The time limit of {limit.seconds:g} s leaves out the baselines {', '.join(missing)}.")
+    whole = [family for family in plan.families if family.name not in missing]
+    return [_baseline(family, fold, journal, folder) for family in whole for fold in plan.outer]
 
 
-def _tuned(plan: Plan, todo: list[tuple[Family, Fold]]) -> Iterator[FoldResult]:
-    """Tune each family on each fold, several at once in processes of their own, and yield what is finished."""
+def _tuned(plan: Plan, todo: list[tuple[Family, Fold]], until: float) -> Iterator[FoldResult]:
+    """Tune each family on each fold, several at once in processes of their own, and yield what is finished.
+
+    Ends once the clock passes `until`; the first is always tuned.
+    """
 
     def arguments(family: Family, fold: Fold) -> tuple:
         index = int(fold.key)
@@ -135,13 +152,18 @@ def _tuned(plan: Plan, todo: list[tuple[Family, Fold]]) -> Iterator[FoldResult]:
     if jobs <= 1:
         for family, fold in todo:
             yield tune(*arguments(family, fold), jobs=1, seed=plan.config.seed)
+            if time.monotonic() > until:
+                return
         return
     os.environ["TFOPT_LAZY"] = "1"
     try:
         parallel = joblib.Parallel(jobs, return_as="generator_unordered")
-        yield from parallel(
+        for result in parallel(
             joblib.delayed(tune_in_worker)(*arguments(family, fold), seed=plan.config.seed) for family, fold in todo
-        )
+        ):
+            yield result
+            if time.monotonic() > until:
+                return
     finally:
         del os.environ["TFOPT_LAZY"]
         get_reusable_executor().shutdown(wait=False, kill_workers=True)
@@ -165,15 +187,17 @@ def _baseline(family: Family, fold: Fold, journal: Journal, folder: Path) -> Fol
 
 def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -> None:
     """Train the best of the folds' networks on all rows, and save it with its preprocessing as `best.keras`."""
-    if (folder / "best.keras").exists() and journal.find("final"):
+    values = search.choose_final(plan.final, plan.outer)
+    done = journal.find("final")
+    if values is None or ((folder / "best.keras").exists() and done is not None and done["values"] == values):
         return
-    trained = search.train_final(plan.final, plan.outer)
+    trained = search.train_final(plan.final, values)
     if trained is None:
         return
-    network, values, curve = trained
+    network, curve, facts = trained
     model = search.coder.exported(network, plan.final.train, scaling_of(values))
     replace(folder / "best.keras", model.save)
-    journal.append({"kind": "final", "values": values, "curve": curve})
+    journal.append({"kind": "final", "values": values, "curve": curve, "fits": [facts]})
 
 
 def _compare(plan: Plan, results: list[FoldResult]) -> Comparison | None:

@@ -45,6 +45,7 @@ class Member:
         failure: What went wrong.
         seconds: Wall seconds.
         engine: Name of the engine that trained it.
+        reason: Why a faster engine did not; empty if none was tried.
     """
 
     seed: int
@@ -56,6 +57,7 @@ class Member:
     failure: str | None = None
     seconds: float = 0.0
     engine: str = ""
+    reason: str = ""
 
 
 class BatchTrial(Trial):
