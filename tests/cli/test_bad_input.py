@@ -69,7 +69,7 @@ def test_table_that_cannot_be_used(content, words, told, folder, refused):
     ("words", "told"),
     [
         (["hosues.csv"], ["'hosues.csv'", "Did you mean 'houses.csv'?"]),
-        (["."], ["a folder, not a file"]),
+        (["."], ["differ in their columns", "Several files of one table have the same columns"]),
         (["diabetis"], ["Did you mean 'diabetes'?"]),
         (
             ["houses.csv", "--target", "prize"],

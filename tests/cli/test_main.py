@@ -83,7 +83,7 @@ def test_verb_gets_its_arguments_and_its_code_is_returned(verb, tfopt):
         (["search", "diabetes", "--max-t", "3"], "unknown option --max-t."),
         (["search", "diabetes", "--task", "regresion"], "Did you mean 'regression'?"),
         (["search", "diabetes", "--format", "jsn"], "Did you mean 'json'?"),
-        (["search", "diabetes", "wine"], "unexpected argument 'wine'"),
+        (["search", "diabetes", "wine"], "'diabetes,wine' is neither a file here nor an embedded data set."),
         (["search", "diabetes", "--folds"], "--folds: expected one argument."),
     ],
 )

@@ -43,6 +43,13 @@ OPTION_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option("target", "column to predict; several for regression", names, "NAME[,…]", "the last column"),
             Option("task", "auto, regression or classification", choice(*configuration.TASKS), "TASK"),
             Option("drop", "columns to leave out", names, "NAME[,…]"),
+            Option(
+                "column",
+                "what a column is, where the guess is wrong: number, decimal-comma, decimal-point, category, date, "
+                "day-first, month-first, text or drop",
+                names,
+                "NAME=KIND[,…]",
+            ),
             Option("group", "column whose rows must stay in one fold together", metavar="NAME"),
             Option("weights", "column of example weights", metavar="NAME"),
             Option(
@@ -129,15 +136,24 @@ _OPTIONS = tuple(option for _, options in OPTION_GROUPS for option in options)
 _DATA = Option("data", "the data", environment=False)
 
 
+class _Sources(argparse.Action):
+    """Joins several files with commas, as a settings file writes them."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, ",".join(values))
+
+
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `tfopt search`."""
     parser.add_argument_group("the data").add_argument(
         "data",
         metavar="DATA",
-        nargs="?",
+        nargs="*",
+        action=_Sources,
         default=argparse.SUPPRESS,
         help="diabetes, digits, breast_cancer, wine, iris, linnerud, friedman1, friedman2, friedman3, moons, "
-        "openml:NAME, keras:mnist, or a CSV, TSV, Parquet or NPZ file",
+        "openml:NAME, keras:mnist, or a CSV, TSV, Excel, JSON lines, Parquet or NPZ file; several files, or a folder, "
+        "of one table; - for standard input",
     )
     defaults = SearchConfig().to_dict()
     for title, options in OPTION_GROUPS:

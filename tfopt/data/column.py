@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+# What a user can say that a column is.
+TOLD_KINDS = (
+    *("number", "decimal-comma", "decimal-point", "category", "date", "day-first", "month-first", "text", "drop"),
+)
 Kind = Literal["numeric", "categorical", "boolean", "date", "text"]
 
 # Numbers that stand for one text column, whatever its words, so that every fold trains the same graph.

@@ -28,8 +28,6 @@ from tfopt.data.spelling import BOOLEAN_PAIRS, is_missing_mark, is_missing_text,
 from tfopt.data.values import to_categories, to_truth
 from tfopt.errors import UserError
 
-# What `--column NAME=KIND` takes.
-KINDS = (*("number", "decimal-comma", "decimal-point", "category", "date", "day-first", "month-first", "text", "drop"),)
 _NUMBER_KINDS = {"number": "", "decimal-comma": ",", "decimal-point": "."}
 _DATE_KINDS = ("date", "day-first", "month-first")
 # With this share of numbers, a few words or signs that recur are missing values.
@@ -75,9 +73,11 @@ def read_columns(raw: RawTable, frame: pd.DataFrame, told: Mapping[str, str], gu
     Raises:
         UserError: When a column holds an infinite number or one beyond float32, or is not what it is told to be.
     """
-    again = [name for name in map(str, frame) if raw.read_text and _wants_text(frame[name], told.get(name, ""), raw)]
-    as_text = raw.read_text(again) if raw.read_text and again else frame[[]]
-    drafts = [_Draft(as_text[name] if name in as_text else frame[name], told.get(name, "")) for name in map(str, frame)]
+    columns = {str(name): values for name, values in frame.items()}
+    again = [name for name, values in columns.items() if _wants_text(values, told.get(name, ""), raw)]
+    if raw.read_text and again:
+        columns |= {str(name): values for name, values in raw.read_text(again).items()}
+    drafts = [_Draft(values, told.get(name, "")) for name, values in columns.items()]
     habits = _Habits.of(drafts, raw)
     return {draft.name: _decide(draft, habits, raw, guesses) for draft in drafts}
 
@@ -123,9 +123,9 @@ def checked(values: pd.Series, raw: RawTable, most: float = FLOAT32_MAX) -> pd.S
     else:
         numbers = values.astype("Float64").astype("float64") if values.dtype != "float64" else values
     array = numbers.to_numpy()
-    with np.errstate(invalid="ignore"):
-        if not np.nanmax(np.abs(array), initial=0.0) > most and not np.isinf(array).any():
-            return numbers
+    lowest, highest = extremes(array)
+    if -most <= lowest and highest <= most and math.isfinite(lowest) and math.isfinite(highest):
+        return numbers
     infinite = np.isinf(array)
     rows = np.flatnonzero(infinite if infinite.any() else np.abs(array) > most)
     place = f"in column {quoted(str(values.name))} ({raw.source}, {raw.where(int(rows[0]))})"
@@ -176,6 +176,13 @@ class Cells:
         array = values.to_numpy()
         filled = np.append(array, np.array([missing], dtype=array.dtype))
         return pd.Series(filled[self.codes], index=self.index, name=self.name)
+
+    def categories(self) -> pd.Series:
+        """Return the column as pandas categories of strings (sorted), missing values as missing."""
+        levels, places = np.unique([level_text(text) for text in self.texts] or np.zeros(0, "str"), return_inverse=True)
+        codes = np.append(places, -1)[self.codes]
+        values = pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(levels.tolist()))
+        return pd.Series(values, index=self.index, name=self.name)
 
     def where(self, chosen: np.ndarray) -> np.ndarray:
         """Return which rows hold one of the chosen texts."""
@@ -247,8 +254,8 @@ def _wants_text(values: pd.Series, told: str, raw: RawTable) -> bool:
     if told or not _is_numeric(values):
         return False
     array = values.to_numpy()
-    largest = np.nanmax(np.abs(array), initial=0) if array.dtype.kind in "iuf" else 0
-    return bool(_EXACT <= largest < 1e25 and (array.dtype.kind in "iu" or is_whole(array)))
+    largest = max(map(abs, extremes(array))) if array.dtype.kind in "iuf" else 0.0
+    return _EXACT <= largest < 1e25 and is_whole(array)
 
 
 def _decide(draft: _Draft, habits: _Habits, raw: RawTable, guesses: Guesses) -> Reading:
@@ -269,6 +276,8 @@ def _decide(draft: _Draft, habits: _Habits, raw: RawTable, guesses: Guesses) -> 
             written = quoted(f"{some:.15g}".replace(".", ","))
             detail = f"{cells(int(values.notna().sum()))}, such as {written} as {some:.15g}"
             guesses.add("read as numbers with decimal commas", name, detail, "category")
+        if name in raw.padded:
+            guesses.add("read as numbers in spite of leading zeros", name, quoted(raw.padded[name]), "category")
         return Reading(Column(name, "numeric", decimal=habits.decimal()), checked(values, raw))
     truth = _as_truth(draft)
     if truth is not None:
@@ -287,7 +296,7 @@ def _decide(draft: _Draft, habits: _Habits, raw: RawTable, guesses: Guesses) -> 
         detail = f"{len(draft.cells.texts):,} different texts, such as {quoted(draft.cells.texts[0], 40)}"
         guesses.add("read as text of several words", name, detail, "category")
         return Reading(Column(name, "text"), _to_text(values))
-    return Reading(Column(name, "categorical"), to_categories(values))
+    return Reading(Column(name, "categorical"), draft.cells.categories())
 
 
 def is_text(found: "Cells") -> bool:
@@ -328,7 +337,7 @@ def _as_numbers(draft: _Draft, habits: _Habits, raw: RawTable, guesses: Guesses)
         longest = max(found.texts, key=len)
         detail = f"{cells(int(found.counts.sum()))}, such as {quoted(longest)}"
         guesses.add("whole numbers too long for exact arithmetic, compared as text", draft.name, detail, "number")
-        return Reading(Column(draft.name, "categorical"), to_categories(draft.values))
+        return Reading(Column(draft.name, "categorical"), found.categories())
     _say_how_written(draft, found, values, decimal, known, habits, guesses)
     missing = _say_missing(draft, found, good, limits, "numbers", guesses)
     column = Column(draft.name, "numeric", missing_text=missing, decimal=decimal, unit=known.unit)
@@ -423,7 +432,13 @@ def _as_dates(draft: _Draft, habits: _Habits, raw: RawTable, guesses: Guesses) -
             order_of_file = habits.day_first - habits.month_first or (habits.decimal() == ",")
             swap = order == "swapped" or (not order and order_of_file > 0)
             date_format = other if swap else date_format
-            why = "which makes them a series" if order else "as elsewhere in the file" if order_of_file else "a guess"
+            why = (
+                "which makes them a series"
+                if order
+                else "as elsewhere in the file"
+                if order_of_file
+                else "though the day may come first"
+            )
     dates = parse_dates(texts, date_format)
     if date_format not in (guess.date_format, ISO) and why == "" and not dates.notna().any():
         return None
@@ -458,8 +473,16 @@ def _is_numeric(values: pd.Series) -> bool:
 
 def is_whole(numbers: np.ndarray) -> bool:
     """Whether no number has decimals; missing ones aside."""
-    with np.errstate(invalid="ignore"):
-        return not ((numbers != np.floor(numbers)) & ~np.isnan(numbers)).any()
+    if numbers.dtype.kind in "iu":
+        return True
+    parts = (numbers[:100], numbers)  # mostly the first few tell
+    return all(not ((part != np.floor(part)) & ~np.isnan(part)).any() for part in parts)
+
+
+def extremes(numbers: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest number, missing ones aside; 0 and 0 where there is none."""
+    lowest, highest = float(np.fmin.reduce(numbers)), float(np.fmax.reduce(numbers))
+    return (0.0, 0.0) if math.isnan(lowest) else (lowest, highest)
 
 
 def _complain(bad: np.ndarray, values: pd.Series, column: Column, raw: RawTable, wanted: str) -> None:

@@ -28,6 +28,7 @@ from tfopt.data.spelling import MISSING_TEXT, quoted
 from tfopt.errors import UserError
 
 _NUMBERED = re.compile(r"column_\d+")
+_CHUNK = 1 << 20
 _UNCLEAR = {sign: re.compile(rf"[-+]?[1-9]\d{{0,2}}\{sign}\d{{3}}") for sign in ".,"}
 
 
@@ -56,7 +57,7 @@ def read_delimited(
         UserError: When it is no text, or its rows are not all of one width.
     """
     text, notes = decode(data, source, encoding)
-    if not text.strip():
+    if text.isspace() or not text:
         raise UserError(f"the file is empty ({source}). Give a table with a header line and rows.")
     preamble, text, named = split_preamble(text)
     if separator == "auto":
@@ -113,6 +114,7 @@ def read_delimited(
         separator=separator,
         decimal=decimal,
         unclear=_unclear(frame, records[has_header:], decimal),
+        padded=_padded(text, frame, separator, read_text),
         unnamed=tuple(nameless),
         read_text=read_text,
         line_of=lambda row: f"line {lines()[row]}" if row < len(lines()) else f"row {row + 1}",
@@ -178,6 +180,8 @@ def _allow_trailing_separator(
 def _parse(
     text: bytes, names: list[str], separator: str, decimal: str, has_header: bool, source: str
 ) -> tuple[pd.DataFrame, Callable[[list[str]], pd.DataFrame]]:
+    blanks = separator == " " or any(separator.encode() + blank in text for blank in (b" ", b"\t")) or b"\n " in text
+
     def read(**options: object) -> pd.DataFrame:
         return pd.read_csv(  # type: ignore[call-overload]
             io.BytesIO(text),
@@ -188,7 +192,7 @@ def _parse(
             index_col=False,
             keep_default_na=False,
             na_values=[*MISSING_TEXT, *(f"{text} " for text in MISSING_TEXT)],
-            skipinitialspace=True,
+            skipinitialspace=blanks,
             low_memory=False,
             **options,
         )
@@ -229,8 +233,8 @@ def _is_even(text: bytes, shape: tuple[int, int], separator: str, has_header: bo
 def _unclear(frame: pd.DataFrame, records: list[list[str]], decimal: str) -> tuple[str, ...]:
     """Return the columns whose decimal signs may separate thousands, as far as the first records tell."""
     found = []
-    for place, name in enumerate(frame):
-        if frame.dtypes.iloc[place] != "float64":
+    for place, (name, dtype) in enumerate(frame.dtypes.items()):
+        if dtype != "float64":
             continue
         cells = (record[place].strip() for record in records if place < len(record) and decimal in record[place])
         clear = (_UNCLEAR[decimal].fullmatch(cell) is None for cell in cells)
@@ -242,6 +246,34 @@ def _unclear(frame: pd.DataFrame, records: list[list[str]], decimal: str) -> tup
         ):
             found.append(str(name))
     return tuple(found)
+
+
+def _padded(
+    text: bytes, frame: pd.DataFrame, separator: str, read_text: Callable[[list[str]], pd.DataFrame]
+) -> dict[str, str]:
+    """Return the columns of whole numbers that hold a number with a leading zero, each with one of them."""
+    whole = [str(name) for name, dtype in frame.dtypes.items() if dtype == "int64"]
+    if not whole or not any(
+        _has_padding(text[start : start + _CHUNK + 2], separator) for start in range(0, len(text), _CHUNK)
+    ):
+        return {}
+    written = read_text(whole)
+    found = {}
+    for name in whole:
+        padded = written[name].str.match(r"\s*[-+]?0\d")
+        if padded.any():
+            found[name] = str(written[name][padded].iloc[0]).strip()
+    return found
+
+
+def _has_padding(text: bytes, separator: str) -> bool:
+    """Whether a field begins with 0 and another digit."""
+    array = np.frombuffer(text, dtype=np.uint8)
+    found = (array[1:-1] == ord("0")) & (array[2:] - ord("0") < 10)  # smaller ones wrap round to large ones
+    starts = np.zeros(len(found), dtype=bool)
+    for sign in f'{separator}\n\r" ':
+        starts |= array[:-2] == ord(sign)
+    return bool((found & starts).any())
 
 
 def _complain_about_ragged_rows(text: str, width: int, separator: str, has_header: bool, source: str) -> None:

@@ -24,6 +24,7 @@ SPELLINGS = {
 _SAMPLE_CHARACTERS = 200_000
 _SAMPLE_LINES = 20
 _SAMPLE_RECORDS = 500
+_SAMPLE_HEADER = 200
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|infinity|Infinity)")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")
 _HAS_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -136,7 +137,7 @@ def blank_out_comments(preamble: list[bytes], text: bytes, separator: str) -> tu
             names = preamble.pop()
             text = (names if names[1:].lstrip().startswith(separator.encode()) else names[1:].lstrip()) + b"\n" + text
     num_comments = len(comments)
-    if b"\n#" in text and b'"' not in text:
+    if b"#" in text and b"\n#" in text and b'"' not in text:
         lines = text.split(b"\n")
         for place, line in enumerate(lines):
             if line.startswith(b"#") and place and line.count(separator.encode()) + 1 != width:
@@ -223,9 +224,14 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
     In a table of words, names do not recur below.
     """
     first = [cell.strip() for cell in records[0]]
-    if first == [str(place) for place in range(len(first))] or first == ["", *map(str, range(len(first) - 1))]:
-        return True, ""  # what pandas writes for a frame without names
-    below = [[record[place].strip() for record in records[1:] if place < len(record)] for place in range(len(first))]
+    numbers = {place: cell for place, cell in enumerate(first) if _NUMBER.fullmatch(cell)}
+    counted = list(numbers.values()) == [str(place) for place in range(len(numbers))]
+    if counted and (len(numbers) >= 3 or len(numbers) + (first[0] == "") == len(first)):
+        return True, ""  # what pandas writes for columns without names
+    below = [
+        [record[place].strip() for record in records[1:_SAMPLE_HEADER] if place < len(record)]
+        for place in range(len(first))
+    ]
     numeric = [bool(values) and all(map(_is_number_or_missing, values)) for values in below]
     if any(_DATE.fullmatch(cell) or cell == "?" for cell in first):
         return False, ""
@@ -233,7 +239,6 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
         is_numeric and cell != "" and not _is_number_or_missing(cell)
         for cell, is_numeric in zip(first, numeric, strict=True)
     )
-    numbers = {place: cell for place, cell in enumerate(first) if _NUMBER.fullmatch(cell)}
     seen = [cell for cell, values in zip(first, below, strict=True) if cell and cell in values]
     if numbers:
         named = all(_stands_out(cell, below[place]) for place, cell in numbers.items()) and not seen

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from tfopt.data.columns import Reading, is_whole
 
@@ -36,14 +36,14 @@ def is_identifier(reading: Reading, others: Iterable[Reading], nameless: bool) -
         nameless: Whether the file gives the column no name.
     """
     values, kind = reading.values, reading.column.kind
-    if len(values) < _LEAST_ROWS or values.isna().any():
+    if len(values) < _LEAST_ROWS:
         return False
     words = [word.lower() for word in _WORD.findall(reading.column.name)]
     nameless = nameless or words[:1] == ["unnamed"]
     if kind in ("categorical", "text"):
-        differ = values.nunique() == len(values)
+        differ = values.nunique() == len(values)  # so none is missing
         return bool(differ and (kind == "categorical" or nameless or _is_id_name(words)))
-    if kind != "numeric" or not is_whole(numbers := values.to_numpy(dtype=np.float64)):
+    if kind != "numeric" or not is_whole(numbers := values.to_numpy(dtype=np.float64)) or np.isnan(numbers).any():
         return False
     steps = np.diff(numbers)
     if nameless:
@@ -75,19 +75,23 @@ def _are_related(numbers: np.ndarray, other: Reading) -> bool:
     chosen = np.linspace(0, len(numbers) - 1, min(len(numbers), _MOST_ROWS)).astype(int)
     values = other.values.iloc[chosen]
     known = values.notna().to_numpy()
-    ranks = stats.rankdata(numbers[chosen][known])
+    ranks = _ranks(numbers[chosen][known])
     if len(ranks) < _LEAST_ROWS:
         return False
-    bends = stats.rankdata(np.abs(ranks - ranks.mean()))
+    bends = _ranks(np.abs(ranks - ranks.mean()))
     if isinstance(values.dtype, pd.CategoricalDtype):
         codes = values.cat.codes.to_numpy()[known]
         return any(_differ_by_level(some, codes) for some in (ranks, bends))
     array = values.to_numpy()[known]
-    second = stats.rankdata(array.astype("datetime64[s]").astype(np.int64) if array.dtype.kind == "M" else array)
+    second = _ranks(array)
     if second.min() == second.max():
         return False
     strongest = max(abs(float(np.corrcoef(some, second)[0, 1])) for some in (ranks, bends))
     return 2.0 * special.ndtr(-strongest * np.sqrt(len(ranks) - 1)) < 0.005
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    return pd.Series(values).rank().to_numpy()
 
 
 def _differ_by_level(ranks: np.ndarray, codes: np.ndarray) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfopt.data.column import Column
-from tfopt.data.columns import KINDS, Reading, examples, is_whole, read_columns
+from tfopt.data.column import TOLD_KINDS, Column
+from tfopt.data.columns import Reading, examples, extremes, is_whole, read_columns
 from tfopt.data.guesses import Guesses, shown
 from tfopt.data.identifiers import is_identifier
 from tfopt.data.raw import RawTable
@@ -119,8 +119,10 @@ def load_table(
 def _told(columns: Mapping[str, str], frame: pd.DataFrame, raw: RawTable) -> dict[str, str]:
     """Return the given kinds by the columns' own names."""
     for name, kind in columns.items():
-        if kind not in KINDS:
-            raise UserError(f"--column {name}={kind} is not one of the kinds {', '.join(KINDS)}.{nearest(kind, KINDS)}")
+        if kind not in TOLD_KINDS:
+            raise UserError(
+                f"--column {name}={kind} is not one of the kinds {', '.join(TOLD_KINDS)}.{nearest(kind, TOLD_KINDS)}"
+            )
     return {_column_named(name, frame, raw, "--column"): kind for name, kind in columns.items()}
 
 
@@ -270,7 +272,8 @@ def _read_features(
         if name in away:
             continue
         values, column = reading.values, reading.column
-        num_missing = int(values.isna().sum())
+        gaps = np.isnan(values.to_numpy()) if values.dtype.kind == "f" else values.isna().to_numpy()
+        num_missing = int(gaps.sum())
         reason = EMPTY if num_missing == len(values) else CONSTANT if not num_missing and _is_constant(values) else ""
         if not reason:
             others = (other for other in readings.values() if other is not reading)
@@ -288,21 +291,23 @@ def _read_features(
     for reason, names in dropped.items():
         keep = "" if reason != IDENTIFIER else f" (keep with --column {shlex.quote(names[0] + '=category')})"
         notes.append(f"dropped as {reason}: {shown(names)}{keep}")
-    features = pd.DataFrame({column.name: readings[column.name].values for column in columns}, copy=False)
+    features = pd.DataFrame({column.name: readings[column.name].values.array for column in columns}, copy=False)
     return features, tuple(columns)
 
 
 def _is_constant(values: pd.Series) -> bool:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return len(values.cat.categories) == 1
-    if values.dtype == object:
-        return values.nunique() == 1
-    return bool(values.min() == values.max())
+    if values.dtype.kind in "iuf":
+        lowest, highest = extremes(values.to_numpy())
+        return lowest == highest
+    return values.nunique() == 1
 
 
 def _is_nearly_unique(values: pd.Series) -> bool:
     """Whether whole numbers as long as codes hardly ever recur."""
-    if len(values) < 100 or values.min() < 10_000 or not is_whole(values.to_numpy(dtype=np.float64)):
+    numbers = values.to_numpy(dtype=np.float64)
+    if len(values) < 100 or not is_whole(numbers) or extremes(numbers)[0] < 10_000:
         return False
     return bool(values.nunique() >= 0.9 * len(values))
 

@@ -1,6 +1,6 @@
 """A table as it was read, before anyone has decided what its columns mean."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class RawTable:
         separator: What separates fields (text files only).
         decimal: The decimal sign with which plain numbers were read (text files only).
         unclear: Columns of numbers that may be something else as written, such as 5.251 for 5251 (text files only).
+        padded: Columns of whole numbers with leading zeros, each with an example (text files only).
         unnamed: Columns without a name in the file.
         read_text: Reads the named columns again, as written (text files only): `007` is the number 7 and a level.
         line_of: Gives the place of a row for a message (text files only).
@@ -35,6 +36,7 @@ class RawTable:
     separator: str = ","
     decimal: str = "."
     unclear: tuple[str, ...] = ()
+    padded: Mapping[str, str] = field(default_factory=dict)
     unnamed: tuple[str, ...] = ()
     read_text: Callable[[list[str]], pd.DataFrame] | None = None
     line_of: Callable[[int], str] | None = None

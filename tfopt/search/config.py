@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tfopt.data.column import TOLD_KINDS
 from tfopt.errors import UserError, nearest
 from tfopt.training import ENGINES
 
@@ -31,12 +32,14 @@ class SearchConfig:
     """What `tfopt search` was asked for.
 
     Args:
-        data: Name of an embedded data set, `openml:NAME`, `keras:NAME`, or a path.
+        data: Name of an embedded data set, `openml:NAME`, `keras:NAME`, a file, several with commas between, a
+            pattern of files, a folder, or `-` for standard input.
         target: Target columns; empty for the last column.
         task: `"auto"`, `"regression"` or `"classification"`.
         drop: Columns to leave out.
         group: Column whose rows must stay in the same fold.
         weights: Column of example weights.
+        column: What columns are, where the guess would be wrong: `NAME=KIND`, a kind of `tfopt.data.column.TOLD_KINDS`.
         header: Whether the first line holds names: `"auto"`, `"yes"` or `"no"`.
         encoding: Text encoding of the file, or `"auto"`.
         separator: Field separator of the file, or `"auto"`.
@@ -75,6 +78,7 @@ class SearchConfig:
     drop: tuple[str, ...] = ()
     group: str | None = None
     weights: str | None = None
+    column: tuple[str, ...] = ()
     header: str = "auto"
     encoding: str = "auto"
     separator: str = "auto"
@@ -156,9 +160,23 @@ class SearchConfig:
         _validate_space(self.space)
         _validate_device(self.device)
         _validate_columns(self)
+        self.column_kinds()
         if self.resume is not None and self.overwrite:
             raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
         return self
+
+    def column_kinds(self) -> dict[str, str]:
+        """Return what `column` says, by the columns' names."""
+        kinds = {}
+        for word in self.column:
+            name, _, kind = word.rpartition("=")
+            if not name or kind not in TOLD_KINDS:
+                raise UserError(
+                    f"--column takes NAME=KIND, with a kind of {', '.join(TOLD_KINDS)}. Received: {word}."
+                    f"{nearest(kind, TOLD_KINDS)}"
+                )
+            kinds[name] = kind
+        return kinds
 
     def to_dict(self) -> dict[str, Any]:
         """Return every value, JSON-safe, in the order of the fields."""

@@ -10,6 +10,7 @@ from tfopt.baselines import Family, left_out_families, select_families, unweight
 from tfopt.comparison.folds import Split, inner_splits, outer_splits
 from tfopt.comparison.objective import Objective, get_objective
 from tfopt.data import Table, load_table
+from tfopt.data.files import absolute
 from tfopt.errors import UserError
 from tfopt.search.config import DEFAULT_TRIALS, SearchConfig
 from tfopt.search.progress import Progress
@@ -76,6 +77,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
         drop=config.drop,
         group=config.group,
         weights=config.weights,
+        columns=config.column_kinds(),
         header=config.header,
         encoding=config.encoding,
         separator=config.separator,
@@ -100,7 +102,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
         progress.note(f"{', '.join(unweighted)}: trained without the weights, which they cannot take.")
     resolved = replace(
         config,
-        data=os.path.abspath(config.data) if os.path.exists(config.data) else config.data,
+        data=absolute(config.data),
         space=os.path.abspath(config.space) if ".py:" in config.space else config.space,
         target=table.target_names,
         task=table.task,
