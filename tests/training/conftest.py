@@ -121,9 +121,9 @@ def functional_model():
 def nothing_dense(monkeypatch):
     """Leave every population to a traced graph, as models are that NumPy does not train."""
     from tfopt.errors import CannotStack
-    from tfopt.training import population_engine
+    from tfopt.training import stack_pool
 
     def refuse(**_):
         raise CannotStack("this test wants a graph")
 
-    monkeypatch.setattr(population_engine, "make_numpy_stack", refuse)
+    monkeypatch.setattr(stack_pool, "make_numpy_stack", refuse)

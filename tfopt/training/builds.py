@@ -239,7 +239,7 @@ class BuildRegistry:
         try:
             snapshot = take_snapshot(self._build, request, self._examples, self._slots)[0]
         except Exception as error:
-            _log.debug("building failed", exc_info=True)
+            _log.info("building failed", exc_info=True)
             return error
         self._note(request, snapshot)
         return snapshot

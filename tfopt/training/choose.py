@@ -1,9 +1,9 @@
-"""The engine that finds out which of the others is faster for a shape."""
+"""The engine by its name, and the choice of the faster one for each model structure."""
 
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,12 @@ import tensorflow as tf
 from tfopt._private.streams import random_streams_kept
 from tfopt.errors import CannotStack, nearest
 from tfopt.training import ENGINES
-from tfopt.training.fits import Build, Engine, FitResult, Shuffle
-from tfopt.training.numpy_stack.model import NumpyStack
+from tfopt.training.fits import Build, Engine
 from tfopt.training.plain import PlainEngine
-from tfopt.training.population_engine import PopulationEngine, StackMember
-from tfopt.training.rows import Arrays
+from tfopt.training.population_engine import Outcomes, PopulationEngine, StackMember, train_epoch
+from tfopt.training.rows import Arrays, Shuffle
 from tfopt.training.shared import SharedGraphEngine
+from tfopt.training.stack import Stack
 
 _log = logging.getLogger("tfopt")
 
@@ -35,61 +35,72 @@ _WORTH_MEASURING = 15.0
 _TIMED_EPOCHS = 2
 
 
-class AutoEngine(PopulationEngine):
-    """Trains fits of one shape in a population or one after another on a shared graph, whichever is faster.
+class FasterEngine:
+    """Decides whether fits of one structure train in a population or one after another on the shared graph.
 
     Small dense networks, and larger ones of short work, are a population in NumPy, however few. Of the others, where
     the work is long, one fit on the shared graph and an epoch of the stack are timed first; else the number of fits
-    and weights decides.
+    and weights decides. Beside a GPU, where the work is long, a stack of NumPy's and one on the GPU are timed too.
 
     Args:
+        population: The engine that asks; what it refuses goes to its `fallback`, the shared graph.
         measure: Whether to time; False makes the choice the same in every run.
     """
 
-    name = "auto"
-
-    def __init__(self, *args: Any, measure: bool = True, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self._measure = measure
+    def __init__(self, population: PopulationEngine, measure: bool = True):
+        self._population, self._pool, self._measure = population, population.pool, measure
         self._alone: dict[str, float] = {}  # seconds a step on the shared graph, by structure
-        self._stacked: dict[tuple[str, int], float] = {}  # and in a stack of about so many members
+        self._together: dict[tuple, float] = {}  # and in a stack of about so many members
 
-    def _group(self, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
+    def __call__(self, members: list[StackMember]) -> tuple[list[StackMember], Outcomes, str | None]:
+        """Return the members still to be trained, the result of one that was timed, and why they train elsewhere."""
+        self._time_beside_a_gpu(members)
         if self._small_and_dense(members):
-            yield from self._stacked_group(members)
-            return
+            return members, [], None
         rest, timed = self._timed_alone(members)
-        yield from timed
-        reason = self._slower_stacked(rest) if rest else None
-        if reason is not None:
-            yield from ((member.index, reason) for member in rest)
-        elif rest:
-            yield from self._stacked_group(rest)
+        return rest, timed, self._slower_stacked(rest) if rest else None
 
-    def _stacked_group(self, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
-        for index, outcome in super()._group(members):
-            if isinstance(outcome, FitResult):
-                outcome.engine = PopulationEngine.name
-            yield index, outcome
+    def _time_beside_a_gpu(self, members: list[StackMember]) -> None:
+        """Time a stack of NumPy's and one on the GPU, if there are both and that is worth knowing."""
+        signature = members[0].snapshot.signature
+        if not self._measure or signature in self._pool.numpy_wins or _seconds_alone(members) < _WORTH_MEASURING:
+            return
+        numpy_stack = self._pool.numpy_stack(members) if tf.config.list_logical_devices("GPU") else None
+        if numpy_stack is None:
+            return
+        try:
+            on_gpu = self._seconds_a_step(self._pool.graph_stack(members), members)
+        except CannotStack:
+            on_gpu = np.inf
+        on_cpu = self._seconds_a_step(numpy_stack, members)
+        _log.info("a step takes %.3g ms in NumPy, %.3g ms on the GPU", 1e3 * on_cpu, 1e3 * on_gpu)
+        self._pool.numpy_wins[signature] = on_cpu <= on_gpu
+        if on_gpu < on_cpu:
+            self._pool.not_numpy[signature] = (
+                f"not by NumPy: measured {1e3 * on_cpu:.3g} ms a step, {1e3 * on_gpu:.3g} ms on the GPU"
+            )
 
     def _small_and_dense(self, members: list[StackMember]) -> bool:
         """Return whether NumPy trains these members, and sooner than a graph that is yet to be traced."""
-        worth_it = _weights(members[0]) <= _MOST_WEIGHTS or _seconds_alone(members) < _WORTH_STACKING
-        return worth_it and isinstance(self._numpy_stack(members), NumpyStack)
+        if not self._pool.numpy_wins.get(members[0].snapshot.signature, True):
+            return False
+        worth_it = members[0].num_weights <= _MOST_WEIGHTS or _seconds_alone(members) < _WORTH_STACKING
+        return worth_it and self._pool.numpy_stack(members) is not None
 
-    def _timed_alone(self, members: list[StackMember]) -> tuple[list[StackMember], list[tuple[int, FitResult | str]]]:
+    def _timed_alone(self, members: list[StackMember]) -> tuple[list[StackMember], Outcomes]:
         """Train one of many members on the shared graph, if that is worth knowing; return the others and its result."""
         signature = members[0].snapshot.signature
         seconds = _seconds_alone(members)
-        known = signature in self._alone or signature in self._reasons
+        known = signature in self._alone or signature in self._pool.refused
         if not self._measure or known or _number(members) < 2 * _FEWEST_MEMBERS or seconds < _WORTH_MEASURING:
             return members, []
-        first = members[0]
+        first, shared = members[0], self._population.fallback
         # Its first fit traces and checks: the time of a step is that of a second, short one.
-        [result] = self.fallback.fit([first.request])
+        [result] = shared.fit([first.request])
+        result.reason = result.reason or "it was timed, to be compared with a population"
         started = time.perf_counter()
         epochs = min(first.request.epochs, first.request.initial_epoch + _TIMED_EPOCHS)
-        self.fallback.fit([replace(first.request, epochs=epochs, monitor=None, predict=None)])
+        shared.fit([replace(first.request, epochs=epochs, monitor=None, predict=None)])
         taken = _ON_TWO_GRAPHS * (time.perf_counter() - started)
         self._alone[signature] = taken / max(1, _steps(first) * _TIMED_EPOCHS // _num_epochs(first))
         return members[1:], [(first.index, result)]
@@ -102,11 +113,11 @@ class AutoEngine(PopulationEngine):
         alone = self._alone.get(signature)
         if alone is None:
             on_gpu = bool(tf.config.list_logical_devices("GPU"))
-            weights, seconds = _weights(members[0]), _seconds_alone(members)
+            weights, seconds = members[0].num_weights, _seconds_alone(members)
             if weights > _MOST_WEIGHTS and not on_gpu:
                 return f"models of {weights} weights are faster one after another"
             # What this process has traced already counts only where it trains all of them.
-            traced = members[0].request.together is None and self._stacks[signature]
+            traced = members[0].request.together is None and self._pool.has_stack(members)
             if seconds < _WORTH_STACKING and not traced:
                 return f"about {seconds:.1f} s of work are not worth a stack"
             return None
@@ -118,25 +129,23 @@ class AutoEngine(PopulationEngine):
 
     def _timed_together(self, members: list[StackMember]) -> float | None:
         """Return the seconds of a member's step in a stack of all these; None if they cannot be stacked."""
-        signature = members[0].snapshot.signature
-        rounded = signature, int(np.log2(len(members)))
-        if rounded not in self._stacked:
-            try:
-                stack = self._stack(members)
-            except CannotStack:
-                return None  # the population says so itself
-            if stack is None:
-                return None  # too many graphs already, which it says as well
-            fitting = [m for m in members[: self._max_members] if stack.mismatch(m.snapshot.numbers) is None]
+        try:
+            return self._seconds_a_step(self._pool.stack(members), members)
+        except CannotStack:
+            return None  # the population says so itself
+
+    def _seconds_a_step(self, stack: Stack, members: list[StackMember]) -> float:
+        rounded = members[0].snapshot.signature, type(stack), int(np.log2(len(members)))
+        if rounded not in self._together:
+            fitting = [m for m in self._pool.taken_at_once(members) if stack.mismatch(m.snapshot.numbers) is None]
             with random_streams_kept():
                 stack.load([m.state for m in fitting], [m.snapshot.numbers for m in fitting])
                 for _ in range(2):  # the first call optimises the graph
                     started = time.perf_counter()
-                    self._epoch(stack, fitting, fitting[0].request.initial_epoch)
+                    train_epoch(stack, fitting, fitting[0].request.initial_epoch, self._population.shuffle)
                     seconds = time.perf_counter() - started
-            steps = _steps(fitting[0]) / _num_epochs(fitting[0])
-            self._stacked[rounded] = seconds / steps / len(fitting)
-        return self._stacked[rounded]
+            self._together[rounded] = seconds / (_steps(fitting[0]) / _num_epochs(fitting[0])) / len(fitting)
+        return self._together[rounded]
 
 
 def _num_epochs(member: StackMember) -> int:
@@ -150,17 +159,12 @@ def _steps(member: StackMember) -> int:
 def _seconds_alone(members: list[StackMember]) -> float:
     """Return about how long these members take on the shared graph."""
     steps = sum(map(_steps, members)) * _number(members) / len(members)
-    return _STEP_SECONDS * steps * max(1.0, _weights(members[0]) / 30_000)
+    return _STEP_SECONDS * steps * max(1.0, members[0].num_weights / 30_000)
 
 
 def _number(members: list[StackMember]) -> int:
     """Return how many of a structure are to be trained, in all processes."""
     return members[0].request.together or len(members)
-
-
-def _weights(member: StackMember) -> int:
-    """Return about how many weights a member has: a third of what Adam keeps."""
-    return sum(array.size for array in member.snapshot.state) // 3
 
 
 Kind = Literal["auto", "population", "shared", "plain"]
@@ -212,7 +216,9 @@ def engine_for(
     memory = memory or free_memory() // 4
     if kind == "population":
         return PopulationEngine(*rows, memory=memory, probe=probe)
-    return AutoEngine(*rows, memory=memory, probe=probe, measure=measure)
+    return PopulationEngine(
+        *rows, memory=memory, probe=probe, choice=lambda population: FasterEngine(population, measure)
+    )
 
 
 def free_memory() -> int:

@@ -13,22 +13,23 @@ import tensorflow as tf
 from tfopt._private.needs import missing
 from tfopt._private.streams import random_streams_kept
 from tfopt.errors import CannotStack, one_line
-from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, configuration_key
+from tfopt.training.builds import BuildRegistry, BuildSnapshot, configuration_key
 from tfopt.training.epoch_graph import log_value
 from tfopt.training.fits import Engine, EpochTracker, FitRequest, FitResult
-from tfopt.training.rows import Examples, row_orders
+from tfopt.training.numpy_stack.model import NumpyStack
+from tfopt.training.rows import Shuffle, row_orders
 from tfopt.training.shared import SharedGraphEngine
-from tfopt.training.stack import Stack
-from tfopt.training.stack_making import make_graph_stack, make_numpy_stack
+from tfopt.training.stack import Logs, Stack
+from tfopt.training.stack_pool import StackPool
 
 _log = logging.getLogger("tfopt")
 
-_MAX_STRUCTURES = 32  # whose graphs are kept
-_MAX_STACKS = 4  # of one structure kept, for values that Python decides differently on and numbers of streams
-_MAX_TRACES = 12  # of one structure; more cost more than they save
 _SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
 
 Done = Callable[[int, FitResult], None]
+Outcomes = list[tuple[int, FitResult | str]]
+# Of members of one structure: those still to be trained, what came of the others, and why they train elsewhere, if so.
+Choice = Callable[[list["StackMember"]], tuple[list["StackMember"], Outcomes, str | None]]
 
 
 class StackMember:
@@ -56,6 +57,11 @@ class StackMember:
         self.tracker = EpochTracker(request.monitor, self.result)
 
     @property
+    def num_weights(self) -> int:
+        """About how many weights it has: a third of what Adam keeps."""
+        return sum(array.size for array in self.snapshot.state) // 3
+
+    @property
     def generators(self) -> bytes:
         """What tells its random streams from another's: the states of its generators, two integers each."""
         return b"".join(array.tobytes() for array in self.state if array.shape == (2,) and array.dtype.kind in "iu")
@@ -77,26 +83,26 @@ class PopulationEngine(Engine):
         grad_norm: Whether the history gets `grad_norm`, the mean norm of each epoch's gradients before clipping.
         probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
         fallback: Trains what is refused; by default a `SharedGraphEngine` over the same rows.
+        choice: Of the engine, returns what decides whether members of one structure train here; by default all do.
     """
 
     name = "population"
 
     def __init__(
         self, *args: Any, max_members: int = 256, min_members: int = 1, memory: int | None = None,
-        grad_norm: bool = False, probe: bool = True, fallback: Engine | None = None, **kwargs: Any,
+        grad_norm: bool = False, probe: bool = True, fallback: Engine | None = None,
+        choice: Callable[["PopulationEngine"], Choice] | None = None, **kwargs: Any,
     ):  # fmt: skip
         super().__init__(*args, **kwargs)
         for name, value in (("max_members", max_members), ("memory", memory)):
             if value is not None and value < 1:
                 raise ValueError(f"Argument `{name}` must be >= 1. Received: {name}={value}.")
         self._max_members, self._min_members = max_members, min_members
-        self._memory, self._grad_norm = memory, grad_norm
+        self._memory = memory
         self._builds = BuildRegistry(self.build, self.train, probe)
         self.fallback = fallback or SharedGraphEngine(**self.arguments(), builds=self._builds)  # trains what is refused
-        self._stacks: LRULists[Stack] = LRULists(_MAX_STRUCTURES)  # by structure and examples of validation
-        self._num_traces: dict[str, int] = defaultdict(int)
-        self._not_in_numpy: set[str] = set()  # structures that NumPy cannot train
-        self._reasons: dict[str, str] = {}  # structures that are refused
+        self.pool = StackPool(self, self._builds, max_members, grad_norm)
+        self._choice = None if choice is None else choice(self)
 
     def structure(self, hyperparameters: Any) -> str | None:
         """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
@@ -193,22 +199,22 @@ class PopulationEngine(Engine):
     # Stacks ---------------------------------------------------------------------------------------------------------
 
     def _group(self, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
-        """Train members of one structure, those that a graph takes at a time."""
+        """Train members of one structure, those that a stack takes at a time."""
+        if self._choice is not None:
+            members, timed, reason = self._choice(members)
+            yield from timed
+            if reason is not None:
+                yield from ((member.index, reason) for member in members)
+                return
         while members:
             started = time.perf_counter()
             signature = members[0].snapshot.signature
-            reason = self._reasons.get(signature)
-            if len(members) < self._min_members:
-                reason = f"there are fewer than {self._min_members} fits of its structure"
-            stack = None
-            if reason is None:
-                try:
-                    stack = self._stack(members)
-                except CannotStack as error:
-                    reason = self._reasons[signature] = str(error)
-            if stack is None:
-                reason = reason or "its graph depends on the values: too many had to be traced"
-                yield from ((member.index, reason) for member in members)
+            try:
+                if len(members) < self._min_members:
+                    raise CannotStack(f"there are fewer than {self._min_members} fits of its structure")
+                stack = self.pool.stack(members)
+            except CannotStack as refusal:
+                yield from ((member.index, str(refusal)) for member in members)
                 return
             steps = stack.steps_taken(members[0].state)
             fitting: list[StackMember] = []
@@ -220,58 +226,11 @@ class PopulationEngine(Engine):
             share = (time.perf_counter() - started) / len(fitting)
             for member in fitting:
                 member.result.seconds += share
+                member.result.reason = "" if isinstance(stack, NumpyStack) else self.pool.not_numpy.get(signature, "")
             limit = self._max_members
             if self._memory is not None:
                 limit = max(1, min(limit, self._memory // stack.member_bytes(fitting[0].request.batch_size)))
             yield from self._chunks(stack, fitting, limit)
-
-    def _stack(self, members: list[StackMember]) -> Stack | None:
-        """Return a checked stack that takes the first of these members; None where too many were traced already."""
-        stack = self._numpy_stack(members)
-        if stack is not None:
-            return stack
-        signature = members[0].snapshot.signature
-        if self._num_traces[signature] >= _MAX_TRACES:
-            return None
-        self._num_traces[signature] += 1
-        alike = members[: self._max_members]
-        streams = len({member.generators for member in alike})
-        return self._made(lambda **given: make_graph_stack(streams=streams, **given), alike)
-
-    def _numpy_stack(self, members: list[StackMember]) -> Stack | None:
-        """Return a stack at hand, or one that NumPy trains; None if only a graph has yet to be traced."""
-        signature, alike = members[0].snapshot.signature, members[: self._max_members]
-        streams = len({member.generators for member in alike})
-        for stack in self._stacks_of(members):
-            if stack.takes_streams(streams) and stack.mismatch(members[0].snapshot.numbers) is None:
-                return stack
-        if signature in self._not_in_numpy:
-            return None
-        try:
-            return self._made(make_numpy_stack, alike)
-        except CannotStack as reason:
-            _log.debug("not trained by NumPy: %s", reason)
-            self._not_in_numpy.add(signature)
-            return None
-
-    def _made(self, make: Callable[..., Stack], alike: list[StackMember]) -> Stack:
-        stacks, varying = self._stacks_of(alike), frozenset(self._builds.varying[alike[0].snapshot.signature])
-        stacks[:] = [stack for stack in stacks if stack.varying == varying]
-        del stacks[: 1 - _MAX_STACKS]
-        candidates = [(member.request, member.snapshot) for member in alike]
-        stacks.append(
-            make(
-                build=self.build, candidates=candidates, varying=varying, train=self.train,
-                validation=self._validation_of(alike[0]), measure=self._grad_norm,
-            )
-        )  # fmt: skip
-        return stacks[-1]
-
-    def _validation_of(self, member: StackMember) -> Examples | None:
-        return self.validation if member.request.validation is None else self.train
-
-    def _stacks_of(self, members: list[StackMember]) -> list[Stack]:
-        return self._stacks[f"{members[0].snapshot.signature} {id(self._validation_of(members[0]))}"]
 
     # Training -------------------------------------------------------------------------------------------------------
 
@@ -290,6 +249,13 @@ class PopulationEngine(Engine):
                 limit = len(chunk) // 2
                 _log.warning("Memory ran out with %d members together: training %d at a time.", len(chunk), limit)
                 members = [StackMember(m.index, m.request, m.snapshot, self) for m in left] + members
+            except Exception as error:
+                _log.warning("Training %d members together failed; each is trained alone.", len(chunk), exc_info=True)
+                reason = self.pool.refused[chunk[0].snapshot.signature] = (
+                    f"training in a stack failed ({one_line(error)})"
+                )
+                yield from ((m.index, reason) for m in [*chunk, *members] if m.result.state is None)
+                return
 
     def _together(self, stack: Stack, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
         present: list[StackMember] = list(members)  # as in the stack, finished ones among them until they are taken out
@@ -299,7 +265,7 @@ class PopulationEngine(Engine):
         epoch = members[0].request.initial_epoch
         while any(training):
             started = time.perf_counter()
-            logs = self._epoch(stack, present, epoch)
+            logs = train_epoch(stack, present, epoch, self.shuffle)
             epoch += 1
             arrays: list[np.ndarray] = []
             finished = []
@@ -341,23 +307,25 @@ class PopulationEngine(Engine):
         for member, outputs in zip(members, stack.outputs(rows), strict=True):
             member.result.outputs = outputs
 
-    def _epoch(self, stack: Stack, members: list[StackMember], epoch: int) -> dict[str, np.ndarray]:
-        taken: dict[int, np.ndarray] = {}
-        for member in members:
-            seed = member.request.seed
-            if seed not in taken:
-                taken[seed] = row_orders(self.shuffle, seed, len(member.rows), epoch, epoch + 1)[0]
-        batch_size = members[0].request.batch_size
-        logs = stack.train(np.stack([member.rows[taken[member.request.seed]] for member in members]), batch_size)
-        held = [member.held for member in members if member.held is not None]
-        if held:
-            tests = stack.evaluate(np.stack(held), batch_size)
-            logs |= {f"val_{name}": value for name, value in tests.items()}
-        return logs
-
     def _follow(self, member: StackMember, logs: dict[str, float]) -> tuple[bool, bool]:
         try:
             return member.tracker.epoch(logs)
         except KeyError as error:
             member.result.failure = one_line(error)
             return False, True
+
+
+def train_epoch(stack: Stack, members: Sequence[StackMember], epoch: int, shuffle: Shuffle) -> Logs:
+    """Train the members that are in a stack for an epoch, validate them, and return the logs, a value a member."""
+    orders: dict[int, np.ndarray] = {}
+    for member in members:
+        seed = member.request.seed
+        if seed not in orders:
+            orders[seed] = row_orders(shuffle, seed, len(member.rows), epoch, epoch + 1)[0]
+    batch_size = members[0].request.batch_size
+    logs = stack.train(np.stack([member.rows[orders[member.request.seed]] for member in members]), batch_size)
+    held = [member.held for member in members if member.held is not None]
+    if held:
+        tests = stack.evaluate(np.stack(held), batch_size)
+        logs |= {f"val_{name}": value for name, value in tests.items()}
+    return logs

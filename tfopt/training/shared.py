@@ -170,7 +170,7 @@ class SharedGraphEngine(Engine):
             [result] = self._plain.fit([fit.request], [fit.callbacks])
             result.reason, idle = str(error), 0.0
         except Exception as error:
-            _log.debug("training failed", exc_info=True)
+            _log.info("training failed", exc_info=True)
             result, idle = FitResult(engine=self.name, failure=one_line(error)), 0.0
         result.seconds = time.perf_counter() - started
         return result, idle
@@ -183,7 +183,7 @@ class SharedGraphEngine(Engine):
         try:
             self._run(graph, fit, result, cancelled)
         except Exception as error:
-            _log.debug("training failed", exc_info=True)
+            _log.info("training failed", exc_info=True)
             result.failure = one_line(error)
         result.seconds = time.perf_counter() - started[0]
         return result, min(2, os.cpu_count() or 1) * result.seconds - (time.process_time() - started[1])

@@ -11,6 +11,7 @@ from tfopt.training.numpy_stack import model as numpy_model
 from tfopt.training.numpy_stack.activations import ACTIVATIONS
 from tfopt.training.plain import PlainEngine
 from tfopt.training.population_engine import PopulationEngine
+from tfopt.training.stack_pool import make_graph_stack
 
 layers = keras.layers
 RATES = [{"lr": 0.1}, {"lr": 0.03}]
@@ -216,8 +217,7 @@ def test_one_output_is_the_same_to_the_last_bit_in_any_company(network, numpy_en
 
 def test_gradient_norms_are_those_of_a_graph(numpy_engine, rows, monkeypatch):
     from tfopt.errors import CannotStack
-    from tfopt.training import population_engine as module
-    from tfopt.training.stack_making import make_graph_stack
+    from tfopt.training import stack_pool as module
 
     requests = [FitRequest(hp, 1, 2) for hp in VARIED[:2]]
     mine = numpy_engine(regularized, grad_norm=True, validation=None).fit(requests)
@@ -293,7 +293,7 @@ def wrong_moving_average(monkeypatch):
 )
 def test_a_mistake_is_found_by_the_first_step(plant, rows, monkeypatch, caplog):
     from tfopt.errors import CannotStack
-    from tfopt.training import population_engine as module
+    from tfopt.training import stack_pool as module
 
     def build(hp):
         penalty = keras.regularizers.L2(0.1)

@@ -6,7 +6,7 @@ import pytest
 
 import tfopt
 from tfopt.errors import CannotStack
-from tfopt.training import population_engine
+from tfopt.training import stack_pool
 from tfopt.training.fits import FitRequest
 from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.population_engine import PopulationEngine
@@ -140,7 +140,7 @@ def test_what_is_refused_goes_on_to_a_graph(name, rows, monkeypatch, caplog):
     def refuse(**_):
         raise CannotStack("the next one asked")
 
-    monkeypatch.setattr(population_engine, "make_graph_stack", refuse)
+    monkeypatch.setattr(stack_pool, "make_graph_stack", refuse)
     caplog.set_level("DEBUG", "tfopt")
     if name == "two outputs":
         compiled = build
@@ -163,15 +163,15 @@ def test_what_is_refused_ends_as_plain_fits_do(name, rows, plain, assert_same):
     engine = PopulationEngine(build, *rows, shuffle="once")
     requests = [FitRequest({"lr": lr}, 1, 2) for lr in (0.01, 0.02)]
     results = engine.fit(requests)
-    assert not any(isinstance(stack, NumpyStack) for stacks in engine._stacks.values() for stack in stacks)
+    assert not any(isinstance(stack, NumpyStack) for stack in engine.pool.stacks())
     for mine, theirs in zip(results, plain(engine, requests), strict=True):
-        assert_same(mine, theirs, atol=1e-5)
+        assert_same(mine, theirs, atol=1e-5, refused="not by NumPy: ")
 
 
 def test_labels_of_no_class_are_refused(rows, monkeypatch, caplog):
     """NumPy would count -1 from the end: Keras makes the loss NaN or raises."""
     caplog.set_level("DEBUG", "tfopt")
-    monkeypatch.setattr(population_engine, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
+    monkeypatch.setattr(stack_pool, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
     for wrong in (-1, 4):
         y = rows[1].copy()
         y[-1] = wrong  # in no step that is checked
@@ -182,7 +182,7 @@ def test_labels_of_no_class_are_refused(rows, monkeypatch, caplog):
 
 def test_numbers_that_no_step_here_reads_are_refused(rows, monkeypatch, caplog):
     caplog.set_level("DEBUG", "tfopt")
-    monkeypatch.setattr(population_engine, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
+    monkeypatch.setattr(stack_pool, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
 
     def build(hp):
         return of(optimizer=lambda hp: optimizers.SGD(0.1, ema_momentum=hp["ema"]))(hp)

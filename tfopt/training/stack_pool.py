@@ -1,0 +1,261 @@
+"""The stacks of a population: made from a build, checked against Keras, and kept for the next fits."""
+
+import copy
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from tfopt._private.keras_models import layers_of
+from tfopt._private.keras_random import seeded
+from tfopt._private.needs import missing
+from tfopt._private.tensorflow_graphs import variables_alike
+from tfopt.errors import CannotStack, one_line
+from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, take_snapshot
+from tfopt.training.first_step import stack_differs
+from tfopt.training.fits import Build, Engine, FitRequest, checked
+from tfopt.training.graph_random import quiet_tensorflow
+from tfopt.training.graph_stack import GraphStack
+from tfopt.training.model_walk import ModelWalk
+from tfopt.training.numpy_stack.model import NumpyStack
+from tfopt.training.plain import needs_plain_fit
+from tfopt.training.rows import Examples
+from tfopt.training.stack import Stack
+
+if TYPE_CHECKING:  # the population's engine imports this module
+    from tfopt.training.population_engine import StackMember
+
+_log = logging.getLogger("tfopt")
+
+_MAX_STRUCTURES = 32  # whose graphs are kept
+_MAX_STACKS = 4  # of one structure kept, for values that Python decides differently on and numbers of streams
+_MAX_TRACES = 12  # of one structure; more cost more than they save
+_MOST_WEIGHTS_BESIDE_A_GPU = 60_000  # of a dense network that NumPy trains where nothing was measured
+
+_CONVOLUTIONS = (
+    keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, keras.layers.ConvLSTM1D,
+    keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D,
+)  # fmt: skip
+
+
+Candidates = Sequence[tuple[FitRequest, BuildSnapshot]]  # configurations of one structure, and their snapshots
+
+
+class StackPool:
+    """Stacks by structure: NumPy's where it knows every part of the model, a traced graph's for the others.
+
+    Beside a GPU, NumPy trains small dense networks only, unless both were timed.
+
+    Args:
+        engine: Holds the build and the examples.
+        builds: What is known of its builds.
+        max_members: Most members of a stack.
+        measure: Whether to measure gradients.
+
+    Attributes:
+        refused: Why a structure is not stacked at all, by its signature.
+        not_numpy: Why NumPy does not train a structure.
+        numpy_wins: Of structures that were timed beside a GPU: whether NumPy was faster.
+    """
+
+    def __init__(self, engine: Engine, builds: BuildRegistry, max_members: int, measure: bool):
+        self._engine, self._builds, self._max_members, self._measure = engine, builds, max_members, measure
+        self._stacks: LRULists[Stack] = LRULists(_MAX_STRUCTURES)  # by structure and examples of validation
+        self._num_traces: dict[str, int] = defaultdict(int)
+        self.refused: dict[str, str] = {}
+        self.not_numpy: dict[str, str] = {}
+        self.numpy_wins: dict[str, bool] = {}
+
+    def stacks(self) -> list[Stack]:
+        """Return all stacks that are kept."""
+        return [stack for stacks in self._stacks.values() for stack in stacks]
+
+    def has_stack(self, members: "list[StackMember]") -> bool:
+        """Return whether a stack of these members' structure is kept."""
+        return bool(self._kept(members))
+
+    def taken_at_once(self, members: "list[StackMember]") -> "list[StackMember]":
+        """Return the members that one stack holds."""
+        return members[: self._max_members]
+
+    def stack(self, members: "list[StackMember]") -> Stack:
+        """Return a checked stack that takes the first of these members.
+
+        Raises:
+            CannotStack: There is none.
+        """
+        signature = members[0].snapshot.signature
+        if signature in self.refused:
+            raise CannotStack(self.refused[signature])
+        stack = self.numpy_stack(members) if self._numpy_first(members[0]) else None
+        return stack or self.graph_stack(members)
+
+    def numpy_stack(self, members: "list[StackMember]") -> NumpyStack | None:
+        """Return a stack that NumPy trains; None if it cannot, for the reason in `not_numpy`."""
+        stack = self._at_hand(members, NumpyStack)
+        signature = members[0].snapshot.signature
+        if stack is not None or signature in self.not_numpy:
+            return stack
+        try:
+            return self._made(make_numpy_stack, members)
+        except CannotStack as reason:
+            _log.debug("not trained by NumPy: %s", reason)
+            self.not_numpy[signature] = f"not by NumPy: {reason}"
+            return None
+
+    def graph_stack(self, members: "list[StackMember]") -> GraphStack:
+        """Return a stack that a graph trains.
+
+        Raises:
+            CannotStack: There is none.
+        """
+        stack = self._at_hand(members, GraphStack)
+        if stack is not None:
+            return stack
+        signature, streams = members[0].snapshot.signature, self._num_streams(members)
+        if self._num_traces[signature] >= _MAX_TRACES:
+            raise CannotStack("its graph depends on the values: too many had to be traced")
+        self._num_traces[signature] += 1
+        try:
+            return self._made(lambda **given: make_graph_stack(streams=streams, **given), members)
+        except CannotStack as reason:
+            self.refused[signature] = str(reason)
+            raise
+
+    def _numpy_first(self, member: "StackMember") -> bool:
+        signature = member.snapshot.signature
+        if signature in self.numpy_wins or not tf.config.list_logical_devices("GPU"):
+            return self.numpy_wins.get(signature, True)
+        return member.num_weights <= _MOST_WEIGHTS_BESIDE_A_GPU
+
+    def _at_hand(self, members: "list[StackMember]", kind: type) -> Any:
+        for stack in self._kept(members):
+            fits = isinstance(stack, kind) and stack.takes_streams(self._num_streams(members))
+            if fits and stack.mismatch(members[0].snapshot.numbers) is None:
+                return stack
+        return None
+
+    def _num_streams(self, members: "list[StackMember]") -> int:
+        return len({member.generators for member in members[: self._max_members]})
+
+    def _kept(self, members: "list[StackMember]") -> list[Stack]:
+        return self._stacks[f"{members[0].snapshot.signature} {id(self._validation(members[0]))}"]
+
+    def _validation(self, member: "StackMember") -> Examples | None:
+        return self._engine.validation if member.request.validation is None else self._engine.train
+
+    def _made(self, make: Callable[..., Any], members: "list[StackMember]") -> Any:
+        alike = members[: self._max_members]
+        stacks, varying = self._kept(alike), frozenset(self._builds.varying[alike[0].snapshot.signature])
+        stacks[:] = [stack for stack in stacks if stack.varying == varying]
+        del stacks[: 1 - _MAX_STACKS]
+        stacks.append(
+            make(
+                build=self._engine.build, candidates=[(member.request, member.snapshot) for member in alike],
+                varying=varying, train=self._engine.train, validation=self._validation(alike[0]),
+                measure=self._measure,
+            )
+        )  # fmt: skip
+        return stacks[-1]
+
+
+def make_numpy_stack(
+    build: Build,
+    candidates: Candidates,
+    varying: Iterable[str],
+    train: Examples,
+    validation: Examples | None,
+    measure: bool,
+) -> Stack:
+    """Make a stack that NumPy trains with the first candidate's build; check its first step with the last it takes.
+
+    Args:
+        build: Returns the compiled model of a configuration.
+        candidates: Configurations of one structure.
+        varying: Names of the numbers that differ between them.
+        train: Rows of training.
+        validation: The examples that rows of validation are from, if there are any.
+        measure: Whether to measure gradients.
+
+    Raises:
+        CannotStack: The model is not a dense network, or the check refuses.
+    """
+
+    lacking = missing("loss and metrics", "moments", "learning rate")
+    if lacking:
+        raise CannotStack(lacking)
+
+    def dense(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
+        return NumpyStack(model, walk, extra, varying, train, validation, measure)
+
+    return _made(dense, build, candidates, train, validation)
+
+
+def make_graph_stack(
+    build: Build, candidates: Candidates, varying: Iterable[str], streams: int,
+    train: Examples, validation: Examples | None, measure: bool,
+) -> Stack:  # fmt: skip
+    """Trace a stack, and check it, as `make_numpy_stack` does; `streams` is the number of distinct random ones.
+
+    Raises:
+        CannotStack: TensorFlow or the check refuses.
+    """
+
+    lacking = missing("stacked optimizer", "learning rate", "batching rules")
+    if lacking:
+        raise CannotStack(lacking)
+
+    def traced(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
+        with quiet_tensorflow():
+            return GraphStack(model, walk, extra, varying, streams, train, validation, measure)
+
+    return _made(traced, build, candidates, train, validation)
+
+
+def _made(
+    kind: Callable[[keras.Model, ModelWalk, dict[str, Any]], Stack], build: Build,
+    candidates: Candidates, train: Examples, validation: Examples | None,
+) -> Stack:  # fmt: skip
+    request, snapshot = candidates[0]
+    if snapshot.draws:
+        raise CannotStack("its build draws from `tf.random`")
+    try:
+        extra = {}
+        if snapshot.extra:
+            with seeded(request.seed):
+                extra = take_snapshot(build, request, train)[2].variables
+        with seeded(request.seed), variables_alike():
+            # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
+            model = checked(build(copy.deepcopy(request.hyperparameters)))
+            reason = needs_plain_fit(model) or _never_stacked(model)
+            if reason:
+                raise CannotStack(reason)
+            walk = ModelWalk(model)
+            if set(walk.numbers) != set(snapshot.numbers):
+                raise CannotStack("its numbers change when its optimizer is built")
+            stack = kind(model, walk, extra)
+        fitting = [pair for pair in candidates if stack.mismatch(pair[1].numbers) is None]
+        chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
+        states = [[*own.state, *own.extra, own.generator] for _, own in chosen]
+        numbers = [own.numbers for _, own in chosen]
+        differs = stack_differs(stack, states, numbers, len(chosen) - 1, build, chosen[-1][0], train, validation)
+    except CannotStack:
+        raise
+    except Exception as error:  # of any kind: from the user's code, Keras or TensorFlow, in a graph that is new
+        _log.info("making a stack failed", exc_info=True)
+        raise CannotStack(f"making its stack failed ({one_line(error)})") from error
+    if differs:
+        raise CannotStack(differs)
+    return stack
+
+
+def _never_stacked(layer: keras.layers.Layer) -> str | None:
+    """Return which layer within has no batched form, before a graph is traced in vain; None if none is known."""
+    if isinstance(layer, _CONVOLUTIONS):
+        return f"TensorFlow cannot batch the filters of {type(layer).__name__}"
+    return next(filter(None, map(_never_stacked, layers_of(layer))), None)
