@@ -20,14 +20,14 @@ def _names(choice, task="regression", objective=_R2, num_rows=100):
 
 def test_words():
     assert _names("all") == list(family_names("regression"))
-    assert _names("none") == []
+    assert _names("none") == ["dummy"]
     assert set(_names("fast")) < set(_names("all"))
     assert {"dummy", "ridge", "lasso", "svm"} <= set(_names("fast"))
     assert {"dummy", "logistic", "ridge_classifier", "svm", "knn"} <= set(_names("fast", "classification", _ACCURACY))
 
 
 def test_names_are_taken_in_the_order_of_the_families():
-    assert _names("lasso, ridge") == ["ridge", "lasso"]
+    assert _names("lasso, ridge") == ["dummy", "ridge", "lasso"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_quadratic_families_are_left_out_of_large_tables_unless_named():
     assert not {"svm", "knn"} & set(_names("all", num_rows=20_001))
     assert {"svm", "knn"} <= set(_names("all", num_rows=20_000))
     assert "square of the rows, 50000 here" in left_out_families("fast", "regression", _R2, 50_000)["knn"]
-    assert _names("knn", num_rows=50_000) == ["knn"]
+    assert _names("knn", num_rows=50_000) == ["dummy", "knn"]
     assert left_out_families("knn", "regression", _R2, 50_000) == {}
 
 
@@ -68,6 +68,11 @@ def test_families_that_ignore_weights_are_named(make_table):
     assert unweighted_families(families, table) == ()
     table.weights = np.ones(30)
     assert unweighted_families(families, table) == ("knn",)
+    classes = make_table(np.zeros((30, 1)), np.arange(30) % 2, task="classification")
+    families = select_families("all", "classification", _ACCURACY, 100)
+    assert unweighted_families(families, classes) == ()
+    classes.class_weight = "balanced"
+    assert unweighted_families(families, classes) == ("knn",)
 
 
 def test_choosing_imports_neither_scikit_learn_nor_tensorflow():

@@ -15,14 +15,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 from tfopt.baselines import family_names, models, select_families, tune, tuning
 from tfopt.comparison import get_objective, inner_splits, outer_splits
 
 
 def _family(name, task):
-    (family,) = select_families(name, task, get_objective(None, task), 100)
-    return family
+    return select_families(name, task, get_objective(None, task), 100)[-1]  # the dummy comes with every name
 
 
 def _fold(table, *, folds=3, inner=2):
@@ -94,7 +94,7 @@ def test_the_grid_search_is_scikit_learns_on_exactly_the_inner_splits(make_table
     table = _regression(make_table)
     result, split, inner = _tuned("ridge", table)
     x, y = table.features.to_numpy(), table.target
-    (grid,) = models.recipe(_family("ridge", "regression"), models.Setting(60, 4, 1, 0, 0)).grid
+    (grid,) = models.recipe(_family("ridge", "regression"), models.Setting(60, 40, 4, 1, 0, 0)).grid
     position = {row: place for place, row in enumerate(split.train)}
     cv = [([position[r] for r in s.train], [position[r] for r in s.test]) for s in inner]
     search = GridSearchCV(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": grid["model__alpha"]}, cv=cv)
@@ -109,7 +109,7 @@ def test_the_grid_search_is_scikit_learns_on_exactly_the_inner_splits(make_table
 
 
 def test_logistic_tries_both_penalties_without_a_failed_fit(make_table):
-    grid = models.recipe(_family("logistic", "classification"), models.Setting(60, 5, 1, 3, 0)).grid
+    grid = models.recipe(_family("logistic", "classification"), models.Setting(60, 40, 5, 1, 3, 0)).grid
     assert {ratio for part in grid for ratio in part["model__l1_ratio"]} == {0.0, 1.0}
     result, *_ = _tuned("logistic", _classification(make_table))
     assert result.num_configurations == sum(len(p["encode__scaling"]) * len(p["model__C"]) for p in grid)
@@ -117,7 +117,7 @@ def test_logistic_tries_both_penalties_without_a_failed_fit(make_table):
 
 def test_the_l1_penalty_of_the_grid_reaches_zeros():
     features, target = datasets.load_breast_cancer(return_X_y=True)
-    grid = models.recipe(_family("logistic", "classification"), models.Setting(400, 30, 1, 2, 0)).grid
+    grid = models.recipe(_family("logistic", "classification"), models.Setting(400, 266, 30, 1, 2, 0)).grid
     lasso = {k.removeprefix("model__"): v[0] for k, v in grid[1].items() if k != "encode__scaling"}
     model = LogisticRegression(**lasso).fit(StandardScaler().fit_transform(features), target)
     assert (model.coef_ == 0).sum() > 15
@@ -251,3 +251,47 @@ def test_a_worker_ends_with_its_parent():
         env={**os.environ, "TFOPT_LAZY": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
         check=False,
     )
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2.0, 90)])
+def test_balanced_classes_are_those_of_scikit_learn(make_table, weights):
+    table = _classification(make_table, classes=2)
+    table.target = np.where(np.arange(90) % 5 == 0, table.target, 0)
+    table.weights, table.class_weight = weights, "balanced"
+    split, inner = _fold(table)
+    learned = None if weights is None else weights[split.train]
+    given = table.training_weights(split.train)
+    if weights is None:
+        np.testing.assert_allclose(given, compute_sample_weight("balanced", table.target[split.train]))
+    sums = np.bincount(table.target[split.train], given)
+    assert sums[0] == pytest.approx(sums[1])
+    assert given.sum() == pytest.approx(len(given) if learned is None else learned.sum())
+    objective = get_objective("balanced_accuracy", "classification")
+    result = tune(_family("logistic", "classification"), table, 0, split, inner, objective)
+    x = table.features.to_numpy()
+    default = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=0))
+    default.fit(x[split.train], table.target[split.train], logisticregression__sample_weight=given)
+    test_weight = None if weights is None else weights[split.test]
+    expected = objective.score(table.target[split.test], default.predict(x[split.test]), test_weight)
+    assert result.default_score == pytest.approx(expected)
+    assert table.training_weights(split.train) is not None
+    table.class_weight = "none"
+    assert (table.training_weights(split.train) is None) == (weights is None)
+
+
+def test_the_dummy_guesses_by_the_shares_that_there_are(make_table):
+    table = _classification(make_table, classes=2)
+    table.target = (np.arange(90) % 10 == 0).astype(np.int64)[::-1].copy()
+    table.class_weight = "balanced"
+    result, split, _ = _tuned("dummy", table)
+    assert result.score == pytest.approx((table.target[split.test] == 0).mean())
+
+
+def test_neighbours_are_no_more_than_the_rows_of_an_early_fold(make_table):
+    table = _regression(make_table)
+    table.times = np.arange(90.0)
+    split = outer_splits(table, folds=3, repeats=1, seed=0)[0]
+    inner = inner_splits(table, split.train, folds=3, seed=0)
+    assert min(len(part.train) for part in inner) < 15
+    result = tune(_family("knn", "regression"), table, 0, split, inner, get_objective(None, "regression"))
+    assert np.isfinite([result.score, result.inner_score]).all()

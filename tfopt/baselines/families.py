@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tfopt.comparison.fold_result import DUMMY
 from tfopt.data.table import Table, Task
 from tfopt.errors import UserError, nearest
 
@@ -38,7 +39,7 @@ class Family:
 
 
 _REGRESSION = (
-    Family("dummy", "regression", "mean or median of the training targets"),
+    Family(DUMMY, "regression", "mean or median of the training targets"),
     Family("linear", "regression", "least squares"),
     Family("ridge", "regression", "linear regression with an L2 penalty"),
     Family("lasso", "regression", "linear regression with an L1 penalty"),
@@ -50,7 +51,7 @@ _REGRESSION = (
     Family("mlp", "regression", "scikit-learn's multi-layer perceptron", fast=False),
 )
 _CLASSIFICATION = (
-    Family("dummy", "classification", "frequencies of the training classes"),
+    Family(DUMMY, "classification", "frequencies of the training classes"),
     Family("logistic", "classification", "logistic regression with an L1 or L2 penalty"),
     Family("ridge_classifier", "classification", "ridge regression on the classes", probabilities=False),
     Family(
@@ -77,7 +78,7 @@ def select_families(choice: str, task: Task, objective: "Objective", num_rows: i
     """Return the families that `choice` means, in the order of `family_names`.
 
     Args:
-        choice: `"fast"`, `"all"`, `"none"`, or names separated by commas.
+        choice: `"fast"`, `"all"`, `"none"`, or names separated by commas. The dummy is always among them.
         task: The kind of target.
         objective: What they are tuned for; families that cannot give probabilities are left out where it needs them.
         num_rows: Rows of the table; families whose cost grows with their square are left out of large ones, unless
@@ -116,14 +117,14 @@ def left_out_families(choice: str, task: Task, objective: "Objective", num_rows:
 
 
 def unweighted_families(families: Iterable[Family], table: Table) -> tuple[str, ...]:
-    """Return the names of the families that fit without the table's example weights (their scores are weighted)."""
-    return tuple(family.name for family in families if table.weights is not None and not family.weights)
+    """Return the names of the families that fit without the weights of examples or classes that the others fit with."""
+    weighted = table.weights is not None or table.class_weight != "none"
+    return tuple(family.name for family in families if weighted and not family.weights)
 
 
 def _of_choice(choice: str, task: Task) -> tuple[Family, ...]:
-    if choice == "none":
-        return ()
-    return tuple(family for family in _FAMILIES[task] if family.fast or choice == "all")
+    chosen = {"all": lambda family: True, "fast": lambda family: family.fast, "none": lambda family: False}[choice]
+    return tuple(family for family in _FAMILIES[task] if chosen(family) or family.name == DUMMY)
 
 
 def _named(choice: str, task: Task) -> tuple[Family, ...] | None:
@@ -141,4 +142,4 @@ def _named(choice: str, task: Task) -> tuple[Family, ...] | None:
         if name not in known:
             hint = nearest(name, (*known, "fast", "all", "none"))
             raise UserError(f"Unknown baseline {name!r}.{hint} Known: fast, all, none, {', '.join(known)}.")
-    return tuple(family for family in _FAMILIES[task] if family.name in names)
+    return tuple(family for family in _FAMILIES[task] if family.name in names or family.name == DUMMY)

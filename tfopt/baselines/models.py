@@ -5,6 +5,7 @@ a unit, such as pixels. Penalties and kernel widths are relative to standardised
 fits every table.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 from sklearn import compose, dummy, ensemble, linear_model, multioutput, neighbors, neural_network, preprocessing, svm
 
 from tfopt.baselines.families import Family
+from tfopt.comparison.folds import Split
+from tfopt.data.encoder import TableEncoder
+from tfopt.data.table import Table
 
 Grid = list[dict[str, list[Any]]]
 
@@ -24,6 +28,7 @@ class Setting:
 
     Args:
         num_rows: Rows of the outer training part.
+        fewest_rows: Rows of the smallest inner training part.
         width: Columns of the encoded matrix.
         num_targets: Regression targets; 1 for classification.
         num_classes: Classes; 0 for regression.
@@ -31,10 +36,24 @@ class Setting:
     """
 
     num_rows: int
+    fewest_rows: int
     width: int
     num_targets: int
     num_classes: int
     seed: int
+
+    @classmethod
+    def of(cls, table: Table, rows: int, inner: Sequence[Split], seed: int) -> "Setting":
+        """Return the setting of an outer training part of so many rows with these inner splits."""
+        regression = table.task == "regression"
+        return cls(
+            num_rows=rows,
+            fewest_rows=min(len(split.train) for split in inner),
+            width=TableEncoder(table.columns).width,
+            num_targets=table.num_outputs if regression else 1,
+            num_classes=0 if regression else table.num_outputs,
+            seed=seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -139,9 +158,7 @@ def _knn_regressor(setting: Setting) -> Recipe:
 
 
 def _neighbours(setting: Setting) -> dict[str, list[Any]]:
-    # A third of the outer training part may be held back inside it, and half where there are two inner folds.
-    most = max(1, setting.num_rows // 2)
-    counts = sorted({min(count, most) for count in (1, 3, 7, 15, 30)})
+    counts = sorted({min(count, setting.fewest_rows) for count in (1, 3, 7, 15, 30)})
     return {
         _SCALING: ["standard", "robust", "common"],
         "model__n_neighbors": counts,

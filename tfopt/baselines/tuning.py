@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from tfopt._files import as_json
 from tfopt.baselines.families import Family
 from tfopt.baselines.models import Recipe, Setting, recipe
-from tfopt.comparison.fold_result import FoldResult
+from tfopt.comparison.fold_result import DUMMY, FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.comparison.objective import Objective
 from tfopt.data.encoder import TableEncoder
@@ -69,18 +69,12 @@ def tune(
     """
     features = table.features.set_axis(pd.RangeIndex(table.num_rows), axis=0)  # a row's index names it everywhere
     rows = split.train
-    setting = Setting(
-        num_rows=len(rows),
-        width=TableEncoder(table.columns).width,
-        num_targets=table.num_outputs if table.task == "regression" else 1,
-        num_classes=table.num_outputs if table.task == "classification" else 0,
-        seed=seed,
-    )
+    setting = Setting.of(table, len(rows), inner, seed)
     how = recipe(family, setting)
     encoder = _RememberingEncoder(table.columns, how.scaling, memory=_Memory())
     fit_options = {}
-    if table.weights is not None and family.weights:
-        fit_options["model__sample_weight"] = table.weights[rows]
+    if (weights := _training_weights(family, table, rows)) is not None:
+        fit_options["model__sample_weight"] = weights
     scorer = _Scorer(objective, table.weights, setting.num_classes)
     pipeline = Pipeline([("encode", encoder), ("model", how.model)])
     train, target = features.iloc[rows], table.target[rows]
@@ -175,6 +169,14 @@ def _within(rows: np.ndarray, inner: Sequence[Split], num_rows: int) -> list[tup
     return local
 
 
+def _training_weights(family: Family, table: Table, rows: np.ndarray) -> np.ndarray | None:
+    if not family.weights:
+        return None
+    if family.name == DUMMY:  # it guesses by the classes' own shares, whatever they weigh for the others
+        return None if table.weights is None else table.weights[rows]
+    return table.training_weights(rows)
+
+
 def _mean_inner_score(
     pipeline: Pipeline, features: pd.DataFrame, table: Table, inner: Sequence[Split], family: Family, scorer: Any
 ) -> float:
@@ -182,8 +184,8 @@ def _mean_inner_score(
     scores = []
     for split in inner:
         options = {}
-        if table.weights is not None and family.weights:
-            options["model__sample_weight"] = table.weights[split.train]
+        if (weights := _training_weights(family, table, split.train)) is not None:
+            options["model__sample_weight"] = weights
         fitted = clone(pipeline).fit(features.iloc[split.train], table.target[split.train], **options)
         scores.append(scorer(fitted, features.iloc[split.test], table.target[split.test])["score"])
     return float(np.mean(scores))

@@ -54,20 +54,11 @@ def _baseline_fits(plan: "Plan") -> list[int]:
     from sklearn.model_selection import ParameterGrid
 
     from tfopt.baselines.models import Setting, recipe
-    from tfopt.data import TableEncoder
 
-    table = plan.table
-    regression = table.task == "regression"
     counts = []
     for family in plan.families:
         for fold in plan.outer:
-            setting = Setting(
-                num_rows=len(fold.train),
-                width=TableEncoder(table.columns).width,
-                num_targets=table.num_outputs if regression else 1,
-                num_classes=0 if regression else table.num_outputs,
-                seed=plan.config.seed,
-            )
+            setting = Setting.of(plan.table, len(fold.train), fold.inner, plan.config.seed)
             how = recipe(family, setting)
             tried = len(ParameterGrid(how.grid)) if how.grid else 1
             counts.append(min(tried, how.num_draws or tried) * len(fold.inner) + 2)

@@ -10,12 +10,12 @@ import pandas as pd
 
 from tfopt._files import as_json
 from tfopt.comparison.bootstrap import bootstrap_difference, bootstrap_interval, bootstrap_scores, bootstrap_weights
-from tfopt.comparison.fold_result import FoldResult
+from tfopt.comparison.fold_result import DUMMY, FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.comparison.forward import time_blocks
 from tfopt.comparison.objective import Objective
 from tfopt.comparison.statistics import Interval, PairedDifference, holm, mean_interval, paired_difference
-from tfopt.comparison.verdict import DUMMY, Contest, Contestant, judge
+from tfopt.comparison.verdict import Contest, Contestant, judge
 
 CORRECTED = "corrected resampled t-test"
 BOOTSTRAP = "paired bootstrap of the hold-out"

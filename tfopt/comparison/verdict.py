@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfopt.comparison.fold_result import DUMMY
 from tfopt.comparison.objective import Objective
 from tfopt.comparison.statistics import PairedDifference
-
-DUMMY = "dummy"
 
 # Posterior probabilities from which on a conclusion is drawn.
 _PROBABLE = 0.9

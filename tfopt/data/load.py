@@ -16,7 +16,7 @@ from tfopt.data.raw import RawTable
 from tfopt.data.sources import EMBEDDED, read_source
 from tfopt.data.spelling import printable, quoted
 from tfopt.data.table import Table, Task
-from tfopt.data.values import to_categories
+from tfopt.data.values import to_categories, to_seconds
 from tfopt.errors import UserError, nearest
 
 # A target of whole numbers with at most so many different ones is taken for class labels.
@@ -33,6 +33,7 @@ def load_table(
     drop: Sequence[str] = (),
     group: str | None = None,
     weights: str | None = None,
+    time: str | None = None,
     columns: Mapping[str, str] | None = None,
     header: str = "auto",
     encoding: str = "auto",
@@ -52,6 +53,7 @@ def load_table(
         drop: Columns to leave out.
         group: A column whose equal values must stay together in one fold; not a feature.
         weights: A column of example weights; not a feature.
+        time: A column of dates or numbers that orders the rows; a feature too, unless it is also in `drop`.
         columns: What columns are, by name, where the guess would be wrong: `"number"`, `"decimal-comma"`,
             `"decimal-point"`, `"category"`, `"date"`, `"day-first"`, `"month-first"`, `"text"` or `"drop"`.
         header: Whether the file's first line names the columns: `"yes"`, `"no"`, or `"auto"` to guess.
@@ -84,19 +86,22 @@ def load_table(
     target_names = _choose_target(target, default_targets, frame, raw, notes, {*dropped, group, weights})
     reserved = {"--group": group and _column_named(group, frame, raw, "--group")}
     reserved["--weights"] = weights and _column_named(weights, frame, raw, "--weights")
+    ordering = _column_named(time, frame, raw, "--time") if time else None
+    if ordering in target_names:
+        raise UserError(f"{quoted(ordering)} is the target and cannot be given to --time ({raw.source}).")
     for option, name in [*(("--drop", name) for name in dropped), *reserved.items()]:
         if name in target_names:
             raise UserError(
                 f"{quoted(str(name))} is the target and cannot be given to {option} ({raw.source}). "
                 "Choose another column."
             )
-    unread = {*dropped, reserved["--group"]}
+    unread = {*dropped, reserved["--group"]} - {ordering}
     readings = read_columns(raw, frame[[name for name in frame if name not in unread]], told, guesses)
     targets = [readings[name] for name in target_names]
     chosen_task, target_values, classes = _read_target(targets, frame, task, raw, notes)
     weight = readings[reserved["--weights"]] if reserved["--weights"] else None
-    away = {*target_names, reserved["--weights"]}
-    features, kept = _read_features(readings, away, raw, notes)
+    away = {*target_names, *dropped, reserved["--weights"]}
+    features, kept, identifiers = _read_features(readings, away, raw, notes)
     used = {*target_names, *(column.name for column in kept)}
     return Table(
         name=raw.name,
@@ -111,8 +116,11 @@ def load_table(
         classes=classes,
         groups=_read_groups(frame, reserved["--group"], raw),
         weights=_read_weights(weight, frame, raw),
+        times=_read_times(readings[ordering], frame, raw) if ordering else None,
+        times_are_dates=ordering is not None and readings[ordering].column.kind == "date",
         notes=[printable(note) for note in [*notes, *guesses.notes({*target_names, *features})]],
         ignored=tuple(name for name in map(str, frame) if name not in used),
+        identifiers=tuple(identifiers),
     )
 
 
@@ -263,7 +271,7 @@ def _in_order(labels: list[str]) -> list[str]:
 
 def _read_features(
     readings: dict[str, Reading], away: set[str | None], raw: RawTable, notes: list[str]
-) -> tuple[pd.DataFrame, tuple[Column, ...]]:
+) -> tuple[pd.DataFrame, tuple[Column, ...], list[str]]:
     if readings.keys() <= away:
         raise UserError(f"no feature column is left ({raw.source}). Drop fewer columns.")
     columns: list[Column] = []
@@ -292,7 +300,7 @@ def _read_features(
         keep = "" if reason != IDENTIFIER else f" (keep with --column {shlex.quote(names[0] + '=category')})"
         notes.append(f"dropped as {reason}: {shown(names)}{keep}")
     features = pd.DataFrame({column.name: readings[column.name].values.array for column in columns}, copy=False)
-    return features, tuple(columns)
+    return features, tuple(columns), dropped.get(IDENTIFIER, [])
 
 
 def _is_constant(values: pd.Series) -> bool:
@@ -322,6 +330,21 @@ def _read_groups(frame: pd.DataFrame, name: str | None, raw: RawTable) -> np.nda
     if len(groups.cat.categories) < 2:
         raise UserError(f"one group only ({raw.source}, column {quoted(name)}). Grouped folds need several groups.")
     return groups.cat.codes.to_numpy().astype(np.int64)
+
+
+def _read_times(reading: Reading, frame: pd.DataFrame, raw: RawTable) -> np.ndarray:
+    """Return the times of the rows: seconds since 1970 of dates, or the numbers."""
+    name, kind = reading.column.name, reading.column.kind
+    if kind not in ("date", "numeric"):
+        first = examples(frame[name], frame[name].notna().to_numpy(), raw)
+        raise UserError(
+            f"no times in column {quoted(name)} ({raw.source}: {first}). Name a column of dates or numbers, or say how "
+            f"it is to be read: --column {shlex.quote(name + '=date')}."
+        )
+    _complain_about_missing(reading, frame, "the time column", raw, "Fill them in or take these rows out.")
+    if kind == "date":
+        return to_seconds(reading.values).astype(np.float64)
+    return reading.values.to_numpy(dtype=np.float64)
 
 
 def _read_weights(reading: Reading | None, frame: pd.DataFrame, raw: RawTable) -> np.ndarray | None:

@@ -29,6 +29,19 @@ def repeated_rows(table: Table) -> np.ndarray | None:
     return codes if equal >= _SURPLUS * by_chance else None
 
 
+def kept_together(groups: np.ndarray | None, codes: np.ndarray) -> np.ndarray:
+    """Return the smallest groups that hold whole `groups` and whole sets of copies."""
+    if groups is None:
+        return codes
+    from scipy.sparse import coo_array  # late: most tables have no copies
+    from scipy.sparse.csgraph import connected_components
+
+    groups = np.unique(groups, return_inverse=True)[1]
+    first = groups.max() + 1
+    edges = coo_array((np.ones(len(codes)), (groups, first + codes)), shape=(first + codes.max() + 1,) * 2)
+    return connected_components(edges, directed=False)[1][groups].astype(np.int64)
+
+
 def _pairs(count: float) -> float:
     return count * (count - 1) / 2
 

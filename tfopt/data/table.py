@@ -32,11 +32,13 @@ class Table:
         classes: The class labels as strings, sorted, for classification; empty otherwise.
         groups: (rows,) int codes of the rows' groups, or None.
         weights: (rows,) float64 example weights, or None.
+        class_weight: `"balanced"` where each class is to weigh the same in training, `"none"` where each row is.
         times: (rows,) float64 times that order the rows, seconds since 1970 for dates; None where they have no order.
         times_are_dates: Whether `times` are seconds.
         notes: What was guessed or dropped, one sentence each, for saying aloud.
         ignored: Columns of the source that are neither feature nor target: dropped, group, weights. New rows may have
             them.
+        identifiers: Those of them that were dropped because they name the row.
     """
 
     name: str
@@ -51,10 +53,12 @@ class Table:
     classes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     weights: np.ndarray | None = None
+    class_weight: str = "none"
     times: np.ndarray | None = None
     times_are_dates: bool = False
     notes: list[str] = field(default_factory=list)
     ignored: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -67,3 +71,17 @@ class Table:
         if self.task == "classification":
             return len(self.classes)
         return 1 if self.target.ndim == 1 else self.target.shape[1]
+
+    def training_weights(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the weights that these rows are learned with, None where all weigh the same.
+
+        Balanced, each class that is among them has the same sum, and the sum of all is what it was: without weights of
+        their own n / (K n_k) for each of the n_k rows of one of K classes, as in scikit-learn.
+        """
+        weights = None if self.weights is None else self.weights[rows]
+        if self.class_weight == "none" or self.task == "regression":
+            return weights
+        weights = np.ones(len(rows)) if weights is None else weights
+        sums = np.bincount(self.target[rows], weights)
+        factors = np.divide(weights.sum() / (sums > 0).sum(), sums, out=np.zeros(len(sums)), where=sums > 0)
+        return weights * factors[self.target[rows]]

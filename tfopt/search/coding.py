@@ -150,6 +150,7 @@ class SplitCoder:
         return code_target(self._table.target[rows], form, self._table.num_outputs, scaler)
 
     def weights(self, rows: np.ndarray) -> np.ndarray:
-        """Return the weights of these rows, averaging 1."""
-        weights = np.ones(len(rows)) if self._table.weights is None else self._table.weights[rows]
+        """Return the weights that these rows are learned with, averaging 1."""
+        weights = self._table.training_weights(rows)
+        weights = np.ones(len(rows)) if weights is None else weights
         return (weights / max(weights.mean(), np.finfo(float).tiny)).astype("float32")

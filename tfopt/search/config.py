@@ -19,6 +19,8 @@ TUNERS = ("random", "grid", "bayesian", "hyperband")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 TARGET_SCALINGS = ("standard", "none")
 BASELINE_SETS = ("fast", "all", "none")
+DUPLICATES = ("together", "anywhere")
+CLASS_WEIGHTS = ("none", "balanced")
 
 # Configurations that a random or Bayesian search tries unless it is told otherwise.
 DEFAULT_TRIALS = 16
@@ -39,6 +41,11 @@ class SearchConfig:
         drop: Columns to leave out.
         group: Column whose rows must stay in the same fold.
         weights: Column of example weights.
+        time: Column of dates or numbers that orders the rows: folds learn from the past and are scored on what follows.
+        gap: Least time between a training row and its test part, such as `"7d"` (dates; days if no unit is given) or
+            `"2.5"`; None for none.
+        duplicates: `"together"` keeps copies of a row in one fold, `"anywhere"` does not.
+        class_weight: `"balanced"` gives each class the same weight in training, `"none"` each row.
         column: What columns are, where the guess would be wrong: `NAME=KIND`, a kind of `tfopt.data.column.TOLD_KINDS`.
         header: Whether the first line holds names: `"auto"`, `"yes"` or `"no"`.
         encoding: Text encoding of the file, or `"auto"`.
@@ -78,6 +85,10 @@ class SearchConfig:
     drop: tuple[str, ...] = ()
     group: str | None = None
     weights: str | None = None
+    time: str | None = None
+    gap: str | None = None
+    duplicates: str = "together"
+    class_weight: str = "none"
     column: tuple[str, ...] = ()
     header: str = "auto"
     encoding: str = "auto"
@@ -121,6 +132,8 @@ class SearchConfig:
             ("precision", PRECISIONS),
             ("target_scaling", TARGET_SCALINGS),
             ("engine", ENGINES),
+            ("duplicates", DUPLICATES),
+            ("class_weight", CLASS_WEIGHTS),
         ):
             value = getattr(self, name)
             if value not in choices:
@@ -155,6 +168,13 @@ class SearchConfig:
             raise UserError(
                 f"--holdout draws one split, so --repeats {self.repeats} does not go with it. Leave one out."
             )
+        if self.time is not None and self.repeats > 1:
+            raise UserError(
+                f"folds in time are drawn one way only, so --repeats {self.repeats} does not go with --time. "
+                "Leave one out."
+            )
+        if self.gap is not None and self.time is None:
+            raise UserError(f"--gap {self.gap} is a gap in time. Name the column of times with --time.")
         if self.rope is not None and not (self.rope >= 0 and math.isfinite(self.rope)):
             raise UserError(f"--rope must be 0 or more, in units of the objective. Received: {self.rope:g}.")
         _validate_space(self.space)
@@ -233,6 +253,8 @@ def _validate_columns(config: SearchConfig) -> None:
         ("--drop", config.drop),
         ("--group", (config.group,) if config.group else ()),
         ("--weights", (config.weights,) if config.weights else ()),
+        # A time may be dropped: it then orders the rows and is no feature.
+        ("--time", (config.time,) if config.time and config.time not in config.drop else ()),
     ]
     for flag, names in named:
         for name in names:

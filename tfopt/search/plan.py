@@ -2,15 +2,19 @@
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tfopt.baselines import Family, left_out_families, select_families, unweighted_families
 from tfopt.comparison.folds import Split, inner_splits, outer_splits
+from tfopt.comparison.forward import gap_of
 from tfopt.comparison.objective import Objective, get_objective
 from tfopt.data import Table, load_table
+from tfopt.data.cautions import cautions
 from tfopt.data.files import absolute
+from tfopt.data.repeats import kept_together, repeated_rows
 from tfopt.errors import UserError
 from tfopt.search.config import DEFAULT_TRIALS, SearchConfig
 from tfopt.search.progress import Progress
@@ -77,6 +81,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
         drop=config.drop,
         group=config.group,
         weights=config.weights,
+        time=config.time,
         columns=config.column_kinds(),
         header=config.header,
         encoding=config.encoding,
@@ -84,22 +89,38 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
     )
     for note in table.notes:
         progress.note(note)
+
+    def say(note: str) -> None:
+        table.notes.append(note)
+        progress.note(note)
+
+    if config.class_weight != "none" and table.task == "regression":
+        raise UserError(f"--class-weight {config.class_weight} is for classes, but the target is for regression.")
+    table.class_weight = config.class_weight
     objective = get_objective(config.objective, table.task)
     holdout = config.holdout
+    for note in cautions(table, objective.name):
+        say(note)
     if holdout is None and table.num_rows > LARGE_TABLE:
         if config.repeats > 1:
             raise UserError(f"--repeats does not go with the hold-out of a table over {LARGE_TABLE:,} rows.")
         holdout = 0.2
-        progress.note(f"{table.num_rows:,} rows: one hold-out of 20 % and bootstrap intervals instead of folds.")
-    splits = outer_splits(table, folds=config.folds, repeats=config.repeats, seed=config.seed, holdout=holdout)
-    outer = tuple(_fold(table, config, index, split.train, split.test) for index, split in enumerate(splits))
-    final = _fold(table, config, "final", np.arange(table.num_rows), np.arange(0))
+        say(f"{table.num_rows:,} rows: one hold-out of 20 % and bootstrap intervals instead of folds.")
+    table = _with_copies_together(table, config, say)
+    try:
+        outer, final = _folds(table, replace(config, holdout=holdout))
+    except UserError as error:
+        if table.groups is None or config.group is not None:
+            raise
+        raise UserError(
+            f"{error} Groups are copies of a row here; --duplicates anywhere lets them fall apart."
+        ) from None
     families = select_families(config.baselines, table.task, objective, table.num_rows)
     for reason in left_out_families(config.baselines, table.task, objective, table.num_rows).values():
-        progress.note(reason)
+        say(reason)
     unweighted = unweighted_families(families, table)
     if unweighted:
-        progress.note(f"{', '.join(unweighted)}: trained without the weights, which they cannot take.")
+        say(f"{', '.join(unweighted)}: trained without the weights, which they cannot take.")
     resolved = replace(
         config,
         data=absolute(config.data),
@@ -115,10 +136,38 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
     return Plan(resolved, table, objective, outer, final, families)
 
 
+def _with_copies_together(table: Table, config: SearchConfig, say: Callable[[str], None]) -> Table:
+    """Return the table with copies of a row in one group, unless it was asked otherwise; say what there is."""
+    codes = repeated_rows(table)
+    if codes is None:
+        return table
+    counts = np.bincount(codes)
+    said = f"{(counts - 1).sum()} rows are copies of others, in every feature and the target"
+    if table.times is not None:
+        say(f"{said}: later ones stay where they are in time")
+        return table
+    if config.duplicates == "anywhere":
+        say(f"{said}: a model may be tested on a row that it has learned (--duplicates anywhere)")
+        return table
+    say(f"{said}: copies stay together in one fold (--duplicates anywhere lets them fall apart)")
+    return replace(table, groups=kept_together(table.groups, codes))
+
+
 def default_epochs(num_rows: int) -> int:
     """Return 100 epochs for small tables, 10 for large ones; the steps in all grow as the root of the rows."""
     return min(max(round(1500 / math.sqrt(num_rows)), 10), 100)
 
 
-def _fold(table: Table, config: SearchConfig, key: int | str, train: np.ndarray, test: np.ndarray) -> Fold:
-    return Fold(key, train, test, tuple(inner_splits(table, train, folds=config.inner_folds, seed=config.seed)))
+def _folds(table: Table, config: SearchConfig) -> tuple[tuple[Fold, ...], Fold]:
+    """Return the outer folds, and all rows, each with its inner splits."""
+    gap = gap_of(config.gap, table)
+
+    def fold(key: int | str, train: np.ndarray, test: np.ndarray) -> Fold:
+        inner = inner_splits(table, train, folds=config.inner_folds, seed=config.seed, gap=gap)
+        return Fold(key, train, test, tuple(inner))
+
+    splits = outer_splits(
+        table, folds=config.folds, repeats=config.repeats, seed=config.seed, holdout=config.holdout, gap=gap
+    )
+    outer = tuple(fold(index, split.train, split.test) for index, split in enumerate(splits))
+    return outer, fold("final", np.arange(table.num_rows), np.arange(0))

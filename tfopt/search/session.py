@@ -212,6 +212,7 @@ def _compare(plan: Plan, results: list[FoldResult]) -> Comparison | None:
         target=table.target,
         groups=table.groups,
         weights=table.weights,
+        times=table.times,
     )
 
 
