@@ -27,7 +27,7 @@ VERBS = {
     "doctor": "check that this machine can search: versions, devices, one real trial",
 }
 
-DONE, UNEXPECTED, USAGE, NO_TRIAL, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+DONE, UNEXPECTED, USAGE, NO_TRIAL, NO_NETWORK, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
 _BROKEN_PIPE = 141
 
 _EXAMPLES = """
@@ -36,7 +36,10 @@ _EXAMPLES = """
   tfopt report runs/diabetes__0__…         figures and report.html of a finished run
   tfopt doctor                             when something does not work
 """
-_EXIT_CODES = "exit codes: 0 done, 1 unexpected failure, 2 usage or bad data, 3 no trial completed, 130 interrupted"
+_EXIT_CODES = (
+    "exit codes: 0 done, 1 unexpected failure, 2 usage or bad data, 3 no trial completed, "
+    "4 no network could be exported, 130 interrupted"
+)
 
 
 class Terminated(KeyboardInterrupt):

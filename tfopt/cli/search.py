@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -247,12 +248,14 @@ def _resumed(flags: dict[str, Any]) -> SearchConfig:
 
 def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
     from tfopt.cli import console, output
+    from tfopt.cli.main import NO_NETWORK
     from tfopt.cli.startup import start
 
     if config.resume is None:
         config = replace(config, out=config.out or str(default_run_folder(config)))
         check_new(config.out or "", config.overwrite)
     folder = Path(config.out or "")
+    started = time.monotonic()
     progress = console.progress(arguments)
     try:
         plan = _prepare(config, progress)
@@ -261,7 +264,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         with start(config.device, config.precision, config.deterministic, debug=arguments.debug):
             session: Any = importlib.import_module("tfopt.search.session")
         with progress:
-            outcome = session.run(config, progress=progress, plan=plan)
+            outcome = session.run(config, progress=progress, plan=plan, started=started)
     except KeyboardInterrupt as interruption:
         if (folder / "config.json").exists():
             interruption.args = (f"go on with: tfopt search --resume {folder}",)
@@ -273,8 +276,15 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         if outcome.num_failed:
             trials = "1 trial" if outcome.num_failed == 1 else f"{outcome.num_failed} trials"
             console.say(f"{trials} failed; the first: {one_line(outcome.first_failure or '')}")
+        console.say(outcome.engines)
         console.say(f"run folder: {outcome.run_folder}")
         console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
+    if outcome.result["best_network"] is None:
+        console.say(
+            f"error: no network was exported to {outcome.run_folder}: its last training failed. Mend the space."
+        )
+        return NO_NETWORK
+    if not arguments.quiet:
         console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions for new rows")
     return 0
 

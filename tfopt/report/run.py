@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.errors import UserError
+from tfopt.search.journal import proposed_before
 from tfopt.search.run_folder import check_existing
 
 Record = dict[str, Any]
@@ -57,8 +58,9 @@ class Run:
         return self.result.get("rope", self.config.get("rope"))
 
     def of_kind(self, kind: str) -> list[Record]:
-        """Return the records of one kind."""
-        return [record for record in self.records if record.get("kind") == kind]
+        """Return the records of one kind, trials in the order in which they were proposed."""
+        records = [record for record in self.records if record.get("kind") == kind]
+        return sorted(records, key=proposed_before) if kind == "trial" else records
 
     def best_baseline(self) -> Record | None:
         """Return the leaderboard's best scikit-learn row."""
@@ -75,8 +77,8 @@ class Run:
         return sum(scores) / len(scores) if scores else None
 
     def final(self) -> Record | None:
-        """Return the record of the network in `best.keras`."""
-        return next(iter(self.of_kind("final")), None)
+        """Return the record of the network in `best.keras`: a search that was continued may have made another."""
+        return next(reversed(self.of_kind("final")), None)
 
     def best_trials(self) -> list[Record]:
         """Return each fold's completed trial with the best score."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tfopt")
 
-DEFAULT = "default"
-
 
 class FoldStudy(Study):
     """One fold's trials; those that the journal holds are told to the oracle and not fitted again.

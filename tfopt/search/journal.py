@@ -9,6 +9,8 @@ from tfopt._files import as_json
 
 Record = dict[str, Any]
 
+DEFAULT = "default"  # the trial of the untuned configuration
+
 
 class Journal:
     """The finished work of one run.
@@ -45,6 +47,11 @@ class Journal:
         self.records.append(record)
         self._index[_key(record)] = record
         return record
+
+
+def proposed_before(trial: Record) -> tuple:
+    """Return what sorts trials in the order of their proposals: the lines stand in the order in which they ended."""
+    return trial["trial_id"] != DEFAULT, trial["trial_id"], str(trial["fold"])
 
 
 _KEYS = ("kind", "fold", "trial_id", "model", "default")

@@ -17,8 +17,8 @@ from tfopt.errors import one_line
 from tfopt.search import loop
 from tfopt.search.coding import SplitCoder, for_objective
 from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates
-from tfopt.search.fold_study import DEFAULT, FoldStudy, fit_facts, losses, seed_of
-from tfopt.search.journal import Journal, Record
+from tfopt.search.fold_study import FoldStudy, fit_facts, losses, seed_of
+from tfopt.search.journal import DEFAULT, Journal, Record, proposed_before
 from tfopt.search.oracles import check_grid, default_values, discover
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
@@ -104,7 +104,7 @@ class NetworkSearch:
         default = default_values(self.hyperparameters)
         others = None if config.max_trials is None else config.max_trials - 1
         self._told: dict[str, list[Record]] = defaultdict(list)  # of the trials that all folds share, by trial id
-        self._num_told = self._num_failed = 0
+        self._num_told = self._num_completed = self._num_failed = 0
         self._folds, self._searching = list(folds), True
         studies = [self._study(fold, {DEFAULT: default}, others) for fold in folds]
         self._limit.begin()
@@ -130,9 +130,11 @@ class NetworkSearch:
             self._progress.advance(FINAL)
             return
         self._num_told += 1
-        self._num_failed += record["status"] == "FAILED"
+        self._num_completed += record["status"] == "COMPLETED"
+        first = record["trial_id"] == DEFAULT or int(record["trial_id"]) < MOST_FAILURES - 1
+        self._num_failed += first and record["status"] == "FAILED"
         self._report(fold, record)
-        if self._num_failed == self._num_told >= MOST_FAILURES * len(self._folds):
+        if not self._num_completed and self._num_failed == MOST_FAILURES * len(self._folds):
             raise NothingCompletes(
                 f"The first {MOST_FAILURES} configurations failed in every fold, so no further one is tried."
             )
@@ -204,7 +206,7 @@ class NetworkSearch:
     def trials(self, key: int | str) -> list[Record]:
         """Return the trial records of one fold in the order in which they were proposed, not in which they ended."""
         trials = [r for r in self.journal.records if r["kind"] == "trial" and r["fold"] == key]
-        return sorted(trials, key=lambda r: (r["trial_id"] != DEFAULT, r["trial_id"]))
+        return sorted(trials, key=proposed_before)
 
     # Refits
 

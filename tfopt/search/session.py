@@ -19,7 +19,8 @@ from tfopt.comparison.fold_result import FoldResult
 from tfopt.search import run_folder
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.fitting import scaling_of
-from tfopt.search.journal import Journal
+from tfopt.search.journal import Journal, proposed_before
+from tfopt.search.loop import engines_in_words
 from tfopt.search.nested import FINAL, NetworkSearch
 from tfopt.search.plan import Fold, Plan, prepare
 from tfopt.search.progress import Progress
@@ -39,6 +40,7 @@ class SearchOutcome:
         num_completed: Trials that completed, summed over the folds.
         num_failed: Trials that failed.
         first_failure: What the first failed trial said, or None.
+        engines: How many fits each engine trained, and why not a faster one, in a line.
         result: The JSON-safe summary that `result.json` holds.
     """
 
@@ -47,6 +49,7 @@ class SearchOutcome:
     num_completed: int
     num_failed: int
     first_failure: str | None
+    engines: str
     result: dict[str, Any]
 
 
@@ -221,7 +224,10 @@ def _outcome(
 ) -> SearchOutcome:
     trials = [record for record in journal.records if record["kind"] == "trial"]
     failed = [record for record in trials if record["status"] == "FAILED"]
-    first_failure = failed[0]["message"] if failed else None
+    first_failure = min(failed, key=proposed_before)["message"] if failed else None
+    fits = [(fit["engine"], fit["reason"]) for record in journal.records for fit in record.get("fits", ())]
+    engines = engines_in_words(fits)
+    done = journal.find("final") if (folder / "best.keras").exists() else None
     result: dict[str, Any] = {
         "data": plan.table.name,
         "task": plan.table.task,
@@ -231,9 +237,10 @@ def _outcome(
         "verdict": None,
         **(comparison.to_dict() if comparison is not None else {}),
         "trials": {"completed": len(trials) - len(failed), "failed": len(failed), "first_failure": first_failure},
-        "best_network": next((r["values"] for r in journal.records if r["kind"] == "final"), None),
+        "best_network": None if done is None else done["values"],
+        "engines": engines,
         "notes": plan.table.notes,
         "run_folder": str(folder),
         "seconds": round(seconds, 1),
     }
-    return SearchOutcome(comparison, folder, len(trials) - len(failed), len(failed), first_failure, result)
+    return SearchOutcome(comparison, folder, len(trials) - len(failed), len(failed), first_failure, engines, result)

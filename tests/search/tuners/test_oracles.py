@@ -71,26 +71,39 @@ def test_a_batch_of_another_size_proposes_the_same(kind, drive):
 
 
 def test_failures_do_not_end_a_search_that_also_succeeds(drive):
-    fails = lambda values: NAN if values["x0"] < 0.8 else 1.0  # noqa: E731
+    fails = lambda values: NAN if values["x0"] < 0.5 else 1.0  # noqa: E731
     with pytest.raises(RuntimeError, match="consecutive failures"):
         drive(THEIRS.RandomSearchOracle(SCORE, max_trials=30, seed=1, hyperparameters=floats(1)), fails)
-    assert (
-        len(drive(RandomSearchOracle(objective=SCORE, max_trials=30, seed=1, hyperparameters=floats(1)), fails)) == 30
-    )
+    tried = drive(RandomSearchOracle(objective=SCORE, max_trials=30, seed=1, hyperparameters=floats(1)), fails)
+    assert len(tried) == 30
+    assert [values["x0"] < 0.5 for values in tried[:5]] == [False, True, True, True, True]
 
 
-def test_a_search_in_which_all_fails_ends_and_says_why(drive):
-    oracle = RandomSearchOracle(objective=SCORE, max_trials=100, seed=1, hyperparameters=floats(1))
-    with pytest.raises(RuntimeError, match=r"20 trials in a row failed.*the score was not finite"):
-        drive(oracle, lambda values: NAN)
-    assert len(oracle.trials) == 20
-    few = RandomSearchOracle(objective=SCORE, max_trials=5, seed=1, hyperparameters=floats(1))
-    assert len(drive(few, lambda values: NAN)) == 5
-    strict = RandomSearchOracle(
-        objective=SCORE, max_trials=9, seed=1, hyperparameters=floats(1), max_consecutive_failed_trials=2
-    )
-    with pytest.raises(RuntimeError, match="2 trials in a row failed"):
-        drive(strict, lambda values: NAN)
+@pytest.mark.parametrize("batch", [1, 64])
+def test_a_search_in_which_all_fails_ends_as_keras_tuners_does(drive, batch):
+    for kwargs, limit in (({}, 3), ({"max_consecutive_failed_trials": 2}, 2)):
+        for kind in (THEIRS.RandomSearchOracle, RandomSearchOracle):
+            oracle = kind(objective=SCORE, max_trials=100, seed=1, hyperparameters=floats(1), **kwargs)
+            with pytest.raises(RuntimeError, match=f"Number of consecutive failures exceeded the limit of {limit}"):
+                drive(oracle, lambda values: NAN, batch if kind is RandomSearchOracle else 1)
+            assert [trial.status for trial in oracle.trials.values()].count("FAILED") == limit
+    few = RandomSearchOracle(objective=SCORE, max_trials=2, seed=1, hyperparameters=floats(1))
+    assert len(drive(few, lambda values: NAN)) == 2
+
+
+def test_of_trials_that_run_together_those_proposed_first_say_whether_all_fails(drive, tmp_path):
+    """Whatever ends first in a batch: here the last three, which fail; the first will complete."""
+    oracle = RandomSearchOracle(objective=SCORE, max_trials=9, seed=1, hyperparameters=floats(1))
+    drive(oracle, lambda values: 1.0, limit=0)  # its folder
+    trials = [oracle.create_trial(str(number)) for number in range(5)]
+    for trial in trials[2:]:
+        trial.status, trial.message = "FAILED", "diverged"
+        oracle.end_trial(trial)
+    oracle.update_trial(trials[0].trial_id, {"score": 1.0})
+    for trial, status in zip(trials[:2], ("COMPLETED", "FAILED"), strict=True):
+        trial.status = status
+        oracle.end_trial(trial)
+    assert oracle.create_trial("0").status == "RUNNING"
 
 
 def test_a_failed_trial_is_never_among_the_best(drive):

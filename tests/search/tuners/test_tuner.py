@@ -256,8 +256,9 @@ def test_failures_keep_their_message_and_are_no_best_trial(fake, tmp_path, capsy
 
     fake(curve)
     one = tuner(tmp_path, objective=keras_tuner.Objective("score", "max"), max_retries_per_trial=1)
-    one.search(X, Y, epochs=1)
-    assert "failed: ZeroDivisionError: by the weather" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match=r"failures exceeded the limit of 3: .*by the weather"):
+        one.search(X, Y, epochs=1)
+    assert capsys.readouterr().out.count("failed: ZeroDivisionError: by the weather") == 3
     state = json.loads(Path(tmp_path, "p", "trial_0", "trial.json").read_text())
     assert state["status"] == "FAILED"
     assert "by the weather" in state["message"]
@@ -297,10 +298,11 @@ def test_a_line_a_trial(fake, tmp_path, capsys):
     one = tuner(tmp_path, objective=keras_tuner.Objective("score", "max"))
     one.search(X, Y, epochs=1, verbose=1)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert lines[0].startswith("trial 1/3  score ")
     assert "best" in lines[2]
     assert "s left" in lines[2]
+    assert lines[3] == "3 fits by engine: 3 curve"
 
 
 def test_callbacks_end_trials_and_batch_hooks_are_called(tmp_path):
@@ -355,7 +357,7 @@ def test_a_hypermodel_with_its_own_fit_and_a_data_set_run_as_in_keras_tuner(tmp_
     one.search(rows, validation_data=rows, epochs=1, verbose=0, shuffle=False)
     (trial,) = one.oracle.trials.values()
     assert trial.message is None
-    assert trial.members[0].engine == "run_trial"
+    assert (trial.members[0].engine, trial.members[0].reason) == ("run_trial", "the data is not arrays")
 
 
 def test_any_function_can_be_searched(tmp_path):
@@ -385,7 +387,7 @@ def test_a_model_that_is_not_kept_says_so_and_one_too_large_is_not_trained(tmp_p
     assert len(one.get_best_models(1)) == 1
     with pytest.raises(ValueError, match="Pass a larger `keep_models`"):
         one.get_best_models(2)
-    one = tuner(tmp_path, max_model_size=3, max_retries_per_trial=2)
+    one = tuner(tmp_path, max_model_size=3, max_retries_per_trial=2, max_consecutive_failed_trials=4)
     one.search(X, Y, **FIT)
     assert {(trial.status, trial.attempts) for trial in one.oracle.trials.values()} == {("FAILED", 1)}
 

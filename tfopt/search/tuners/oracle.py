@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import math
 import random
@@ -107,8 +108,8 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         objective: A log's name, a `keras_tuner.Objective`, or a list of these; None if `run_trial` returns the number
             to minimise.
         seed: Integer >= 0; None draws one.
-        max_consecutive_failed_trials: Failures in a row that end the search with an error. None ends it only if not
-            one of the first trials succeeded: twenty of them, or a fifth of `max_trials`.
+        max_consecutive_failed_trials: Failures of the first trials, in the order of their proposals, that end the
+            search with KerasTuner's error if no trial has completed.
         score_epoch: `"best"` scores a fit by its best epoch, as KerasTuner does; `"last"` by its last.
         **kwargs: Those of KerasTuner's oracle.
     """
@@ -121,7 +122,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         objective: Any = None,
         *,
         seed: int | None = None,
-        max_consecutive_failed_trials: int | None = None,
+        max_consecutive_failed_trials: int = 3,
         score_epoch: ScoreEpoch = "best",
         **kwargs: Any,
     ):
@@ -160,7 +161,6 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
             if self.max_trials and len(self.trials) >= self.max_trials:
                 response: dict[str, Any] = {"status": "STOPPED"}
             else:
-                self.check_failures()
                 response = self.populate_space(trial_id)
             hp = self.get_space()
             hp.values = dict(response.get("values") or {})
@@ -288,21 +288,24 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
             self.save_trial(own)
             for tuner_id in [key for key, value in self.ongoing_trials.items() if value is own]:
                 del self.ongoing_trials[tuner_id]
+            if own.status == "FAILED":
+                self._check_failures()
 
-    def check_failures(self) -> None:
-        """Raise `RuntimeError` if so many trials failed that the rest would only waste time."""
-        ended = [self.trials[trial_id] for trial_id in self.end_order]
+    def _check_failures(self) -> None:
+        """Raise `RuntimeError` if so many of the first trials failed that the rest would only waste time.
+
+        Of trials that run together those proposed first count, whichever ended first. Once one has completed the
+        search goes on: a region in which the loss diverges is a finding.
+        """
         limit = self.max_consecutive_failed_trials
-        if limit is None:
-            limit = max(20, math.ceil(0.2 * (self.max_trials or 0)))
-            if any(trial.status == "COMPLETED" for trial in ended):
-                return
-        last = ended[-limit:]
-        if len(last) == limit and all(trial.status == "FAILED" for trial in last):
-            raise RuntimeError(
-                f"{limit} trials in a row failed, so the search is ended. The last: {one_line(last[-1].message or '')} "
-                f"Mend the model, or pass max_consecutive_failed_trials={len(self.trials) + 1_000_000} to go on."
-            )
+        ended = list(itertools.takewhile(has_ended, (self.trials[trial_id] for trial_id in self.start_order)))
+        if len(ended) < limit or any(trial.status == "COMPLETED" for trial in self.trials.values()):
+            return
+        raise RuntimeError(
+            f"Number of consecutive failures exceeded the limit of {limit}: no trial has completed. The last failed "
+            f"with: {one_line(ended[-1].message or '')} Mend the model, or pass a larger "
+            "`max_consecutive_failed_trials`."
+        )
 
     def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
         """Return the best completed trials, the best first: never one that failed or is unfinished."""

@@ -7,6 +7,7 @@ import keras
 from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import one_line
+from tfopt.search.loop import engines_in_words
 from tfopt.search.tuners.oracle import BatchOracle, has_ended
 from tfopt.training.fits import State, state_of
 
@@ -34,6 +35,11 @@ class Progress:
         if oracle.max_trials:
             parts.append(f"{elapsed / self._ended * (oracle.max_trials - count):.0f} s left")
         print("  ".join(parts), flush=True)
+
+    def finished(self, trained: list[tuple[str, str]]) -> None:
+        """Print which engines trained, of the engine and reason of each fit."""
+        if self._verbose:
+            print(engines_in_words(trained), flush=True)
 
 
 class BestState(keras.callbacks.Callback):

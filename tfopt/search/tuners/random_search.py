@@ -43,7 +43,7 @@ class RandomSearch(BatchTuner):
         tune_new_entries: Whether to tune what `build` declares beyond `hyperparameters`.
         allow_new_entries: Whether `build` may declare anything beyond `hyperparameters`.
         max_retries_per_trial: Further attempts, with other seeds, of a trial that fails.
-        max_consecutive_failed_trials: Failures in a row that end the search; None ends it only if all trials fail.
+        max_consecutive_failed_trials: Failures of the first trials that end the search if none has completed.
         score_epoch: `"best"` scores a trial by its best epoch, as KerasTuner does; `"last"` by its last one, which
             does not flatter a noisy curve.
         **kwargs: Those of `BatchTuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
@@ -70,7 +70,7 @@ class RandomSearch(BatchTuner):
         tune_new_entries: bool = True,
         allow_new_entries: bool = True,
         max_retries_per_trial: int = 0,
-        max_consecutive_failed_trials: int | None = None,
+        max_consecutive_failed_trials: int = 3,
         score_epoch: ScoreEpoch = "best",
         **kwargs: Any,
     ):

@@ -26,11 +26,14 @@ class TunerStudy(Study):
         fits: What `.search(...)` was called with; None where KerasTuner's `run_trial` fits.
         seeds: Fits of a trial and fold, or their seeds; None for the tuner's `executions_per_trial`.
         progress: Told of every trial that ends.
+        slow: Why only Keras itself can do these fits; empty if any engine can.
     """
 
-    def __init__(self, tuner: "BatchTuner", fits: Fits | None, seeds: Any, progress: Progress):
+    def __init__(self, tuner: "BatchTuner", fits: Fits | None, seeds: Any, progress: Progress, slow: str = ""):
         super().__init__(tuner.oracle, tuner.states, tuner.tuner_id)
         self._tuner, self._fits, self._seeds, self.progress = tuner, fits, seeds, progress
+        self._slow = slow
+        self.trained: list[tuple[str, str]] = []  # engine and reason of each fit
         self._is_multi = hasattr(self.oracle.objective, "objectives")
 
     def propose(self, name: str) -> Trial:
@@ -88,13 +91,15 @@ class TunerStudy(Study):
         error = self._tuner.error_of(trial)
         if isinstance(error, keras_tuner.errors.FatalError):
             raise error
-        self.score(fit.member)
+        self.take_down(fit.member)
         if self._is_multi:
             return next((each.state for each in fit.callbacks if isinstance(each, BestState)), None)
         return result.state if result.best_state is None else result.best_state
 
-    def score(self, member: Member) -> None:
-        """Find a member's best epoch and its score there."""
+    def take_down(self, member: Member) -> None:
+        """Note how a member was trained, and find its best epoch and its score there."""
+        member.reason = member.reason or self._slow
+        self.trained.append((member.engine, member.reason))
         objective, history = self.oracle.objective, member.history
         if self._is_multi and history and all(name in history for name in objective.name_to_direction):
             epochs = zip(*history.values(), strict=True)
@@ -131,8 +136,10 @@ class TunerStudy(Study):
                 trial.message += "\n" + tuner.raised[space.key(trial.hyperparameters.values)][1]
         elif best is not None and tuner.keep_models and self._is_among_best(members):
             self.states.write_best(trial.trial_id, best)
-        tuner.on_trial_end(trial)
-        self.progress.ended(trial)
+        try:
+            tuner.on_trial_end(trial)
+        finally:  # the last of too many failures is shown too
+            self.progress.ended(trial)
 
     def batch_ended(self) -> None:
         """Write the oracle's file, and delete the states that nobody will ask for."""

@@ -15,7 +15,7 @@ from keras_tuner.engine.trial import Trial
 from tfopt.errors import nearest
 from tfopt.search import loop
 from tfopt.search.tuners import space
-from tfopt.search.tuners.fits import fits_of
+from tfopt.search.tuners.fits import Fits, fits_of
 from tfopt.search.tuners.models import KeepsModels
 from tfopt.search.tuners.oracle import BatchOracle, Member, number_of
 from tfopt.search.tuners.progress import Progress
@@ -103,16 +103,16 @@ class BatchTuner(KeepsModels):
                 "Arguments `folds` and `seeds` need arrays as data, the arguments of `model.fit`, and a model that "
                 "Keras itself fits."
             )
-        study = TunerStudy(self, fits, seeds, Progress(self.oracle, verbose))
+        slow = self._why_plain(fits)
+        study = TunerStudy(self, fits, seeds, Progress(self.oracle, verbose), slow)
         self.on_search_begin()
         self.save()
         try:
             if fits is None:
                 self._search_one_by_one(study, fit_args, fit_kwargs)
             else:
-                plain = fits.watches_batches() or self._is_multi()
                 engine = self.fitter = engine_for(
-                    "plain" if plain else self.engine, self.build_for_engine, fits.x, fits.y, fits.sample_weight,
+                    "plain" if slow else self.engine, self.build_for_engine, fits.x, fits.y, fits.sample_weight,
                     fits.validation, memory=self.memory, shuffle=fits.shuffle,
                 )  # fmt: skip
                 loop.run([study], loop.Trainer(lambda name: engine))
@@ -122,7 +122,16 @@ class BatchTuner(KeepsModels):
         self.prune(ended=True)
         if fits is not None:
             self.write_checkpoints()
+        study.progress.finished(study.trained)
         self.on_search_end()
+
+    def _why_plain(self, fits: Fits | None) -> str:
+        """Return why only Keras itself can do these fits; empty if any engine can."""
+        if fits is None:
+            return "the fit is the user's own" if self._fits_itself() else "the data is not arrays"
+        if fits.watches_batches():
+            return "a callback is called at every batch"
+        return "there are several objectives" if hasattr(self.oracle.objective, "objectives") else ""
 
     def on_trial_end(self, trial: Trial) -> None:
         """End a trial; its own file is written, the oracle's once a batch."""
@@ -147,7 +156,7 @@ class BatchTuner(KeepsModels):
                     seconds = (time.perf_counter() - started) / len(histories)
                     members = [Member(seed, history=h, seconds=seconds, engine="run_trial") for h in histories]
                     for member in members:
-                        study.score(member)
+                        study.take_down(member)
                     self.oracle.report(trial.trial_id, members)
                     failures = [member.failure for member in members if member.failure]
                     trial.message = failures[0] if failures else None
@@ -190,6 +199,3 @@ class BatchTuner(KeepsModels):
         hypermodel = self.hypermodel
         fit = vars(hypermodel).get("fit", type(hypermodel).fit)
         return fit is not keras_tuner.HyperModel.fit or self.distribution_strategy is not None
-
-    def _is_multi(self) -> bool:
-        return hasattr(self.oracle.objective, "objectives")
