@@ -108,6 +108,18 @@ def test_no_completed_trial_is_exit_3_with_the_first_failures_last_line(session,
     assert last == "error: none of 4 trials completed; the first failed with: ValueError: units must be positive"
 
 
+def test_a_network_that_could_not_be_trained_on_all_rows_is_exit_4_and_not_offered(session, tfopt, tmp_path):
+    session.outcome.result = {**RESULT, "final_failure": "ValueError: no room", "engines": "3 fits by engine: 3 plain"}
+    code, out, err = tfopt("search", "wine", "--out", tmp_path / "run")
+    assert code == 4
+    assert "Keep ridge." in out
+    assert "\n3 fits by engine: 3 plain\n" in err
+    assert "tfopt predict" not in err
+    assert err.splitlines()[-1].startswith("error: the network could not be trained on all rows")
+    assert "ValueError: no room" in err
+    assert tfopt("search", "wine", "--out", tmp_path / "quiet", "-q")[0] == 4
+
+
 def test_failed_trials_are_counted_and_shown(session, tfopt, tmp_path):
     session.outcome.num_failed, session.outcome.first_failure = 3, "ValueError: units must be positive"
     code, _, err = tfopt("search", "wine", "--out", tmp_path / "run")

@@ -114,8 +114,8 @@ def test_a_fit_takes_down_how_it_was_trained():
         ([], "no fit was trained"),
         ([("population", "")], "1 fit by engine: 1 population"),
         (
-            [("population", "")] * 5 + [("shared", "a convolution")] * 2 + [("shared", ""), ("plain", "x"), ("plain", "y")],
-            "10 fits by engine: 5 population, 3 shared (2: a convolution), 2 plain (1: x and 1 other reason)",
+            [*[("population", "")] * 5, *[("shared", "a conv")] * 2, ("shared", ""), ("plain", "x"), ("plain", "y")],
+            "10 fits by engine: 5 population, 3 shared (2: a conv), 2 plain (1: x and 1 other reason)",
         ),
         ([("shared", "two\nlines")] * 2, "2 fits by engine: 2 shared (two … lines)"),
     ],

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,9 @@ def test_a_search_leaves_a_complete_run_folder(whole):
     assert len({json.dumps(best_of(trials, fold)["values"]) for fold in (0, 1)}) == len(trials) - 3 * 2
     assert all(len(trial["inner_scores"]) == 2 for trial in trials)
     assert whole.num_completed == len(trials)
+    fits = [fit for kind in ("trial", "refit", "final") for line in lines(folder, kind) for fit in line["fits"]]
+    assert {(fit["engine"], fit["reason"]) for fit in fits} == {("population", "")}
+    assert result["engines"] == f"{len(fits)} fits by engine: {len(fits)} population"
 
 
 def test_best_keras_takes_raw_columns_and_is_a_choice_of_the_folds(whole, table_path):
@@ -137,6 +141,47 @@ def test_every_tuner_searches_and_resumes(quick, tuner):
         sorted((t["fold"], t["trial_id"]) for t in lines(resumed.run_folder, "trial") if t["fold"] != "final") == once
     )
     assert (whole.run_folder / "best.keras").exists()
+
+
+def test_hyperbands_rungs_go_on_after_a_resumption_too(quick, tmp_path):
+    """A promoted trial goes on from its state; where that is gone, training it from the start comes to the same."""
+    config = quick(tuner="hyperband", baselines="none", epochs=4, max_trials=None)
+
+    def promoted(folder: Path) -> dict:
+        trials = [t for t in lines(folder, "trial") if t["values"].get("tuner/epochs") == 4]
+        return {(t["fold"], t["trial_id"]): t for t in trials if _is_promoted(t)}
+
+    folder = run(config).run_folder
+    whole = promoted(folder)
+    assert whole
+    assert all(t["epochs"] == [4, 4] and len(t["curve"]["loss"]) < 4 for t in whole.values())
+    scored = {(t["fold"], t["trial_id"]): t["inner_scores"] for t in lines(folder, "trial")}
+
+    class Interrupted(Progress):
+        def advance(self, phase, text="", amount=1):
+            if promoted(Path(cut.out)):
+                raise KeyboardInterrupt
+
+    cut = replace(config, out=str(tmp_path / "cut"))
+    with pytest.raises(KeyboardInterrupt):
+        run(cut, Interrupted())
+    assert len(promoted(Path(cut.out))) == 1
+    shutil.copytree(cut.out, tmp_path / "stateless")
+    states = list((tmp_path / "stateless").glob("tuner/fold-*/trial_*/state_last_*.npz"))
+    assert states
+    for path in states:
+        path.unlink()
+    resumed = run(replace(cut, resume=cut.out)).run_folder
+    assert {(t["fold"], t["trial_id"]): t["inner_scores"] for t in lines(resumed, "trial")} == scored
+    assert set(promoted(resumed)) == set(whole)
+    stateless = run(replace(cut, out=str(tmp_path / "stateless"), resume=str(tmp_path / "stateless"))).run_folder
+    assert len(promoted(stateless)) < len(whole)
+    for trial in lines(stateless, "trial"):
+        assert trial["inner_scores"] == pytest.approx(scored[trial["fold"], trial["trial_id"]], abs=1e-4)
+
+
+def _is_promoted(record: dict) -> bool:
+    return record["kind"] == "trial" and any("first_epoch" in fit for fit in record["fits"])
 
 
 @pytest.mark.slow
@@ -215,6 +260,15 @@ def test_a_space_that_always_raises_leaves_the_baselines(quick, tmp_path):
     assert outcome.first_failure == "ValueError: never"
     assert list(scores(outcome)) == ["dummy"]
     assert not (outcome.run_folder / "best.keras").exists()
+
+
+def test_a_search_in_which_all_fails_ends_after_three_configurations(quick, tmp_path):
+    progress = Notes()
+    outcome = run(
+        quick(space=write_space(tmp_path, "raise ValueError('never')"), tuner="grid", max_trials=None), progress
+    )
+    assert (outcome.num_completed, outcome.num_failed) == (0, 3 * 2)
+    assert "The first 3 configurations failed in every fold, so no further one is tried." in progress.notes
 
 
 def test_divergence_is_a_failed_trial(quick, tmp_path):
@@ -327,6 +381,7 @@ def test_a_network_that_cannot_be_trained_on_all_rows_is_not_exported(quick, tmp
     assert np.isfinite(scores(outcome)["network"])
     assert not (outcome.run_folder / "best.keras").exists()
     assert outcome.result["best_network"] is None
+    assert outcome.result["final_failure"] == "ValueError: no room"
 
 
 def test_a_run_folder_has_one_writer(quick):

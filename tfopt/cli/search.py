@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -255,7 +254,6 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         config = replace(config, out=config.out or str(default_run_folder(config)))
         check_new(config.out or "", config.overwrite)
     folder = Path(config.out or "")
-    started = time.monotonic()
     progress = console.progress(arguments)
     try:
         plan = _prepare(config, progress)
@@ -264,7 +262,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         with start(config.device, config.precision, config.deterministic, debug=arguments.debug):
             session: Any = importlib.import_module("tfopt.search.session")
         with progress:
-            outcome = session.run(config, progress=progress, plan=plan, started=started)
+            outcome = session.run(config, progress=progress, plan=plan)
     except KeyboardInterrupt as interruption:
         if (folder / "config.json").exists():
             interruption.args = (f"go on with: tfopt search --resume {folder}",)
@@ -276,12 +274,14 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         if outcome.num_failed:
             trials = "1 trial" if outcome.num_failed == 1 else f"{outcome.num_failed} trials"
             console.say(f"{trials} failed; the first: {one_line(outcome.first_failure or '')}")
-        console.say(outcome.engines)
+        if outcome.result.get("engines"):
+            console.say(outcome.result["engines"])
         console.say(f"run folder: {outcome.run_folder}")
         console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
-    if outcome.result["best_network"] is None:
+    if failure := outcome.result.get("final_failure"):
         console.say(
-            f"error: no network was exported to {outcome.run_folder}: its last training failed. Mend the space."
+            f"error: the network could not be trained on all rows, so there is nothing to predict with ({failure}). "
+            f"Mend that, then: tfopt search --resume {outcome.run_folder}"
         )
         return NO_NETWORK
     if not arguments.quiet:

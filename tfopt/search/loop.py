@@ -19,6 +19,7 @@ worker processes has the same members and keeps to this:
   the search: `wait` raises it. Once the clock passes `deadline`, `wait` drops what has not ended, raising `OutOfTime`.
 """
 
+import itertools
 import logging
 import math
 import time
@@ -244,16 +245,17 @@ def run(studies: Sequence[Study], trainer: Trainer, room: Callable[[], int] = la
         OutOfTime: The trainer's deadline passed.
     """
     while True:
-        begun, limit = False, room()
-        for study in studies:
-            for trial in study.ask(limit):
-                study.begin(trial, trainer)
-                begun = True
+        limit = room()
+        asked = [study.ask(limit) for study in studies]
+        for trials in itertools.zip_longest(*asked):  # the first of all studies first
+            for study, trial in zip(studies, trials, strict=True):
+                if trial is not None:
+                    study.begin(trial, trainer)
         if trainer.busy:
             trainer.wait()
             for study in studies:
                 study.batch_ended()
-        elif not begun:
+        elif not any(asked):
             return
 
 

@@ -74,6 +74,7 @@ class NetworkSearch:
             memory=config.memory,
             patience=config.patience,
         )
+        self.final_failure: str | None = None  # why there is no network for use
         if config.tuner == "grid":
             check_grid(self.hyperparameters, config.max_trials)
 
@@ -343,6 +344,7 @@ class NetworkSearch:
             return None
 
     def _say_not_trained(self, error: Exception | str) -> None:
+        self.final_failure = one_line(error)
         self._progress.note(f"The network could not be trained on all rows: {one_line(error)}")
 
     def score(self, prediction: np.ndarray, rows: np.ndarray) -> float:

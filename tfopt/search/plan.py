@@ -2,8 +2,9 @@
 
 import math
 import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -51,6 +52,7 @@ class Plan:
         outer: The outer folds.
         final: All rows.
         families: The baselines.
+        started: From when a time limit counts, by `time.monotonic()`.
     """
 
     config: SearchConfig
@@ -59,6 +61,7 @@ class Plan:
     outer: tuple[Fold, ...]
     final: Fold
     families: tuple[Family, ...]
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def splits(self) -> list[Split]:
@@ -72,6 +75,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
     Raises:
         UserError: The table, the folds or a name cannot be used as asked.
     """
+    started = time.monotonic()
     progress = progress or Progress()
     config.validate()
     table = load_table(
@@ -133,7 +137,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
         epochs=config.epochs or default_epochs(table.num_rows),
         jobs=config.jobs or os.cpu_count() or 1,
     )
-    return Plan(resolved, table, objective, outer, final, families)
+    return Plan(resolved, table, objective, outer, final, families, started)
 
 
 def _with_copies_together(table: Table, config: SearchConfig, say: Callable[[str], None]) -> Table:

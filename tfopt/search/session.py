@@ -40,7 +40,6 @@ class SearchOutcome:
         num_completed: Trials that completed, summed over the folds.
         num_failed: Trials that failed.
         first_failure: What the first failed trial said, or None.
-        engines: How many fits each engine trained, and why not a faster one, in a line.
         result: The JSON-safe summary that `result.json` holds.
     """
 
@@ -49,20 +48,16 @@ class SearchOutcome:
     num_completed: int
     num_failed: int
     first_failure: str | None
-    engines: str
     result: dict[str, Any]
 
 
-def run(
-    config: SearchConfig, progress: Progress | None = None, plan: Plan | None = None, started: float | None = None
-) -> SearchOutcome:
+def run(config: SearchConfig, progress: Progress | None = None, plan: Plan | None = None) -> SearchOutcome:
     """Search as `config` asks, continuing `config.resume` where it is given.
 
     Args:
         config: What to do. `tfopt.devices.configure` is called by whoever owns the process, before this.
         progress: Told how far the search is.
         plan: What `tfopt.search.plan.prepare(config)` gave, if it was called already.
-        started: From when the time limit counts, by `time.monotonic()`; now if it is not given.
 
     Raises:
         UserError: What was asked cannot be done.
@@ -70,16 +65,15 @@ def run(
     progress = progress or Progress()
     plan = plan or prepare(config, progress)
     config = plan.config
-    started = time.monotonic() if started is None else started
     search = NetworkSearch(plan, load_space(config.space))
     folder = _open_folder(plan)
     with run_folder.locked(folder):
-        return _search(plan, search, folder, progress, started)
+        return _search(plan, search, folder, progress)
 
 
-def _search(plan: Plan, search: NetworkSearch, folder: Path, progress: Progress, started: float) -> SearchOutcome:
+def _search(plan: Plan, search: NetworkSearch, folder: Path, progress: Progress) -> SearchOutcome:
     journal = Journal(folder / "trials.jsonl")
-    limit = TimeLimit(plan.config.time_limit, started)
+    limit = TimeLimit(plan.config.time_limit, plan.started)
     search.open(journal, folder, progress, limit)
     results = _baselines(plan, journal, folder, progress, limit)
     search.search(plan.outer)
@@ -89,7 +83,7 @@ def _search(plan: Plan, search: NetworkSearch, folder: Path, progress: Progress,
     _export(search, plan, folder, journal)
     progress.finish(FINAL)
     comparison = _compare(plan, results)
-    outcome = _outcome(plan, folder, journal, comparison, time.monotonic() - started)
+    outcome = _outcome(plan, folder, journal, comparison, search.final_failure)
     write_json(folder / "result.json", outcome.result)
     if comparison is not None:
         replace(folder / "leaderboard.csv", lambda beside: comparison.leaderboard.to_csv(beside, index=False))
@@ -220,13 +214,12 @@ def _compare(plan: Plan, results: list[FoldResult]) -> Comparison | None:
 
 
 def _outcome(
-    plan: Plan, folder: Path, journal: Journal, comparison: Comparison | None, seconds: float
+    plan: Plan, folder: Path, journal: Journal, comparison: Comparison | None, final_failure: str | None
 ) -> SearchOutcome:
     trials = [record for record in journal.records if record["kind"] == "trial"]
     failed = [record for record in trials if record["status"] == "FAILED"]
     first_failure = min(failed, key=proposed_before)["message"] if failed else None
     fits = [(fit["engine"], fit["reason"]) for record in journal.records for fit in record.get("fits", ())]
-    engines = engines_in_words(fits)
     done = journal.find("final") if (folder / "best.keras").exists() else None
     result: dict[str, Any] = {
         "data": plan.table.name,
@@ -238,9 +231,10 @@ def _outcome(
         **(comparison.to_dict() if comparison is not None else {}),
         "trials": {"completed": len(trials) - len(failed), "failed": len(failed), "first_failure": first_failure},
         "best_network": None if done is None else done["values"],
-        "engines": engines,
+        "final_failure": final_failure,
+        "engines": engines_in_words(fits),
         "notes": plan.table.notes,
         "run_folder": str(folder),
-        "seconds": round(seconds, 1),
+        "seconds": round(time.monotonic() - plan.started, 1),
     }
-    return SearchOutcome(comparison, folder, len(trials) - len(failed), len(failed), first_failure, engines, result)
+    return SearchOutcome(comparison, folder, len(trials) - len(failed), len(failed), first_failure, result)
