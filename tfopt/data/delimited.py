@@ -180,7 +180,8 @@ def _allow_trailing_separator(
 def _parse(
     text: bytes, names: list[str], separator: str, decimal: str, has_header: bool, source: str
 ) -> tuple[pd.DataFrame, Callable[[list[str]], pd.DataFrame]]:
-    blanks = separator == " " or any(separator.encode() + blank in text for blank in (b" ", b"\t")) or b"\n " in text
+    # Only before a quote, and for separators of blanks, does a leading blank matter; it takes time to look for.
+    blanks = separator == " " or b'"' in text or b" " in text[:_CHUNK]
 
     def read(**options: object) -> pd.DataFrame:
         return pd.read_csv(  # type: ignore[call-overload]

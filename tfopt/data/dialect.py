@@ -262,21 +262,22 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
 
 def _stands_out(cell: str, values: list[str]) -> bool:
     """Whether a number is a whole one outside of the range of those below it."""
-    try:
-        number = float(cell)
-        others = [float(value.replace(",", ".")) for value in values if _NUMBER.fullmatch(value)]
-    except ValueError:
-        return False
+    number = _value(cell)
+    others = [_value(value) for value in values if _NUMBER.fullmatch(value)]
     return number.is_integer() and (not others or not min(others) <= number <= max(others))
 
 
 def _are_names(cells: list[str]) -> bool:
     """Whether numbers are years, or at least three that are evenly spaced."""
-    numbers = [float(cell) for cell in cells]
+    numbers = [*map(_value, cells)]
     if len(set(numbers)) == len(numbers) and all(1900 <= number <= 2100 for number in numbers):
         return True
     steps = {round(after - before, 9) for before, after in itertools.pairwise(numbers)}
     return len(numbers) >= 3 and len(steps) == 1 and 0 not in steps
+
+
+def _value(number: str) -> float:
+    return float(number.replace(",", "."))
 
 
 def _is_number_or_missing(text: str) -> bool:

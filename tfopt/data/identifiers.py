@@ -1,13 +1,14 @@
 """Columns that only tell rows apart: recognised by their values and their place, not by their spelling alone."""
 
+import math
 import re
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-from tfopt.data.columns import Reading, is_whole
+from tfopt.data.drafts import Reading
+from tfopt.data.values import is_whole
 
 _LEAST_ROWS = 10
 # In fewer rows a weak relation of a code is not seen.
@@ -87,7 +88,7 @@ def _are_related(numbers: np.ndarray, other: Reading) -> bool:
     if second.min() == second.max():
         return False
     strongest = max(abs(float(np.corrcoef(some, second)[0, 1])) for some in (ranks, bends))
-    return 2.0 * special.ndtr(-strongest * np.sqrt(len(ranks) - 1)) < 0.005
+    return math.erfc(strongest * math.sqrt((len(ranks) - 1) / 2)) < 0.005
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -95,11 +96,13 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _differ_by_level(ranks: np.ndarray, codes: np.ndarray) -> bool:
-    """Whether the ranks differ between levels (Kruskal and Wallis 1952)."""
+    """Whether the ranks differ between levels (Kruskal and Wallis 1952; its tail by Wilson and Hilferty 1931)."""
     counts = np.bincount(codes)
     sums = np.bincount(codes, weights=ranks)
     num_levels, size = int((counts > 0).sum()), len(ranks)
     if num_levels < 2 or 2 * num_levels > size:
         return False
     statistic = 12.0 / (size * (size + 1)) * (sums[counts > 0] ** 2 / counts[counts > 0]).sum() - 3.0 * (size + 1)
-    return bool(special.chdtrc(num_levels - 1, max(statistic, 0.0)) < 0.005)
+    spread = 2.0 / (9.0 * (num_levels - 1))
+    score = ((max(statistic, 0.0) / (num_levels - 1)) ** (1 / 3) - (1.0 - spread)) / math.sqrt(spread)
+    return math.erfc(score / math.sqrt(2)) / 2 < 0.005

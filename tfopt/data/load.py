@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 
 from tfopt.data.column import TOLD_KINDS, Column
-from tfopt.data.columns import Reading, examples, extremes, is_whole, read_columns
+from tfopt.data.columns import read_columns
+from tfopt.data.drafts import Reading
 from tfopt.data.guesses import Guesses, shown
 from tfopt.data.identifiers import is_identifier
 from tfopt.data.raw import RawTable
 from tfopt.data.sources import EMBEDDED, read_source
-from tfopt.data.spelling import printable, quoted
+from tfopt.data.spelling import quoted
 from tfopt.data.table import Table, Task
-from tfopt.data.values import to_categories, to_seconds
-from tfopt.errors import UserError, nearest
+from tfopt.data.values import examples, extremes, is_whole, to_categories, to_seconds
+from tfopt.errors import UserError, nearest, printable
 
 # A target of whole numbers with at most so many different ones is taken for class labels.
 _MAX_NUMBERED_CLASSES = 20
@@ -96,7 +97,8 @@ def load_table(
                 "Choose another column."
             )
     unread = {*dropped, reserved["--group"]} - {ordering}
-    readings = read_columns(raw, frame[[name for name in frame if name not in unread]], told, guesses)
+    columns_to_read = {str(name): values for name, values in frame.items() if name not in unread}
+    readings = read_columns(raw, columns_to_read, told, guesses)
     targets = [readings[name] for name in target_names]
     chosen_task, target_values, classes = _read_target(targets, frame, task, raw, notes)
     weight = readings[reserved["--weights"]] if reserved["--weights"] else None

@@ -1,5 +1,6 @@
 """New rows for a trained model: read as the training table was, and in the form that an exported model takes."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,14 @@ import numpy as np
 import pandas as pd
 
 from tfopt.data.column import Column
-from tfopt.data.columns import read_as
+from tfopt.data.date_formats import ISO, naive, parse_dates
+from tfopt.data.drafts import Cells
 from tfopt.data.files import read_files
+from tfopt.data.number_formats import starts_as_limit, to_numbers
 from tfopt.data.raw import RawTable
+from tfopt.data.spelling import is_missing_mark, quoted
 from tfopt.data.text import as_words
+from tfopt.data.values import checked, examples, is_numeric, to_categories, to_truth
 from tfopt.errors import UserError, nearest
 
 _NUMBERED = re.compile(r"column_(\d+)")
@@ -79,6 +84,56 @@ def cells_of(columns_of: Mapping[str, Any], columns: Sequence[Column]) -> pd.Dat
     """Return a dict of columns, or a data frame, as a data frame of those columns that it has."""
     cells = {c.name: columns_of[c.name] for c in columns if c.name in columns_of}
     return pd.DataFrame({name: np.ravel(v) if getattr(v, "ndim", 1) == 2 else v for name, v in cells.items()})
+
+
+def read_as(column: Column, values: pd.Series, raw: RawTable) -> pd.Series:
+    """Return the canonical values of new rows in a column whose kind was decided in training.
+
+    Raises:
+        UserError: When a value is of another kind.
+    """
+    if column.kind == "categorical":
+        return to_categories(values)
+    if column.kind == "text":
+        return Cells(values).strings()
+    if column.kind == "boolean":
+        truth = to_truth(values)
+        _complain((truth.isna() & values.notna()).to_numpy(), values, column, raw, "true or false")
+        return truth
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        values = values.dt.total_seconds()
+    if column.kind == "date" and pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return naive(values)
+    if column.kind == "numeric" and is_numeric(values):
+        return checked(values, raw, math.inf)
+    found = Cells(values)
+    if column.kind == "date":
+        texts = pd.Series(found.texts, dtype="str")
+        read = parse_dates(texts, column.date_format)
+        read = read if column.date_format == ISO else read.fillna(parse_dates(texts, ISO))
+    else:
+        read = pd.Series(to_numbers(found.texts, found.shapes, column.decimal, column.unit))
+    bad = read.isna().to_numpy() & ~np.array([_is_gap(text, column) for text in found.texts], dtype=bool)
+    _complain(found.where(bad), values, column, raw, "a date" if column.kind == "date" else "a number")
+    if column.kind == "date":
+        return found.spread(read, np.datetime64("NaT", "s"))
+    return checked(found.spread(read, np.nan), raw, math.inf)
+
+
+def _is_gap(text: str, column: Column) -> bool:
+    """Whether a text of a new row counts as missing, as it did in training."""
+    if is_missing_mark(text) or text in column.missing_text:
+        return True
+    return starts_as_limit(text) and any(map(starts_as_limit, column.missing_text))
+
+
+def _complain(bad: np.ndarray, values: pd.Series, column: Column, raw: RawTable, wanted: str) -> None:
+    if bad.any():
+        allowed = " (or yes and no, 1 and 0)" if column.kind == "boolean" else ""
+        raise UserError(
+            f"column {quoted(column.name)} holds {examples(values, bad, raw)} where training had {wanted} "
+            f"({raw.source}). Write {wanted}{allowed}, or leave it empty for missing."
+        )
 
 
 def _is_ambiguous(column: Column, values: pd.Series, raw: RawTable) -> bool:

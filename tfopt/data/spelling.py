@@ -56,13 +56,6 @@ def quoted(text: str, most: int = 80) -> str:
     return repr(text if len(text) <= most else text[: most - 1] + "…")
 
 
-def printable(text: str) -> str:
-    """Return a text with control characters escaped, so that a terminal shows it and does not obey it."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def is_missing_text(text: str) -> bool:
     """Whether a category's text stands for a missing value."""
     return text in MISSING_TEXT

@@ -1,0 +1,134 @@
+"""What a column's cells tell about it, and what the other columns of the file add."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from tfopt.data.column import Column
+from tfopt.data.date_formats import ENOUGH, DateGuess, guess_dates
+from tfopt.data.number_formats import Evidence, evidence, shapes
+from tfopt.data.raw import RawTable
+from tfopt.data.spelling import is_missing_mark, is_missing_text, level_text
+from tfopt.data.values import is_numeric, is_whole
+
+NUMBER_KINDS = {"number": "", "decimal-comma": ",", "decimal-point": "."}
+DATE_KINDS = ("date", "day-first", "month-first")
+# With this share of numbers, a few words or signs that recur are missing values.
+MOSTLY = 0.8
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A column whose kind is decided, with its canonical values as `Table.features` describes them."""
+
+    column: Column
+    values: pd.Series
+
+
+class Cells:
+    """The distinct texts of a column, stripped, with how often each occurs."""
+
+    def __init__(self, values: pd.Series):
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            values = values.astype("object")
+        codes, uniques = pd.factorize(values)
+        texts = [text.strip() if isinstance(text, str) else level_text(text) for text in uniques]
+        gone = np.array([is_missing_text(text) for text in texts], dtype=bool)
+        if gone.any():
+            codes = np.append(np.where(gone, -1, np.cumsum(~gone) - 1), -1)[codes]
+            texts = [text for text, missing in zip(texts, gone, strict=True) if not missing]
+        self.index, self.name = values.index, values.name
+        self.codes, self.texts = codes, texts
+        self.counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+
+    @cached_property
+    def shapes(self) -> list[str]:
+        """The texts with their digits written as `0`."""
+        return shapes(self.texts)
+
+    @cached_property
+    def marks(self) -> np.ndarray:
+        """Which texts stand for a missing number or date."""
+        return np.array([is_missing_mark(text) for text in self.texts], dtype=bool)
+
+    def spread(self, values: pd.Series, missing: object) -> pd.Series:
+        """Return a value for each row from a value for each distinct text."""
+        array = values.to_numpy()
+        filled = np.append(array, np.array([missing], dtype=array.dtype))
+        return pd.Series(filled[self.codes], index=self.index, name=self.name)
+
+    def categories(self) -> pd.Series:
+        """Return the column as pandas categories of strings (sorted), missing values as missing."""
+        levels, places = np.unique([level_text(text) for text in self.texts] or np.zeros(0, "str"), return_inverse=True)
+        codes = np.append(places, -1)[self.codes]
+        values = pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(levels.tolist()))
+        return pd.Series(values, index=self.index, name=self.name)
+
+    def strings(self) -> pd.Series:
+        """Return the column's texts, missing ones as NaN."""
+        return self.spread(pd.Series(self.texts, dtype=object), np.nan)
+
+    def where(self, chosen: np.ndarray) -> np.ndarray:
+        """Return which rows hold one of the chosen texts."""
+        return np.append(chosen, False)[self.codes]
+
+
+class Draft:
+    """What a column alone tells."""
+
+    def __init__(self, values: pd.Series, told: str):
+        self.name, self.values, self.told = str(values.name), values, told
+        self.numbers: Evidence | None = None
+        self.dates: DateGuess | None = None
+        typed = pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_timedelta64_dtype(values.dtype)
+        typed = typed or is_numeric(values) or values.dtype in ("bool", "boolean")
+        self.cells = None
+        if told in ("category", "text") or (typed and told in ("", "number")):
+            return
+        if isinstance(values.dtype, pd.CategoricalDtype) and not told:
+            return
+        cells = self.cells = Cells(values)
+        sample = cells.texts[:: max(1, len(cells.texts) // 1000)]
+        if not told and sum(any(map(str.isdigit, text)) for text in sample) < 0.3 * len(sample):
+            return
+        if told not in DATE_KINDS:
+            self.numbers = evidence(cells.texts, cells.shapes, cells.counts)
+        if told not in NUMBER_KINDS and (self.numbers is None or self.numbers.share < MOSTLY):
+            kept = np.flatnonzero(~cells.marks)
+            texts, kept_shapes = [cells.texts[k] for k in kept], [cells.shapes[k] for k in kept]
+            if cells.counts[kept].sum() * 2 >= cells.counts.sum():
+                self.dates = guess_dates(texts, kept_shapes, cells.counts[kept], 0.5 if told else ENOUGH)
+
+
+@dataclass
+class Habits:
+    """How the columns of a file that leave no doubt are written."""
+
+    comma: int = 0
+    point: int = 0
+    day_first: int = 0
+    month_first: int = 0
+    separator: str = ","
+
+    @classmethod
+    def of(cls, drafts: list[Draft], raw: RawTable) -> "Habits":
+        """Count what the columns without doubt tell."""
+        habits = cls(separator=raw.separator)
+        for draft in drafts:
+            decimal = draft.numbers.decimal if draft.numbers and draft.numbers.share >= 0.5 else ""
+            if draft.cells is None and draft.values.dtype == "float64" and not is_whole(draft.values.to_numpy()):
+                decimal = raw.decimal
+            habits.comma += decimal == ","
+            habits.point += decimal == "."
+            if draft.dates and draft.dates.swapped is None:
+                habits.day_first += draft.dates.date_format.startswith(("%d/%m", "%d-%m", "%d.%m"))
+                habits.month_first += draft.dates.date_format.startswith(("%m/%d", "%m-%d"))
+        return habits
+
+    def decimal(self, unclear: str = "") -> str:
+        """Return the decimal sign of a column whose cells leave it open; `unclear` is the sign they hold."""
+        if self.comma != self.point:
+            return "," if self.comma > self.point else "."
+        return "," if unclear == "," and self.separator == ";" else "."
