@@ -20,6 +20,7 @@ _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Compute capability from which a GPU has units for the precision.
 _LEAST_CAPABILITY = {"mixed_float16": (7, 0), "mixed_bfloat16": (8, 0)}
 _logger = logging.getLogger("tfopt")
+CORES = "TFOPT_CORES"  # the environment variable with the share of a worker process
 _is_deterministic = False  # TensorFlow does not say
 
 
@@ -154,6 +155,14 @@ def strategy(devices: Sequence[str] | None = None) -> "tf.distribute.Strategy":
     if len(devices) == 1:
         return tf.distribute.OneDeviceStrategy(f"/device:{devices[0]}")
     return tf.distribute.MirroredStrategy([f"/device:{name}" for name in devices])
+
+
+def num_cores() -> int:
+    """Return the cores that this process may use: its share where it is one of several workers."""
+    share = os.environ.get(CORES)
+    if share:
+        return int(share)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def one_each(device: str) -> tuple[str, list[str]]:

@@ -137,7 +137,7 @@ def test_space_that_sometimes_raises_goes_on(folder, tfopt):
         "    return model\n"
     )
     words = ["--space", "sometimes.py:build", "--baselines", "dummy", "--tuner", "grid", "--epochs", 2]
-    words += ["--folds", 2, "--inner-folds", 2, "--seeds", 1, "--jobs", 1, "--out", "run", "--format", "json"]
+    words += ["--folds", 2, "--inner-folds", 2, "--seeds", 1, "--workers", 1, "--out", "run", "--format", "json"]
     code, out, err = tfopt("search", "houses.csv", *words)
     assert code == 0
     assert {row["kind"] for row in json.loads(out)["leaderboard"]} == {"keras", "sklearn"}

@@ -73,7 +73,7 @@ def test_switches_from_the_environment(resolved):
 
 def test_printed_config_reads_back_as_the_same(tfopt, resolved, tmp_path):
     words = ["a b/房价.csv", "--target", "价格", "--drop", 'say "hi"\\', "--time-limit", "2m", "--holdout", "0.25"]
-    words += ["--no-header", "--separator", "\t", "--deterministic", "--seed", "11", "--rope", "1e-3", "--jobs", "1"]
+    words += ["--no-header", "--separator", "\t", "--deterministic", "--seed", "11", "--rope", "1e-3", "--workers", "1"]
     code, out, err = tfopt("search", *words, "--print-config")
     assert (code, err) == (0, "")
     file = tmp_path / "run.toml"

@@ -37,7 +37,7 @@ def configure(table_path):
             "inner_folds": 2,
             "seeds": 2,
             "baselines": "dummy,ridge",
-            "jobs": 1,
+            "workers": 1,
             "out": str(out),
         }
         return SearchConfig(**(values | changes))

@@ -41,7 +41,7 @@ def test_unknown_setting_is_named_with_the_nearest():
         ({"seed": -1}, "--seed must be at least 0"),
         ({"seed": 2**32}, "--seed must be below"),
         ({"patience": -1}, "--patience must be at least 0"),
-        ({"jobs": 0}, "--jobs must be at least 1"),
+        ({"workers": 0}, "--workers must be at least 1"),
         ({"time_limit": 0.0}, "--time-limit must be above 0"),
         ({"time_limit": float("nan")}, "--time-limit must be above 0"),
         ({"holdout": 1.0}, "--holdout must be a fraction"),

@@ -188,7 +188,7 @@ def _is_promoted(record: dict) -> bool:
 def test_kill_9_and_resume_end_with_the_uninterrupted_leaderboard(whole, table_path, tmp_path):
     arguments = [
         *("search", str(table_path), "--space", "small", "--max-trials", "3", "--epochs", "3", "--folds", "2"),
-        *("--inner-folds", "2", "--seeds", "2", "--baselines", "dummy,ridge", "--jobs", "1"),
+        *("--inner-folds", "2", "--seeds", "2", "--baselines", "dummy,ridge", "--workers", "1"),
     ]
     folder = tmp_path / "killed"
     process = subprocess.Popen(

@@ -18,6 +18,7 @@ from tfopt.errors import UserError, one_line
 from tfopt.search import config as configuration
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.run_folder import check_existing, check_new
+from tfopt.training import BACKENDS
 
 if TYPE_CHECKING:
     from tfopt.search.plan import Plan
@@ -127,7 +128,11 @@ OPTION_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
         "the machine",
         (
-            Option("device", "auto, cpu, gpu or gpu:N; a device that is absent is an error", metavar="DEVICE"),
+            Option(
+                "device",
+                "auto, cpu, gpu, gpu:N or gpu:N,M; an absent one is an error; each GPU has its worker",
+                metavar="DEVICE",
+            ),
             Option("precision", ", ".join(configuration.PRECISIONS), choice(*configuration.PRECISIONS), "POLICY"),
             Option("deterministic", "only kernels that give the same bits each time; slower", switch),
             Option(
@@ -139,7 +144,16 @@ OPTION_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "memory", "what fits trained together may take: 500MB, 2GB", size, "SIZE", "a quarter of what is free"
             ),
-            Option("jobs", "processes that fit the baselines", integer, "N", "one a core"),
+            Option(
+                "workers", "processes that train networks and baselines; the same results", integer, "N", "one a core"
+            ),
+            Option(
+                "backend",
+                "loky (processes of this machine), or the cluster ray or dask at --address",
+                choice(*BACKENDS),
+                "NAME",
+            ),
+            Option("address", "where the cluster is, such as tcp://HOST:8786", metavar="ADDRESS", default_text="none"),
         ),
     ),
     (

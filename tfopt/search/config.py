@@ -10,7 +10,7 @@ from typing import Any
 
 from tfopt.data.column import TOLD_KINDS
 from tfopt.errors import UserError, nearest
-from tfopt.training import ENGINES
+from tfopt.training import BACKENDS, ENGINES
 
 TASKS = ("auto", "regression", "classification")
 HEADERS = ("auto", "yes", "no")
@@ -26,7 +26,9 @@ CLASS_WEIGHTS = ("none", "balanced")
 DEFAULT_TRIALS = 16
 
 # What may differ between a search and its resumption: none of it changes a trial's result.
-RESUMABLE = frozenset({"data", "time_limit", "jobs", "memory", "device", "out", "overwrite", "resume"})
+RESUMABLE = frozenset(
+    {"data", "time_limit", "workers", "backend", "address", "memory", "device", "out", "overwrite", "resume"}
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,11 @@ class SearchConfig:
         engine: `"auto"`, `"population"`, `"shared"` or `"plain"`: how fits are computed; the results are the same up to
             rounding.
         memory: Bytes that fits trained together may take; None for a quarter of what is free.
-        jobs: Processes that fit the baselines; None for one a core.
-        device: `"auto"`, `"cpu"`, `"gpu"` or `"gpu:N"`.
+        workers: Processes that train networks and baselines, the one that searches among them; None for one a core, or
+            all that a cluster has. The results are the same.
+        backend: `"loky"` (processes of this machine), `"ray"` or `"dask"`.
+        address: Where the cluster of Ray or Dask is.
+        device: `"auto"`, `"cpu"`, `"gpu"`, `"gpu:N"` or `"gpu:N,M"`; of several GPUs each has a worker of its own.
         precision: Keras dtype policy.
         deterministic: Whether TensorFlow must use reproducible kernels only.
         out: Run folder; None for a new one under `runs/`.
@@ -111,7 +116,9 @@ class SearchConfig:
     baselines: str = "fast"
     engine: str = "auto"
     memory: int | None = None
-    jobs: int | None = None
+    workers: int | None = None
+    backend: str = "loky"
+    address: str | None = None
     device: str = "auto"
     precision: str = "float32"
     deterministic: bool = False
@@ -134,6 +141,7 @@ class SearchConfig:
             ("engine", ENGINES),
             ("duplicates", DUPLICATES),
             ("class_weight", CLASS_WEIGHTS),
+            ("backend", BACKENDS),
         ):
             value = getattr(self, name)
             if value not in choices:
@@ -148,11 +156,11 @@ class SearchConfig:
             ("seeds", 1),
             ("patience", 0),
             ("seed", 0),
-            ("jobs", 1),
+            ("workers", 1),
             ("memory", 1),
         ):
             value = getattr(self, name)
-            if value is None and name in {"max_trials", "epochs", "jobs", "memory"}:
+            if value is None and name in {"max_trials", "epochs", "workers", "memory"}:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise UserError(f"{_flag(name)} must be a whole number. Received: {value!r}.")
@@ -178,6 +186,10 @@ class SearchConfig:
         if self.rope is not None and not (self.rope >= 0 and math.isfinite(self.rope)):
             raise UserError(f"--rope must be 0 or more, in units of the objective. Received: {self.rope:g}.")
         _validate_space(self.space)
+        if self.backend == "loky" and self.address is not None:
+            raise UserError("--address says where a cluster is, so it needs --backend ray or --backend dask.")
+        if self.backend != "loky" and self.address is None:
+            raise UserError(f"--backend {self.backend} needs a running cluster. Give its --address, such as HOST:PORT.")
         _validate_device(self.device)
         _validate_columns(self)
         self.column_kinds()
@@ -240,10 +252,9 @@ def _validate_space(space: str) -> None:
 
 
 def _validate_device(device: str) -> None:
-    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", device):
-        raise UserError(
-            f"--device must be auto, cpu, gpu or gpu:N. Received: {device}.{nearest(device, ('auto', 'cpu', 'gpu'))}"
-        )
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+(,\d+)*)?", device):
+        hint = nearest(device, ("auto", "cpu", "gpu"))
+        raise UserError(f"--device must be auto, cpu, gpu, gpu:N or gpu:N,M. Received: {device}.{hint}")
 
 
 def _validate_columns(config: SearchConfig) -> None:

@@ -16,6 +16,7 @@ from tfopt.data import Table, load_table
 from tfopt.data.cautions import cautions
 from tfopt.data.files import absolute
 from tfopt.data.repeats import kept_together, repeated_rows
+from tfopt.devices import num_cores
 from tfopt.errors import UserError
 from tfopt.search.config import DEFAULT_TRIALS, SearchConfig
 from tfopt.search.progress import Progress
@@ -135,7 +136,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
         holdout=holdout,
         max_trials=config.max_trials or (DEFAULT_TRIALS if config.tuner in {"random", "bayesian"} else None),
         epochs=config.epochs or default_epochs(table.num_rows),
-        jobs=config.jobs or os.cpu_count() or 1,
+        workers=config.workers or (num_cores() if config.backend == "loky" else None),
     )
     return Plan(resolved, table, objective, outer, final, families, started)
 

@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 ENGINES = ("auto", "population", "shared", "plain")
+BACKENDS = ("loky", "ray", "dask")  # whose processes are workers
 
 _HOMES = {
     "Population": "population",
@@ -15,7 +16,7 @@ _HOMES = {
     "PopulationResult": "population",
     "Workers": "workers",
 }
-__all__ = ["ENGINES", *_HOMES]
+__all__ = ["BACKENDS", "ENGINES", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

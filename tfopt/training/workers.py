@@ -21,11 +21,11 @@ from typing import Any, Protocol, Self
 
 from joblib.externals.loky.backend import get_context
 
+from tfopt.training import BACKENDS
 from tfopt.training.worker_process import CannotTravelError, Source, WorkerDiedError, dumps, serve, write
 
 _log = logging.getLogger("tfopt")
 
-BACKENDS = ("loky", "ray", "dask")
 _MOST_DEATHS = 2  # of workers that a call may cause
 
 
