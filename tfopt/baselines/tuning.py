@@ -1,10 +1,6 @@
 """Tune one family inside one outer fold and score it on the fold's test part."""
 
-import functools
 import logging
-import os
-import signal
-import threading
 import time
 import uuid
 import warnings
@@ -129,24 +125,10 @@ def tune(
 
 
 def tune_in_worker(
-    family: Family, table: Table, fold: int, split: Split, inner: Sequence[Split], objective: Objective, *, seed: int
+    table: Table, family: Family, fold: int, split: Split, inner: Sequence[Split], objective: Objective, seed: int
 ) -> FoldResult:
-    """Return what `tune` does with one thread, in a worker process that ends with its parent, however that ends."""
-    _follow_parent()
+    """Return what `tune` does with one thread: one of many calls of as many processes as there are cores."""
     return tune(family, table, fold, split, inner, objective, jobs=1, seed=seed)
-
-
-@functools.cache
-def _follow_parent() -> None:
-    # Ctrl-C reaches workers too, which would print a traceback each; the parent ends them itself, unless it is killed.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_after(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)  # polled: only Linux can signal a parent's death, and a second late does no harm
-    os._exit(1)
 
 
 def _search(

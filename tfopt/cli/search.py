@@ -7,7 +7,7 @@ import argparse
 import importlib
 import json
 import os
-import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -263,20 +263,27 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
     from tfopt.cli import console, output
     from tfopt.cli.main import NO_NETWORK
     from tfopt.cli.startup import start
+    from tfopt.search import baseline_runs
 
     if config.resume is None:
         config = replace(config, out=config.out or str(default_run_folder(config)))
         check_new(config.out or "", config.overwrite)
     folder = Path(config.out or "")
-    progress = console.progress(arguments)
+    progress, started = console.progress(arguments), time.monotonic()
+    # A matrix product of TensorFlow is divided among as many threads as it may take, and each division rounds
+    # differently: with one thread a search gives the same digits for any number of workers.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     try:
         plan = _prepare(config, progress)
-        if sys.stderr.isatty() and not arguments.quiet:
-            console.say("starting TensorFlow …")
-        with start(config.device, config.precision, config.deterministic, debug=arguments.debug):
-            session: Any = importlib.import_module("tfopt.search.session")
-        with progress:
-            outcome = session.run(config, progress=progress, plan=plan)
+        progress.note(_in_words(plan))
+        with baseline_runs.workers_of(plan.config) as workers:
+            baselines = baseline_runs.BaselineRuns(plan, workers)
+            if config.resume is None:  # else it is the run folder that says what is to do
+                baselines.begin()
+            with start(config.device, config.precision, config.deterministic, arguments.debug, workers):
+                session: Any = importlib.import_module("tfopt.search.session")
+            with progress:
+                outcome = session.run(plan.config, progress, plan, started, workers, baselines)
     except KeyboardInterrupt as interruption:
         if (folder / "config.json").exists():
             interruption.args = (f"go on with: tfopt search --resume {folder}",)
@@ -301,6 +308,20 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions for new rows")
     return 0
+
+
+def _in_words(plan: "Plan") -> str:
+    """Return in a line what a search is about to do, while TensorFlow has yet to start."""
+    config, table = plan.config, plan.table
+    trials = "configurations of a network" if config.max_trials is None else f"{config.max_trials} networks"
+    folds = f"{len(plan.outer)} folds" if len(plan.outer) > 1 else "one hold-out"
+    workers = "one process" if config.workers == 1 else f"{config.workers} workers"
+    if config.backend != "loky":
+        workers = f"the workers of {config.backend} at {config.address}"
+    return (
+        f"{table.name}: {table.num_rows:,} rows, {len(table.columns)} columns, {table.task}; "
+        f"{trials} and {len(plan.families)} baselines on {folds}, by {workers}."
+    )
 
 
 def _dry_run(config: SearchConfig, arguments: argparse.Namespace) -> int:

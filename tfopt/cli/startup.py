@@ -10,11 +10,16 @@ from tfopt._private.tensorflow_messages import quiet_stderr
 
 if TYPE_CHECKING:
     from tfopt.devices import DeviceReport
+    from tfopt.training.workers import Workers
 
 
 @contextlib.contextmanager
 def start(
-    device: str = "auto", precision: str = "float32", deterministic: bool = False, debug: bool = False
+    device: str = "auto",
+    precision: str = "float32",
+    deterministic: bool = False,
+    debug: bool = False,
+    workers: "Workers | None" = None,
 ) -> Iterator["DeviceReport"]:
     """Set up the devices and import tfopt's Keras classes; further imports go into the body of the `with`.
 
@@ -23,6 +28,7 @@ def start(
         precision: As for `tfopt.devices.configure`.
         deterministic: As for `tfopt.devices.configure`.
         debug: Whether TensorFlow may say all it wants.
+        workers: To be given a GPU each, if there are any; this process has the first.
     """
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,6 +38,8 @@ def start(
         import tfopt
         from tfopt import devices
 
+        if workers is not None:
+            device, workers.gpus = devices.one_each(device)
         report = devices.configure(device, precision, deterministic)
         import keras
 

@@ -20,6 +20,7 @@ from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates
 from tfopt.search.fold_study import FoldStudy, fit_facts, losses, seed_of
 from tfopt.search.journal import DEFAULT, Journal, Record, proposed_before
 from tfopt.search.oracles import check_grid, default_values, discover
+from tfopt.search.parallel import ParallelTrainer
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
@@ -28,6 +29,7 @@ from tfopt.search.spaces import Space
 from tfopt.search.time_limit import TimeLimit
 from tfopt.search.tuners.oracle import Member
 from tfopt.training.fits import FitResult
+from tfopt.training.workers import Workers
 
 _log = logging.getLogger("tfopt")
 
@@ -78,11 +80,19 @@ class NetworkSearch:
         if config.tuner == "grid":
             check_grid(self.hyperparameters, config.max_trials)
 
-    def open(self, journal: Journal, folder: Path, progress: Progress, limit: TimeLimit | None = None) -> None:
-        """Say where results go, who is told, and when to end."""
+    def open(
+        self,
+        journal: Journal,
+        folder: Path,
+        progress: Progress,
+        limit: TimeLimit | None = None,
+        workers: Workers | None = None,
+    ) -> None:
+        """Say where results go, who is told, when to end, and who trains: this process if there are no workers."""
         self.journal, self._folder, self._progress = journal, folder, progress
         self._limit = limit or TimeLimit(None, 0.0)
-        self._trainer = loop.Trainer(self.fitting.engine)
+        engine_of = self.fitting.engine
+        self._trainer = loop.Trainer(engine_of) if workers is None else ParallelTrainer(engine_of, workers)
         self._refits = Refits(
             self.fitting,
             self.coder,
@@ -212,7 +222,10 @@ class NetworkSearch:
     # Refits
 
     def refit(self, folds: Sequence[Fold]) -> None:
-        """Train each fold's choice again on all its training rows, with several seeds, and its default with one."""
+        """Have each fold's choice trained again on all its rows, with several seeds, and its default with one.
+
+        Without a time limit this returns at once: the final network is chosen meanwhile.
+        """
         chosen = {fold.key: best[0] for fold in folds if (best := self.best_values(fold)) is not None}
         self._progress.start(REFITS, len(chosen))
         self._trainer.deadline = math.inf  # without refits there is no result at all
@@ -230,6 +243,10 @@ class NetworkSearch:
             if has_default and chosen[fold.key] != default and num_seeds == self.config.seeds:
                 wanted.append((default, 1))
             self._refit(fold, wanted)
+        if self._limit.deadline < math.inf:
+            self._end_refits()  # what follows them is for the time that is left
+
+    def _end_refits(self) -> None:
         while self._trainer.busy:
             self._trainer.wait()
         self._progress.finish(REFITS)
@@ -256,6 +273,7 @@ class NetworkSearch:
 
     def outer_results(self, folds: Sequence[Fold]) -> list[FoldResult]:
         """Return what the refits scored on each fold's test rows; folds without a completed trial are left out."""
+        self._end_refits()
         results: list[FoldResult] = []
         for fold in folds:
             best = self.best_values(fold)

@@ -3,6 +3,8 @@
 import importlib.util
 import inspect
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,34 @@ def load_space(name: str) -> Space:
     """
     if name in SPACES:
         return Space(name, SPACES[name])
+    space = _from_file(name)
+    return FileSpace(space.name, space.build, space.fit, Path(name.rpartition(":")[0]).read_bytes())
+
+
+@dataclass(frozen=True)
+class FileSpace(Space):
+    """A space that a file holds; another process is sent the file, as nothing can import it by a name.
+
+    Args:
+        content: The file's bytes.
+    """
+
+    content: bytes = b""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_content, (self.name, self.content)
+
+
+def _load_content(name: str, content: bytes) -> Space:
+    """Return the space of a file, or of a copy of it where the file is not there: on another machine."""
+    path = Path(name.rpartition(":")[0])
+    if not path.is_file() or path.read_bytes() != content:
+        path = Path(tempfile.mkdtemp(prefix="tfopt-")) / path.name
+        path.write_bytes(content)
+    return load_space(f"{path}:{name.rpartition(':')[2]}")
+
+
+def _from_file(name: str) -> Space:
     path, _, attribute = name.rpartition(":")
     module = _import_file(Path(path))
     if not hasattr(module, attribute):

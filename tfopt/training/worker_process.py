@@ -5,6 +5,7 @@ needs it.
 """
 
 import ctypes
+import importlib
 import logging
 import mmap
 import os
@@ -163,6 +164,12 @@ def _portable(error: Exception) -> Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.add_note(f"In a worker process:\n{text}")
     return error
+
+
+def load_training() -> None:
+    """Have this process ready to train, which takes seconds: TensorFlow is imported."""
+    with quiet_stderr():
+        importlib.import_module("tfopt.training.distribution").load()
 
 
 def serve(connection: Any, parent: int) -> None:

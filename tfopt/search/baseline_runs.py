@@ -1,0 +1,156 @@
+"""The baselines of a search, tuned by the workers that train its networks too."""
+
+import functools
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfopt._files import replace
+from tfopt.baselines import Family, tune_in_worker
+from tfopt.comparison.fold_result import FoldResult
+from tfopt.errors import one_line
+from tfopt.search.config import SearchConfig
+from tfopt.search.journal import Journal
+from tfopt.search.plan import Fold, Plan
+from tfopt.search.progress import Progress
+from tfopt.search.time_limit import TimeLimit
+from tfopt.training.worker_process import WorkerDiedError, load_training
+from tfopt.training.workers import Call, Shared, Workers
+
+BASELINES = "baselines"
+_SHARE = 0.4  # of a time limit: what the baselines may take of it
+
+
+def workers_of(config: SearchConfig) -> Workers:
+    """Return the workers that a search asks for.
+
+    Raises:
+        UserError: There is no such cluster.
+    """
+    return Workers(config.workers, config.backend, config.address, warm_up=load_training)
+
+
+class BaselineRuns:
+    """Each family on each outer fold is a call to the workers.
+
+    They can begin before it is known where results go, and so before TensorFlow is imported.
+
+    Args:
+        plan: The search.
+        workers: Who tunes.
+    """
+
+    def __init__(self, plan: Plan, workers: Workers):
+        self._plan, self._workers = plan, workers
+        self._calls: dict[tuple[str, int | str], Call] | None = None
+        self._ended: list[tuple[Family, Fold, FoldResult | None, Exception | None]] = []
+        self._journal: Journal | None = None
+        self._until = float("inf")
+
+    def begin(self, kept: Iterable[tuple[str, int | str]] = ()) -> None:
+        """Have them all tuned but for these, given by the names of family and fold."""
+        plan, kept = self._plan, set(kept)
+        table = Shared(plan.table)
+        # With a time limit they are first, as only they can be cut short; alone, this process does one after another.
+        urgent = plan.config.time_limit is not None or self._workers.number == 1
+        self._calls = {}
+        for family in plan.families:
+            for fold in plan.outer:
+                if (family.name, fold.key) in kept:
+                    continue
+                split, inner = plan.splits[int(fold.key)], list(fold.inner)
+                self._calls[family.name, fold.key] = Call(
+                    tune_in_worker,
+                    (family, int(fold.key), split, inner, plan.objective, plan.config.seed),
+                    functools.partial(self._told, family, fold),
+                    table,
+                    kind=family.name,
+                    urgent=urgent,
+                )
+        for call in self._calls.values():
+            self._workers.submit(call)
+
+    def open(self, journal: Journal, folder: Path, progress: Progress, limit: TimeLimit) -> None:
+        """Say where results go, who is told, and when to end; begin what the journal does not hold."""
+        self._folder, self._progress, self._limit = folder, progress, limit
+        self._until = limit.deadline - (1 - _SHARE) * (limit.seconds or 0.0)
+        progress.start(BASELINES, len(self._plan.families) * len(self._plan.outer))
+        places = [(family.name, fold.key) for family in self._plan.families for fold in self._plan.outer]
+        kept = [place for place in places if journal.find("baseline", model=place[0], fold=place[1]) is not None]
+        for name, key in kept:
+            progress.advance(BASELINES, f"{name} fold {key}: kept")
+        self._journal = journal
+        if self._calls is None:
+            self.begin(kept)
+        ended, self._ended = self._ended, []
+        for each in ended:
+            self._take_down(*each)
+
+    def _told(self, family: Family, fold: Fold, result: FoldResult | None, error: Exception | None) -> None:
+        if self._journal is None:
+            self._ended.append((family, fold, result, error))
+        else:
+            self._take_down(family, fold, result, error)
+
+    def _take_down(self, family: Family, fold: Fold, result: FoldResult | None, error: Exception | None) -> None:
+        assert self._calls is not None
+        assert self._journal is not None
+        del self._calls[family.name, fold.key]
+        if isinstance(error, WorkerDiedError):
+            self._progress.note(f"{family.name} was not tuned on fold {fold.key}: {one_line(error)}")
+        elif error is not None:
+            raise error
+        else:
+            assert result is not None
+            replace(
+                self._folder / _prediction_path(family.name, fold.key),
+                functools.partial(np.save, arr=result.prediction),
+            )
+            fields = asdict(result)
+            for name in ("kind", "prediction", "seed_scores", "seed_predictions"):
+                del fields[name]
+            self._journal.append({"kind": "baseline", **fields})
+            score = f"{self._plan.objective.name} {result.score:.4f}"
+            self._progress.advance(BASELINES, f"{family.name} fold {fold.key}: {score}")
+        if time.monotonic() > self._until:
+            self._workers.drop(self._calls.values())
+            self._calls = {}
+
+    def results(self) -> list[FoldResult]:
+        """Return every family's result on every outer fold, once all have ended.
+
+        A family that a time limit did not leave the time for in every fold is left out.
+        """
+        while self._calls:
+            self._workers.wait()
+        self._progress.finish(BASELINES)
+        assert self._journal is not None
+        found: dict[str, list[dict[str, Any]]] = {}
+        missing = []
+        for family in self._plan.families:
+            records = [self._journal.find("baseline", model=family.name, fold=fold.key) for fold in self._plan.outer]
+            if None in records:
+                missing.append(family.name)
+            else:
+                found[family.name] = [record for record in records if record is not None]
+        if missing and self._limit.seconds is not None:
+            self._progress.note(f"The time limit of {self._limit.seconds:g} s leaves out {', '.join(missing)}.")
+        return [_result(record, self._folder) for records in found.values() for record in records]
+
+
+def _prediction_path(model: str, fold: int | str) -> Path:
+    return Path("predictions") / f"{model}-fold-{fold}.npy"
+
+
+def _result(record: dict[str, Any], folder: Path) -> FoldResult:
+    fields: dict[str, Any] = {
+        name: float("nan") if value is None and name.endswith("score") else value
+        for name, value in record.items()
+        if name != "kind"
+    }
+    prediction = np.load(folder / _prediction_path(record["model"], record["fold"]))
+    return FoldResult(kind="sklearn", prediction=prediction, **fields)

@@ -1,0 +1,57 @@
+"""The search loop's fits on several workers."""
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from tfopt.search.loop import Done, Fit, OutOfTime, Trainer
+from tfopt.training.distribution import Engines, submit
+from tfopt.training.fits import Engine, FitResult
+from tfopt.training.workers import Call, Shared, Workers
+
+
+class ParallelTrainer(Trainer):
+    """Trains fits on workers, which may be busy with other calls too.
+
+    Args:
+        engine_of: Returns the engine of a name; a method of an object that can be sent to other processes.
+        workers: Who trains.
+    """
+
+    def __init__(self, engine_of: Callable[[Any], Engine], workers: Workers):
+        super().__init__(engine_of)
+        self._workers, self._engines = workers, Shared(Engines(engine_of))
+        self._left = 0
+        self._calls: list[Call] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether fits are still to end."""
+        return bool(self._waiting or self._left)
+
+    def wait(self) -> None:
+        """Return when something that the workers were at has ended."""
+        waiting, self._waiting = self._waiting, []
+        groups: dict[Hashable, list[tuple[Fit, int, Done]]] = {}
+        for entry in waiting:
+            groups.setdefault(entry[0].engine, []).append(entry)
+        for name, group in groups.items():
+            self._submit(name, group)
+        if time.monotonic() > self.deadline:
+            self._workers.drop(self._calls)
+            self._calls, self._left = [], 0
+            raise OutOfTime
+        if self._left:
+            self._workers.wait()
+
+    def _submit(self, name: Hashable, group: Sequence[tuple[Fit, int, Done]]) -> None:
+        def ended(index: int, result: FitResult) -> None:
+            self._left -= 1
+            _, position, done = group[index]
+            done(position, result)
+
+        self._left += len(group)
+        fits = [fit for fit, _, _ in group]
+        self._calls += submit(
+            self._workers, self._engines, [fit.request for fit in fits], ended, [fit.callbacks for fit in fits], name
+        )
