@@ -50,7 +50,11 @@ def test_unknown_setting_is_named_with_the_nearest():
         ({"space": "wid"}, "Did you mean 'wide'"),
         ({"space": "mine.py"}, "Write mine.py:build"),
         ({"space": "mine.py:"}, "Write mine.py:build"),
-        ({"device": "gpu1"}, "--device must be auto, cpu, gpu or gpu:N"),
+        ({"device": "gpu1"}, "--device must be auto, cpu, gpu, gpu:N or gpu:N,M. Received: gpu1. Did you mean 'gpu'"),
+        ({"device": "gpu:0,"}, "--device must be auto, cpu, gpu, gpu:N or gpu:N,M"),
+        ({"backend": "rai"}, "--backend must be one of loky, ray, dask. Received: rai. Did you mean 'ray'"),
+        ({"backend": "dask"}, "--backend dask needs a running cluster. Give its --address"),
+        ({"address": "host:1"}, "--address says where a cluster is, so it needs --backend"),
         ({"target": ("a", "a")}, "column 'a' is named twice in --target"),
         ({"target": ("a",), "drop": ("a",)}, "column 'a' is named both in --target and in --drop"),
         ({"group": "g", "weights": "g"}, "both in --group and in --weights"),
@@ -61,6 +65,11 @@ def test_unknown_setting_is_named_with_the_nearest():
 def test_value_that_no_search_can_use(change, told):
     with pytest.raises(UserError, match=told):
         replace(GOOD, **change).validate()
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "gpu", "gpu:3", "gpu:0,2"])
+def test_devices_that_may_be_named(device):
+    replace(GOOD, device=device).validate()
 
 
 @pytest.mark.parametrize("space", ["small", "wide", "mine.py:build", "a folder/mine.py:Space", "C:\\space.py:build"])
