@@ -7,7 +7,6 @@ import argparse
 import importlib
 import json
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -269,7 +268,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         config = replace(config, out=config.out or str(default_run_folder(config)))
         check_new(config.out or "", config.overwrite)
     folder = Path(config.out or "")
-    progress, started = console.progress(arguments), time.monotonic()
+    progress = console.progress(arguments)
     # A matrix product of TensorFlow is divided among as many threads as it may take, and each division rounds
     # differently: with one thread a search gives the same digits for any number of workers.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
@@ -283,7 +282,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
             with start(config.device, config.precision, config.deterministic, arguments.debug, workers):
                 session: Any = importlib.import_module("tfopt.search.session")
             with progress:
-                outcome = session.run(plan.config, progress, plan, started, workers, baselines)
+                outcome = session.run(plan.config, progress, plan, workers, baselines)
     except KeyboardInterrupt as interruption:
         if (folder / "config.json").exists():
             interruption.args = (f"go on with: tfopt search --resume {folder}",)
