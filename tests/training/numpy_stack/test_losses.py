@@ -190,20 +190,37 @@ def test_gradients_of_the_rows_losses(name, rows):
     np.testing.assert_allclose(gradient[0], slopes, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("function", ACTIVATIONS, ids=lambda function: function.__name__)
-def test_values_and_slopes_of_activations(function):
-    """At zero as well, where rows without a signal end, and far out."""
-    z = np.concatenate([[-90, -1e-3, 0, 1e-3, 90], np.linspace(-6, 6, 40)]).astype("float32")
+def elementwise_activations():
+    """Return Keras's functions of one array that treat each number by itself."""
+    z = tf.constant([[-2.0, -0.3, 0.4, 3.0]])
+    found = []
+    for name, function in sorted(vars(keras.activations).items()):
+        if not callable(function) or name in ("get", "serialize", "deserialize"):
+            continue
+        try:
+            together, apart = function(z), tf.concat([function(z[:, :2]), function(z[:, 2:])], axis=1)
+        except (TypeError, ValueError, tf.errors.InvalidArgumentError):
+            continue  # needs further arguments, or halves its input
+        if together.shape == z.shape and np.allclose(together, apart):
+            found.append(function)
+    return list(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize("function", elementwise_activations(), ids=lambda function: function.__name__)
+def test_every_elementwise_activation_of_keras_and_its_slope(function):
+    """At zero as well, where rows without a signal end, and far out; kinks elsewhere are stepped over."""
+    z = np.concatenate([[-90, -1e-3, 0, 1e-3, 80], np.linspace(-6.05, 6.15, 48)]).astype("float32")
     with tf.GradientTape() as tape:
-        tensor = tf.constant(z)
+        tensor = tf.constant(z.astype("float64"))
         tape.watch(tensor)
         expected = function(tensor)
     slopes = tape.gradient(expected, tensor)
-    value, slope, _ = ACTIVATIONS[function]
+    value, slope, needs_input = ACTIVATIONS[function]
     out = value(z.copy())
-    np.testing.assert_allclose(out, expected, rtol=1e-6, atol=3e-7)
-    found = np.ones_like(z) if slope is None else slope(z, out)
-    np.testing.assert_allclose(found, slopes, rtol=1e-6, atol=5e-7)
+    assert out.dtype == "float32"
+    np.testing.assert_allclose(out, expected, rtol=2e-6, atol=2e-6)
+    found = np.ones_like(z) if slope is None else slope(z if needs_input else None, out)
+    np.testing.assert_allclose(found, slopes, rtol=2e-6, atol=6e-7)
 
 
 def test_softmax_of_large_logits():

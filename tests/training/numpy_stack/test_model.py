@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import tfopt
 from tfopt.training.fits import FitRequest, Monitor
 from tfopt.training.numpy_stack import layers as numpy_layers
 from tfopt.training.numpy_stack import masks, optimizers
@@ -25,6 +26,10 @@ def linear(hp):
     return layers.Dense(8, use_bias=False)
 
 
+def changing_dropout(hp):
+    return tfopt.layers.Dropout(hp["rate"])
+
+
 def dropout(hp):
     return layers.Dropout(hp["rate"])
 
@@ -42,6 +47,7 @@ LAYERS = {
     "Dropout": ([dense, dropout, dense, dropout], [{"lr": 0.1, "rate": 0.2}, {"lr": 0.1, "rate": 0.5}]),
     "Dropout of the input": ([dropout], [{"lr": 0.1, "rate": 0.2}, {"lr": 0.1, "rate": 0.5}]),
     "Dropout of rate 0 beside others": ([dense, dropout] * 2, [{"lr": 0.1, "rate": rate} for rate in (0.3, 0.0, 0.5)]),
+    "tfopt's Dropout": ([dense, changing_dropout] * 2, [{"lr": 0.1, "rate": rate} for rate in (0.3, 0.0, 1.0)]),
     "Dropout of rate 1 beside others": ([dropout], [{"lr": 0.1, "rate": rate} for rate in (0.3, 1.0, 0.5)]),
     "Dropout of a large seed": ([lambda hp: layers.Dropout(0.3, seed=2**31 + 5), dense], RATES),
     "BatchNormalization": ([linear, normalization, dense], MOVING),

@@ -1,9 +1,12 @@
 """Optimizers, schedules and penalties, every number of theirs a member's own, against Keras's fits."""
 
 import keras
+import numpy as np
 import pytest
 
 import tfopt
+from tfopt.training.model_walk import ModelWalk
+from tfopt.training.numpy_stack.schedules import LearningRates
 
 layers, optimizers, regularizers, schedules = (
     keras.layers,
@@ -75,6 +78,10 @@ SCHEDULES = {
         members(a=A, b=B, n=STEPS),
     ),
     "CosineDecay": (lambda hp: schedules.CosineDecay(hp["a"], hp["n"], hp["b"]), members(a=A, b=B, n=STEPS)),
+    "CosineDecay, warm-up": (  # takes one step at a time
+        lambda hp: schedules.CosineDecay(hp["b"], hp["n"], warmup_target=hp["a"], warmup_steps=3),
+        members(a=A, b=B, n=STEPS),
+    ),
     "CosineDecayRestarts": (lambda hp: schedules.CosineDecayRestarts(hp["a"], hp["n"]), members(a=A, n=STEPS)),
     "tfopt's LinearDecay": (
         lambda hp: tfopt.schedules.LinearDecay(hp["a"], hp["n"], hp["b"]),
@@ -87,6 +94,29 @@ SCHEDULES = {
     )
     for name in ("cosine", "linear", "exponential", "step", "constant")
 }
+
+
+def rated(schedule):
+    """Return an optimizer of this schedule and the walk through a model with it."""
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
+    model.compile(optimizers.SGD(schedule), "mse")
+    return model.optimizer, ModelWalk(model)
+
+
+@pytest.mark.parametrize("name", tfopt.schedules.names())
+def test_every_schedule_of_tfopt_is_looked_up_as_it_says_itself(name):
+    made = [tfopt.schedules.from_name(f"warmup_{name}", a, n) for a, n in ((0.1, 40), (0.05, 30))]
+    configs = [tfopt.schedules.serialize(schedule) for schedule in made]
+    (optimizer, walk), (_, other) = map(rated, made)
+    varying = frozenset(path for path, number in walk.numbers.items() if other.numbers[path] != number)
+    assert varying
+    rates = LearningRates(optimizer, walk, varying)
+    assert rates.mismatch(other.numbers) is None
+    rates.load([walk.numbers, other.numbers])
+    fresh = [tfopt.schedules.deserialize(config) for config in configs]
+    expected = [[float(schedule(step)) for step in range(45)] for schedule in fresh]
+    looked_up = [rates.at(step, np.zeros(0))[:, 0] for step in range(45)]
+    np.testing.assert_allclose(looked_up, np.transpose(expected), rtol=2e-7)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -110,7 +140,14 @@ PENALTIES = {
     "L1": (lambda hp: regularizers.L1(hp["l1"]), members(l1=L1)),
     "L2": (lambda hp: regularizers.L2(hp["l2"]), members(l2=L2)),
     "L1L2": (lambda hp: regularizers.L1L2(hp["l1"], hp["l2"]), members(l1=L1, l2=L2)),
+    "tfopt's L1": (lambda hp: tfopt.regularizers.L1(hp["l1"]), members(l1=L1)),
+    "tfopt's L2": (lambda hp: tfopt.regularizers.L2(hp["l2"]), members(l2=L2)),
     "tfopt's L1L2": (lambda hp: tfopt.regularizers.L1L2(hp["l1"], hp["l2"]), members(l1=L1, l2=L2)),
+    "ElasticNet": (
+        lambda hp: tfopt.regularizers.ElasticNet(hp["l1"], hp["ratio"]),
+        members(l1=L1, ratio=(0.2, 0.9)),
+    ),
+    "TextbookL2": (lambda hp: tfopt.regularizers.TextbookL2(hp["l2"], num_samples=7), members(l2=L2)),
     "strength 0 beside others": (lambda hp: regularizers.L1L2(hp["l1"], 0.01), members(l1=(0.01, 0.0, 0.02))),
 }
 

@@ -1,4 +1,4 @@
-"""Activation functions of whole stacks and their derivatives."""
+"""Keras's elementwise activation functions on whole stacks, and their derivatives."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -26,6 +26,10 @@ class Activation(NamedTuple):
     needs_input: bool = False
 
 
+def _of_input(value: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Activation:
+    return Activation(value, lambda z, _: slope(z), needs_input=True)
+
+
 def _elu(z: Array, scale: float = 1.0, alpha: float = 1.0) -> Array:
     return np.where(z > 0, np.float32(scale) * z, np.float32(scale * alpha) * np.expm1(np.minimum(z, 0)))
 
@@ -43,23 +47,91 @@ def _gelu(z: Array) -> Array:
     return np.float32(0.5) * z * (1 + erf(z * np.float32(np.sqrt(0.5))))
 
 
-def _gelu_slope(z: Array, _: Array) -> Array:
+def _gelu_slope(z: Array) -> Array:
     density = np.exp(np.float32(-0.5) * z * z) * np.float32(1 / np.sqrt(2 * np.pi))
     return np.float32(0.5) * (1 + erf(z * np.float32(np.sqrt(0.5)))) + z * density
+
+
+def _softplus(z: Array) -> Array:
+    return np.logaddexp(z, np.float32(0))
+
+
+def _mish_slope(z: Array) -> Array:
+    gate = np.tanh(_softplus(z))
+    return gate + z * (1 - gate * gate) * expit(z)
+
+
+def _between(z: Array, low: float, high: float) -> Array:
+    return (z > low) & (z < high)
+
+
+def _sixth(z: Array) -> Array:
+    """`hard_sigmoid`."""
+    return np.clip(z + np.float32(3), 0, 6) / np.float32(6)
+
+
+def _softsign_slope(_: Array, out: Array) -> Array:
+    return np.square(1 - np.abs(out))
+
+
+def _sparse_plus(z: Array) -> Array:
+    return np.where(z <= -1, np.float32(0), np.where(z < 1, np.square(z + 1) * np.float32(0.25), z))
+
+
+def _squareplus(z: Array) -> Array:
+    return (z + np.sqrt(z * z + np.float32(4))) / np.float32(2)
+
+
+def _soft_shrink(z: Array) -> Array:
+    return z - np.clip(z, np.float32(-0.5), np.float32(0.5))
+
+
+def _elu_slope(_: Array, out: Array) -> Array:
+    return np.where(out > 0, np.float32(1), out + 1)
+
+
+def _celu_slope(_: Array, out: Array) -> Array:
+    """As TensorFlow's, which is 2 at zero: both halves of its formula count there."""
+    return _elu_slope(_, out) + (out == 0)
 
 
 ACTIVATIONS = {
     keras.activations.linear: Activation(lambda z: z, None),
     keras.activations.relu: Activation(lambda z: np.maximum(z, 0, out=z), lambda _, out: out > 0),
-    keras.activations.tanh: Activation(lambda z: np.tanh(z, out=z), lambda _, out: 1 - out * out),
-    keras.activations.sigmoid: Activation(lambda z: expit(z, out=z), lambda _, out: out * (1 - out)),
-    keras.activations.elu: Activation(_elu, lambda _, out: np.where(out > 0, np.float32(1), out + 1)),
+    keras.activations.relu6: Activation(lambda z: np.clip(z, 0, 6, out=z), lambda _, out: _between(out, 0, 6)),
+    keras.activations.leaky_relu: Activation(
+        lambda z: np.where(z > 0, z, np.float32(0.2) * z),
+        lambda _, out: np.where(out > 0, np.float32(1), np.float32(0.2)),
+    ),
+    keras.activations.elu: Activation(_elu, _elu_slope),
+    keras.activations.celu: Activation(_elu, _celu_slope),
     keras.activations.selu: Activation(lambda z: _elu(z, _SELU_SCALE, _SELU_ALPHA), _selu_slope),
     keras.activations.silu: Activation(lambda z: z * expit(z), _silu_slope, needs_input=True),
-    keras.activations.gelu: Activation(_gelu, _gelu_slope, needs_input=True),
-    keras.activations.softplus: Activation(
-        lambda z: np.logaddexp(z, np.float32(0)), lambda z, _: expit(z), needs_input=True
+    keras.activations.gelu: _of_input(_gelu, _gelu_slope),
+    keras.activations.mish: _of_input(lambda z: z * np.tanh(_softplus(z)), _mish_slope),
+    keras.activations.softplus: _of_input(_softplus, expit),
+    keras.activations.squareplus: _of_input(
+        _squareplus, lambda z: np.float32(0.5) * (1 + z / np.sqrt(z * z + np.float32(4)))
     ),
+    keras.activations.sparse_plus: _of_input(_sparse_plus, lambda z: np.clip((z + 1) * np.float32(0.5), 0, 1)),
+    keras.activations.tanh: Activation(lambda z: np.tanh(z, out=z), lambda _, out: 1 - out * out),
+    keras.activations.hard_tanh: _of_input(lambda z: np.clip(z, -1, 1), lambda z: _between(z, -1, 1)),
+    keras.activations.tanh_shrink: _of_input(lambda z: z - np.tanh(z), lambda z: np.square(np.tanh(z))),
+    keras.activations.softsign: Activation(lambda z: z / (1 + np.abs(z)), _softsign_slope),
+    keras.activations.sigmoid: Activation(lambda z: expit(z, out=z), lambda _, out: out * (1 - out)),
+    keras.activations.log_sigmoid: _of_input(lambda z: -_softplus(-z), lambda z: expit(-z)),
+    keras.activations.hard_sigmoid: _of_input(_sixth, lambda z: _between(z, -3, 3) * np.float32(1 / 6)),
+    keras.activations.sparse_sigmoid: _of_input(
+        lambda z: np.clip((z + 1) * np.float32(0.5), 0, 1), lambda z: _between(z, -1, 1) * np.float32(0.5)
+    ),
+    keras.activations.hard_silu: _of_input(
+        lambda z: z * _sixth(z), lambda z: _sixth(z) + z * _between(z, -3, 3) * np.float32(1 / 6)
+    ),
+    keras.activations.soft_shrink: _of_input(_soft_shrink, lambda z: np.abs(z) > np.float32(0.5)),
+    keras.activations.hard_shrink: _of_input(
+        lambda z: np.where(np.abs(z) > np.float32(0.5), z, np.float32(0)), lambda z: np.abs(z) > np.float32(0.5)
+    ),
+    keras.activations.exponential: Activation(lambda z: np.exp(z, out=z), lambda _, out: out),
 }
 
 

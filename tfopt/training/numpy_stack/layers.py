@@ -7,10 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
+import tfopt.layers
 from tfopt._private.keras_models import calls_of
 from tfopt.errors import CannotStack
 from tfopt.training.numpy_stack.activations import ACTIVATIONS
-from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace
+from tfopt.training.numpy_stack.numbers import Column, MemberNumbers, Workspace
 
 Array = np.ndarray
 Views = dict[int, Array]  # of each variable, by its id
@@ -105,14 +106,33 @@ class _Activation(Operation):
 
 
 class _Dropout(Operation):
-    """`keras.layers.Dropout`; its masks are put into `mask` before each step."""
+    """`keras.layers.Dropout` and `tfopt.layers.Dropout`; its masks are put into `mask` before each step.
 
-    def __init__(self, layer: keras.layers.Dropout, numbers: MemberNumbers):
+    Attributes:
+        rate: Gives the (members,) shares that are dropped.
+        always: Whether it draws even where it drops nothing, or all.
+    """
+
+    def __init__(self, layer: Any, numbers: MemberNumbers):
         super().__init__(layer, numbers)
-        _plain(layer, ("noise_shape",))
+        _plain(layer, ("noise_shape", "schedule"))
         self.generator = layer.seed_generator.state if hasattr(layer, "seed_generator") else None  # of rate 0
-        self.rate = numbers.column(layer.rate)
+        self.always = isinstance(layer, tfopt.layers.Dropout)
+        self.rate: Column
+        if not self.always:
+            self.rate = numbers.column(layer.rate)
+        elif len(layer.rate.shape) or not any(layer.rate is own for own in layer.variables):
+            raise CannotStack(f"the rate of {layer.name} is no variable of its own")
+        else:
+            numbers.column(layer._initial_strength)  # for the configuration; no step looks at it
         self.mask: Array | None = None
+
+    def load(self, weights: Views, gradients: Views, states: Views) -> None:
+        super().load(weights, gradients, states)
+        self.mask = None
+        if self.always:
+            rates = states[id(self.layer.rate)]
+            self.rate = lambda: rates
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         if not training or self.mask is None:
@@ -218,6 +238,7 @@ _KINDS: dict[type, type[Operation]] = {
     keras.layers.Activation: _Activation,
     keras.layers.ReLU: _Activation,
     keras.layers.Dropout: _Dropout,
+    tfopt.layers.Dropout: _Dropout,
     keras.layers.BatchNormalization: _BatchNormalization,
     keras.layers.Add: _Add,
     keras.layers.Flatten: _Flatten,

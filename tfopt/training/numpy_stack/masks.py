@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,22 +24,24 @@ class DropoutDraws:
         seeds: (members, 2) states of its generators before the epoch.
         rates: (members,) fractions dropped.
         units: Width of the layer.
+        always: Whether a member draws even if it drops nothing, or all.
     """
 
     seeds: np.ndarray
     rates: np.ndarray
     units: int
+    always: bool = False
 
     def after(self, steps: int) -> "DropoutDraws":
-        """Return the draws that follow so many steps; a member that drops nothing, or all, has drawn nothing."""
+        """Return the draws that follow so many steps."""
         seeds = self.seeds.copy()
-        seeds[:, 1] += (steps * ((self.rates > 0) & (self.rates < 1))).astype(seeds.dtype)
-        return DropoutDraws(seeds, self.rates, self.units)
+        seeds[:, 1] += (steps * (self.always | ((self.rates > 0) & (self.rates < 1)))).astype(seeds.dtype)
+        return replace(self, seeds=seeds)
 
     def same_as(self, other: "DropoutDraws") -> bool:
         """Return whether both draw the same."""
         return (
-            self.units == other.units
+            (self.units, self.always) == (other.units, other.always)
             and np.array_equal(self.seeds, other.seeds)
             and np.array_equal(self.rates, other.rates)
         )

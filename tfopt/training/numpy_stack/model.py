@@ -149,7 +149,7 @@ class NumpyStack(Stack):
 
     def mismatch(self, numbers: Values) -> str | None:
         """Return why this stack would train another model than one of these numbers; None if it would not."""
-        return super().mismatch(numbers) or self._numbers.differing_decision(numbers)
+        return super().mismatch(numbers) or self._numbers.differing_decision(numbers) or self._rates.mismatch(numbers)
 
     def member_bytes(self, batch_size: int) -> int:
         """Return about how many bytes a member takes."""
@@ -184,9 +184,7 @@ class NumpyStack(Stack):
         for part in (self._update, self._decay):
             part.load()
         self._penalties.load(number)
-        for operation in self._network.dropouts:
-            operation.mask = None
-        self._dropping = [operation for operation in self._network.dropouts if operation.rate().any()]
+        self._dropping = [layer for layer in self._network.dropouts if layer.always or layer.rate().any()]
 
     def _viewed(self, buffer: Array, index: int) -> Array:
         shape = tuple(self._trained[index].shape)
@@ -259,7 +257,7 @@ class NumpyStack(Stack):
         drawn = []
         for operation in self._dropping:
             states = self._own[self._variables.index(id(operation.generator))]
-            drawn.append(DropoutDraws(states.copy(), operation.rate(), operation.units))
+            drawn.append(DropoutDraws(states.copy(), operation.rate(), operation.units, operation.always))
             states[:] = drawn[-1].after(len(sizes)).seeds
         return self._drawing.epoch(drawn, sizes)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -70,7 +71,10 @@ class MemberNumbers:
 
 
 def _plain(number: Any) -> float:
-    return float(number.numpy()) if isinstance(number, tf.Tensor) else float(number)
+    number = number.numpy() if isinstance(number, tf.Tensor) else number
+    if np.ndim(number) or isinstance(number, keras.Variable | tf.Variable):
+        raise CannotStack(f"a number of its own is a {type(number).__name__}")
+    return float(number)
 
 
 class Workspace:

@@ -1,6 +1,7 @@
 """Penalties of a stack's weights, which are elementwise: L1 and L2."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,11 +12,32 @@ from tfopt.training.numpy_stack.numbers import Column, MemberNumbers
 
 Array = np.ndarray
 
-_STRENGTHS: dict[type, tuple[str, ...]] = {
-    keras.regularizers.L1: ("l1",),
-    keras.regularizers.L2: ("l2",),
-    keras.regularizers.L1L2: ("l1", "l2"),
-    tfopt.regularizers.L1L2: ("l1", "l2"),
+Strengths = dict[str, Column]  # of "l1" and "l2"
+
+
+def _named(*names: str) -> Callable[[Any, MemberNumbers], Strengths]:
+    return lambda penalty, numbers: {name: numbers.column(getattr(penalty, name)) for name in names}
+
+
+def _elastic_net(penalty: tfopt.regularizers.ElasticNet, numbers: MemberNumbers) -> Strengths:
+    strength, ratio = numbers.column(penalty.strength), numbers.column(penalty.l1_ratio)
+    return {"l1": lambda: strength() * ratio(), "l2": lambda: strength() * (1 - ratio()) / 2}
+
+
+def _textbook(penalty: tfopt.regularizers.TextbookL2, numbers: MemberNumbers) -> Strengths:
+    strength, rows = numbers.column(penalty.strength), numbers.column(penalty.num_samples)
+    return {"l2": lambda: strength() / (rows() * (1 if penalty.loss == "mse" else 2))}
+
+
+_STRENGTHS: dict[type, Callable[[Any, MemberNumbers], Strengths]] = {
+    keras.regularizers.L1: _named("l1"),
+    keras.regularizers.L2: _named("l2"),
+    keras.regularizers.L1L2: _named("l1", "l2"),
+    tfopt.regularizers.L1: _named("l1"),
+    tfopt.regularizers.L2: _named("l2"),
+    tfopt.regularizers.L1L2: _named("l1", "l2"),
+    tfopt.regularizers.ElasticNet: _elastic_net,
+    tfopt.regularizers.TextbookL2: _textbook,
 }
 
 
@@ -40,8 +62,7 @@ class Penalties:
                 continue
             if type(regularizer) not in _STRENGTHS:
                 raise CannotStack(f"the regularizer {type(regularizer).__name__} has no form in NumPy here")
-            for name in _STRENGTHS[type(regularizer)]:
-                column = numbers.column(getattr(regularizer, name))
+            for name, column in _STRENGTHS[type(regularizer)](regularizer, numbers).items():
                 self._strengths[name].append((slice(start, self._size), column))
 
     def load(self, members: int) -> None:

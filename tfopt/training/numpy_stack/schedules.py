@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from tfopt._private.keras_optimizers import learning_rate_of
 from tfopt.errors import CannotStack
+from tfopt.training.epoch_graph import concrete
 from tfopt.training.model_walk import ModelWalk
-from tfopt.training.symbolic import Values
+from tfopt.training.symbolic import NumberTable, Values, kept_symbolic
 
 _OF_THE_RATE = "model.optimizer._learning_rate"
 _AHEAD = 1024  # steps whose rates are looked up at once
@@ -18,6 +19,8 @@ _AHEAD = 1024  # steps whose rates are looked up at once
 
 class LearningRates:
     """The learning rate of each member: a constant kept in its state, or its schedule's.
+
+    A schedule is called with many steps at once, or, where it takes one at a time, in a loop that is traced once.
 
     Args:
         optimizer: The model's.
@@ -29,7 +32,7 @@ class LearningRates:
         numbers: Those of them that the schedule uses.
 
     Raises:
-        CannotStack: The schedule takes one step at a time.
+        CannotStack: The schedule cannot be changed from outside.
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, walk: ModelWalk, varying: frozenset[str]):
@@ -44,21 +47,39 @@ class LearningRates:
             raise CannotStack("its schedule cannot be changed from outside")
         self._known: dict[int, np.ndarray] = {}
         self._members: Sequence[Values] = []
-        if self._schedule is not None:
-            self._check()
+        self._traced: Any = None
+        if self._schedule is not None and not self._takes_many():
+            self._trace(walk)
 
-    def _check(self) -> None:
+    def mismatch(self, numbers: Values) -> str | None:
+        """Return what the traced schedule would decide differently for these numbers; None if nothing."""
+        return None if self._traced is None else self._table.broken_guard(numbers)
+
+    def _takes_many(self) -> bool:
+        """Return whether the schedule gives for many steps at once what it gives for each."""
         steps = np.array([0, 1, 7, 100, 1023], "int32")
         try:
             together = self._of_schedule(tf.constant(steps))
-        except (ValueError, TypeError, tf.errors.OpError) as error:
-            raise CannotStack("its schedule takes one step at a time") from error
+        except (ValueError, TypeError, tf.errors.OpError):
+            return False
         singly = [self._of_schedule(tf.constant(step)) for step in steps]
-        if together.shape != (len(steps),) or not np.allclose(together, singly, rtol=1e-6, atol=0):
-            raise CannotStack("its schedule takes one step at a time")
+        return together.shape == (len(steps),) and np.allclose(together, singly, rtol=1e-6, atol=0)
 
     def _of_schedule(self, steps: tf.Tensor) -> np.ndarray:
         return np.asarray(keras.ops.convert_to_numpy(self._schedule(steps)), "float32")
+
+    def _trace(self, walk: ModelWalk) -> None:
+        self._table = NumberTable(walk.numbers)
+        for name, setter in self._setters.items():
+            setter(self._table.number(name))
+
+        def rates(steps: tf.Tensor) -> tf.Tensor:
+            return tf.map_fn(
+                lambda step: tf.cast(self._schedule(step), "float32"), steps, fn_output_signature="float32"
+            )
+
+        with kept_symbolic():
+            self._traced = concrete(rates, [tf.TensorSpec((None,), tf.int32)])
 
     def load(self, members: Sequence[Values]) -> None:
         """Take the members' numbers."""
@@ -81,9 +102,17 @@ class LearningRates:
 
     def _block(self, block: int) -> np.ndarray:
         steps = tf.range(block * _AHEAD, (block + 1) * _AHEAD)
-        rates = []
+        found: dict[tuple, np.ndarray] = {}  # members of equal numbers share one
         for values in self._members:
-            for name, setter in self._setters.items():
-                setter(values[name])
-            rates.append(self._of_schedule(steps))
-        return np.stack(rates)
+            own = tuple(values[name] for name in self._setters)
+            if own not in found:
+                found[own] = self._rates(values, steps)
+        return np.stack([found[tuple(values[name] for name in self._setters)] for values in self._members])
+
+    def _rates(self, values: Values, steps: tf.Tensor) -> np.ndarray:
+        if self._traced is not None:
+            self._table.set(values)
+            return self._traced(steps).numpy()
+        for name, setter in self._setters.items():
+            setter(values[name])
+        return self._of_schedule(steps)
