@@ -40,10 +40,9 @@ def fresh_python():
             [sys.executable, *map(str, arguments)],
             capture_output=True,
             text=True,
-            stdin=subprocess.DEVNULL,
             timeout=300,
             env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
-            **settings,
+            **({"stdin": subprocess.DEVNULL} | settings),
         )
 
     return run

@@ -7,6 +7,7 @@ import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import r2_score, roc_auc_score
 
 from tfopt.data import Column, TableEncoder, TableModel, TablePreprocessing
 from tfopt.search.user_space import load_space
@@ -31,11 +32,11 @@ def preprocessing(*names):
 def run_folder(tmp_path):
     """Write a run folder round a model."""
 
-    def write(model, ignored=()):
+    def write(model, config=None, **data):
         folder = tmp_path / "run"
         folder.mkdir()
-        (folder / "config.json").write_text("{}")
-        (folder / "environment.json").write_text(json.dumps({"data": {"ignored": ignored}}))
+        (folder / "config.json").write_text(json.dumps(config or {}))
+        (folder / "environment.json").write_text(json.dumps({"data": data}))
         model.save(folder / "best.keras")
         return folder
 
@@ -54,7 +55,7 @@ def regression(run_folder):
         target_mean=[10.0],
         target_scale=[2.0],
     )
-    return run_folder(model, ignored=["note"])
+    return run_folder(model, ignored=["note", "parcel"], identifiers=["parcel"])
 
 
 def rows_of(text):
@@ -101,7 +102,7 @@ def test_output_goes_to_a_file(regression, tfopt, tmp_path):
     ("text", "told"),
     [
         ("size\n1\n", "column '年龄' is missing"),
-        ("size,年龄,colour\n1,2,red\n", "column 'colour' is unknown to the model"),
+        ("size,年龄s\n1,2\n", "column '年龄' is missing"),
         ("size,年龄\n1,old\n2,3\n", "'年龄'"),
         ("", "empty"),
     ],
@@ -164,3 +165,79 @@ def test_classes_of_the_users_own_are_found_in_the_space_of_the_run(run_folder, 
     assert refused.stderr.startswith(f"error: {folder / 'best.keras'} holds a class that is not known here (")
     assert f"Restore {tmp_path / 'mine.py'}" in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+def test_what_names_the_rows_stands_before_the_predictions(regression, tfopt, tmp_path):
+    table = tmp_path / "new.csv"
+    table.write_text(",note,parcel,size,年龄\n7,x,007,2,1\n9,y,00012345678901234567,-1,0.5\n")
+    code, out, err = tfopt("predict", regression, table)
+    assert (code, err) == (0, "")
+    rows = rows_of(out)
+    assert list(rows[0])[1:] == ["parcel", "price, net"]
+    assert [next(iter(row.values())) for row in rows] == ["7", "9"]
+    assert [row["parcel"] for row in rows] == ["007", "00012345678901234567"]
+    assert [float(row["price, net"]) for row in rows] == pytest.approx([26.0, 11.0])
+    code, out, _ = tfopt("predict", regression, table, "--id", "note,size")
+    assert list(rows_of(out)[0]) == ["note", "size", "price, net"]
+    code, out, err = tfopt("predict", regression, table, "--id", "parcle")
+    assert (code, out) == (2, "")
+    assert "no column 'parcle' for --id. Did you mean 'parcel'?" in err
+
+
+def test_columns_that_the_model_does_not_know_are_said(regression, tfopt, tmp_path):
+    (tmp_path / "new.csv").write_text("size,colour,年龄,z\n2,red,1,0\n")
+    code, out, err = tfopt("predict", regression, tmp_path / "new.csv")
+    assert (code, rows_of(out)) == (0, [{"price, net": "26"}])
+    assert err == "not used: colour, z, unknown to the model\n"
+    assert tfopt("--quiet", "predict", regression, tmp_path / "new.csv")[2] == ""
+
+
+def test_the_table_may_come_from_standard_input(regression, fresh_python, tmp_path):
+    (tmp_path / "new.csv").write_text("size,年龄\n2,1\n")
+    with (tmp_path / "new.csv").open() as file:
+        done = fresh_python("-m", "tfopt", "predict", regression, "-", stdin=file)
+    assert (done.returncode, done.stdout) == (0, '"price, net"\n26\n'), done.stderr
+
+
+def test_targets_in_the_table_are_scored(regression, tfopt, tmp_path):
+    table = tmp_path / "new.csv"
+    table.write_text('size,年龄,"price, net"\n2,1,27\n-1,0.5,11\n0,0,10\n1,1,\n')
+    code, out, err = tfopt("predict", regression, table)
+    assert code == 0
+    predicted = [float(row["price, net"]) for row in rows_of(out)]
+    assert predicted == pytest.approx([26, 11, 12, 22])
+    expected = r2_score([27, 11, 10], predicted[:3])
+    assert err == f"r2 {expected:.6g} on 3 rows; 1 without a known price, net left out\n"
+
+
+def test_classes_in_the_table_are_scored_and_what_is_new_is_counted(run_folder, tfopt, tmp_path):
+    columns = [Column("city", "categorical", num_levels=2), Column("a", "numeric")]
+    rows = pd.DataFrame({"city": pd.Categorical(["Bonn", "Ulm", "Bonn"]), "a": [0.0, 1.0, 2.0]})
+    layer = TablePreprocessing.from_encoder(TableEncoder(columns, scaling="none").fit(rows))
+    model = TableModel(
+        layer,
+        network([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], [0.0, 0.0]),
+        task="classification",
+        output="logits",
+        classes=("no", "yes"),
+        target_names=("granted",),
+    )
+    folder = run_folder(model, {"objective": "roc_auc", "weights": "n"}, ignored=["n"])
+    table = tmp_path / "new.csv"
+    table.write_text("city,a,granted,n\nBonn,3,no,1\nTrier,-1,yes,1\nKiel,0,no,5\nUlm,,perhaps,1\nBonn,1,yes,2\n")
+    code, out, err = tfopt("predict", folder, table)
+    assert code == 0
+    shares = [float(row["probability_yes"]) for row in rows_of(out)]
+    known = [0, 1, 2, 4]
+    expected = roc_auc_score([0, 1, 0, 1], [shares[row] for row in known], sample_weight=[1, 1, 5, 2])
+    assert err.splitlines() == [
+        "'city': 2 of 5 cells hold a level unseen in training: 'Trier', 'Kiel'",
+        "'a': 1 of 5 cells are missing, where training had every one",
+        f"roc_auc {expected:.6g} on 4 rows, weighted; 1 without a known granted left out",
+    ]
+    table.write_text("city,a,granted\nBonn,3,yes\n")
+    code, out, err = tfopt("predict", folder, table)
+    assert (code, len(rows_of(out))) == (0, 1)
+    assert "not scored: `roc_auc` has no value where the test part of a fold holds one class only" in err
+    table.write_text("city,a,granted\nBonn,3,perhaps\n")
+    assert "not scored: no row holds a granted that the model knows" in tfopt("predict", folder, table)[2]

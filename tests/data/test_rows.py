@@ -89,10 +89,6 @@ def test_one_row_and_levels_that_look_like_numbers(table, read):
             "column 'colour' and 2 more are missing ({path}). The model needs size, colour, code, open, when.",
         ),
         (
-            "size,colour,code,open,when,why\n1,red,A,yes,1/1/2020,good\n",
-            "column 'why' is unknown to the model ({path}). Did you mean 'y'? Take it out; the model needs size, ",
-        ),
-        (
             "size,colour,code,open,when\n1,red,A,yes,1/1/2020\nbig,red,A,yes,1/1/2020\n",
             "column 'size' holds 'big' (line 3) where training had a number ({path}). Write a number, or leave",
         ),

@@ -1,8 +1,10 @@
 """New rows for a trained model: read as the training table was, and in the form that an exported model takes."""
 
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,64 +22,108 @@ from tfopt.data.text import as_words
 from tfopt.data.values import checked, examples, is_numeric, to_categories, to_truth
 from tfopt.errors import UserError, nearest
 
+_LOGGER = logging.getLogger("tfopt")
 _NUMBERED = re.compile(r"column_(\d+)")
 
 
+@dataclass(frozen=True)
+class NewRows:
+    """The rows of a file that are to be predicted.
+
+    Args:
+        features: (rows, columns) values in the form of `Table.features`.
+        targets: Those targets that the file has, read as in training, by name.
+        others: The file's other columns, as written.
+        unknown: Names of the columns that the training table had not.
+        unnamed: Those of them that have no name in the file, as a row index has none.
+    """
+
+    features: pd.DataFrame
+    targets: dict[str, pd.Series]
+    others: pd.DataFrame
+    unknown: tuple[str, ...]
+    unnamed: tuple[str, ...]
+
+
 def read_rows(
+    path: str | Path, columns: Sequence[Column], *, target_names: Sequence[str] = (), **options: Any
+) -> pd.DataFrame:
+    """Read the rows of a file that are to be predicted; columns that the model does not know are left aside.
+
+    Args:
+        path: A file that `load_table` could read.
+        columns: The training table's columns.
+        target_names: The training table's targets, which a file without a header line may have or not.
+        **options: `ignored`, `header`, `encoding` and `separator`, as for `read_new_rows`.
+
+    Returns:
+        (rows, columns) values in the form of `Table.features`.
+
+    Raises:
+        UserError: When a column is missing, or holds what its kind cannot.
+    """
+    rows = read_new_rows(path, columns, targets=[Column(name, "text") for name in target_names], **options)
+    if rows.unknown:
+        _LOGGER.info("%s: not used: %s", path, ", ".join(rows.unknown))
+    return rows.features
+
+
+def read_new_rows(
     path: str | Path,
     columns: Sequence[Column],
     *,
-    target_names: Sequence[str] = (),
+    targets: Sequence[Column] = (),
     ignored: Sequence[str] = (),
     header: str = "auto",
     encoding: str = "auto",
     separator: str = "auto",
-) -> pd.DataFrame:
-    """Read the rows of a file that are to be predicted.
+) -> NewRows:
+    """Read a file's rows with all that it holds beside the features.
 
     Columns are matched by name; in a file without a header line, by position.
 
     Args:
         path: A file that `load_table` could read.
         columns: The training table's columns.
-        target_names: The training table's targets; the file may have them or not.
-        ignored: Other columns that the file may have, as in `Table.ignored`.
+        targets: The training table's targets, as in `Table.target_columns`; the file may have them or not.
+        ignored: Other columns of the training table, as in `Table.ignored`.
         header: Whether the first line names the columns: `"yes"`, `"no"`, or `"auto"` to guess.
         encoding: A Python codec's name, or `"auto"`.
         separator: What separates fields, or `"auto"`.
 
-    Returns:
-        (rows, columns) values in the form of `Table.features`.
-
     Raises:
-        UserError: When a column is missing or unknown, or holds what its kind cannot.
+        UserError: When a column is missing, or holds what its kind cannot.
     """
+    target_names = [column.name for column in targets]
     allowed = [*(column.name for column in columns), *target_names, *ignored]
     raw, _ = read_files(str(path), header=header, encoding=encoding, separator=separator, known_names=allowed)
     frame = raw.frame.rename(columns=str)
     if not raw.has_header:
         frame = frame.rename(columns=_match_by_position(list(map(str, frame)), columns, target_names, ignored, raw))
-    extra = [name for name in map(str, frame) if name not in allowed]
+    unknown = [name for name in map(str, frame) if name not in allowed]
     missing = [column.name for column in columns if column.name not in frame]
     if missing:
         others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
         raise UserError(
-            f"column {missing[0]!r}{others} missing ({raw.source}).{nearest(missing[0], extra)} "
+            f"column {missing[0]!r}{others} missing ({raw.source}).{nearest(missing[0], unknown)} "
             f"The model needs {_shown(columns)}."
         )
-    if extra:
-        others = f" and {len(extra) - 1} more are" if len(extra) > 1 else " is"
-        absent = [name for name in allowed if name not in frame]
-        raise UserError(
-            f"column {extra[0]!r}{others} unknown to the model ({raw.source}).{nearest(extra[0], absent)} "
-            f"Take it out; the model needs {_shown(columns)}."
-        )
-    again = [column.name for column in columns if raw.read_text and _is_ambiguous(column, frame[column.name], raw)]
+    read = [*columns, *(column for column in targets if column.name in frame)]
+    names = {column.name for column in read}
+    beside = [name for name in map(str, frame) if name not in names]
+    again = [column.name for column in read if _is_ambiguous(column, frame[column.name], raw)] + beside
     if raw.read_text and again:
         raw_name = dict(zip(frame, raw.frame, strict=True))
         texts = raw.read_text([str(raw_name[name]) for name in again])
         frame = frame.assign(**{name: texts[raw_name[name]] for name in again})
-    return pd.DataFrame({column.name: read_as(column, frame[column.name], raw) for column in columns})
+    values = {column.name: read_as(column, frame[column.name], raw) for column in read}
+    return NewRows(
+        features=pd.DataFrame({column.name: values[column.name] for column in columns}),
+        targets={name: values[name] for name in target_names if name in values},
+        others=frame[beside],
+        unknown=tuple(unknown),
+        unnamed=tuple(name for name in unknown if name in raw.unnamed),
+    )
 
 
 def cells_of(columns_of: Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
