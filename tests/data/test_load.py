@@ -454,3 +454,14 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
         [sys.executable, "-c", script], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_thousands_points_beside_decimal_commas_are_said(tmp_path):
+    path = tmp_path / "europe.csv"
+    path.write_text("income;price\n" + "".join(f"{k + 4}.{k:03};{k},5\n" for k in range(20)), encoding="utf-8")
+    table = load_table(str(path), target="price")
+    assert table.features["income"].tolist() == [1000.0 * (k + 4) + k for k in range(20)]
+    (note,) = [note for note in table.notes if "income" in note]
+    assert "thousands points" in note
+    assert "20 cells" in note
+    assert "--column income=decimal-point" in note

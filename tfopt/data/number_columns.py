@@ -84,7 +84,7 @@ def _say_how_written(
 ) -> None:
     plain = np.array(
         [
-            _PLAIN_NUMBER.fullmatch(shape) is not None and text.isascii()
+            _PLAIN_NUMBER.fullmatch(shape) is not None and text.isascii() and (decimal == "." or "." not in shape)
             for text, shape in zip(found.texts, found.shapes, strict=True)
         ],
         dtype=bool,
