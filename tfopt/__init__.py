@@ -20,6 +20,7 @@ _REGISTERING = (
     "constraints",
     "layers",
     "callbacks",
+    "models",
     "data.table_model",
 )
 _PACKAGES = (

@@ -9,6 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfopt import layers, schedules
 
@@ -244,6 +245,10 @@ def test_target_scaling_clips_in_inference_only():
     scale = np.std([10, 20, 30])
     x = np.array([[-3.0], [0.5], [3]])
     np.testing.assert_allclose(layer(x, training=True), x * scale + 20, rtol=1e-6)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor := tf.constant(x, tf.float32))
+        loss = tf.reduce_sum((layer(tensor, training=True) - 10) ** 2)
+    np.testing.assert_allclose(tape.gradient(loss, tensor), 2 * (x - (10 - 20) / scale), rtol=1e-5)
     np.testing.assert_allclose(layer(x), [[10], [20 + scale / 2], [30]], rtol=1e-6)
 
 

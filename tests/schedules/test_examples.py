@@ -1,4 +1,4 @@
-"""The examples in the docstrings of schedules, layers and schedule callbacks run and print what they say."""
+"""The examples in the docstrings of schedules, layers, models and schedule callbacks run and print what they say."""
 
 import doctest
 import importlib
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import tfopt
-from tfopt import layers, schedules
+from tfopt import layers, models, schedules
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on saving
 MODULES = [
     f"{package.__name__}.{found.name}"
-    for package in (schedules, layers)
+    for package in (schedules, layers, models)
     for found in pkgutil.iter_modules(package.__path__)
 ]
 CALLBACKS = [

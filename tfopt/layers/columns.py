@@ -77,14 +77,10 @@ class OneHotCategories(keras.layers.Layer):
             parts.append(hot[..., 1:] - hot[..., :1] if self.signs and levels == 2 else hot)
         return ops.cast(ops.concatenate(parts, axis=-1), self.compute_dtype)
 
-    @property
-    def widths(self) -> list[int]:
-        """Columns that each input column becomes."""
-        return [1 if self.signs and levels == 2 else levels for levels in self.levels]
-
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the outputs."""
-        return (*input_shape[:-1], sum(self.widths))
+        widths = [1 if self.signs and levels == 2 else levels for levels in self.levels]
+        return (*input_shape[:-1], sum(widths))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain Python values."""
@@ -151,7 +147,8 @@ class CategoryEmbedding(FactoredLayer):
         codes, levels = ops.cast(inputs, "float32"), np.array(self.levels, "float32")
         known = ops.logical_and(codes >= 0, codes < levels)
         places = ops.where(known, ops.cast(ops.where(known, codes, 0.0), "int32") + self._first, self._unknown)
-        vectors = ops.take(self.table.read(training), places, axis=0)
+        # Multiplied so that the gradient is dense: of a sparse one Adam squares the rows' parts before adding them up.
+        vectors = ops.take(self.table.read(training) * 1.0, places, axis=0)
         if training:
             self.advance()
         vectors = ops.reshape(vectors, (*ops.shape(inputs)[:-1], len(self.levels) * self.units))

@@ -83,7 +83,9 @@ class TargetScaling(_FromData):
 
     Use it as the last layer, so that a network that is made for standardised targets can be fitted to any.
     `tfopt.initializers.from_data` takes the numbers from training targets; until then nothing is changed. Predictions
-    are clipped to the range of those targets in inference; in training they are not.
+    are clipped to the range of those targets in inference; in training they are not. The gradient that goes back is
+    divided by the variance: that of a squared error on standardised targets, so that clipping and Adam's epsilon act
+    as if the targets were.
 
     Formula: standard deviation · x + mean.
 
@@ -116,5 +118,9 @@ class TargetScaling(_FromData):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Return the outputs in the targets' unit."""
-        outputs = ops.cast(inputs, "float32") * self.scale + self.mean
-        return outputs if training else ops.clip(outputs, self.lowest, self.highest)
+        inputs = ops.cast(inputs, "float32")
+        outputs = inputs * self.scale + self.mean
+        if not training:
+            return ops.clip(outputs, self.lowest, self.highest)
+        slow = inputs / self.scale
+        return slow + ops.stop_gradient(outputs - slow)

@@ -1,0 +1,152 @@
+"""The networks for tables in a user's hands: fit, labels of any form, weights, saving, mistakes."""
+
+import inspect
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tfopt
+from tfopt import initializers, models
+
+RNG = np.random.default_rng(0)
+N = 120
+X = np.column_stack(
+    [RNG.normal(size=(N, 2)) * [1, 50], RNG.integers(0, 2, N), RNG.integers(-1, 40, N), RNG.integers(0, 2, N)]
+).astype("float32")
+COLUMNS = ["number", "number", 2, 40, "flag"]
+Y = X[:, 0] * 30 + X[:, 2] * 20 + 400
+LABELS = np.digitize(Y, np.quantile(Y, [0.33, 0.66]))
+SMALL = {"units": 8}
+MAKE = {
+    "mlp": lambda *task: models.mlp(COLUMNS, task[0], 60, *task[1:], learning_rate=0.05, weight_decay=0.1, **SMALL),
+    "realmlp": lambda *task: models.realmlp(COLUMNS, task[0], 60, *task[1:], **SMALL),
+    "realmlp_s": lambda *task: models.realmlp_s(COLUMNS, task[0], 60, *task[1:], **SMALL),
+    "tabm": lambda *task: models.tabm(COLUMNS, *task, num_members=3, num_bins=8, learning_rate=0.02, **SMALL),
+}
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_regression_on_raw_targets(name):
+    keras.utils.set_random_seed(0)
+    model = MAKE[name]("regression")
+    initializers.from_data(model, X, Y)
+    model.fit(X, Y, batch_size=20, epochs=10, verbose=0, validation_data=(X, Y))
+    predicted = model.predict(X, verbose=0)
+    assert predicted.shape == (N, 1)
+    assert predicted.min() >= Y.min() - 1e-3
+    assert predicted.max() <= Y.max() + 1e-3
+    assert 1 - np.mean((predicted[:, 0] - Y) ** 2) / Y.var() > 0.6
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(np.mean((predicted[:, 0] - Y) ** 2), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_classes_as_codes_and_as_one_hots_and_a_fresh_process(name, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = MAKE[name]("classification", 3)
+    initializers.from_data(model, X)
+    history = model.fit(X, LABELS, batch_size=20, epochs=6, verbose=0, validation_data=(X, LABELS))
+    assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert history.history["val_accuracy"][-1] > 0.55
+    logits = model.predict(X, verbose=0)
+    assert np.mean(logits.argmax(1) == LABELS) == pytest.approx(history.history["val_accuracy"][-1])
+    hot = float(model.loss(np.eye(3)[LABELS], logits))
+    assert history.history["val_loss"][-1] == pytest.approx(hot, rel=1e-4)
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", x=X, y=LABELS, logits=logits)
+    code = (
+        "import sys, numpy, keras, tfopt; m = keras.models.load_model(sys.argv[1]); d = numpy.load(sys.argv[2]); "
+        "numpy.testing.assert_allclose(m.predict(d['x'], verbose=0), d['logits'], rtol=1e-4, atol=1e-5); "
+        "m.fit(d['x'], d['y'], verbose=0); print(int(m.optimizer.iterations))"
+    )
+    paths = [str(tmp_path / "model.keras"), str(tmp_path / "data.npz")]
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 36 + 4
+
+
+def test_the_loss_of_labels_is_keras_own():
+    logits = RNG.normal(size=(6, 3)).astype("float32")
+    labels = np.array([0, 1, 2, 2, 1, 0])
+    for smoothing in (0.0, 0.1):
+        ours = models.LabelCrossentropy(from_logits=True, label_smoothing=smoothing)
+        theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        expected = float(theirs(np.eye(3)[labels], logits))
+        for form in (labels, labels[:, None], labels.astype("float32"), np.eye(3)[labels]):
+            assert float(ours(form, logits)) == pytest.approx(expected, rel=1e-6)
+        again = keras.losses.deserialize(keras.losses.serialize(ours))
+        assert type(again) is models.LabelCrossentropy
+        assert float(again(labels, logits)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_each_member_is_trained_on_its_own_loss_with_the_weights_of_rows():
+    inputs = keras.Input((2,))
+    members = tfopt.layers.SeparateDense(1, num_members=4)(inputs)
+    model = models.EnsembleModel(inputs, models.MeanOfMembers()(members))
+    model.compile(keras.optimizers.SGD(0.0), "mse", metrics=["mse"])
+    x, y, weight = X[:30, :2] / 50, Y[:30] / 400, RNG.random(30)
+    outputs = np.asarray(model(x, training=True))[:, :, 0]
+    each = np.mean(np.mean((outputs - y[:, None]) ** 2, axis=1) * weight)
+    history = model.fit(x, y, sample_weight=weight, batch_size=30, verbose=0).history
+    together = np.mean((outputs.mean(1) - y) ** 2)
+    assert history["loss"][0] == pytest.approx(each, rel=1e-4)
+    assert history["mse"][0] == pytest.approx(together, rel=1e-4)
+    assert model.evaluate(x, y, verbose=0)[0] == pytest.approx(together, rel=1e-4)
+
+
+def test_members_of_classes_average_probabilities():
+    logits = RNG.normal(size=(5, 4, 3)) * 3
+    powers = np.exp(logits)
+    probabilities = (powers / powers.sum(-1, keepdims=True)).mean(1)
+    np.testing.assert_allclose(models.MeanOfMembers(True)(logits), np.log(probabilities), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["realmlp", "tabm"])
+def test_mixed_precision(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = MAKE[name]("regression")
+        initializers.from_data(model, X, Y)
+        assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"][0])
+        assert model.output.dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("columns", [["number"], [3], [40], ["flag", "flag"], [2, "number"]])
+@pytest.mark.parametrize("name", ["mlp", "realmlp", "realmlp_s", "tabm"])
+def test_any_kind_of_columns_alone(name, columns):
+    more = (60,) if name != "tabm" else ()
+    make = getattr(models, name)
+    model = make(columns, "classification", *more, num_outputs=2, units=4, num_layers=1)
+    assert model(np.zeros((3, len(columns)), "float32")).shape == (3, 2)
+
+
+def test_every_setting_is_described():
+    for name in ("mlp", "realmlp", "realmlp_s", "tabm"):
+        function = getattr(models, name)
+        text = inspect.getdoc(function)
+        for argument in inspect.signature(function).parameters:
+            assert re.search(rf"^    \**{argument}: ", text, re.M), (name, argument)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: models.mlp([], "regression", 10), "`columns` must say of each column"),
+        (lambda: models.mlp(["numeric"], "regression", 10), "'number', 'flag' or the number of a category's levels"),
+        (lambda: models.mlp([True], "regression", 10), "`columns` must say"),
+        (lambda: models.realmlp(["number"], "classification", 10), "must be the number of classes"),
+        (lambda: models.realmlp(["number"], "classify", 10), "`task` of realmlp must be one of"),
+        (lambda: models.realmlp(["number"], "regression", 0), "`total_steps` must be >= 1"),
+        (lambda: models.realmlp(["number"], "regression", 10, start="zeros"), "`start` of realmlp"),
+        (lambda: models.tabm(["number"], "classification", 1), "`num_outputs` of tabm must be >= 2"),
+        (lambda: models.tabm(["number"], "regression", variant="small"), "`variant` of tabm must be one of"),
+    ],
+)
+def test_mistakes_are_named(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()

@@ -1,0 +1,9 @@
+"""Networks for tables: compiled Keras models from a description of the columns."""
+
+from tfopt.models.ensemble import EnsembleModel, MeanOfMembers
+from tfopt.models.mlp import mlp
+from tfopt.models.realmlp import realmlp, realmlp_s
+from tfopt.models.tabm import tabm
+from tfopt.models.targets import LabelCrossentropy
+
+__all__ = ["EnsembleModel", "LabelCrossentropy", "MeanOfMembers", "mlp", "realmlp", "realmlp_s", "tabm"]

@@ -1,0 +1,88 @@
+"""Models whose members are trained each on its own loss and predict together."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class MeanOfMembers(keras.layers.Layer):
+    """Average the predictions of an ensemble's members in inference; in training pass them on, each for its own loss.
+
+    Inputs are (rows, members, outputs), results in inference (rows, outputs). The last layer of an
+    `tfopt.models.EnsembleModel`.
+
+    Args:
+        probabilities: Bool: whether the inputs are logits of classes, whose probabilities are averaged: the result is
+            the logarithm of the mean probability, which is a logit too.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Example:
+        >>> layer = tfopt.models.MeanOfMembers()
+        >>> np.asarray(layer(np.array([[[1.0], [3.0]]]))).tolist()
+        [[2.0]]
+    """
+
+    def __init__(self, probabilities: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.probabilities = bool(probabilities)
+
+    def mean(self, inputs: Any) -> Any:
+        """Return the members' prediction."""
+        if not self.probabilities:
+            return ops.mean(inputs, axis=1)
+        return ops.logsumexp(ops.log_softmax(inputs, axis=-1), axis=1) - ops.log(float(inputs.shape[1]))
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Return the mean, or in training the inputs."""
+        return inputs if training else self.mean(inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the mean."""
+        return (input_shape[0], input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments as plain Python values."""
+        return {**super().get_config(), "probabilities": self.probabilities}
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class EnsembleModel(keras.Model):
+    """A functional model of several members: the loss is the mean of theirs, the prediction is theirs together.
+
+    Its last layer is a `tfopt.models.MeanOfMembers`. The loss of the mean prediction would let members make up for each
+    other's errors instead of each learning; here every member sees every row, with its weight. Metrics, validation
+    scores and predictions are those of the ensemble.
+
+    Args:
+        inputs: As in `keras.Model`.
+        outputs: As in `keras.Model`.
+        **kwargs: Further arguments of `keras.Model`.
+
+    Example:
+        >>> x = keras.Input((3,))
+        >>> members = tfopt.layers.SeparateDense(1, num_members=4)(x)
+        >>> model = tfopt.models.EnsembleModel(x, tfopt.models.MeanOfMembers()(members))
+        >>> model.compile("adam", "mse")
+        >>> history = model.fit(np.ones((8, 3)), np.ones(8), verbose=0)
+        >>> model.predict(np.ones((8, 3)), verbose=0).shape
+        (8, 1)
+    """
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Return the mean of the members' losses in training, the ensemble's otherwise."""
+        if training:
+            members = y_pred.shape[1]
+            y = ops.repeat(y, members, axis=0)
+            y_pred = ops.reshape(y_pred, (-1, y_pred.shape[-1]))
+            sample_weight = None if sample_weight is None else ops.repeat(sample_weight, members, axis=0)
+        return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Return the metrics of the ensemble's prediction."""
+        if len(y_pred.shape) == 3:
+            y_pred = self.layers[-1].mean(y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight=sample_weight)
