@@ -138,7 +138,7 @@ def _as_dates(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) -> 
     if date_format not in (guess.date_format, ISO) and why == "" and not dates.notna().any():
         return None
     good = dates.notna().to_numpy()
-    if not told and not date_format.startswith(("%Y", ISO)):
+    if not told and re.match(r"%[dm][^ ]%[dm]", date_format):
         place = np.flatnonzero(good)[0]
         first = "day" if is_day_first(date_format) else "month"
         detail = f"{quoted(found.texts[place])} as {dates.iloc[place]:%Y-%m-%d}"

@@ -27,7 +27,7 @@ _SAMPLE_RECORDS = 500
 _SAMPLE_HEADER = 200
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|infinity|Infinity)")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")
-_HAS_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_LOOSE_COMMA = re.compile(r"(?<!\d),|,(?!\d)")  # one that belongs to no number
 _SEPARATOR_LINE = re.compile(rb"[\"']?sep=([^\r\n])[\"']?[ \t]*(\r\n|\r|\n)", re.IGNORECASE)
 _COMMENTS = re.compile(rb"(#[^\r\n]*(\r\n|\r|\n)|[ \t]*(\r\n|\r|\n))+")
 # Codecs that Python has, and that are never how a file is written.
@@ -200,12 +200,12 @@ def guess_separator(text: bytes) -> str:
         width, count = Counter(map(len, records)).most_common(1)[0] if records else (0, 0)
         if width <= 1:
             continue
-        others = ";\t|" if separator == " " else ",;\t|".replace(separator, "")
+        others = {" ": ";\t|", ",": ";\t|"}.get(separator, ";\t|".replace(separator, ""))
         fields = [cell for record in records[:50] for cell in record]
         mixed = sum(
-            any(other in cell for other in others) or (separator == " " and cell.endswith(","))
+            any(other in cell for other in others)
+            or (separator != "," and _LOOSE_COMMA.search(cell) is not None and (separator != " " or cell.endswith(",")))
             for cell in fields
-            if not _HAS_DECIMAL_COMMA.fullmatch(cell)
         )
         score = count / len(records) - mixed / len(fields)
         if score > best_score + 1e-9:
@@ -233,7 +233,7 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
         for place in range(len(first))
     ]
     numeric = [bool(values) and all(map(_is_number_or_missing, values)) for values in below]
-    if any(_DATE.fullmatch(cell) or cell == "?" for cell in first):
+    if any(cell == "?" or (_DATE.fullmatch(cell) and not _NUMBER.fullmatch(cell)) for cell in first):
         return False, ""
     words = sum(
         is_numeric and cell != "" and not _is_number_or_missing(cell)
@@ -241,9 +241,10 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
     )
     seen = [cell for cell, values in zip(first, below, strict=True) if cell and cell in values]
     if numbers:
-        named = all(_stands_out(cell, below[place]) for place, cell in numbers.items()) and not seen
-        likely = words or (len(numbers) < len(first) and _are_names(list(numbers.values())))
-        if not (named and likely):
+        stand_out = all(_stands_out(cell, below[place]) for place, cell in numbers.items())
+        regular = _are_names(list(numbers.values()))
+        named = stand_out or regular if words else stand_out and regular and len(numbers) < len(first)
+        if seen or not named:
             return False, ""
         return (
             True,

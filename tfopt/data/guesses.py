@@ -12,9 +12,10 @@ class Guesses:
     """Collects guesses about columns and words them, columns of one kind together."""
 
     def __init__(self) -> None:
+        self._always: set[str] = set()
         self._groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
 
-    def add(self, what: str, name: str, detail: str, otherwise: str) -> None:
+    def add(self, what: str, name: str, detail: str, otherwise: str, always: bool = False) -> None:
         """Add a guess.
 
         Args:
@@ -22,14 +23,17 @@ class Guesses:
             name: The column.
             detail: How many cells, with an example.
             otherwise: The kind for `--column NAME=KIND` that says otherwise.
+            always: Whether it is said of a column that is dropped, too.
         """
+        if always:
+            self._always.add(what)
         self._groups.setdefault((what, otherwise), []).append((name, detail))
 
     def notes(self, names: Collection[str]) -> list[str]:
-        """Return one sentence for each kind of guess about these columns."""
+        """Return one sentence for each kind of guess about these columns, and for what is guessed of any column."""
         notes = []
         for (what, kind), guesses in self._groups.items():
-            kept = [(name, detail) for name, detail in guesses if name in names]
+            kept = [(name, detail) for name, detail in guesses if name in names or what in self._always]
             if kept:
                 listed = shown((f"{quoted(name)} ({detail})" for name, detail in kept), _LISTED)
                 flag = shlex.quote(f"{kept[0][0]}={kind}") if len(kept) == 1 else f"NAME={kind}"

@@ -103,7 +103,7 @@ def load_table(
     chosen_task, target_values, classes = _read_target(targets, frame, task, raw, notes)
     weight = readings[reserved["--weights"]] if reserved["--weights"] else None
     away = {*target_names, *dropped, reserved["--weights"]}
-    features, kept, identifiers = _read_features(readings, away, raw, notes)
+    features, kept, identifiers = _read_features(readings, away, set(told), raw, notes)
     used = {*target_names, *(column.name for column in kept)}
     return Table(
         name=raw.name,
@@ -260,7 +260,8 @@ def _complain_about_missing(reading: Reading, frame: pd.DataFrame, what: str, ra
         places = ", ".join(raw.where(int(row)) for row in rows[:3]) + (", …" if len(rows) > 3 else "")
         places = examples(frame[reading.column.name], written, raw) if written.any() else places
         count = f"{len(rows)} missing value{'s' * (len(rows) > 1)}"
-        raise UserError(f"{count} in {what} {quoted(reading.column.name)} ({raw.source}: {places}). {fix}")
+        names = " If the first line holds the names, pass --header." if rows[0] == 0 and not raw.has_header else ""
+        raise UserError(f"{count} in {what} {quoted(reading.column.name)} ({raw.source}: {places}). {fix}{names}")
 
 
 def _in_order(labels: list[str]) -> list[str]:
@@ -272,7 +273,7 @@ def _in_order(labels: list[str]) -> list[str]:
 
 
 def _read_features(
-    readings: dict[str, Reading], away: set[str | None], raw: RawTable, notes: list[str]
+    readings: dict[str, Reading], away: set[str | None], told: set[str], raw: RawTable, notes: list[str]
 ) -> tuple[pd.DataFrame, tuple[Column, ...], list[str]]:
     if readings.keys() <= away:
         raise UserError(f"no feature column is left ({raw.source}). Drop fewer columns.")
@@ -285,7 +286,7 @@ def _read_features(
         gaps = np.isnan(values.to_numpy()) if values.dtype.kind == "f" else values.isna().to_numpy()
         num_missing = int(gaps.sum())
         reason = EMPTY if num_missing == len(values) else CONSTANT if not num_missing and _is_constant(values) else ""
-        if not reason:
+        if not reason and name not in told:
             others = (other for other in readings.values() if other is not reading)
             reason = IDENTIFIER if is_identifier(reading, others, name in raw.unnamed) else ""
         if reason:
@@ -297,9 +298,13 @@ def _read_features(
         columns.append(replace(column, num_levels=levels, has_missing=num_missing > 0))
     if not columns:
         reasons = "; ".join(f"{reason}: {shown(names, 3)}" for reason, names in dropped.items())
-        raise UserError(f"all columns were dropped ({raw.source}; {reasons}). A table needs a feature that varies.")
+        raise UserError(
+            f"all columns were dropped ({raw.source}; {reasons}). A table needs a feature that varies; "
+            "--column NAME=number or NAME=category keeps an identifier."
+        )
     for reason, names in dropped.items():
-        keep = "" if reason != IDENTIFIER else f" (keep with --column {shlex.quote(names[0] + '=category')})"
+        kind = {"numeric": "number", "categorical": "category"}.get(readings[names[0]].column.kind, "text")
+        keep = f" (keep with --column {shlex.quote(f'{names[0]}={kind}')})" if reason == IDENTIFIER else ""
         notes.append(f"dropped as {reason}: {shown(names)}{keep}")
     features = pd.DataFrame({column.name: readings[column.name].values.array for column in columns}, copy=False)
     return features, tuple(columns), dropped.get(IDENTIFIER, [])

@@ -17,7 +17,10 @@ from tfopt.data.values import EXACT, checked
 _MOST_MARKS = 5
 _FEW_LEVELS = 20
 _MOST_SPELLINGS = 100
-_PLAIN_NUMBER = re.compile(r"[-+]?0+(\.0+)?([eE][-+]?0+)?")
+_PLAIN_NUMBERS = {
+    ".": re.compile(r"[-+]?0+(\.0+)?([eE][-+]?0+)?"),
+    ",": re.compile(r"[-+]?0+([eE][-+]?0+)?"),
+}
 _TIME_WORD = re.compile(r"(^|[^a-z])(time|timestamp|ts|epoch|date|ns)([^a-z]|$)", re.IGNORECASE)
 _SEPARATED = re.compile(r"0([,. '_])(?=000)")
 _THOUSANDS = {
@@ -43,9 +46,15 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
     others = ~good & ~limits & ~found.marks
     if not good.any() or not (told or _enough(found, values, limits, others)):
         share = found.counts[good | limits].sum() / found.counts.sum()
-        if max(share, known.share) >= 0.5:
+        if max(share, known.loose_share) >= 0.5:
             stray = _counted(found, np.isnan(values))
-            guesses.add("not read as numbers, though most cells are", draft.name, f"not {stray}", "number")
+            guesses.add(
+                "not read as numbers, though most cells look like them",
+                draft.name,
+                f"not {stray}",
+                "number",
+                always=True,
+            )
         return None
     if not told and _is_code(found, values) and not _TIME_WORD.search(draft.name):
         longest = max(found.texts, key=len)
@@ -84,7 +93,7 @@ def _say_how_written(
 ) -> None:
     plain = np.array(
         [
-            _PLAIN_NUMBER.fullmatch(shape) is not None and text.isascii() and (decimal == "." or "." not in shape)
+            _PLAIN_NUMBERS[decimal].fullmatch(shape) is not None and text.isascii()
             for text, shape in zip(found.texts, found.shapes, strict=True)
         ],
         dtype=bool,

@@ -48,6 +48,7 @@ def _pattern(decimal: str) -> re.Pattern[str]:
 
 
 _PATTERNS = {decimal: _pattern(decimal) for decimal in ".,"}
+_POWER = re.compile(r"(?<=[mtn])[23](?!\w)")  # in m2, ft3, in2
 _LIMIT = re.compile(r"\s*[<>≤≥]=?\s*")
 
 
@@ -55,7 +56,7 @@ def shapes(texts: Sequence[str]) -> list[str]:
     """Return each text with its digits written as `0`, and one spelling of minus signs, blanks and apostrophes."""
     if not texts:
         return []
-    found = "\n".join(texts).translate(_SHAPE).split("\n")
+    found = _POWER.sub(lambda power: "²³"[power[0] == "3"], "\n".join(texts)).translate(_SHAPE).split("\n")
     return found if len(found) == len(texts) else [text.replace("\n", " ").translate(_SHAPE) for text in texts]
 
 
@@ -68,12 +69,14 @@ class Evidence:
         unclear: The one sign of cells such as `5.251`, which can be a decimal sign or a thousands separator.
         unit: What stands before or after the numbers.
         share: Share of the cells that are numbers with that unit, however the rest is decided.
+        loose_share: Share of the cells that are numbers with whatever unit.
     """
 
     decimal: str
     unclear: str
     unit: str
     share: float
+    loose_share: float
 
 
 def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarray) -> Evidence:
@@ -104,8 +107,9 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
     unit = max(named, key=named.__getitem__, default="")
     of_unit = fitting[decimal or "."]
     bare = of_unit.get("", 0) if unit else 0
-    share = (of_unit.get(unit, 0) + bare) / max(counts.sum(), 1)
-    return Evidence(decimal, "" if any(decisive.values()) else _clearer(unclear), spellings.get(unit, ""), float(share))
+    num_cells = max(int(counts.sum()), 1)
+    share, loose = (of_unit.get(unit, 0) + bare) / num_cells, sum(units.values()) / num_cells
+    return Evidence(decimal, "" if any(decisive.values()) else _clearer(unclear), spellings.get(unit, ""), share, loose)
 
 
 def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, unit: str) -> np.ndarray:
