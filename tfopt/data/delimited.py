@@ -278,20 +278,19 @@ def _has_padding(text: bytes, separator: str) -> bool:
 
 
 def _complain_about_ragged_rows(text: str, width: int, separator: str, has_header: bool, source: str) -> None:
-    end = 0
     for number, (line, record) in enumerate(read_records(text, separator)):
-        start, end = end + 1, line
+        start = line - sum(cell.count("\n") for cell in record)
         if len(record) == width or (number == 0 and has_header):
             continue
         fields = f"{len(record)} field{'s' * (len(record) != 1)}"
         expected = f"the header has {width}" if has_header else f"line 1 has {width}"
-        if '"' in text and (line > start or any("\n" in cell for cell in record)):
+        if '"' in text and line > start:
             advice = "Check for a quote that is not closed"
         elif len(record) > width:
             advice = f"Check for an unquoted {SEPARATORS.get(separator, repr(separator))}"
         else:
             advice = "Complete it"
-        where = f"line {line}" if line <= start or separator == " " else f"the row of lines {start} to {line}"
+        where = f"line {line}" if line == start else f"the row of lines {start} to {line}"
         raise UserError(
             f"{where} has {fields}, {expected} ({source}). {advice}, or name the separator with --separator."
         )

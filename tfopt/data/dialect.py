@@ -132,7 +132,7 @@ def blank_out_comments(preamble: list[bytes], text: bytes, separator: str) -> tu
     width = len(records[0]) if records else 0
     if comments and width > 1:
         header = first_records(comments[-1], separator)
-        if header and len(header[0]) == width:
+        if header and len(header[0]) == width and not guess_header(records)[0]:
             comments.pop()
             names = preamble.pop()
             text = (names if names[1:].lstrip().startswith(separator.encode()) else names[1:].lstrip()) + b"\n" + text

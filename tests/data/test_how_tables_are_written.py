@@ -1,0 +1,437 @@
+"""Tables as people write them: each column is read as what it is, every guess is said, and new rows are read alike."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfopt.data import load_table, read_rows
+from tfopt.errors import UserError
+
+NUM_ROWS = 60
+RNG = np.random.default_rng(0)
+VALUES = (RNG.normal(50, 20, NUM_ROWS)).round(2)
+AMOUNTS = np.abs(RNG.normal(5000, 2000, NUM_ROWS)).round(2) + 1000
+TARGET = (3 * VALUES + RNG.normal(0, 5, NUM_ROWS)).round(2)
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write columns of texts, the target last, and load them."""
+
+    def read(cells, separator=",", encoding="utf-8", before="", **options):
+        lines = [list(cells), *zip(*cells.values(), strict=True)]
+        quoted = [[f'"{cell}"' if separator in cell else cell for cell in line] for line in lines]
+        path = tmp_path / "t.csv"
+        text = before + "\n".join(separator.join(line) for line in quoted) + "\n"
+        path.write_bytes(text.encode(encoding))
+        table = load_table(path, **options)
+        rows = read_rows(path, table.columns, target_names=table.target_names, ignored=table.ignored)
+        pd.testing.assert_frame_equal(rows, table.features, check_categorical=False, check_dtype=False)
+        return table
+
+    return read
+
+
+def texts(values, form="{:.2f}"):
+    return [form.format(value) for value in values]
+
+
+def comma(values, form="{:.2f}"):
+    return [text.replace(".", ",") for text in texts(values, form)]
+
+
+def swapped(values):
+    return [text.translate(str.maketrans(",.", ".,")) for text in texts(values, "{:,.2f}")]
+
+
+def every(values, step, word):
+    return [word if place % step == 0 else value for place, value in enumerate(values)]
+
+
+def said(table, *words):
+    """The note that holds all of the words."""
+    return next((note for note in table.notes if all(word in note for word in words)), "")
+
+
+@pytest.mark.parametrize(
+    ("written", "how"),
+    [
+        (texts(AMOUNTS, "{:,.2f}"), "thousands commas"),
+        (texts(AMOUNTS, "${:,.2f}"), "the unit $"),
+        (texts(AMOUNTS, "US$ {:.2f}"), "the unit US$"),
+        (texts(AMOUNTS, "{:.2f} USD"), "the unit USD"),
+        (texts(AMOUNTS, "{:.2f} kg"), "the unit kg"),
+        (texts(AMOUNTS, "{:.2f} km/h"), "the unit km/h"),
+        (texts(AMOUNTS, "{:.2f} m2"), "the unit m²"),
+        (texts(AMOUNTS, "{:.2f}%"), "the unit %"),
+        (texts(AMOUNTS, "{:.2f} °C"), "the unit °C"),
+        (["€ " + text for text in swapped(AMOUNTS)], "decimal commas and thousands points and the unit €"),
+        (swapped(AMOUNTS), "decimal commas and thousands points"),
+        (
+            [text.replace(".", "\u202f") + " zł" for text in swapped(AMOUNTS)],
+            "blanks between thousands and the unit zł",
+        ),
+        ([text.replace(".", "\u00a0") for text in swapped(AMOUNTS)], "decimal commas and blanks between thousands"),
+        ([text.replace(",", "'") for text in texts(AMOUNTS, "{:,.2f}")], "apostrophes between thousands"),
+        ([text.replace(",", "’") for text in texts(AMOUNTS, "CHF {:,.2f}")], "apostrophes between thousands"),
+        (comma(AMOUNTS), "decimal commas"),
+        (comma(AMOUNTS / 1e6, "{:.8e}"), "decimal commas"),
+    ],
+)
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
+def test_positive_numbers_of_every_country(read, written, how, separator):
+    amounts = AMOUNTS / 1e6 if "e" in written[0] and "€" not in written[0] and "kg" not in written[0] else AMOUNTS
+    table = read({"amount": written, "y": texts(TARGET)}, separator)
+    np.testing.assert_allclose(table.features["amount"], amounts, rtol=1e-7)
+    assert said(table, "read as numbers", how, "'amount'", "--column amount=")
+    table = read({"x": texts(VALUES), "amount": written}, separator)
+    assert table.task == "regression"
+    np.testing.assert_allclose(table.target, amounts, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("form", "how"),
+    [
+        (lambda v: f"{v:.2f}".replace("-", "−"), "other minus signs"),
+        (lambda v: f"({-v:,.2f})" if v < 0 else f"{v:,.2f}", "brackets for minus"),
+        (lambda v: f"$({-v:,.2f})" if v < 0 else f"${v:,.2f}", "brackets for minus"),
+        (lambda v: f"-${-v:.2f}" if v < 0 else f"${v:.2f}", "the unit $"),
+        (lambda v: f"$-{-v:.2f}" if v < 0 else f"${v:.2f}", "the unit $"),
+        (lambda v: f"{-v:.2f}-" if v < 0 else f"{v:.2f}", "read as numbers"),
+        (lambda v: f"{v:+.2f}", ""),
+    ],
+)
+def test_negative_numbers(read, form, how):
+    values = VALUES - 50
+    table = read({"a": [form(value) for value in values], "y": texts(TARGET)})
+    np.testing.assert_allclose(table.features["a"], values, atol=1e-9)
+    assert said(table, how)
+
+
+@pytest.mark.parametrize("share", ["all", "half", "largest"])
+def test_thousands_commas_in_some_cells_only(read, share):
+    numbers = (np.arange(NUM_ROWS) * 37 + {"all": 3000, "half": 100, "largest": 262}[share]) % 5000
+    numbers = np.minimum(numbers, 999) if share == "largest" else numbers
+    numbers[-1] = 1784
+    table = read({"income": texts(numbers, "{:,.0f}"), "z": texts(VALUES), "y": ["hi", "lo"] * (NUM_ROWS // 2)})
+    np.testing.assert_array_equal(table.features["income"], numbers)
+    assert said(table, "thousands commas", "'income'")
+
+
+def test_whole_thousands_beside_decimal_commas(read):
+    thousands = np.arange(NUM_ROWS) * 731 + 1234
+    table = read({"a": swapped(thousands), "b": comma(VALUES), "y": comma(TARGET)}, ";")
+    np.testing.assert_array_equal(table.features["a"], thousands)
+    written = [text.removesuffix(",00") for text in swapped(thousands)]
+    table = read({"income": written, "b": comma(VALUES), "y": comma(TARGET)}, ";")
+    np.testing.assert_array_equal(table.features["income"], thousands)
+    assert said(table, "thousands points", "'income'", "--column income=decimal-point")
+    told = read({"income": written, "b": comma(VALUES), "y": comma(TARGET)}, ";", columns={"income": "decimal-point"})
+    assert told.features["income"].iloc[0] == 1.234
+
+
+def test_each_column_has_its_own_decimal_sign(read):
+    versions = [f"{place % 3 + 1}.{place % 7}" for place in range(NUM_ROWS)]
+    table = read({"a": comma(VALUES), "version": versions, "y": comma(TARGET)}, ";")
+    np.testing.assert_allclose(table.features["version"], [float(version) for version in versions])
+    np.testing.assert_allclose(table.features["a"], VALUES)
+    assert said(table, "decimal points", "'version'")
+    assert said(table, "decimal commas", "'a'", "'y'")
+
+
+def test_the_decision_rests_on_all_rows(read):
+    whole = [str(place) for place in range(300)]
+    table = read({"a": [*whole, *(f"{place},5" for place in range(300))], "y": ["u", "v"] * 300}, ";")
+    np.testing.assert_array_equal(table.features["a"], [*range(300), *np.arange(300) + 0.5])
+
+
+def test_what_three_digits_mean_where_nothing_else_tells(read):
+    three = [f"{place % 9 + 1}.{100 + place * 13 % 900}" for place in range(NUM_ROWS)]
+    values = [float(text) for text in three]
+    y = ["u", "v"] * (NUM_ROWS // 2)
+    np.testing.assert_allclose(read({"a": three, "y": y}).features["a"], values)
+    table = read({"a": three, "y": y}, ";")
+    np.testing.assert_allclose(table.features["a"], values)
+    assert said(table, "decimal points", "--column a=decimal-comma")
+    with_commas = [text.replace(".", ",") for text in three]
+    np.testing.assert_allclose(read({"a": with_commas, "y": y}).features["a"], np.array(values) * 1000)
+    np.testing.assert_allclose(read({"a": with_commas, "y": y}, ";").features["a"], values)
+    below = [*(str(place * 17 % 899 + 100) for place in range(50)), *(f"1.0{place:02d}" for place in range(10))]
+    np.testing.assert_allclose(
+        read({"a": below, "y": y}, ";").features["a"], [float(text.replace(".", "")) for text in below]
+    )
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["-", "--", ".", "None", "#DIV/0!", "n.a.", "N.A.", "missing", "(null)", "<NA>", "unknown", "k.A.", "absent", "*"],
+)
+def test_marks_for_missing_numbers(read, mark):
+    written = every(texts(VALUES), 8, mark)
+    table = read({"x": written, "z": texts(AMOUNTS), "y": texts(TARGET)})
+    np.testing.assert_array_equal(table.features["x"], [np.nan if text == mark else float(text) for text in written])
+    assert table.columns[0].has_missing
+    if mark != "<NA>":  # missing everywhere, no guess
+        assert said(table, "missing among numbers", "'x' (8 cells", repr(mark), "--column x=category")
+
+
+def test_marks_are_levels_in_a_column_of_words(read):
+    table = read({"x": every(["red", "blue", "green"] * 20, 8, "-"), "y": texts(TARGET)})
+    assert sorted(table.features["x"].cat.categories) == ["-", "blue", "green", "red"]
+
+
+def test_bounds_are_missing_and_said_apart(read):
+    written = every(every(texts(VALUES), 6, "<0.5"), 7, "-")
+    table = read({"x": written, "y": texts(TARGET)})
+    assert said(table, "bounds read as missing", "'<0.5'")
+    assert said(table, "missing among numbers", "'-'")
+    assert table.features["x"].isna().sum() == sum(text in ("<0.5", "-") for text in written)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ([f"{value} {'kg' if value > 50 else 'g'}" for value in VALUES], "'g'"),
+        ([f"{value}{'kMB'[place % 3]}" for place, value in enumerate(VALUES)], ""),
+        (every([str(place % 4) for place in range(NUM_ROWS)], 8, "3+"), "'3+'"),
+        (every(texts(VALUES, "{:.0f}%"), 8, "0.5"), "'0.5'"),
+        ([text if place % 3 else "abc"[place % 2] for place, text in enumerate(texts(VALUES))], "'a'"),
+    ],
+)
+def test_what_looks_like_numbers_and_is_not_read_so_is_said(read, written, words):
+    table = read({"x": written, "z": texts(VALUES), "y": texts(TARGET)})
+    assert said(table, "not read as numbers", "'x'", "--column x=number")
+
+
+def test_missing_values_of_the_target_are_named(read):
+    with pytest.raises(UserError, match=r"1 missing value in the target 'y' \(.*: '-' \(line 12\)\)"):
+        read({"x": texts(VALUES), "y": [*texts(TARGET)[:10], "-", *texts(TARGET)[11:]]})
+
+
+def test_leading_zeros_are_said_and_can_be_levels(read):
+    codes = [f"0{1234 + place % 5}" for place in range(NUM_ROWS)]
+    table = read({"zip": codes, "y": texts(TARGET)})
+    assert said(table, "leading zeros", "'zip'", "--column zip=category")
+    table = read({"zip": codes, "y": texts(TARGET)}, columns={"zip": "category"})
+    assert table.features["zip"].iloc[0] == "01234"
+
+
+def dates(days, form):
+    return [day.strftime(form) for day in days]
+
+
+MONTHS = pd.date_range("2015-01-01", periods=NUM_ROWS, freq="MS")
+WEEKS = pd.date_range("2015-01-04", periods=NUM_ROWS, freq="7D")
+LOW_DAYS = pd.DatetimeIndex([pd.Timestamp(2015, place * 7 % 12 + 1, place * 5 % 12 + 1) for place in range(NUM_ROWS)])
+
+
+@pytest.mark.parametrize(
+    ("days", "form", "how"),
+    [
+        (MONTHS, "%d/%m/%Y", "day first, which makes them a series"),
+        (MONTHS, "%m/%d/%Y", "month first, which makes them a series"),
+        (MONTHS, "%d-%m-%y", "day first, which makes them a series"),
+        (WEEKS, "%d/%m/%Y", "day first"),
+        (WEEKS, "%m/%d/%Y %H:%M", "month first"),
+        (LOW_DAYS.sort_values(), "%d/%m/%Y", "day first, which makes them a series"),
+        (LOW_DAYS, "%m/%d/%Y", "month first, though the day may come first"),
+        (WEEKS, "%d.%m.%Y", "day first"),
+        (WEEKS, "%Y-%m-%d", ""),
+        (WEEKS, "%Y/%m/%d %H:%M:%S", ""),
+        (MONTHS, "%Y-%m", ""),
+        (MONTHS, "%b %Y", ""),
+        (WEEKS, "%d %B %Y", ""),
+        (WEEKS, "%m/%d/%Y %I:%M %p", "month first"),
+    ],
+)
+def test_dates(read, days, form, how):
+    table = read({"date": dates(days, form), "z": texts(VALUES), "y": texts(TARGET)})
+    assert table.columns[0].kind == "date"
+    np.testing.assert_array_equal(table.features["date"].to_numpy(), days.to_numpy())
+    note = said(table, "read as dates", "'date'")
+    assert how in note
+    if "which" in how or "though" in how:
+        other = "month-first" if "day first, which" in how else "day-first"
+        assert f"--column date={other}" in note
+
+
+def test_the_order_of_dates_can_be_told_or_told_by_the_file(read):
+    written = dates(LOW_DAYS, "%d/%m/%Y")
+    table = read({"date": written, "y": texts(TARGET)}, columns={"date": "day-first"})
+    np.testing.assert_array_equal(table.features["date"].to_numpy(), LOW_DAYS.to_numpy())
+    table = read({"date": written, "y": comma(TARGET)}, ";")
+    np.testing.assert_array_equal(table.features["date"].to_numpy(), LOW_DAYS.to_numpy())
+    assert said(table, "day first, as elsewhere in the file")
+    table = read({"date": written, "other": dates(WEEKS, "%d/%m/%Y"), "y": texts(TARGET)})
+    np.testing.assert_array_equal(table.features["date"].to_numpy(), LOW_DAYS.to_numpy())
+
+
+def test_a_date_is_no_target(read):
+    columns = {"z": texts(VALUES), "when": dates(LOW_DAYS, "%Y-%m-%d")}
+    with pytest.raises(UserError, match=r"the target 'when' holds dates \(.*2015-01-01\). Name another target"):
+        read(columns)
+    assert read(columns, task="classification").classes[0] == "2015-01-01"
+    assert read(columns, columns={"when": "category"}).task == "classification"
+
+
+@pytest.mark.parametrize(
+    "name", ["amount_paid", "bid", "humid", "fluid", "covid", "prepaid", "price_index", "t", "x", "population"]
+)
+def test_features_whose_names_look_like_identifiers(read, name):
+    numbers = RNG.permutation(np.arange(1000, 9000, 131))[:NUM_ROWS]
+    table = read({name: texts(numbers, "{:.0f}"), "z": texts(VALUES), "y": texts(2 * numbers + VALUES)})
+    assert [column.name for column in table.columns] == [name, "z"]
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [("year", np.arange(1964, 1964 + NUM_ROWS)), ("t", np.arange(NUM_ROWS)), ("age", np.arange(20, 20 + NUM_ROWS))],
+)
+def test_time_that_counts_up_is_a_feature(read, name, numbers):
+    table = read({name: texts(numbers, "{:.0f}"), "y": texts(TARGET)})
+    assert [column.name for column in table.columns] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("customer_id", texts(RNG.permutation(np.arange(1000, 9000, 131))[:NUM_ROWS], "{:.0f}")),
+        ("PassengerId", texts(np.arange(1, NUM_ROWS + 1), "{:.0f}")),
+        ("order nr", texts(np.arange(NUM_ROWS) * 7, "{:.0f}")),
+        ("rownum", texts(np.arange(NUM_ROWS), "{:.0f}")),
+        ("observation no", texts(np.arange(NUM_ROWS), "{:.0f}")),
+        ("ref", [f"A{place * place}x" for place in range(NUM_ROWS)]),
+        ("order_id", [str(1234567890123456789 + 3 * place) for place in range(NUM_ROWS)]),
+        ("code", [str(1234567890123456789 + 3 * place) for place in range(NUM_ROWS)]),
+        ("", texts(np.arange(NUM_ROWS), "{:.0f}")),
+        ("", texts(RNG.permutation(np.arange(2 * NUM_ROWS))[:NUM_ROWS], "{:.0f}")),
+        ("", texts(np.arange(NUM_ROWS) % 20, "{:.0f}")),
+        ("", texts(RNG.integers(0, NUM_ROWS, NUM_ROWS), "{:.0f}")),
+        ("", [f"Mazda RX{place}" for place in range(NUM_ROWS)]),
+        ("Unnamed: 0", texts(RNG.permutation(NUM_ROWS), "{:.0f}")),
+    ],
+)
+def test_identifiers_are_dropped_and_said(read, name, written):
+    table = read({name: written, "z": texts(VALUES), "y": ["a", "b", "c"] * (NUM_ROWS // 3)})
+    name = name or "column_1"
+    assert [column.name for column in table.columns] == ["z"]
+    note = said(table, "dropped as an identifier", name)
+    assert "keep with --column" in note
+    kept = read({name: written, "z": texts(VALUES), "y": ["a", "b", "c"] * 20}, columns={name: "category"})
+    assert [column.name for column in kept.columns] == [name, "z"]
+
+
+def test_codes_without_relation_to_anything_are_dropped(read):
+    rows = 200
+    codes = RNG.permutation(np.arange(10_000, 90_000, 7))[:rows]
+    noise = RNG.normal(size=rows)
+    columns = {"policy": texts(codes, "{:.0f}"), "z": texts(noise)}
+    assert [column.name for column in read({**columns, "y": texts(noise + 1)}).columns] == ["z"]
+    assert [column.name for column in read({**columns, "y": texts(codes / 100)}).columns] == ["policy", "z"]
+    bent = (codes - codes.mean()) ** 2 / 1e6
+    assert [column.name for column in read({**columns, "y": texts(bent)}).columns] == ["policy", "z"]
+
+
+def test_texts_of_several_words_are_kept(read):
+    written = [f"the {('good', 'bad')[place % 2]} film number {place}" for place in range(NUM_ROWS)]
+    table = read({"review": written, "z": texts(VALUES), "y": ["p", "n"] * (NUM_ROWS // 2)})
+    assert table.columns[0].kind == "text"
+    assert table.features["review"].tolist() == written
+    assert said(table, "text of several words", "'review'", "--column review=category")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("number", "numeric"), ("category", "categorical"), ("text", "text"), ("decimal-point", "numeric")],
+)
+def test_the_kind_of_a_column_can_be_told(read, kind, expected):
+    written = every(texts(np.arange(NUM_ROWS) % 7, "{:.0f}"), 3, "many words")
+    table = read({"x": written, "z": texts(VALUES), "y": texts(TARGET)}, columns={"x": kind})
+    assert table.columns[0].kind == expected
+    assert said(table, "missing among numbers") or expected != "numeric"
+
+
+def test_a_column_can_be_left_out_and_must_be_what_it_is_told_to_be(read):
+    columns = {"x": texts(VALUES), "word": ["a", "b"] * (NUM_ROWS // 2), "y": texts(TARGET)}
+    assert [column.name for column in read(columns, columns={"word": "drop"}).columns] == ["x"]
+    with pytest.raises(UserError, match=r"no number in column 'word' \(.*: 'a', 'b'\), though --column word=number"):
+        read(columns, columns={"word": "number"})
+    with pytest.raises(UserError, match="no date in column 'word'"):
+        read(columns, columns={"word": "date"})
+    with pytest.raises(UserError, match=r"no column 'wrod' for --column .*Did you mean 'word'"):
+        read(columns, columns={"wrod": "date"})
+    with pytest.raises(UserError, match=r"--column word=kategory is not one of the kinds .*Did you mean 'category'"):
+        read(columns, columns={"word": "kategory"})
+
+
+COLUMNS = {"a": comma(VALUES), "y": comma(TARGET)}
+
+
+@pytest.mark.parametrize(
+    ("options", "separator"),
+    [
+        ({"before": "sep=;\n"}, ";"),
+        ({"before": '"sep=;"\r\n'}, ";"),
+        ({"before": "sep=^\n"}, "^"),
+        ({"before": "# exported\n# by a tool, today\n"}, ";"),
+        ({"before": "#\n\n# exported; by a tool\n"}, ";"),
+        ({"encoding": "utf-16-le"}, ";"),
+        ({"encoding": "utf-16-be"}, ";"),
+        ({"encoding": "utf-16"}, ";"),
+        ({"encoding": "utf-32"}, ";"),
+    ],
+)
+def test_what_stands_around_a_table(read, options, separator):
+    table = read(COLUMNS, separator, **options)
+    np.testing.assert_allclose(table.features["a"], VALUES)
+    np.testing.assert_allclose(table.target, TARGET)
+
+
+def test_lines_keep_their_numbers_below_comments(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("# one\n# two\na,y\n1,2\n# three\n3,4,5\n")
+    with pytest.raises(UserError, match=r"line 6 has 3 fields, the header has 2"):
+        load_table(path)
+    path.write_text(
+        "# made by a tool\n#chrom\tpos\ty\n" + "".join(f"{k % 3}\t{k / 2}\t{k * 7 % 5}\n" for k in range(40))
+    )
+    assert list(load_table(path).features) == ["chrom", "pos"]
+
+
+@pytest.mark.parametrize(
+    ("names", "columns", "has_header"),
+    [
+        (["country", "2019", "2020", "2021"], "wvvv", True),
+        (["region", "2019", "unit", "price"], "wvwv", True),
+        (["sample", "1100", "1102", "1104", "y"], "wvvvv", True),
+        (["0.5", "1.0", "1.5", "y"], "vvvv", True),
+        (["0", "1", "2", "y"], "vvvv", True),
+        (["class", "odor", "y"], "cww", True),
+        (["a", "b"], "ww", False),
+        (["12.5", "31.0", "71.25"], "vvv", False),
+        (["b", "40.25", "44.5"], "wvv", False),
+    ],
+)
+def test_the_first_line(tmp_path, names, columns, has_header):
+    kinds = {"w": ["a", "b"] * 30, "v": texts(VALUES), "c": ["class", "order"] * 30}
+    lines = [names, *zip(*(kinds[kind] for kind in columns), strict=True)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(",".join(line) for line in lines))
+    table = load_table(path)
+    assert table.num_rows == NUM_ROWS + (not has_header)
+    assert (table.target_names == (names[-1],)) == has_header
+    assert has_header or said(table, "no header line", "--header")
+
+
+def test_new_rows_are_read_by_the_decisions_of_training(tmp_path):
+    path = tmp_path / "t.csv"
+    lines = [f"{a};{b};{y}" for a, b, y in zip(swapped(AMOUNTS), comma(VALUES), comma(TARGET), strict=True)]
+    path.write_text("\n".join(["a;b;y", *lines]))
+    table = load_table(path)
+    path.write_text("a;b\n5.251;7\n-;1,5\n")  # by itself 5.251 could be a decimal number
+    rows = read_rows(path, table.columns, target_names=["y"])
+    np.testing.assert_array_equal(rows["a"], [5251.0, np.nan])
+    np.testing.assert_array_equal(rows["b"], [7.0, 1.5])
+    path.write_text("a;b\n1;2.5\n")
+    with pytest.raises(UserError, match=r"column 'b' holds '2.5' \(line 2\) where training had a number"):
+        read_rows(path, table.columns, target_names=["y"])
