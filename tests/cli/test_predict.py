@@ -1,12 +1,15 @@
 import csv
 import io
 import json
+import re
+from pathlib import Path
 
 import keras
 import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from sklearn.metrics import r2_score, roc_auc_score
 
 from tfopt.data import Column, TableEncoder, TableModel, TablePreprocessing
@@ -241,3 +244,19 @@ def test_classes_in_the_table_are_scored_and_what_is_new_is_counted(run_folder, 
     assert "not scored: `roc_auc` has no value where the test part of a fold holds one class only" in err
     table.write_text("city,a,granted\nBonn,3,perhaps\n")
     assert "not scored: no row holds a granted that the model knows" in tfopt("predict", folder, table)[2]
+
+
+def test_the_programs_of_the_docs_predict_and_serve(regression, tfopt, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    regression.rename(tmp_path / "runs" / "visits")
+    (tmp_path / "new.csv").write_text("parcel,size,年龄,why\n7,2,1,so\n8,-1,0.5,no\n")
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "use-the-model.md").read_text(encoding="utf-8")
+    predicts, serves, _ = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict = {}
+    exec(predicts, names)
+    np.testing.assert_allclose(names["predictions"], [[26.0], [11.0]], rtol=1e-6)
+    exec(serves, names)
+    served = tf.saved_model.load("served/1").signatures["serving_default"]
+    given = served(size=tf.constant([2.0], tf.float64), column_2=tf.constant([1.0], tf.float64))
+    np.testing.assert_allclose(given["output_0"], [[26.0]], rtol=1e-6)
