@@ -81,7 +81,7 @@ def test_class_weights_are_those_of_fit(rows):
         ({"folds": []}, "`folds` must hold at least one"),
         ({"seeds": ()}, "`seeds` must hold at least one"),
         ({"patience": 2}, "`patience` needs a `monitor`"),
-        ({"class_weight": {}, "y": {"a": np.zeros(53), "b": np.zeros(53)}}, "needs one array"),
+        ({"class_weight": {}, "y": {"a": np.zeros(53), "b": np.zeros(53)}}, "needs one target"),
     ],
 )
 def test_bad_arguments(rows, arguments, message):

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfopt._private.streams import random_streams_kept
 
-_MODULES = ("keras_models", "keras_optimizers", "keras_random", "tensorflow_graphs", "keras_tuner")
+_MODULES = ("keras_models", "keras_names", "keras_optimizers", "keras_random", "tensorflow_graphs", "keras_tuner")
 _log = logging.getLogger("tfopt")
 
 

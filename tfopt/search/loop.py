@@ -28,11 +28,10 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import keras
 from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import one_line
-from tfopt.training.fits import Engine, FitRequest, FitResult, State
+from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult, State
 
 if TYPE_CHECKING:  # the tuners import this module
     from tfopt.search.tuners.oracle import BatchOracle, Member
@@ -57,18 +56,18 @@ class Fit:
         member: Takes down what came of it.
         request: What is to be trained.
         engine: Name of the engine that trains it, as the trainer's `engine_of` knows it.
-        callbacks: Keras callbacks of its own.
+        callbacks: Keras callbacks of its own, or what makes them when its training begins.
     """
 
     member: "Member"
     request: FitRequest
     engine: Hashable = None
-    callbacks: Sequence[keras.callbacks.Callback] = ()
+    callbacks: Callbacks = ()
 
     def ended(self, result: FitResult) -> None:
         """Take down what the result says."""
         member = self.member
-        member.history = {name: [float(value) for value in values] for name, values in result.history.items()}
+        member.history = dict(result.history)
         member.seconds, member.failure = result.seconds, result.failure
         member.engine, member.reason = result.engine, result.reason
 
@@ -121,7 +120,7 @@ class Trainer:
                 raise
 
         try:
-            engine.fit([fit.request for fit, _, _ in group], [list(fit.callbacks) for fit, _, _ in group], ended)
+            engine.fit([fit.request for fit, _, _ in group], [fit.callbacks for fit, _, _ in group], ended)
         except Exception as error:
             if raised:
                 raise

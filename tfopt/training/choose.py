@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -181,6 +181,7 @@ def engine_for(
     sample_weight: np.ndarray | None = None,
     validation: Sequence[Any] | None = None,
     *,
+    class_weight: Mapping[int, float] | None = None,
     shuffle: Shuffle = True,
     memory: int | None = None,
     probe: bool = True,
@@ -197,6 +198,7 @@ def engine_for(
         y: Targets.
         sample_weight: A weight a row.
         validation: `(x, y)` or `(x, y, sample_weight)`.
+        class_weight: A weight for each class, in training only.
         shuffle: See `Engine`.
         memory: Bytes that stacked members may take; None for a quarter of what is free.
         probe: Whether to look for hyperparameters that act without a trace in the model.
@@ -208,7 +210,7 @@ def engine_for(
     if kind not in ENGINES:
         known = ", ".join(ENGINES)
         raise ValueError(f"Argument `engine` must be one of {known}. Received: {kind}.{nearest(kind, ENGINES)}")
-    rows = (build, x, y, sample_weight, validation, shuffle)
+    rows = (build, x, y, sample_weight, validation, shuffle, class_weight)
     if kind == "plain":
         return PlainEngine(*rows)
     if kind == "shared":

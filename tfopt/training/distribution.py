@@ -14,13 +14,13 @@ import tensorflow as tf
 import tfopt
 from tfopt import devices
 from tfopt.errors import one_line
-from tfopt.training.fits import Engine, FitRequest, FitResult
+from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult
 from tfopt.training.worker_process import WorkerDiedError, is_worker
 from tfopt.training.workers import Call, Shared, Workers
 
 _log = logging.getLogger("tfopt")
 
-Callbacks = Sequence[keras.callbacks.Callback]
+Made = Sequence[keras.callbacks.Callback]
 
 _FEWEST_TOGETHER = 10  # fits of one structure: fewer cost more in a stack, each, than a worker that waits
 _OF_THE_FIT = ("_model", "model", "params", "_params")  # what a fit gives its callbacks
@@ -86,7 +86,7 @@ class Ended:
     callbacks: list[list[dict[str, Any]]]
 
 
-def train(engines: Engines, name: Any, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]) -> Ended:
+def train(engines: Engines, name: Any, requests: Sequence[FitRequest], callbacks: Sequence[Made]) -> Ended:
     """Train fits of one engine in this process."""
     results = engines.engine_of(name).fit(requests, callbacks if any(callbacks) else None)
     return Ended(results, [[_contents(callback) for callback in of_fit] for of_fit in callbacks])
@@ -122,7 +122,7 @@ def submit(
         engines: `Engines`, sent once.
         requests: The fits, independent of each other.
         done: Called with the index and the result of each fit as it ends, in the thread that waits for the workers.
-        callbacks: For each request the Keras callbacks of its own.
+        callbacks: For each request the Keras callbacks of its own, or what makes them, which is called here.
         name: Which of the engines.
         urgent: Whether others wait for these fits.
 
@@ -136,6 +136,7 @@ def submit(
     for indices in divided(alike, work, workers.number):
         group = [replace(requests[index], together=together[alike[index]]) for index in indices]
         own = [callbacks[index] if callbacks else () for index in indices]
+        own = [of_fit() if callable(of_fit) else of_fit for of_fit in own]
         calls.append(
             Call(
                 train,
@@ -154,7 +155,7 @@ def submit(
 
 
 def _told(
-    indices: Sequence[int], callbacks: Sequence[Callbacks], done: Callable[[int, FitResult], None]
+    indices: Sequence[int], callbacks: Sequence[Made], done: Callable[[int, FitResult], None]
 ) -> Callable[[Any, Exception | None], None]:
     def told(ended: Any, error: Exception | None) -> None:
         if error is not None:

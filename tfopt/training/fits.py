@@ -1,7 +1,7 @@
 """What a search asks of an engine and gets back: fits of configurations, however they are computed."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from tfopt._private.keras_models import make_variables
 from tfopt._private.keras_random import seeded
-from tfopt.training.rows import Arrays, Examples, Shuffle
+from tfopt.training.rows import Arrays, Examples, Shuffle, class_weights
 
 Build = Callable[[Any], keras.Model]
+Callbacks = Sequence[keras.callbacks.Callback] | Callable[[], Sequence[keras.callbacks.Callback]]
 State = list[np.ndarray]  # the values of `model.variables`, then of `model.optimizer.variables`
 
 
@@ -77,7 +78,8 @@ class FitResult:
     """What one fit did.
 
     Args:
-        history: A list for each log, a number an epoch, with the keys of `model.fit`'s history.
+        history: A list for each log, a number an epoch, with the keys of `model.fit`'s history. A log of several
+            numbers is a list in it, any other its text.
         state: Values of all variables after the last epoch; None if the build failed.
         outputs: The model's outputs for the rows to predict, after the last epoch; None if there are none.
         best_state: Values of all variables after the best epoch; None without a monitor.
@@ -88,7 +90,7 @@ class FitResult:
         reason: Why a faster engine did not; empty if none was tried.
     """
 
-    history: dict[str, list[float]] = field(default_factory=dict)
+    history: dict[str, list[Any]] = field(default_factory=dict)
     state: State | None = None
     outputs: Any = None
     best_state: State | None = None
@@ -106,21 +108,34 @@ class Engine:
         build: Returns the compiled model of a configuration.
         x: Inputs: an array, or a list, tuple or dict of arrays, all of as many rows.
         y: Targets, likewise.
-        sample_weight: A weight a row; None for equal ones.
+        sample_weight: A weight a row, or such an array for each output; None for equal ones.
         validation: `(x, y)` or `(x, y, sample_weight)`: rows that every fit is validated on unless it names its own.
         shuffle: `True` takes the rows in a new order in every epoch. `"once"` takes them in the order that
             `model.fit` takes after `keras.utils.set_random_seed`: in Keras 3.15 that is the same one in every epoch.
             `False` keeps them as they are.
+        class_weight: A weight for each class of integer or one-hot targets, times `sample_weight`. As in `model.fit`
+            it is for training only: no row that a fit is validated on is weighted by it.
+
+    Attributes:
+        train: What rows to train on are taken from.
+        held_out: What the rows that a request names for validation are taken from.
+        validation: What other fits are validated on; None for nothing.
     """
 
     name: str
 
     def __init__(
-        self, build: Build, x: Arrays, y: Arrays, sample_weight: np.ndarray | None = None,
+        self, build: Build, x: Arrays, y: Arrays, sample_weight: Arrays | None = None,
         validation: Sequence[Any] | None = None, shuffle: Shuffle = True,
+        class_weight: Mapping[int, float] | None = None,
     ):  # fmt: skip
-        self.build, self.shuffle = build, shuffle
-        self.train = Examples(x, y, sample_weight)
+        self.build, self.shuffle, self.class_weight = build, shuffle, class_weight
+        self.train = self.held_out = Examples(x, y, sample_weight)
+        if class_weight is not None:
+            weights = class_weights(self.train.y, class_weight)
+            if sample_weight is not None:
+                weights = keras.tree.map_structure(lambda own: own * weights, self.train.sample_weight)
+            self.train = Examples(self.train.x, self.train.y, weights)
         self.validation = None if validation is None else Examples(*validation)
 
     def arguments(self) -> dict[str, Any]:
@@ -129,22 +144,23 @@ class Engine:
             "build": self.build,
             "x": self.train.x,
             "y": self.train.y,
-            "sample_weight": self.train.sample_weight,
+            "sample_weight": self.held_out.sample_weight,
             "validation": None if self.validation is None else self.validation.parts(),
             "shuffle": self.shuffle,
+            "class_weight": self.class_weight,
         }
 
     def fit(
         self,
         requests: Sequence[FitRequest],
-        callbacks: Sequence[Sequence[keras.callbacks.Callback]] | None = None,
+        callbacks: Sequence[Callbacks] | None = None,
         done: Callable[[int, FitResult], None] | None = None,
     ) -> list[FitResult]:
         """Train every request and return the results in the same order.
 
         Args:
             requests: Fits, independent of each other.
-            callbacks: For each request the Keras callbacks of its own.
+            callbacks: For each request the Keras callbacks of its own, or what makes them when its fit begins.
             done: Called with the index and the result of each fit as it ends.
         """
         raise NotImplementedError
@@ -205,7 +221,7 @@ class TrackingCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Note the epoch."""
-        improved, ended = self._follow.epoch({key: float(value) for key, value in (logs or {}).items()})
+        improved, ended = self._follow.epoch(logs or {})
         if improved:
             self._follow.result.best_state = state_of(self.model)
         if ended:
@@ -218,18 +234,21 @@ class EpochTracker:
     def __init__(self, monitor: Monitor | None, result: FitResult):
         self.monitor, self.result = monitor, result
         self._best = math.nan
+        self._epochs = 0
 
-    def epoch(self, logs: dict[str, float]) -> tuple[bool, bool]:
+    def epoch(self, logs: dict[str, Any]) -> tuple[bool, bool]:
         """Note an epoch's logs; return whether it is the best so far, and whether the training ends with it.
 
         Raises:
             KeyError: The monitor names a log that does not exist.
+            ValueError: That log is no number.
         """
-        history = self.result.history
+        logs = {key: history_value(value) for key, value in logs.items()}
         for key, value in logs.items():
-            history.setdefault(key, []).append(value)
-        index = len(history["loss"]) - 1
-        if not np.isfinite(logs["loss"]):
+            self.result.history.setdefault(key, []).append(value)
+        index = self._epochs
+        self._epochs += 1
+        if not np.all(np.isfinite(logs.get("loss", 0.0))):
             self.result.failure = (
                 f"The loss became {logs['loss']} in epoch {index + 1}. Lower the learning rate or clip the gradients."
             )
@@ -238,11 +257,25 @@ class EpochTracker:
             return False, False
         if self.monitor.name not in logs:
             raise KeyError(f"the objective {self.monitor.name!r} is not logged. Logged: {', '.join(sorted(logs))}.")
-        improved = self.monitor.better(logs[self.monitor.name], self._best)
+        value = logs[self.monitor.name]
+        if not isinstance(value, float):
+            raise ValueError(
+                f"the objective {self.monitor.name!r} must be logged as one number. Received: {value!r}. A metric with "
+                "a number for each class takes average='macro'."
+            )
+        improved = self.monitor.better(value, self._best)
         if improved:
-            self._best, self.result.best_epoch = logs[self.monitor.name], index
+            self._best, self.result.best_epoch = value, index
         waited = index - (self.result.best_epoch or 0)
         return improved, self.monitor.patience is not None and waited >= self.monitor.patience
+
+
+def history_value(value: Any) -> Any:
+    """Return a log as histories have it: a float, a list if it is an array of numbers, else text."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        return str(value)
+    return float(array) if array.size == 1 else array.tolist()
 
 
 class UnpenalizedLoss(keras.metrics.Mean):

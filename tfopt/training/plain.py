@@ -9,6 +9,7 @@ import keras
 from tfopt._private.streams import random_streams_kept
 from tfopt.errors import one_line
 from tfopt.training.fits import (
+    Callbacks,
     Engine,
     FitRequest,
     FitResult,
@@ -39,7 +40,7 @@ class PlainEngine(Engine):
     def fit(
         self,
         requests: Sequence[FitRequest],
-        callbacks: Sequence[Sequence[keras.callbacks.Callback]] | None = None,
+        callbacks: Sequence[Callbacks] | None = None,
         done: Callable[[int, FitResult], None] | None = None,
     ) -> list[FitResult]:
         """Train every request, one after another."""
@@ -50,12 +51,12 @@ class PlainEngine(Engine):
                 done(index, results[-1])
         return results
 
-    def _one(self, request: FitRequest, callbacks: Sequence[keras.callbacks.Callback]) -> FitResult:
+    def _one(self, request: FitRequest, callbacks: Callbacks) -> FitResult:
         started = time.perf_counter()
         result = FitResult(engine=self.name)
         try:
             with random_streams_kept():
-                self._train(request, result, callbacks)
+                self._train(request, result, callbacks() if callable(callbacks) else callbacks)
         except Exception as error:
             result.failure = one_line(error)
         result.seconds = time.perf_counter() - started
@@ -63,7 +64,7 @@ class PlainEngine(Engine):
 
     def _train(self, request: FitRequest, result: FitResult, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         model = self._ready(request)
-        examples = self.validation if request.validation is None else self.train
+        examples = self.validation if request.validation is None else self.held_out
         x, y, *weight = self.train.take(request.rows)
         self._fit(
             request.hyperparameters,
@@ -98,15 +99,13 @@ def _fit(hyperparameters: Any, model: keras.Model, *args: Any, **kwargs: Any) ->
     return model.fit(*args, **kwargs)
 
 
-Callbacks = Sequence[keras.callbacks.Callback]
-
-
-def watches_batches(callbacks: Callbacks) -> str | None:
+def watches_batches(callbacks: Sequence[keras.callbacks.Callback]) -> str | None:
     """Return which callback must be called at each batch, which a whole epoch in one call cannot do; None if none."""
     hooks = [f"on_{what}_{when}" for what in ("batch", "train_batch", "test_batch") for when in ("begin", "end")]
     for callback in callbacks:
         for hook in (*hooks, "on_test_begin", "on_test_end"):
-            if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook):
+            method = getattr(callback, hook)  # of the class, or put into this one, as LambdaCallback's are
+            if getattr(method, "__func__", method) is not getattr(keras.callbacks.Callback, hook):
                 return f"{type(callback).__name__} is called at every batch ({hook})"
     return None
 

@@ -177,7 +177,8 @@ class Population:
             epochs: Epochs of each fit.
             batch_size: Rows a step.
             sample_weight: A weight a row.
-            class_weight: A weight for each class of integer or one-hot targets, times `sample_weight`.
+            class_weight: A weight for each class of integer or one-hot targets, times `sample_weight`; in training
+                only, as in `model.fit`.
             validation_data: `(x, y)` or `(x, y, sample_weight)` to validate on where there are no folds.
             monitor: Log that says which epoch is best, such as `"val_loss"`.
             mode: Whether a smaller (`"min"`) or larger (`"max"`) one is better.
@@ -196,10 +197,9 @@ class Population:
         if patience is not None and monitor is None:
             raise ValueError(f"Argument `patience` needs a `monitor`. Received: patience={patience}, monitor=None.")
         watch = None if monitor is None else Monitor(monitor, mode, patience)
-        weights = _weights(examples.y, sample_weight, class_weight)
         engine_of = OneEngine(
-            PopulationEngine, self._build, x, y, weights, validation_data if folds is None else None, shuffle,
-            memory=self._memory, grad_norm=self._grad_norm,
+            PopulationEngine, self._build, x, y, sample_weight, validation_data if folds is None else None, shuffle,
+            class_weight, memory=self._memory, grad_norm=self._grad_norm,
         )  # fmt: skip
         places, requests = [], []
         for (index, hyperparameters), seed, (fold, (rows, held)) in product(
@@ -229,13 +229,3 @@ def _splits(folds: Folds | None, num_rows: int) -> list[tuple[np.ndarray | None,
     if not splits:
         raise ValueError("Argument `folds` must hold at least one (train, test) pair. Received: none.")
     return list(splits)
-
-
-def _weights(y: Any, sample_weight: np.ndarray | None, class_weight: Mapping[int, float] | None) -> np.ndarray | None:
-    if class_weight is None:
-        return sample_weight
-    if not isinstance(y, np.ndarray):
-        raise ValueError("Argument `class_weight` needs one array of targets. Received: several.")
-    classes = np.argmax(y, axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y))
-    weights = np.array([class_weight.get(int(label), 1.0) for label in classes])
-    return weights if sample_weight is None else weights * np.asarray(sample_weight)

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,7 +14,7 @@ from tfopt._private.streams import random_streams_kept
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, configuration_key
 from tfopt.training.epoch_graph import log_value
-from tfopt.training.fits import Engine, EpochTracker, FitRequest, FitResult
+from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult
 from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.rows import Shuffle, row_orders
 from tfopt.training.shared import SharedGraphEngine
@@ -111,7 +110,7 @@ class PopulationEngine(Engine):
     def fit(
         self,
         requests: Sequence[FitRequest],
-        callbacks: Sequence[Sequence[keras.callbacks.Callback]] | None = None,
+        callbacks: Sequence[Callbacks] | None = None,
         done: Done | None = None,
     ) -> list[FitResult]:
         """Train every request, as many together as can be."""
@@ -133,7 +132,7 @@ class PopulationEngine(Engine):
     def attempt(
         self,
         requests: Sequence[FitRequest],
-        callbacks: Sequence[Sequence[keras.callbacks.Callback]] | None = None,
+        callbacks: Sequence[Callbacks] | None = None,
         done: Done | None = None,
     ) -> tuple[list[FitResult | None], dict[int, str]]:
         """Train the requests that can be trained in a stack.

@@ -1,6 +1,6 @@
 """Examples to train on, as `model.fit` takes them, picked by row; and the order in which an epoch takes the rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -18,15 +18,15 @@ class Examples:
     Args:
         x: An array, or a list, tuple or dict of arrays; the first axis counts the rows.
         y: Likewise.
-        sample_weight: (rows,) or None.
+        sample_weight: (rows,), or such an array for each output, in a list or dict like `y`; None for equal weights.
 
     Raises:
         ValueError: The arrays differ in rows, or hold none.
     """
 
-    def __init__(self, x: Arrays, y: Arrays, sample_weight: np.ndarray | None = None):
+    def __init__(self, x: Arrays, y: Arrays, sample_weight: Arrays | None = None):
         self.x, self.y = _each(as_array, x), _each(as_array, y)
-        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight, keras.config.floatx())
+        self.sample_weight = None if sample_weight is None else _weights(sample_weight, len(flat(self.y)))
         lengths = {len(array) for array in flat(self.parts())}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
@@ -50,6 +50,36 @@ def as_array(array: Any) -> np.ndarray:
     """Return an array whose floats have Keras's float type, as `fit` casts them."""
     array = np.asarray(array)
     return array.astype(keras.config.floatx()) if np.issubdtype(array.dtype, np.floating) else array
+
+
+def _weights(sample_weight: Arrays, num_outputs: int) -> Arrays:
+    """Return weights as arrays: one for all outputs, or a list, tuple or dict with one for each."""
+    is_nest = isinstance(sample_weight, dict) or (
+        isinstance(sample_weight, list | tuple) and any(np.ndim(one) for one in sample_weight)
+    )
+    if is_nest and num_outputs == 1 and len(sample_weight) == 1:
+        [sample_weight] = sample_weight.values() if isinstance(sample_weight, dict) else sample_weight
+        is_nest = False
+    if not is_nest:
+        return np.asarray(sample_weight, keras.config.floatx())
+    return _each(lambda array: np.asarray(array, keras.config.floatx()), sample_weight)
+
+
+def class_weights(y: Arrays, class_weight: Mapping[int, float]) -> np.ndarray:
+    """Return a weight (rows,) for each target, 1 for a class without one.
+
+    Raises:
+        ValueError: There are several targets, or one of more than two axes.
+    """
+    targets = flat(y)
+    if len(targets) != 1 or targets[0].ndim > 2:
+        raise ValueError(
+            "Argument `class_weight` needs one target, of class numbers or one-hot. "
+            f"Received: targets of shape {', '.join(str(target.shape) for target in targets)}. Pass `sample_weight`."
+        )
+    [target] = targets
+    classes = target.argmax(axis=-1) if target.ndim == 2 and target.shape[1] > 1 else target.reshape(len(target))
+    return np.array([class_weight.get(int(label), 1.0) for label in classes], keras.config.floatx())
 
 
 def flat(nest: Arrays) -> list[np.ndarray]:

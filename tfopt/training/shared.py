@@ -26,8 +26,8 @@ from tfopt.errors import one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, configuration_key, take_snapshot
 from tfopt.training.epoch_graph import CannotShareError, EpochGraph
 from tfopt.training.first_step import first_step_differs
-from tfopt.training.fits import Engine, EpochTracker, FitRequest, FitResult
-from tfopt.training.plain import Callbacks, PlainEngine, needs_plain_fit, watches_batches
+from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult
+from tfopt.training.plain import PlainEngine, needs_plain_fit, watches_batches
 from tfopt.training.rows import Examples, row_orders
 from tfopt.training.two_threads import Worker, in_two_threads
 
@@ -62,6 +62,12 @@ class SharedGraphEngine(Engine):
     @cached_property
     def _train_rows(self) -> tuple:
         return tensors(self.train)
+
+    @cached_property
+    def _held_out_rows(self) -> tuple:
+        if self.held_out is self.train:
+            return self._train_rows
+        return (*self._train_rows[:2], *keras.tree.map_structure(tf.constant, self.held_out.parts()[2:]))
 
     @cached_property
     def _validation_rows(self) -> tuple:
@@ -100,14 +106,13 @@ class SharedGraphEngine(Engine):
             return
         started = time.perf_counter()
         snapshots: dict[Any, BuildSnapshot | Exception] = {}
+        own: dict[int, BuildSnapshot | Exception] = {}
         for index in chunk:
+            # Before the build, which may add hyperparameters to the configuration.
             identity = (configuration_key(requests[index].hyperparameters), requests[index].seed)
             if identity not in snapshots:
                 snapshots[identity] = self._builds.snapshot(requests[index])
-        own = {
-            index: snapshots[configuration_key(requests[index].hyperparameters), requests[index].seed]
-            for index in chunk
-        }
+            own[index] = snapshots[identity]
         reason = self._builds.without_effect(
             [(requests[i], snapshot) for i, snapshot in own.items() if isinstance(snapshot, BuildSnapshot)]
         )
@@ -142,7 +147,7 @@ class SharedGraphEngine(Engine):
         fits = [fit for fit in fits if graph.mismatch(fit.snapshot) is None]
 
         def lane(own: EpochGraph) -> Worker:
-            return lambda fit, cancelled: self._trained(own, fit, cancelled)[0]
+            return lambda fit, cancelled: self._trained(own, fit, (), cancelled)[0]
 
         def second() -> Worker:
             if graph.second is None:
@@ -159,15 +164,17 @@ class SharedGraphEngine(Engine):
         if isinstance(fit.snapshot, Exception):
             return FitResult(failure=one_line(fit.snapshot), engine=self.name), 0.0
         try:
-            reason = reason or self._reasons.get(fit.structure) or watches_batches(fit.callbacks)
+            # Held no longer than this fit, as they may hold large arrays.
+            callbacks = fit.callbacks() if callable(fit.callbacks) else fit.callbacks
+            reason = reason or self._reasons.get(fit.structure) or watches_batches(callbacks)
             if reason:
                 raise CannotShareError(reason)
             graph = self._graph(fit.request, fit.snapshot)
             with random_streams_kept():
-                result, idle = self._trained(graph, fit)
+                result, idle = self._trained(graph, fit, callbacks)
         except CannotShareError as error:
             _log.info("trained plainly: %s", error)
-            [result] = self._plain.fit([fit.request], [fit.callbacks])
+            [result] = self._plain.fit([fit.request], [callbacks])
             result.reason, idle = str(error), 0.0
         except Exception as error:
             _log.info("training failed", exc_info=True)
@@ -176,12 +183,16 @@ class SharedGraphEngine(Engine):
         return result, idle
 
     def _trained(
-        self, graph: EpochGraph, fit: "_PendingFit", cancelled: threading.Event | None = None
+        self,
+        graph: EpochGraph,
+        fit: "_PendingFit",
+        callbacks: Sequence[keras.callbacks.Callback],
+        cancelled: threading.Event | None = None,
     ) -> tuple[FitResult, float]:
         result = FitResult(engine=self.name)
         started = time.perf_counter(), time.process_time()
         try:
-            self._run(graph, fit, result, cancelled)
+            self._run(graph, fit, callbacks, result, cancelled)
         except Exception as error:
             _log.info("training failed", exc_info=True)
             result.failure = one_line(error)
@@ -235,25 +246,39 @@ class SharedGraphEngine(Engine):
             )
         return graph
 
-    def _run(self, graph: EpochGraph, fit: "_PendingFit", result: FitResult, cancelled: threading.Event | None) -> None:
-        request, callbacks = fit.request, fit.callbacks
+    def _run(
+        self,
+        graph: EpochGraph,
+        fit: "_PendingFit",
+        callbacks: Sequence[keras.callbacks.Callback],
+        result: FitResult,
+        cancelled: threading.Event | None,
+    ) -> None:
+        request = fit.request
         graph.load(fit.snapshot, request.state)
         chosen = np.arange(len(self.train)) if request.rows is None else np.asarray(request.rows)
         check: tuple[np.ndarray, tuple] | None = None
         if request.validation is not None:
-            check = np.asarray(request.validation), self._train_rows
+            check = np.asarray(request.validation), self._held_out_rows
         elif self.validation is not None:
             check = np.arange(len(self.validation)), self._validation_rows
         tracker = EpochTracker(request.monitor, result)
         seen = _FinalLogs()
-        listeners = keras.callbacks.CallbackList([*callbacks, seen], model=graph.model) if callbacks else None
-        _notify(graph, listeners, "on_train_begin")
+        listeners: keras.callbacks.CallbackList | None = None
+        if callbacks:
+            steps = -(-len(chosen) // request.batch_size)
+            listeners = keras.callbacks.CallbackList(
+                [*callbacks, seen], add_history=True, model=graph.model, verbose=0, epochs=request.epochs, steps=steps
+            )
         graph.model.stop_training = False
+        _notify(graph, listeners, "on_train_begin")
         first, logs = request.initial_epoch, {}
         for epoch, order in enumerate(
             row_orders(self.shuffle, request.seed, len(chosen), first, request.epochs), first
         ):
             _notify(graph, listeners, "on_epoch_begin", epoch)
+            if graph.model.stop_training:  # Keras looks at it after each batch
+                order = order[: request.batch_size]
             logs = graph.epoch(chosen[order], request.batch_size, self._train_rows, check)
             _notify(graph, listeners, "on_epoch_end", epoch, logs)
             logs = logs | seen.logs  # with what the callbacks have added
@@ -277,7 +302,7 @@ class _PendingFit:
         index: Its place among the requests.
         request: What was asked.
         snapshot: Its build, or what that raised.
-        callbacks: Of its own.
+        callbacks: Of its own, or what makes them.
     """
 
     index: int

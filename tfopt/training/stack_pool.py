@@ -147,7 +147,7 @@ class StackPool:
         return self._stacks[f"{members[0].snapshot.signature} {id(self._validation(members[0]))}"]
 
     def _validation(self, member: "StackMember") -> Examples | None:
-        return self._engine.validation if member.request.validation is None else self._engine.train
+        return self._engine.validation if member.request.validation is None else self._engine.held_out
 
     def _made(self, make: Callable[..., Any], members: "list[StackMember]") -> Any:
         alike = members[: self._max_members]

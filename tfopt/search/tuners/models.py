@@ -9,6 +9,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial
 
 from tfopt._files import replace
+from tfopt._private.keras_names import names_from_the_start
 from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.errors import one_line
 from tfopt.search.tuners import space
@@ -34,14 +35,15 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
     def build_for_engine(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Build a model for an engine, and remember why it could not be built."""
         try:
-            model = self.build_model(hp)
+            with names_from_the_start():  # so that every trial logs `val_auc`; KerasTuner clears the session
+                model = self.build_model(hp)
             if not isinstance(model, keras.Model):
                 raise keras_tuner.errors.FatalTypeError(
                     f"`build` must return a compiled keras.Model. Received: {type(model).__name__}."
                 )
             if self.max_model_size and model.built and model.count_params() > self.max_model_size:
                 raise keras_tuner.errors.FailedTrialError(
-                    f"The model has {model.count_params()} weights, more than max_model_size={self.max_model_size}."
+                    f"Oversized model: {model.count_params()} weights, more than max_model_size={self.max_model_size}."
                 )
         except Exception as error:
             self.raised[space.key(hp.values)] = (error, traceback.format_exc())

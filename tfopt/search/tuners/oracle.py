@@ -39,7 +39,7 @@ class Member:
     Args:
         seed: What its weights, row order and random layers were drawn from.
         fold: Index of the fold; None without cross-validation.
-        history: A list for each log, a number an epoch.
+        history: A list for each log, what it was in each epoch: as a rule a number.
         first_epoch: Epochs trained before those of `history`.
         best_epoch: Index in `history` of the epoch that scores; None if there is none.
         score: The objective there; None for a failure.
@@ -51,7 +51,7 @@ class Member:
 
     seed: int
     fold: int | None = None
-    history: dict[str, list[float]] = field(default_factory=dict)
+    history: dict[str, list[Any]] = field(default_factory=dict)
     first_epoch: int = 0
     best_epoch: int | None = None
     score: float | None = None
@@ -227,8 +227,9 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
             curves: dict[str, dict[int, list[float]]] = {}
             for member in members:
                 for name, values in member.history.items():
-                    for epoch, value in enumerate(values, member.first_epoch):
-                        curves.setdefault(name, {}).setdefault(epoch, []).append(value)
+                    if all(isinstance(value, int | float) for value in values):
+                        for epoch, value in enumerate(values, member.first_epoch):
+                            curves.setdefault(name, {}).setdefault(epoch, []).append(value)
             self._note(trial, curves)
             return trial
 
