@@ -135,8 +135,8 @@ def submit(
     work = [_work(request, engines.value.engine_of, name) for request in requests]
     for indices in divided(alike, work, workers.number):
         group = [replace(requests[index], together=together[alike[index]]) for index in indices]
-        own = [callbacks[index] if callbacks else () for index in indices]
-        own = [of_fit() if callable(of_fit) else of_fit for of_fit in own]
+        given = [callbacks[index] if callbacks else () for index in indices]
+        own = [of_fit() if callable(of_fit) else of_fit for of_fit in given]
         calls.append(
             Call(
                 train,

@@ -7,15 +7,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import scipy.sparse
 
-from tfopt.training.rows import Arrays, as_array, flat
+from tfopt._arguments import count_argument
+from tfopt.training.rows import Arrays, Examples, flat
 
 Fold = tuple[np.ndarray, np.ndarray]
 
-_BATCH_HOOKS = (
-    "on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end", "on_test_batch_begin",
-    "on_test_batch_end",
-)  # fmt: skip
+_LARGEST_DENSE = 2**28  # bytes that a sparse matrix may take as an array
 
 
 @dataclass
@@ -25,7 +24,8 @@ class Fits:
     Args:
         x: Inputs.
         y: Targets.
-        sample_weight: Example weights, class weights multiplied in.
+        sample_weight: Example weights, as `model.fit` takes them.
+        class_weight: A weight for each class, in training only.
         validation: Rows for all fits to be validated on; None with folds, or without any.
         folds: Training and validation rows of each fold; None without cross-validation.
         epochs: Epochs of a trial.
@@ -36,22 +36,14 @@ class Fits:
 
     x: Arrays
     y: Arrays
-    sample_weight: np.ndarray | None = None
+    sample_weight: Arrays | None = None
+    class_weight: dict[int, float] | None = None
     validation: tuple | None = None
     folds: list[Fold] | None = None
     epochs: int = 1
     batch_size: int | None = None
     shuffle: bool = True
     callbacks: list[keras.callbacks.Callback] = field(default_factory=list)
-
-    def watches_batches(self) -> bool:
-        """Return whether a callback wants to be called at each batch, which only a plain fit does."""
-        base = keras.callbacks.Callback
-        return any(
-            getattr(type(callback), hook, None) is not getattr(base, hook)
-            for callback in self.callbacks
-            for hook in _BATCH_HOOKS
-        )
 
 
 def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) -> Fits | None:
@@ -64,32 +56,43 @@ def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) 
         seed: Seeds the folds.
 
     Raises:
-        ValueError: Arguments contradict each other.
+        TypeError: `epochs` or `batch_size` are no whole numbers.
+        ValueError: Arguments contradict each other, or are out of their range.
     """
     try:
         given = inspect.signature(keras.Model.fit).bind(None, *args, **kwargs).arguments
     except TypeError:
         return None
+    for name in ("epochs", "batch_size"):
+        if given.get(name) is not None:
+            count_argument(given[name], "search", name)
     known = {
         "self", "x", "y", "batch_size", "epochs", "verbose", "callbacks", "validation_split", "validation_data",
         "shuffle", "class_weight", "sample_weight",
     }  # fmt: skip
     if any(name not in known and value is not None for name, value in given.items()):
         return None
-    x, y, validation = given.get("x"), given.get("y"), given.get("validation_data")
+    x, y, validation = map(_dense, (given.get("x"), given.get("y"), given.get("validation_data")))
     if not (_arrays(x) and _arrays(y)):
         return None
-    if validation is not None and not (isinstance(validation, tuple | list) and all(map(_arrays, validation))):
+    if isinstance(validation, tuple | list):
+        validation = tuple(part for part in validation if part is not None)
+    if validation is not None and not (isinstance(validation, tuple) and all(map(_arrays, validation))):
         return None
+    class_weight, sample_weight = given.get("class_weight"), given.get("sample_weight")
+    if class_weight is not None and sample_weight is not None:
+        raise ValueError("Arguments `class_weight` and `sample_weight` exclude each other, as in `model.fit`.")
+    examples = Examples(x, y, sample_weight)
     fits = Fits(
-        keras.tree.map_structure(as_array, x),
-        keras.tree.map_structure(as_array, y),
-        epochs=given.get("epochs", 1),
+        examples.x,
+        examples.y,
+        examples.sample_weight,
+        class_weight,
+        epochs=given.get("epochs") or 1,
         batch_size=given.get("batch_size"),
         shuffle=bool(given.get("shuffle", True)),
         callbacks=_listed(given.get("callbacks")),
     )
-    fits.sample_weight = _weights(fits.y, given.get("sample_weight"), given.get("class_weight"))
     split = given.get("validation_split") or 0.0
     if folds is not None:
         if validation is not None or split:
@@ -99,7 +102,7 @@ def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) 
             )
         fits.folds = folds_of(folds, fits.x, fits.y, seed)
     elif validation is not None:
-        fits.validation = tuple(keras.tree.map_structure(as_array, part) for part in validation)
+        fits.validation = validation
     elif split:
         _hold_out(fits, split)
     return fits
@@ -145,19 +148,6 @@ def _hold_out(fits: Fits, split: float) -> None:
     fits.sample_weight = weight[0] if weight else None
 
 
-def _weights(y: Arrays, sample_weight: Any, class_weight: dict | None) -> np.ndarray | None:
-    if class_weight is None:
-        return None if sample_weight is None else np.asarray(sample_weight, keras.config.floatx())
-    if sample_weight is not None:
-        raise ValueError("Arguments `class_weight` and `sample_weight` exclude each other, as in `model.fit`.")
-    targets = flat(y)
-    if len(targets) != 1:
-        raise ValueError(f"Argument `class_weight` needs a single target. Received: {len(targets)} targets.")
-    codes = targets[0]
-    codes = codes.argmax(axis=-1) if codes.ndim > 1 and codes.shape[-1] > 1 else codes.reshape(len(codes), -1)[:, 0]
-    return np.array([class_weight.get(int(code), 1.0) for code in codes], keras.config.floatx())
-
-
 def _is_classes(target: np.ndarray) -> bool:
     if target.ndim == 2 and target.shape[1] > 1:
         return bool(np.isin(target, (0, 1)).all() and (target.sum(axis=1) == 1).all())
@@ -173,8 +163,20 @@ def _arrays(nest: Any) -> bool:
         getattr(leaf, "shape", None) is not None
         and len(leaf.shape) > 0
         and not any(word in type(leaf).__name__ for word in ("Ragged", "Sparse", "Dataset"))
+        and not scipy.sparse.issparse(leaf)
         for leaf in leaves
     )
+
+
+def _dense(nest: Any) -> Any:
+    """Return SciPy's sparse matrices as arrays; one that would be too large stays, and `model.fit` alone takes it."""
+
+    def array(leaf: Any) -> Any:
+        if scipy.sparse.issparse(leaf) and np.prod(leaf.shape) * leaf.dtype.itemsize <= _LARGEST_DENSE:
+            return leaf.toarray()
+        return leaf
+
+    return None if nest is None else keras.tree.map_structure(array, nest)
 
 
 def _listed(callbacks: Any) -> list:

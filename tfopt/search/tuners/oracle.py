@@ -7,6 +7,7 @@ import logging
 import math
 import random
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +97,13 @@ def has_ended(trial: Trial) -> bool:
 def was_given(trial: Trial) -> bool:
     """Return whether a trial came with its score from elsewhere, to start the search from."""
     return has_ended(trial) and getattr(trial, "attempts", 0) == 0
+
+
+def best_epoch(values: Sequence[float], direction: str) -> int | None:
+    """Return the index of the best finite value; None if there is none."""
+    finite = [index for index, value in enumerate(values) if math.isfinite(value)]
+    sign = -1 if direction == "max" else 1
+    return min(finite, key=lambda index: sign * values[index], default=None)
 
 
 class BatchOracle(OracleInside, keras_tuner.Oracle):
@@ -260,9 +268,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         """Return the index of the epoch that scores; None if its value is not finite, or none is."""
         if self.score_epoch == "last":
             return len(values) - 1 if values and math.isfinite(values[-1]) else None
-        finite = [index for index, value in enumerate(values) if math.isfinite(value)]
-        sign = -1 if self.objective.direction == "max" else 1
-        return min(finite, key=lambda index: sign * values[index], default=None)
+        return best_epoch(values, self.objective.direction)
 
     def end_trial(self, trial: Trial) -> None:
         """Note how a trial ended: `status` `"COMPLETED"`, `"INVALID"` (try again if retries are left) or `"FAILED"`."""

@@ -1,7 +1,9 @@
 """What a tuner's trials are: fits of the user's arrays, scored by what they log, the best of them kept."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import keras
 import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial
@@ -35,6 +37,8 @@ class TunerStudy(Study):
         self._slow = slow
         self.trained: list[tuple[str, str]] = []  # engine and reason of each fit
         self._is_multi = hasattr(self.oracle.objective, "objectives")
+        self._best_states: dict[int, BestState] = {}  # by the `id` of a member
+        self.fatal: Trial | None = None  # the one that ended the search
 
     def propose(self, name: str) -> Trial:
         """Return a trial, begun as KerasTuner begins it."""
@@ -66,12 +70,21 @@ class TunerStudy(Study):
                     validation=held_out,
                     monitor=monitor,
                 )
-                callbacks = self._tuner.copies(fits.callbacks)
+                member = Member(seed=seed, fold=fold)
                 if self._is_multi:
-                    callbacks.append(BestState(self.oracle))
-                self._tuner._configure_tensorboard_dir(callbacks, trial, len(planned))
-                planned.append(Fit(Member(seed=seed, fold=fold), request, callbacks=callbacks))
+                    self._best_states[id(member)] = BestState(self.oracle)
+                make = partial(self._callbacks, trial, member, len(planned))
+                planned.append(Fit(member, request, callbacks=make if fits.callbacks or self._is_multi else ()))
         return planned
+
+    def _callbacks(self, trial: Trial, member: Member, execution: int) -> list[keras.callbacks.Callback]:
+        """Return copies of the user's callbacks for one fit."""
+        assert self._fits is not None
+        callbacks = self._tuner.copies(self._fits.callbacks)
+        if self._is_multi:
+            callbacks.append(self._best_states[id(member)])
+        self._tuner._configure_tensorboard_dir(callbacks, trial, execution)
+        return callbacks
 
     def seeds_of(self, trial: Trial) -> list[int]:
         """Return a seed for each fit of a trial: its own, drawn from the search's seed, unless they were listed.
@@ -84,16 +97,19 @@ class TunerStudy(Study):
         first = trial
         while "tuner/trial_id" in first.hyperparameters.values:
             first = self.oracle.get_trial(first.hyperparameters.values["tuner/trial_id"])
-        return [seed_of(self.oracle.seed, number_of(first), index, trial.attempts) for index in range(count)]
+        return [
+            seed_of(self.oracle.seed, number_of(first), index, getattr(trial, "attempts", 0)) for index in range(count)
+        ]
 
     def note(self, trial: Trial, fit: Fit, result: FitResult) -> State | None:
         """Score a member by its history; return the state that its score belongs to."""
         error = self._tuner.error_of(trial)
         if isinstance(error, keras_tuner.errors.FatalError):
+            self.fatal = trial
             raise error
         self.take_down(fit.member)
         if self._is_multi:
-            return next((each.state for each in fit.callbacks if isinstance(each, BestState)), None)
+            return self._best_states.pop(id(fit.member)).state
         return result.state if result.best_state is None else result.best_state
 
     def take_down(self, member: Member) -> None:
@@ -112,8 +128,13 @@ class TunerStudy(Study):
                 f"Argument `objective` must be logged by `model.fit`. Received: {objective.name!r}, logged: {logged}."
                 f"{nearest(objective.name, history)} Pass validation data for a name with 'val_'."
             )
+        values = history.get(objective.name, [])
+        if not all(isinstance(value, float) for value in values):
+            raise ValueError(
+                f"Argument `objective` must name a log of one number. Received: {objective.name!r}, logged: "
+                f"{values[0]!r}. A metric with a number for each class takes average='macro'."
+            )
         if member.failure is None:
-            values = history.get(objective.name, [])
             member.best_epoch = self.oracle.best_epoch(values)
             if member.best_epoch is None:
                 member.failure = f"The objective {objective.name!r} was {values[-1] if values else 'never logged'}."

@@ -9,23 +9,29 @@ from typing import Any
 
 import keras
 import keras_tuner
-import numpy as np
 from keras_tuner.engine.trial import Trial
 
+from tfopt._arguments import count_argument
 from tfopt.errors import nearest
 from tfopt.search import loop
 from tfopt.search.tuners import space
+from tfopt.search.tuners.completed_oracle import completed, proposes_at_once
 from tfopt.search.tuners.fits import Fits, fits_of
 from tfopt.search.tuners.models import KeepsModels
 from tfopt.search.tuners.oracle import BatchOracle, Member, number_of
 from tfopt.search.tuners.progress import Progress
+from tfopt.search.tuners.results import histories_of
 from tfopt.search.tuners.states import KeptStates
 from tfopt.search.tuners.study import TunerStudy, seed_of
 from tfopt.training import ENGINES
 from tfopt.training.choose import Kind, engine_for
 from tfopt.training.fits import Engine, state_of
+from tfopt.training.plain import watches_batches
 
-_HOOKS = ("on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end")
+# Whoever overrides one of these wants each trial to go through KerasTuner's `run_trial`.
+_HOOKS = (
+    "run_trial", "_build_and_fit_model", "on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end",
+)  # fmt: skip
 
 
 class BatchTuner(KeepsModels):
@@ -63,12 +69,18 @@ class BatchTuner(KeepsModels):
             known = ", ".join(map(repr, ENGINES))
             hint = nearest(str(engine), ENGINES)
             raise ValueError(f"Argument `engine` must be one of {known}. Received: {engine!r}.{hint}")
-        if not isinstance(keep_models, int) or keep_models < 0:
-            raise ValueError(f"Argument `keep_models` must be an integer >= 0. Received: {keep_models!r}.")
         if "KERASTUNER_ORACLE_IP" in os.environ:
             raise RuntimeError("This tuner runs in one process. Unset KERASTUNER_ORACLE_IP, or use KerasTuner's own.")
+        for name, value, minimum in (
+            ("keep_models", keep_models, 0),
+            ("executions_per_trial", executions_per_trial, 1),
+            ("max_model_size", kwargs.get("max_model_size"), 1),
+            ("memory", memory, 1),
+        ):
+            if value is not None or name in ("keep_models", "executions_per_trial"):
+                count_argument(value, type(self).__name__, name, minimum)
         super().__init__(
-            oracle, hypermodel, overwrite=overwrite, executions_per_trial=executions_per_trial, **kwargs
+            completed(oracle), hypermodel, overwrite=overwrite, executions_per_trial=executions_per_trial, **kwargs
         )  # fmt: skip
         self.constructed = True
         self.engine, self.memory, self.keep_models = engine, memory, keep_models
@@ -104,6 +116,8 @@ class BatchTuner(KeepsModels):
                 "Keras itself fits."
             )
         slow = self._why_plain(fits)
+        if fits is not None:
+            self.copies(fits.callbacks)  # raises at once what cannot be copied
         study = TunerStudy(self, fits, seeds, Progress(self.oracle, verbose), slow)
         self.on_search_begin()
         self.save()
@@ -113,9 +127,9 @@ class BatchTuner(KeepsModels):
             else:
                 engine = self.fitter = engine_for(
                     "plain" if slow else self.engine, self.build_for_engine, fits.x, fits.y, fits.sample_weight,
-                    fits.validation, memory=self.memory, shuffle=fits.shuffle,
+                    fits.validation, class_weight=fits.class_weight, memory=self.memory, shuffle=fits.shuffle,
                 )  # fmt: skip
-                loop.run([study], loop.Trainer(lambda name: engine))
+                self._run(study, engine)
         finally:
             self.save()
             self.one_by_one = False
@@ -129,9 +143,25 @@ class BatchTuner(KeepsModels):
         """Return why only Keras itself can do these fits; empty if any engine can."""
         if fits is None:
             return "the fit is the user's own" if self._fits_itself() else "the data is not arrays"
-        if fits.watches_batches():
-            return "a callback is called at every batch"
-        return "there are several objectives" if hasattr(self.oracle.objective, "objectives") else ""
+        several = "there are several objectives" if hasattr(self.oracle.objective, "objectives") else ""
+        return watches_batches(fits.callbacks) or several
+
+    def _run(self, study: TunerStudy, engine: Engine) -> None:
+        """Run the search; trials that were asked for before one that ends it are still trained, as KerasTuner's are."""
+        limit = loop.LARGEST_BATCH if proposes_at_once(self.oracle) else 1
+        try:
+            loop.run([study], loop.Trainer(lambda name: engine), lambda: limit)
+        except keras_tuner.errors.FatalError:
+            if study.fatal is None:
+                raise
+            last = number_of(study.fatal)
+            begun = [self.oracle.get_trial(trial_id) for trial_id in sorted(study.running)]
+            trainer = loop.Trainer(lambda name: engine)
+            for trial in begun:
+                if number_of(trial) < last:
+                    study.begin(trial, trainer)
+            trainer.wait()
+            raise
 
     def on_trial_end(self, trial: Trial) -> None:
         """End a trial; its own file is written, the oracle's once a batch."""
@@ -141,7 +171,7 @@ class BatchTuner(KeepsModels):
         self.one_by_one = True
         while trials := study.ask(1):
             [trial] = trials
-            seed = seed_of(self.oracle.seed, number_of(trial), 0, trial.attempts)
+            seed = seed_of(self.oracle.seed, number_of(trial), 0, getattr(trial, "attempts", 0))
             keras.utils.set_random_seed(seed)
             started = time.perf_counter()
             own = dict(kwargs)
@@ -152,7 +182,7 @@ class BatchTuner(KeepsModels):
             try:
                 results = self.run_trial(trial, *args, **own)
                 if not trial.metrics.exists(self.oracle.objective.name):
-                    histories = self._histories(results)
+                    histories = histories_of(results, self.oracle.objective, "Tuner.run_trial()")
                     seconds = (time.perf_counter() - started) / len(histories)
                     members = [Member(seed, history=h, seconds=seconds, engine="run_trial") for h in histories]
                     for member in members:
@@ -176,26 +206,15 @@ class BatchTuner(KeepsModels):
         if self.oracle.may_continue(trial) and epoch + 1 == trial.hyperparameters.values["tuner/epochs"]:
             self.states.write_last(trial.trial_id, 0, state_of(model))
 
-    def _histories(self, results: Any) -> list[dict[str, list[float]]]:
-        """Return what `run_trial` or `HyperModel.fit` returned as histories, one for each execution."""
-        if isinstance(results, list | tuple) and results:
-            return [history for result in results for history in self._histories(result)]
-        if isinstance(results, keras.callbacks.History):
-            return [{name: [float(value) for value in values] for name, values in results.history.items()}]
-        if isinstance(results, dict):
-            return [{name: [float(value)] for name, value in results.items()}]
-        if isinstance(results, int | float | np.number):
-            return [{self.oracle.objective.name: [float(results)]}]
-        raise keras_tuner.errors.FatalTypeError(
-            "`run_trial` or `HyperModel.fit` must return a number, a dict, a History, or a list of these. "
-            f"Received: {results!r}."
-        )
-
     def _fits_itself(self) -> bool:
         """Return whether the user, not Keras, fits a trial."""
-        own = [type(self).run_trial, *(getattr(type(self), hook) for hook in _HOOKS)]
-        if any(not function.__module__.startswith(("keras_tuner.", "tfopt.search.tuners")) for function in own):
+        if any(map(self._is_own, _HOOKS)):
             return True
         hypermodel = self.hypermodel
         fit = vars(hypermodel).get("fit", type(hypermodel).fit)
         return fit is not keras_tuner.HyperModel.fit or self.distribution_strategy is not None
+
+    def _is_own(self, name: str) -> bool:
+        """Return whether a method is the user's, of a class or put into this very tuner."""
+        function = getattr(type(self), name)
+        return name in vars(self) or not function.__module__.startswith(("keras_tuner.", "tfopt.search.tuners"))
