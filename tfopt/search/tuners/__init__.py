@@ -4,6 +4,7 @@ from tfopt.search.tuners.bayesian import BayesianOptimization, BayesianOptimizat
 from tfopt.search.tuners.grid_search import GridSearch, GridSearchOracle
 from tfopt.search.tuners.hyperband import Hyperband, HyperbandOracle
 from tfopt.search.tuners.random_search import RandomSearch, RandomSearchOracle
+from tfopt.search.tuners.sklearn_tuner import SklearnTuner
 
 __all__ = [
     "BayesianOptimization",
@@ -14,4 +15,5 @@ __all__ = [
     "HyperbandOracle",
     "RandomSearch",
     "RandomSearchOracle",
+    "SklearnTuner",
 ]
