@@ -294,7 +294,7 @@ def test_trials_before_a_fatal_one_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size"])
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0, -1, 2.0, "3", True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0, -1, 2.5, "3", True])
 def test_numbers_that_are_none_are_refused_at_once(tmp_path, name, value):
     with pytest.raises((TypeError, ValueError), match=f"`{name}` .*Received: {name}="):
         search(tmp_path, **{name: value})

@@ -277,7 +277,7 @@ def test_grid_search_goes_on_with_what_a_build_declares_later(tmp_path, drive):
         (RandomSearchOracle, "max_trials", float("inf"), "a whole number"),
         (GridSearchOracle, "max_trials", -1, ">= 1"),
         (GridSearchOracle, "max_trials", True, "a whole number"),
-        (BayesianOptimizationOracle, "max_trials", 2.0, "a whole number"),
+        (BayesianOptimizationOracle, "max_trials", 2.5, "a whole number"),
         (RandomSearchOracle, "max_retries_per_trial", -1, ">= 0"),
         (RandomSearchOracle, "max_consecutive_failed_trials", 0, ">= 1"),
         (RandomSearchOracle, "seed", "1", "a whole number"),

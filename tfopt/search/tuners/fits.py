@@ -65,7 +65,7 @@ def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) 
         return None
     for name in ("epochs", "batch_size"):
         if given.get(name) is not None:
-            count_argument(given[name], "search", name)
+            given[name] = count_argument(given[name], "search", name)
     known = {
         "self", "x", "y", "batch_size", "epochs", "verbose", "callbacks", "validation_split", "validation_data",
         "shuffle", "class_weight", "sample_weight",
