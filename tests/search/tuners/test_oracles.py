@@ -285,7 +285,7 @@ def test_grid_search_goes_on_with_what_a_build_declares_later(tmp_path, drive):
         (GridSearchOracle, "grid_points", 1, ">= 2"),
         (BayesianOptimizationOracle, "batch_trials", 0, ">= 1"),
         (BayesianOptimizationOracle, "num_initial_points", 0, ">= 1"),
-        (BayesianOptimizationOracle, "alpha", float("nan"), ">= 0"),
+        (BayesianOptimizationOracle, "alpha", float("nan"), "finite"),
         (BayesianOptimizationOracle, "beta", -1, ">= 0"),
         (HyperbandOracle, "factor", 1, ">= 2"),
         (HyperbandOracle, "factor", 2.5, "a whole number"),
