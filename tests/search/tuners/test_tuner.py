@@ -395,7 +395,7 @@ def test_a_model_that_is_not_kept_says_so_and_one_too_large_is_not_trained(tmp_p
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
-    [({"engine": "warp"}, "`engine` must be one of"), ({"keep_models": -1}, "`keep_models` must be")],
+    [({"engine": "warp"}, "`engine` must be one of"), ({"keep_models": -1}, "`keep_models` of RandomSearch must be")],
 )
 def test_bad_arguments_are_refused(tmp_path, kwargs, message):
     with pytest.raises(ValueError, match=message):
