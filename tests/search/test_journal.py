@@ -42,6 +42,15 @@ def test_a_line_that_a_crash_cut_short_is_dropped_and_the_file_goes_on_whole(tmp
         assert [json.loads(line)["values"]["a"] for line in path.read_text().splitlines()] == [1, 2]
 
 
+def test_a_damaged_line_is_dropped(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    Journal(path).append(trial(a=1))
+    whole = path.read_bytes()
+    path.write_bytes(b"\x00\x00{\n" + whole)
+    assert [record["values"] for record in Journal(path).records] == [{"a": 1}]
+    assert path.read_bytes() == whole
+
+
 def test_numbers_that_json_lacks_become_null_and_numpys_become_plain(tmp_path):
     record = Journal(tmp_path / "trials.jsonl").append(
         trial(score=float("nan"), a=np.float64(0.1), b=np.int64(3), c=[float("inf")])

@@ -57,7 +57,7 @@ class SearchConfig:
         max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
             16 (random, Bayesian), the whole grid, or as many as Hyperband's brackets hold.
         epochs: Passes over the training rows in each fit; None for a number that falls with the table's size.
-        time_limit: Wall seconds after which no new trial starts; None for no limit.
+        time_limit: Wall seconds for baselines, trials and refits together; None for no limit.
         patience: Epochs without a better validation loss after which a trial's training ends; 0 never.
         folds: Outer folds, each scored once for every model.
         inner_folds: Inner folds that choose hyperparameters inside each outer training part.

@@ -1,15 +1,20 @@
-"""The trials of one fold of the nested comparison: fitted on its inner splits, kept in the journal."""
+"""One fold of the nested comparison: trials on its inner splits, refits of its choice, all kept in the journal."""
 
+import functools
+import hashlib
+import json
 import logging
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras_tuner.engine.trial import Trial
 
-from tfopt._files import as_json
-from tfopt.search.fitting import Task, batch_size_of
+from tfopt._files import as_json, replace
+from tfopt.errors import one_line
+from tfopt.search.fitting import Task, batch_size_of, scaling_of
 from tfopt.search.journal import Record
 from tfopt.search.loop import Fit, Study
 from tfopt.search.oracles import fold_oracle
@@ -24,31 +29,21 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tfopt")
 
 
-class FoldStudy(Study):
-    """One fold's trials; those that the journal holds are told to the oracle and not fitted again.
+class GivenTrials(Study):
+    """Configurations known beforehand, fitted on splits of one fold; those that the journal holds are not fitted again.
 
     Args:
         search: Whose trials they are; told of every one that has ended.
         fold: Where.
-        folder: KerasTuner's project folder, where states are kept that a rung above goes on from.
-        given: Configurations to be tried beside the oracle's, by trial id.
-        max_trials: Most trials of the oracle; None for all that it has.
+        given: The configurations, by trial id.
     """
 
-    def __init__(
-        self,
-        search: "NetworkSearch",
-        fold: Fold,
-        folder: Path,
-        given: dict[str, dict[str, Any]],
-        max_trials: int | None = None,
-    ):
-        config = search.config
-        oracle = fold_oracle(
-            config.tuner, search.hyperparameters, max_trials or None, search.problem.epochs, config.seed, folder
-        )
-        super().__init__(oracle, KeptStates(folder), "tfopt")
-        self._search, self.fold, self._max_trials, self._given = search, fold, max_trials, set(given)
+    kind = "trial"  # of the journal's lines
+
+    def __init__(self, search: "NetworkSearch", fold: Fold, given: dict[str, dict[str, Any]]):
+        folder = search.folder / "tuner" / f"fold-{fold.key}"  # an oracle's, and of the states that rungs go on from
+        super().__init__(None, KeptStates(folder), "tfopt")
+        self._search, self.fold, self._given = search, fold, set(given)
         self._fitting, self._journal = search.fitting, search.journal
         self._first = [
             BatchTrial(self._fitting.hyperparameters(values), name, status="RUNNING") for name, values in given.items()
@@ -56,75 +51,71 @@ class FoldStudy(Study):
         self._not_built: dict[str, str] = {}
 
     def ask(self, limit: int) -> list[Trial]:
-        """Return the given configurations, whatever the limit, and then the oracle's."""
+        """Return the given configurations, whatever the limit."""
         first, self._first = self._first, []
-        return first + super().ask(limit)
-
-    def propose(self, name: str) -> Trial:
-        """Return the oracle's next trial, unless there were enough."""
-        if self._max_trials is not None and len(self.oracle.trials) >= self._max_trials:
-            return BatchTrial(self.oracle.get_space(), status="STOPPED")
-        return super().propose(name)
+        return first
 
     def may_continue(self, trial: Trial) -> bool:
-        """Return whether there is a rung above the trial's."""
-        return trial.trial_id not in self._given and super().may_continue(trial)
+        """Return that no rung is above a given configuration."""
+        return False
+
+    def tasks(self, trial: Trial) -> list[Task]:
+        """Return where, from which seed and for how long a trial is fitted: on each inner split."""
+        epochs = int(trial.hyperparameters.values.get("tuner/epochs", self._search.problem.epochs))
+        seed = self._search.config.seed
+        return [Task(split, seed_of(seed, "inner", index), epochs) for index, split in enumerate(self.fold.inner)]
 
     def fits(self, trial: Trial) -> list[Fit]:
-        """Return a fit for each inner split; none if the journal holds the trial, or if its model cannot be built."""
+        """Return a fit for each task; none if the journal holds the trial, or if its model cannot be built."""
         if self._find(trial) is not None:
             return []
-        values = _values(trial)
         try:
             return [
-                self._fitting.fit(values, self._task(trial, index), Member(self._seed_of(index), index), patient=True)
-                for index in range(len(self.fold.inner))
+                self._fitting.fit(_values(trial), task, Member(task.seed, index), patient=self.kind == "trial")
+                for index, task in enumerate(self.tasks(trial))
             ]
         except Exception as error:
-            _log.info("trial %s of fold %s could not be built", trial.trial_id, self.fold.key, exc_info=True)
+            _log.info("%s %s of fold %s: not built", self.kind, trial.trial_id, self.fold.key, exc_info=True)
             self._not_built[trial.trial_id] = f"{type(error).__name__}: {error}"
             return []
 
     def note(self, trial: Trial, fit: Fit, result: FitResult) -> State | None:
-        """Score a fit by what it predicts for its inner test rows."""
+        """Score a fit by what it predicts for its test rows."""
         member = fit.member
-        task = self._task(trial, member.fold or 0)
+        task = self.tasks(trial)[member.fold or 0]
         prediction = self._fitting.prediction(_values(trial), task, result)
         if prediction is not None:
+            self._predicted(trial, member, task, prediction, result)
             member.score = self._search.score(prediction, task.split.test)
             if not math.isfinite(member.score):
                 member.failure = "The score is not a number: the network predicts infinite values."
         return None
 
     def ended(self, trial: Trial, members: list[Member], best: State | None) -> None:
-        """Write the trial's line, and tell the oracle."""
+        """Write the trial's line, and report it."""
         record, steps = self._find(trial), 0
         if record is None:
             record = self._journal.append(self._record(trial, members))
-            batches = -(-len(self.fold.inner[0].train) // batch_size_of(record["values"]))
+            batches = -(-len(self.tasks(trial)[0].split.train) // batch_size_of(record["values"]))
             steps = batches * sum(len(member.history.get("loss", ())) for member in members)
-        if trial.trial_id not in self._given:
-            self._tell(self.oracle.get_trial(trial.trial_id), record)
-        self._search.told(self.fold, record, steps)
+        self._search.told(self.fold, self._tell(trial, record), steps)
 
-    def batch_ended(self) -> None:
-        """Write the oracle's file, and delete the states that no rung goes on from."""
-        self.oracle.save()
-        self.states.prune((), self.oracle.continued())
+    def _predicted(self, trial: Trial, member: Member, task: Task, prediction: np.ndarray, result: FitResult) -> None:
+        """Take the prediction of a fit that ended well."""
 
-    def _task(self, trial: Trial, index: int) -> Task:
-        epochs = int(trial.hyperparameters.values.get("tuner/epochs", self._search.problem.epochs))
-        return Task(self.fold.inner[index], self._seed_of(index), epochs)
-
-    def _seed_of(self, index: int) -> int:
-        return seed_of(self._search.config.seed, "inner", index)
+    def _tell(self, trial: Trial, record: Record) -> Record:
+        """Tell an oracle, and return the record."""
+        return record
 
     def _find(self, trial: Trial) -> Record | None:
         return self._journal.find("trial", fold=self.fold.key, trial_id=trial.trial_id, values=_values(trial))
 
+    def _failure(self, trial: Trial, members: list[Member]) -> str | None:
+        failures = (member.failure for member in members if member.failure is not None)
+        return self._not_built.pop(trial.trial_id, None) or next(failures, None)
+
     def _record(self, trial: Trial, members: list[Member]) -> Record:
-        failures = [member.failure for member in members if member.failure is not None]
-        message = self._not_built.pop(trial.trial_id, None) or (failures[0] if failures else None)
+        message = self._failure(trial, members)
         scores = [member.score for member in members if member.score is not None]
         return {
             "kind": "trial",
@@ -141,16 +132,124 @@ class FoldStudy(Study):
             "fits": [fit_facts(member) for member in members],
         }
 
-    def _tell(self, trial: Any, record: Record) -> None:
+
+class FoldStudy(GivenTrials):
+    """One fold's search: given configurations, and an oracle's, which is told of them.
+
+    Args:
+        search: See `GivenTrials`.
+        fold: Where.
+        given: Configurations to be tried beside the oracle's, by trial id.
+        max_trials: Most trials of the oracle; None for all that it has.
+    """
+
+    def __init__(self, search: "NetworkSearch", fold: Fold, given: dict[str, dict[str, Any]], max_trials: int | None):
+        super().__init__(search, fold, given)
+        config, self._max_trials = search.config, max_trials
+        self.oracle = fold_oracle(
+            config.tuner,
+            search.hyperparameters,
+            max_trials or None,
+            search.problem.epochs,
+            config.seed,
+            self.states.folder,
+        )
+
+    def ask(self, limit: int) -> list[Trial]:
+        """Return the given configurations, whatever the limit, and then the oracle's."""
+        return super().ask(limit) + Study.ask(self, limit)
+
+    def propose(self, name: str) -> Trial:
+        """Return the oracle's next trial, unless there were enough."""
+        if self._max_trials is not None and len(self.oracle.trials) >= self._max_trials:
+            return BatchTrial(self.oracle.get_space(), status="STOPPED")
+        return super().propose(name)
+
+    def may_continue(self, trial: Trial) -> bool:
+        """Return whether there is a rung above the trial's."""
+        return trial.trial_id not in self._given and self.oracle.may_continue(trial)
+
+    def batch_ended(self) -> None:
+        """Write the oracle's file, and delete the states that no rung goes on from."""
+        self.oracle.save()
+        self.states.prune((), self.oracle.continued())
+
+    def _tell(self, trial: Trial, record: Record) -> Record:
+        if trial.trial_id in self._given:
+            return record
+        own: Any = self.oracle.get_trial(trial.trial_id)
         # The lengths are what the rung above goes on from; the curves are in the journal.
-        trial.members = [
-            Member(self._seed_of(index), index, first_epoch=length, score=score)
-            for index, (length, score) in enumerate(zip(record["epochs"], record["inner_scores"], strict=False))
+        own.members = [
+            Member(task.seed, index, first_epoch=length, score=score)
+            for index, (task, length, score) in enumerate(
+                zip(self.tasks(trial), record["epochs"], record["inner_scores"], strict=False)
+            )
         ]
-        trial.status, trial.message = record["status"], record["message"]
+        own.status, own.message = record["status"], record["message"]
         if record["score"] is not None:
             self.oracle.update_trial(trial.trial_id, {"score": record["score"]})
-        self.oracle.end_trial(trial)
+        self.oracle.end_trial(own)
+        return record
+
+
+class Refits(GivenTrials):
+    """Fits of a fold's configurations on all its training rows, each from several seeds, scored on its test rows.
+
+    Args:
+        search: See `GivenTrials`.
+        fold: Where.
+        given: The configurations, by a name.
+        num_seeds: Fits of each.
+    """
+
+    kind = "refit"
+
+    def __init__(
+        self, search: "NetworkSearch", fold: Fold, given: dict[str, dict[str, Any]], num_seeds: dict[str, int]
+    ):
+        super().__init__(search, fold, given)
+        self._num_seeds = num_seeds
+        self._predictions: dict[str, np.ndarray] = {
+            name: np.full((count, len(fold.test), search.num_outputs), np.nan) for name, count in num_seeds.items()
+        }
+        self._predict_seconds: dict[str, float] = {}
+
+    def tasks(self, trial: Trial) -> list[Task]:
+        """Return a task for each seed."""
+        epochs = self._search.epochs_to_refit(self.fold, _values(trial))
+        seed, split = self._search.config.seed, self._search.whole[self.fold.key]
+        return [Task(split, seed_of(seed, "refit", n), epochs) for n in range(self._num_seeds[trial.trial_id])]
+
+    def _find(self, trial: Trial) -> Record | None:
+        return self._search.refitted(self.fold, _values(trial), self._num_seeds[trial.trial_id])
+
+    def _predicted(self, trial: Trial, member: Member, task: Task, prediction: np.ndarray, result: FitResult) -> None:
+        name = trial.trial_id
+        self._predictions[name][member.fold or 0] = prediction
+        if name not in self._predict_seconds:
+            model = self._fitting.trained(_values(trial), task, result)
+            features = self._search.coder.features(task.split.train, task.split.test, scaling_of(_values(trial)))[1]
+            started = time.perf_counter()
+            model(features, training=False)
+            self._predict_seconds[name] = time.perf_counter() - started
+
+    def _record(self, trial: Trial, members: list[Member]) -> Record:
+        if failure := self._failure(trial, members):
+            self._search.say(f"A refit of the network in fold {self.fold.key} failed: {one_line(failure)}")
+        values, predictions = _values(trial), self._predictions.pop(trial.trial_id)
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        path = Path("predictions") / f"network-fold-{self.fold.key}-{digest}.npy"
+        replace(self._search.folder / path, functools.partial(np.save, arr=predictions))  # before its line is written
+        return {
+            "kind": "refit",
+            "fold": self.fold.key,
+            "values": values,
+            "scores": [self._search.score(prediction, self.fold.test) for prediction in predictions],
+            "fit_seconds": float(np.mean([member.seconds for member in members])) if members else math.nan,
+            "predict_seconds": self._predict_seconds.get(trial.trial_id, math.nan),
+            "predictions": path.as_posix(),
+            "fits": [fit_facts(member) for member in members],
+        }
 
 
 def fit_facts(member: Member) -> dict[str, Any]:

@@ -15,7 +15,8 @@ DEFAULT = "default"  # the trial of the untuned configuration
 class Journal:
     """The finished work of one run.
 
-    A line that a crash cut short is dropped when the journal is opened again; the work it stood for is done anew.
+    A line that a crash cut short is cut off when the journal is opened again, any other damaged one dropped; what they
+    stood for is done anew.
 
     Args:
         path: The file; created when it does not exist.
@@ -28,8 +29,10 @@ class Journal:
             lines = path.read_bytes().splitlines(keepends=True)
             whole = [line for line in lines if line.endswith(b"\n") and _parses(line)]
             self.records = [json.loads(line) for line in whole]
-            if len(whole) < len(lines):
-                path.write_bytes(b"".join(whole))
+            if whole == lines[:-1]:
+                os.truncate(path, sum(map(len, whole)))
+            elif len(whole) < len(lines):
+                path.write_bytes(b"".join(whole))  # in place: the file is locked
         self._index = {_key(record): record for record in self.records}
         path.touch()
 

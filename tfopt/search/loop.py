@@ -140,8 +140,12 @@ class Study:
         tuner_id: Name under which the oracle is asked.
     """
 
-    def __init__(self, oracle: "BatchOracle", states: "KeptStates", tuner_id: str):
-        self.oracle, self.states, self._tuner_id = oracle, states, tuner_id
+    oracle: "BatchOracle"
+
+    def __init__(self, oracle: "BatchOracle | None", states: "KeptStates", tuner_id: str):
+        if oracle is not None:
+            self.oracle = oracle
+        self.states, self._tuner_id = states, tuner_id
         self.running: set[str] = set()  # trials that were asked for and have not ended
 
     def fits(self, trial: Trial) -> list[Fit]:

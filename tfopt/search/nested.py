@@ -17,14 +17,13 @@ from tfopt.errors import one_line
 from tfopt.search import loop
 from tfopt.search.coding import SplitCoder, for_objective
 from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates
-from tfopt.search.fold_study import FoldStudy, fit_facts, losses, seed_of
+from tfopt.search.fold_study import FoldStudy, GivenTrials, Refits, fit_facts, losses, seed_of
 from tfopt.search.journal import DEFAULT, Journal, Record, proposed_before
 from tfopt.search.oracles import check_grid, default_values, discover
 from tfopt.search.parallel import ParallelTrainer
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
-from tfopt.search.refits import Refits
 from tfopt.search.spaces import Space
 from tfopt.search.time_limit import TimeLimit
 from tfopt.search.tuners.oracle import Member
@@ -50,7 +49,7 @@ class NetworkSearch:
 
     def __init__(self, plan: Plan, space: Space):
         self._plan, self.config = plan, plan.config
-        self._table, self._objective = plan.table, plan.objective
+        self._table, self._objective, self.num_outputs = plan.table, plan.objective, plan.table.num_outputs
         table, config = plan.table, plan.config
         self.coder = SplitCoder(table, config.target_scaling)
         self.problem = Problem(
@@ -64,14 +63,14 @@ class NetworkSearch:
         )
         self.hyperparameters = discover(space, self.problem)
         folds = [*plan.outer, plan.final]
-        self._whole = {fold.key: Split(fold.train, fold.test) for fold in folds}
+        self.whole = {fold.key: Split(fold.train, fold.test) for fold in folds}
         self.fitting = Fitting(
             table,
             self.coder,
             space,
             self.problem,
             self.hyperparameters,
-            [*self._whole.values(), *(split for fold in folds for split in fold.inner)],
+            [*self.whole.values(), *(split for fold in folds for split in fold.inner)],
             engine=config.engine,
             memory=config.memory,
             patience=config.patience,
@@ -89,20 +88,14 @@ class NetworkSearch:
         workers: Workers | None = None,
     ) -> None:
         """Say where results go, who is told, when to end, and who trains: this process if there are no workers."""
-        self.journal, self._folder, self._progress = journal, folder, progress
+        self.journal, self.folder, self._progress = journal, folder, progress
         self._limit = limit or TimeLimit(None, 0.0)
         engine_of = self.fitting.engine
         self._trainer = loop.Trainer(engine_of) if workers is None else ParallelTrainer(engine_of, workers)
-        self._refits = Refits(
-            self.fitting,
-            self.coder,
-            journal,
-            folder,
-            self.config.seed,
-            self._table.num_outputs,
-            self.score,
-            progress.note,
-        )
+
+    def say(self, text: str) -> None:
+        """Say something once."""
+        self._progress.note(text)
 
     # Trials
 
@@ -117,26 +110,28 @@ class NetworkSearch:
         self._told: dict[str, list[Record]] = defaultdict(list)  # of the trials that all folds share, by trial id
         self._num_told = self._num_completed = self._num_failed = 0
         self._folds, self._searching = list(folds), True
-        studies = [self._study(fold, {DEFAULT: default}, others) for fold in folds]
+        studies = [FoldStudy(self, fold, {DEFAULT: default}, others) for fold in folds]
         self._limit.begin()
         try:
             loop.run(studies, self._trainer, self._room)
         except loop.OutOfTime:
             self._say_time_is_up()
         except NothingCompletes as error:
-            self._progress.note(str(error))
+            self.say(str(error))
         self._progress.finish(NETWORK)
 
-    def _study(self, fold: Fold, given: dict[str, dict[str, Any]], max_trials: int | None) -> FoldStudy:
-        return FoldStudy(self, fold, self._folder / "tuner" / f"fold-{fold.key}", given, max_trials)
-
     def told(self, fold: Fold, record: Record, steps: int) -> None:
-        """Take down a trial that has ended, after `steps` training steps, and report it.
+        """Take down a trial or refits that have ended, after `steps` training steps, and report them.
 
         Raises:
             NothingCompletes: So many have failed, and none has completed, that the search is to end.
         """
         self._limit.trained(steps)
+        if record["kind"] == "refit":
+            if record["values"] == self._chosen[fold.key]:
+                score = np.mean([_number(score) for score in record["scores"]])
+                self._progress.advance(REFITS, f"fold {fold.key}: {self._objective.name} {score:.4f}")
+            return
         if fold is self._plan.final:
             self._progress.advance(FINAL)
             return
@@ -186,7 +181,7 @@ class NetworkSearch:
     def _say_time_is_up(self) -> None:
         whole = self.config.max_trials
         if self._searching and (whole is None or self._num_told < whole * len(self._folds)):
-            self._progress.note(f"The time limit of {self._limit.seconds:g} s is reached: no further trial starts.")
+            self.say(f"The time limit of {self._limit.seconds:g} s is reached: no further trial starts.")
         self._searching = False
 
     def _steps_of_a_trial(self) -> float:
@@ -226,50 +221,34 @@ class NetworkSearch:
 
         Without a time limit this returns at once: the final network is chosen meanwhile.
         """
-        chosen = {fold.key: best[0] for fold in folds if (best := self.best_values(fold)) is not None}
-        self._progress.start(REFITS, len(chosen))
+        self._chosen = {fold.key: best[0] for fold in folds if (best := self.best_values(fold)) is not None}
+        self._progress.start(REFITS, len(self._chosen))
         self._trainer.deadline = math.inf  # without refits there is no result at all
-        num_seeds = self.config.seeds
-        if self._limit.left() < self._limit.seconds_for(self._steps_after_trials()) / 2:
-            num_seeds = 1
-            self._progress.note("The time limit is near: each chosen network is refitted once, its default not at all.")
+        in_time = self._limit.left() >= self._limit.seconds_for(self._steps_after_trials()) / 2
+        if not in_time:
+            self.say("The time limit is near: each chosen network is refitted once, its default not at all.")
         default = default_values(self.hyperparameters)
         for fold in folds:
-            if fold.key not in chosen:
+            if fold.key not in self._chosen:
                 continue
-            wanted = [(chosen[fold.key], num_seeds)]
+            given, seeds = {"chosen": self._chosen[fold.key]}, {"chosen": self.config.seeds if in_time else 1}
             trial = self.journal.find("trial", fold=fold.key, trial_id=DEFAULT, values=default)
-            has_default = trial is not None and trial["status"] == "COMPLETED"
-            if has_default and chosen[fold.key] != default and num_seeds == self.config.seeds:
-                wanted.append((default, 1))
-            self._refit(fold, wanted)
+            if in_time and trial is not None and trial["status"] == "COMPLETED" and given["chosen"] != default:
+                given[DEFAULT], seeds[DEFAULT] = default, 1
+            study = Refits(self, fold, given, seeds)
+            for refit in study.ask(len(given)):
+                study.begin(refit, self._trainer)
         if self._limit.deadline < math.inf:
             self._end_refits()  # what follows them is for the time that is left
 
     def _end_refits(self) -> None:
-        while self._trainer.busy:
-            self._trainer.wait()
+        loop.run([], self._trainer)
         self._progress.finish(REFITS)
 
-    def _refit(self, fold: Fold, wanted: list[tuple[dict[str, Any], int]]) -> None:
-        """Submit the refits of a fold, and report its choice's score when the last has ended."""
-        left = len(wanted)
-
-        def done() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                scores = [_number(score) for score in self._refitted(fold, wanted[0][0])["scores"]]
-                self._progress.advance(REFITS, f"fold {fold.key}: {self._objective.name} {np.mean(scores):.4f}")
-
-        for values, num_seeds in wanted:
-            epochs = self._epochs_to_refit(fold, values)
-            self._refits.submit(self._trainer, fold.key, self._whole[fold.key], values, num_seeds, epochs, done)
-
-    def _refitted(self, fold: Fold, values: dict[str, Any]) -> Record:
-        record = self._refits.find(fold.key, values)
-        assert record is not None
-        return record
+    def refitted(self, fold: Fold, values: dict[str, Any], num_seeds: int = 1) -> Record | None:
+        """Return the record of a fold's refits of a configuration, if there are as many."""
+        found = self.journal.find("refit", fold=fold.key, values=values)
+        return found if found is not None and len(found["scores"]) >= num_seeds else None
 
     def outer_results(self, folds: Sequence[Fold]) -> list[FoldResult]:
         """Return what the refits scored on each fold's test rows; folds without a completed trial are left out."""
@@ -280,8 +259,8 @@ class NetworkSearch:
             if best is None:
                 continue
             values, inner_score = best
-            tuned = self._refitted(fold, values)
-            default = self._refits.find(fold.key, default_values(self.hyperparameters))
+            tuned, default = (self.refitted(fold, each) for each in (values, default_values(self.hyperparameters)))
+            assert tuned is not None
             trials = self.trials(fold.key)
             common: dict[str, Any] = {
                 "kind": "keras",
@@ -292,7 +271,7 @@ class NetworkSearch:
                 "tune_seconds": sum(r["seconds"] for r in trials),
                 "predict_seconds": _number(tuned["predict_seconds"]),
             }
-            outputs = np.load(self._folder / tuned["predictions"])
+            outputs = np.load(self.folder / tuned["predictions"])
             seeds = [for_objective(p, self._table, self._objective) for p in outputs]
             scores = [_number(score) for score in tuned["scores"]]
             results.append(
@@ -329,8 +308,8 @@ class NetworkSearch:
         choices = [values for values, _ in found]
         distinct = [values for index, values in enumerate(choices) if values not in choices[:index]]
         if distinct and self._limit.left() > 0:
-            study = self._study(fold, {f"choice-{index}": values for index, values in enumerate(distinct)}, 0)
-            loop.run([study], self._trainer)
+            given = {f"choice-{index}": values for index, values in enumerate(distinct)}
+            loop.run([GivenTrials(self, fold, given)], self._trainer)
         best = self.best_values(fold) or max(found, key=lambda choice: choice[1], default=None)
         return None if best is None else best[0]
 
@@ -339,7 +318,7 @@ class NetworkSearch:
 
         Returns the model, its curve and how its fit was computed; None when the training fails.
         """
-        task = Task(self._whole[fold.key], seed_of(self.config.seed, "refit", 0), self._epochs_to_refit(fold, values))
+        task = Task(self.whole[fold.key], seed_of(self.config.seed, "refit", 0), self.epochs_to_refit(fold, values))
         results: list[FitResult] = []
         try:
             fit = self.fitting.fit(values, task, Member(task.seed))
@@ -363,7 +342,7 @@ class NetworkSearch:
 
     def _say_not_trained(self, error: Exception | str) -> None:
         self.final_failure = one_line(error)
-        self._progress.note(f"The network could not be trained on all rows: {one_line(error)}")
+        self.say(f"The network could not be trained on all rows: {one_line(error)}")
 
     def score(self, prediction: np.ndarray, rows: np.ndarray) -> float:
         """Return the objective of a prediction for these rows; NaN if it is not finite."""
@@ -374,7 +353,7 @@ class NetworkSearch:
             self._table.target[rows], for_objective(prediction, self._table, self._objective), weights
         )
 
-    def _epochs_to_refit(self, fold: Fold, values: dict[str, Any]) -> int:
+    def epochs_to_refit(self, fold: Fold, values: dict[str, Any]) -> int:
         """Return how long to train a chosen configuration: as long as its inner fits where patience stopped those."""
         epochs = int(values.get("tuner/epochs", self.problem.epochs))
         if not self.config.patience:

@@ -10,6 +10,7 @@ import pytest
 
 import tfopt
 from tfopt.search.tuners import files
+from tfopt.search.tuners.states import KeptStates
 
 SCORE = keras_tuner.Objective("score", "max")
 X = np.zeros((2, 1))
@@ -164,6 +165,18 @@ def test_a_torn_file_costs_at_most_its_own_trial(name, fake, tmp_path, caplog):
     assert len(engine.requests) == name.startswith("trial_")
     if name != "tuner0.json":
         assert "is torn" in caplog.text
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_torn_state_is_set_aside(left, tmp_path, caplog):
+    states = KeptStates(tmp_path)
+    states.write_last("1", 0, [np.arange(100.0)])
+    np.testing.assert_array_equal(states.last("1", 0)[0], np.arange(100.0))
+    [path] = tmp_path.glob("trial_1/*.npz")
+    path.write_bytes(path.read_bytes()[:left])
+    assert states.last("1", 0) is None
+    assert "is torn" in caplog.text
+    assert not path.exists()
 
 
 def test_a_resumed_search_may_be_made_longer(fake, tmp_path, monkeypatch):

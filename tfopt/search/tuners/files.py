@@ -7,6 +7,7 @@ would take longer than many trials do.
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,7 @@ def read_json(path: Path) -> Any | None:
     except FileNotFoundError:
         return None
     except ValueError:
-        aside = path.with_name(path.name + ".torn")
-        os.replace(path, aside)
-        _log.warning("%s is torn, as after a crash while it was written: set aside as %s.", path, aside.name)
+        _set_aside(path)
         return None
 
 
@@ -43,8 +42,18 @@ def write_arrays(path: Path, arrays: Sequence[np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> list[np.ndarray] | None:
-    """Return a list of arrays; None if the file is missing."""
-    if not path.exists():
+    """Return a list of arrays; None if the file is missing, or torn: then it is renamed to `*.torn` and logged."""
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
+    except FileNotFoundError:
         return None
-    with np.load(path) as arrays:
-        return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        _set_aside(path)
+        return None
+
+
+def _set_aside(path: Path) -> None:
+    aside = path.with_name(path.name + ".torn")
+    os.replace(path, aside)
+    _log.warning("%s is torn, as after a crash while it was written: set aside as %s.", path, aside.name)

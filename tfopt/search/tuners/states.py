@@ -15,7 +15,7 @@ class KeptStates:
     """
 
     def __init__(self, folder: Path):
-        self._folder = folder
+        self.folder = folder
 
     def write_best(self, trial_id: str, state: State) -> None:
         """Keep a trial's best state."""
@@ -36,10 +36,10 @@ class KeptStates:
     def prune(self, best: Iterable[str], last: Iterable[str]) -> None:
         """Delete all states but the best ones and the last ones of these trials."""
         kept = {"best": set(best), "last": set(last)}
-        for path in self._folder.glob("trial_*/state_*.npz"):
+        for path in self.folder.glob("trial_*/state_*.npz"):
             kind = path.stem.removeprefix("state_").split("_")[0]
             if path.parent.name.removeprefix("trial_") not in kept[kind]:
                 path.unlink()
 
     def _path(self, trial_id: str, kind: str) -> Path:
-        return self._folder / f"trial_{trial_id}" / f"state_{kind}.npz"
+        return self.folder / f"trial_{trial_id}" / f"state_{kind}.npz"
