@@ -18,6 +18,10 @@ def read(tmp_path):
     return make
 
 
+def named(found):
+    return [column.name for column, _ in found]
+
+
 def honest(seed=0, num_rows=200):
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(random.normal(size=(num_rows, 3)).round(3), columns=["a", "b", "c"])
@@ -39,21 +43,27 @@ REGRESSION = {
 def test_copies_of_a_number(copy, read):
     frame = honest().drop(columns="class")
     frame.insert(2, "copy", REGRESSION[copy](frame))
-    assert [column.name for column in leaks(read(frame, target="price"))] == ["copy"]
+    assert named(leaks(read(frame, target="price"))) == ["copy"]
+
+
+def test_of_several_targets_those_that_are_given_are_named(read):
+    frame = honest().drop(columns="class")
+    frame["dose"] = frame["b"] * 1e-9
+    assert [(c.name, targets) for c, targets in leaks(read(frame, target=["price", "dose"]))] == [("b", ["dose"])]
 
 
 def test_a_smooth_course_over_time(read):
     frame = honest().drop(columns=["class", "price"])
     frame["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(200) * 1.5, unit="D")
     frame["heat"] = (10 * np.sin(np.arange(200) / 25)).round(3)
-    assert [column.name for column in leaks(read(frame, target="heat"))] == ["when"]
+    assert named(leaks(read(frame, target="heat"))) == ["when"]
 
 
 def test_one_target_for_each_of_many_levels(read):
     frame = honest().drop(columns="class")
     frame["pupil"] = [f"p{row % 15}" for row in range(200)]
     frame["price"] = frame["pupil"].map({f"p{place}": 3.7 * place**2 % 11 for place in range(15)})
-    assert [column.name for column in leaks(read(frame, target="price"))] == ["pupil"]
+    assert named(leaks(read(frame, target="price"))) == ["pupil"]
 
 
 CLASSES = {
@@ -72,7 +82,7 @@ CLASSES = {
 def test_copies_of_a_class(copy, read):
     frame = honest().drop(columns="price")
     frame.insert(2, "copy", CLASSES[copy](frame))
-    assert [column.name for column in leaks(read(frame, target="class"))] == ["copy"]
+    assert named(leaks(read(frame, target="class"))) == ["copy"]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,6 +6,7 @@ import shlex
 import numpy as np
 
 from tfopt.data.leaks import leaks
+from tfopt.data.spelling import quoted
 from tfopt.data.table import Table
 
 # Shares under which a class counts as rare; of many classes each has little, so it must also have less than its due.
@@ -20,11 +21,11 @@ def cautions(table: Table, objective: str) -> list[str]:
 
 
 def _about_leaks(table: Table) -> list[str]:
-    target = " and ".join(map(repr, table.target_names))
+    advice = "If it is not known before the target is, or tells a row's place in a sorted file, leave it out"
     return [
-        f"{column.name!r} alone gives {target}. If it is not known before the target is, or tells a row's place in a "
-        f"sorted file, leave it out: --drop {shlex.quote(column.name)}"
-        for column in leaks(table)
+        f"{quoted(column.name)} alone gives {' and '.join(map(quoted, targets))}. {advice}: --drop "
+        f"{shlex.quote(column.name)}"
+        for column, targets in leaks(table)
     ]
 
 
@@ -32,21 +33,20 @@ def _about_classes(table: Table, objective: str) -> list[str]:
     if table.task == "regression":
         return []
     counts = np.bincount(table.target, minlength=len(table.classes)).tolist()
-    shares = np.array(counts) / sum(counts)
-    rarest, commonest = int(shares.argmin()), int(shares.argmax())
+    shares = [count / sum(counts) for count in counts]
+    rarest, commonest = min(shares), max(shares)
+    rare, common = (table.classes[shares.index(share)] for share in (rarest, commonest))
     even = 1 / len(shares)
     notes = []
-    if shares[rarest] < min(_RARE, _RARE_OF_EVEN * even):
-        rows = f"{counts[rarest]} row{'s' * (counts[rarest] > 1)} of {sum(counts)}"
+    if rarest < min(_RARE, _RARE_OF_EVEN * even):
+        rows = f"{min(counts)} row{'s' * (min(counts) > 1)} of {sum(counts)}"
         weigh = "" if table.class_weight != "none" else "; --class-weight balanced makes every class weigh the same"
+        which = f"{quoted(rare)} of {quoted(table.target_names[0])}"
+        notes.append(f"rare classes: {which} has {_percent(rarest)}, {rows}{weigh}")
+    if objective == "accuracy" and rarest < min(_FEW, _FEW_OF_EVEN * even):
         notes.append(
-            f"rare classes: {table.classes[rarest]!r} of {table.target_names[0]!r} has {_percent(shares[rarest])}, "
-            f"{rows}{weigh}"
-        )
-    if objective == "accuracy" and shares[rarest] < min(_FEW, _FEW_OF_EVEN * even):
-        notes.append(
-            f"accuracy: always guessing {table.classes[commonest]!r} is right in {_percent(shares[commonest])} of the "
-            "rows; --objective balanced_accuracy or roc_auc counts every class alike"
+            f"accuracy: always guessing {quoted(common)} is right in {_percent(commonest)} of the rows; "
+            "--objective balanced_accuracy or roc_auc counts every class alike"
         )
     return notes
 
@@ -59,7 +59,7 @@ def _about_time(table: Table) -> list[str]:
     if not dated:
         return []
     return [
-        f"{dated[0]!r} tells the time of a row. If later rows are to be predicted from earlier ones, --time "
+        f"{quoted(dated[0])} tells the time of a row. If later rows are to be predicted from earlier ones, --time "
         f"{shlex.quote(dated[0])} makes every fold learn from the past only"
     ]
 

@@ -1,7 +1,5 @@
 """Columns that alone give the target: copies of it in other words or units, or a place in a sorted file."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 
@@ -17,8 +15,8 @@ _WRONG = 0.02  # share of the rows outside the largest class
 _ROWS_PER_LEVEL = 10
 
 
-def leaks(table: Table) -> list[Column]:
-    """Return the columns each of which predicts the target all but perfectly, on a sample of the rows.
+def leaks(table: Table) -> list[tuple[Column, list[str]]]:
+    """Return the columns that predict a target all but perfectly, each with the names of those targets, on a sample.
 
     Numbers: the target is a straight line, a monotone or a smooth function of the column, or all but constant within
     each of its values. Classes: each value of the column, or each of a few ranges, holds one class. Missing values are
@@ -31,23 +29,24 @@ def leaks(table: Table) -> list[Column]:
     if len(rows) > num_rows:
         rows = np.sort(np.random.default_rng(0).choice(rows, num_rows, replace=False))
     features = table.features.iloc[rows]
-    targets = list(_targets(table, rows))
-    return [
-        column
-        for column in table.columns
-        if column.kind != "text" and any(_gives(_as_numbers(column, features[column.name]), *one) for one in targets)
-    ]
+    targets = _targets(table, rows)
+    found = []
+    for column in table.columns:
+        if column.kind != "text" and targets:
+            values = _as_numbers(column, features[column.name])
+            given = [name for name, target in targets.items() if _gives(values, target, table.task == "classification")]
+            found += [(column, given)] if given else []
+    return found
 
 
-def _targets(table: Table, rows: np.ndarray) -> Iterator[tuple[np.ndarray, bool]]:
-    """Yield each target of these rows and whether it is classes, where there are enough rows to tell."""
+def _targets(table: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return each target of these rows by name, where there are enough rows to tell."""
     if table.task == "classification":
         codes = table.target[rows]
-        if len(codes) - np.bincount(codes).max() >= _FEWEST_OTHERS:
-            yield codes, True
-    elif len(rows) >= _FEWEST_NUMBERS:
-        for values in table.target[rows].reshape(len(rows), -1).T:
-            yield values, False
+        enough = len(codes) - np.bincount(codes).max() >= _FEWEST_OTHERS
+        return {table.target_names[0]: codes} if enough else {}
+    values = table.target[rows].reshape(len(rows), -1).T
+    return dict(zip(table.target_names, values, strict=True)) if len(rows) >= _FEWEST_NUMBERS else {}
 
 
 def _as_numbers(column: Column, values: pd.Series) -> np.ndarray:
