@@ -21,8 +21,9 @@ _HOMES = {
     "RandomSearch": "tuners",
     "RandomSearchOracle": "tuners",
     "SearchConfig": "config",
-    "SklearnTuner": "tuners",
     "SearchOutcome": "session",
+    "SklearnTuner": "tuners",
+    "Tuner": "tuners",
     "prepare": "plan",
     "run": "session",
 }

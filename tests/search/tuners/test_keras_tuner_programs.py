@@ -244,6 +244,49 @@ def test_what_a_subclass_overrides_is_called(tmp_path):
     assert called == ["begin", "fit", "batch", "batch", "batch", "end"]
 
 
+class Idle(keras_tuner.Oracle):
+    """An oracle as a user writes one: idle at first, then any value of `rate`."""
+
+    asked = 0
+
+    def populate_space(self, trial_id):
+        self.asked += 1
+        if self.asked == 2:
+            return {"status": "IDLE"}
+        return {"status": "RUNNING", "values": {"rate": 0.01 * self.asked}}
+
+
+@pytest.mark.parametrize("kind", [Idle, keras_tuner.oracles.RandomSearchOracle, tfopt.search.RandomSearchOracle])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # KerasTuner's oracles call `threading.currentThread`
+def test_a_tuner_takes_any_oracle(tmp_path, kind, capsys):
+    oracle = kind(objective="val_loss", max_trials=3, seed=1)
+    folder = {"directory": str(tmp_path), "project_name": "p"}
+    tuner = tfopt.search.Tuner(oracle, build, executions_per_trial=2, **folder)
+    tuner.search(X, Y, **FIT)
+    assert capsys.readouterr().out == ""
+    assert isinstance(tuner.oracle, kind)
+    assert [trial.status for trial in trials(tuner)] == ["COMPLETED"] * 3
+    for trial in trials(tuner):
+        assert trial.score == pytest.approx(np.mean([min(one.history["val_loss"]) for one in trial.members]))
+    best = tuner.oracle.get_best_trials()[0]
+    again = tfopt.search.Tuner(kind(objective="val_loss", max_trials=3, seed=1), build, **folder)
+    assert again.oracle.get_best_trials()[0].score == pytest.approx(best.score)
+    assert again.get_best_models()[0].get_weights()[0].shape == (3, 1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_failing_build_ends_a_search_with_an_oracle_of_keras_tuners(tmp_path):
+    def fails(hp):
+        if hp.Float("rate", 0, 1) > 0:
+            raise ValueError("no such layer")
+        return build(hp)
+
+    oracle = keras_tuner.oracles.RandomSearchOracle("val_loss", max_trials=9, seed=1)
+    tuner = tfopt.search.Tuner(oracle, fails, directory=str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"(?s)consecutive failures.*no such layer"):
+        tuner.search(X, Y, **FIT)
+
+
 def test_what_is_put_into_one_tuner_is_called(tmp_path):
     tuner = tfopt.search.RandomSearch(build, "val_loss", 1, seed=1, directory=str(tmp_path), overwrite=True)
     own, called = tuner._build_and_fit_model, []

@@ -5,6 +5,7 @@ from tfopt.search.tuners.grid_search import GridSearch, GridSearchOracle
 from tfopt.search.tuners.hyperband import Hyperband, HyperbandOracle
 from tfopt.search.tuners.random_search import RandomSearch, RandomSearchOracle
 from tfopt.search.tuners.sklearn_tuner import SklearnTuner
+from tfopt.search.tuners.tuner import Tuner
 
 __all__ = [
     "BayesianOptimization",
@@ -16,4 +17,5 @@ __all__ = [
     "RandomSearch",
     "RandomSearchOracle",
     "SklearnTuner",
+    "Tuner",
 ]

@@ -11,7 +11,7 @@ from tfopt._arguments import count_argument, number_argument
 from tfopt.search.tuners import space
 from tfopt.search.tuners.gaussian_process import Coding, suggest
 from tfopt.search.tuners.oracle import BatchOracle, ScoreEpoch, has_ended, number_of, was_given
-from tfopt.search.tuners.tuner import BatchTuner
+from tfopt.search.tuners.tuner import Tuner
 
 BATCH_TRIALS = 4
 
@@ -100,7 +100,7 @@ class BayesianOptimizationOracle(BatchOracle, keras_tuner.oracles.BayesianOptimi
         return self.random_values(number)
 
 
-class BayesianOptimization(BatchTuner):
+class BayesianOptimization(Tuner):
     """Trains configurations that a Gaussian process expects to improve most; replaces `keras_tuner`'s of this name.
 
     Where to use it: when a trial is dear and there are few hyperparameters, up to about ten. No configuration is
@@ -124,7 +124,7 @@ class BayesianOptimization(BatchTuner):
         score_epoch: `"best"` scores a trial by its best epoch, as KerasTuner does; `"last"` by its last one.
         batch_trials: Trials trained together. Each believes the process's prediction for those before it in the
             batch; 1 waits for every score.
-        **kwargs: Those of `BatchTuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
+        **kwargs: Those of `Tuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
 
     Raises:
         ValueError: It is not known whether the objective should be high or low.

@@ -9,13 +9,13 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial
 
-from tfopt.search.tuners.oracle import BatchOracle, Member, best_epoch
+from tfopt.search.tuners.oracle import BatchOracle, Member, best_epoch, best_trials
 
 _ASK_AGAIN_SECONDS = 0.05
 
 
 class CompletedOracle(keras_tuner.Oracle):
-    """Mixed in before the oracle's own class, whose methods stay as they are."""
+    """Mixed in before the oracle's own class, whose proposals, scores and files stay as they are."""
 
     score_epoch = "best"
     own: type  # what was completed
@@ -44,6 +44,10 @@ class CompletedOracle(keras_tuner.Oracle):
     def best_epoch(self, values: Sequence[float]) -> int | None:
         """Return the index of the best finite value; None if there is none."""
         return best_epoch(values, self.objective.direction)
+
+    def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
+        """Return the best completed trials; KerasTuner's own adds failed ones where there are too few."""
+        return best_trials(self, num_trials)
 
     def report(self, trial_id: str, members: list[Member]) -> Trial:
         """Tell the means of the fits' metrics at their best epochs, as KerasTuner's tuner does."""

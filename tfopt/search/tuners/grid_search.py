@@ -8,7 +8,7 @@ import keras_tuner
 from tfopt._arguments import count_argument
 from tfopt.search.tuners import space
 from tfopt.search.tuners.oracle import BatchOracle, ScoreEpoch
-from tfopt.search.tuners.tuner import BatchTuner
+from tfopt.search.tuners.tuner import Tuner
 
 
 class GridSearchOracle(BatchOracle, keras_tuner.oracles.GridSearchOracle):
@@ -67,7 +67,7 @@ def _is_among(values: space.Values, tried: dict[frozenset[str], set[space.Key]])
     )
 
 
-class GridSearch(BatchTuner):
+class GridSearch(Tuner):
     """Trains every configuration of a grid; stands in for `keras_tuner.GridSearch`.
 
     Where to use it: on a handful of choices that must all be seen. A float without a step gives `grid_points` values
@@ -85,7 +85,7 @@ class GridSearch(BatchTuner):
         max_consecutive_failed_trials: Failures of the first trials that end the search if none has completed.
         score_epoch: `"best"` scores a trial by its best epoch, as KerasTuner does; `"last"` by its last one.
         grid_points: Values of a range that is too fine to be tried whole.
-        **kwargs: Those of `BatchTuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
+        **kwargs: Those of `Tuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
 
     Raises:
         ValueError: It is not known whether the objective should be high or low.

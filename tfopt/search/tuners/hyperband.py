@@ -8,7 +8,7 @@ import keras_tuner
 from tfopt._arguments import count_argument
 from tfopt.search.tuners import space
 from tfopt.search.tuners.oracle import BatchOracle, BatchTrial, ScoreEpoch, has_ended, number_of
-from tfopt.search.tuners.tuner import BatchTuner
+from tfopt.search.tuners.tuner import Tuner
 
 
 class HyperbandOracle(BatchOracle, keras_tuner.oracles.HyperbandOracle):
@@ -165,7 +165,7 @@ def _rung(trials: list[BatchTrial], bracket: int, number: int) -> list[BatchTria
     return [trial for trial in trials if _of(trial, "bracket") == bracket and _of(trial, "round") == number]
 
 
-class Hyperband(BatchTuner):
+class Hyperband(Tuner):
     """Trains many configurations briefly and the better ones longer; stands in for `keras_tuner.Hyperband`.
 
     Where to use it: when a few epochs already tell bad configurations from good ones. A promoted trial goes on from
@@ -185,7 +185,7 @@ class Hyperband(BatchTuner):
         max_retries_per_trial: Further attempts, with other seeds, of a trial that fails.
         max_consecutive_failed_trials: Failures of the first trials that end the search if none has completed.
         score_epoch: `"best"` scores a trial by its best epoch, as KerasTuner does; `"last"` by its last one.
-        **kwargs: Those of `BatchTuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
+        **kwargs: Those of `Tuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
 
     Raises:
         ValueError: It is not known whether the objective should be high or low, or `factor` is below 2.

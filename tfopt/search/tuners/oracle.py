@@ -106,6 +106,13 @@ def best_epoch(values: Sequence[float], direction: str) -> int | None:
     return min(finite, key=lambda index: sign * values[index], default=None)
 
 
+def best_trials(oracle: keras_tuner.Oracle, num_trials: int) -> list[Trial]:
+    """Return an oracle's best completed trials, the best first."""
+    completed = [t for t in oracle.trials.values() if t.status == "COMPLETED" and t.score is not None]
+    sign = -1 if oracle.objective.direction == "max" else 1
+    return sorted(completed, key=lambda trial: (sign * trial.score, number_of(trial)))[:num_trials]
+
+
 class BatchOracle(OracleInside, keras_tuner.Oracle):
     """Base of the oracles: mixed in before KerasTuner's oracle of the same kind.
 
@@ -316,9 +323,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
 
     def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
         """Return the best completed trials, the best first: never one that failed or is unfinished."""
-        completed = [t for t in self.trials.values() if t.status == "COMPLETED" and t.score is not None]
-        sign = -1 if self.objective.direction == "max" else 1
-        return sorted(completed, key=lambda trial: (sign * trial.score, number_of(trial)))[:num_trials]
+        return best_trials(self, num_trials)
 
     # Files
 

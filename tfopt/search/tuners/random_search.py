@@ -5,7 +5,7 @@ from typing import Any
 import keras_tuner
 
 from tfopt.search.tuners.oracle import BatchOracle, ScoreEpoch
-from tfopt.search.tuners.tuner import BatchTuner
+from tfopt.search.tuners.tuner import Tuner
 
 
 class RandomSearchOracle(BatchOracle, keras_tuner.oracles.RandomSearchOracle):
@@ -28,7 +28,7 @@ class RandomSearchOracle(BatchOracle, keras_tuner.oracles.RandomSearchOracle):
         return {"status": "STOPPED"} if values is None else {"status": "RUNNING", "values": values}
 
 
-class RandomSearch(BatchTuner):
+class RandomSearch(Tuner):
     """Trains configurations drawn at random from the space; stands in for `keras_tuner.RandomSearch`.
 
     Where to use it: as the first search of a space, and as the one that the cleverer ones must beat. All trials are
@@ -46,7 +46,7 @@ class RandomSearch(BatchTuner):
         max_consecutive_failed_trials: Failures of the first trials that end the search if none has completed.
         score_epoch: `"best"` scores a trial by its best epoch, as KerasTuner does; `"last"` by its last one, which
             does not flatter a noisy curve.
-        **kwargs: Those of `BatchTuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
+        **kwargs: Those of `Tuner`: `directory`, `project_name`, `overwrite`, `executions_per_trial`, `engine` …
 
     Raises:
         ValueError: It is not known whether the objective should be high or low.

@@ -34,21 +34,34 @@ _HOOKS = (
 )  # fmt: skip
 
 
-class BatchTuner(KeepsModels):
-    """Base of the tuners: KerasTuner's interface over an engine that fits many trials at once.
+class Tuner(KeepsModels):
+    """Searches with any oracle, and trains many trials at once; stands in for `keras_tuner.Tuner`.
 
-    A search whose `HyperModel.fit`, `run_trial` or hooks are the user's own, or whose data is not arrays, runs trial
-    by trial through KerasTuner's `run_trial`.
+    Where to use it: with an oracle of your own or of KerasTuner's, or as the base of a tuner with a `run_trial` of its
+    own; the other tuners of this package are this one with an oracle of theirs. A search whose `HyperModel.fit`,
+    `run_trial`, `_build_and_fit_model` or hooks for epochs and batches are the user's own, or whose data is not
+    arrays, runs trial by trial through KerasTuner's `run_trial`.
 
     Args:
-        oracle: Proposes the trials.
-        hypermodel: `build(hp)` or a `keras_tuner.HyperModel`.
+        oracle: Proposes the trials: a `keras_tuner.Oracle`. Its own random and grid search are asked for many trials
+            at once, any other that is not tfopt's for one after another.
+        hypermodel: `build(hp)` returning a compiled model, or a `keras_tuner.HyperModel`; None with a `run_trial`.
         engine: `"auto"`, `"population"`, `"shared"` or `"plain"`: how trials are fitted.
         memory: Bytes that the engine is to stay within; None for what is free.
         keep_models: How many of the best trials' trained models are kept.
         executions_per_trial: Fits of a trial, each from its own seed; its score is their mean, every curve is kept.
         **kwargs: `directory`, `project_name`, `overwrite`, `max_model_size`, `optimizer`, `loss`, `metrics`,
             `distribution_strategy`, `tuner_id`, as KerasTuner's.
+
+    Raises:
+        TypeError: A count is no whole number.
+        ValueError: An argument is out of its range, or `oracle` is no oracle.
+        RuntimeError: The project folder is that of a search of another kind.
+
+    Example:
+        >>> oracle = tfopt.search.RandomSearchOracle("val_loss", max_trials=20, seed=1)
+        >>> tuner = tfopt.search.Tuner(oracle, build, directory="runs", project_name="mine")
+        >>> tuner.search(x, y, validation_split=0.2, epochs=20, verbose=0)
     """
 
     oracle: BatchOracle
