@@ -217,6 +217,24 @@ def test_gpus_are_given_one_each_and_the_others_make_other_calls(tmp_path):
     assert all(pid != without for pid, _ in values[:9])
 
 
+def test_each_worker_has_its_share_of_the_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
+    monkeypatch.setenv("TFOPT_CORES", "6")
+
+    def shares():
+        time.sleep(0.02)
+        return os.getpid(), [
+            os.environ.get(name) for name in ("TFOPT_CORES", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+        ]
+
+    with Workers(2) as workers:
+        seen = {pid: shares for (pid, shares), _ in outcomes(workers, [Call(shares) for _ in range(40)])}
+    assert seen.pop(HERE)[0] == "3"
+    assert list(seen.values()) == [["3", "3", "5"]]
+    assert os.environ["TFOPT_CORES"] == "6"
+
+
 def test_pickles_of_large_arrays_are_mapped_and_private(tmp_path):
     value = {"a": np.arange(10.0), "f": lambda x: x + 1, "empty": np.zeros((0, 3)), "text": np.array(["x", None])}
     write(tmp_path / "value", value)

@@ -7,7 +7,6 @@ model's own `train_step`.
 import copy
 import itertools
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ import tensorflow as tf
 from tfopt._private.keras_random import seeded
 from tfopt._private.needs import missing
 from tfopt._private.streams import random_streams_kept
+from tfopt.devices import num_cores
 from tfopt.errors import one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, configuration_key, take_snapshot
 from tfopt.training.epoch_graph import CannotShareError, EpochGraph
@@ -197,7 +197,7 @@ class SharedGraphEngine(Engine):
             _log.info("training failed", exc_info=True)
             result.failure = one_line(error)
         result.seconds = time.perf_counter() - started[0]
-        return result, min(2, os.cpu_count() or 1) * result.seconds - (time.process_time() - started[1])
+        return result, min(2, num_cores()) * result.seconds - (time.process_time() - started[1])
 
     def _graph(self, request: FitRequest, snapshot: BuildSnapshot) -> EpochGraph:
         """Return a graph that trains the snapshot's model; trace and check a new one if there is none yet."""

@@ -21,11 +21,14 @@ from typing import Any, Protocol, Self
 
 from joblib.externals.loky.backend import get_context
 
+from tfopt.devices import CORES, num_cores
 from tfopt.training import BACKENDS
 from tfopt.training.worker_process import CannotTravelError, Source, WorkerDiedError, dumps, serve, write
 
 _log = logging.getLogger("tfopt")
 
+# Where libraries look for the number of their threads; what the user has set there stays.
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 _MOST_DEATHS = 2  # of workers that a call may cause
 
 
@@ -137,7 +140,8 @@ class Workers:
         self._works = backend == "loky"  # whether this process does
         self._cluster: Any = None
         if backend == "loky":
-            number = number or os.cpu_count() or 1
+            number = number or num_cores()
+            self._share_cores(number)
             others: list[Worker] = [_Process(self, index, environment or {}) for index in range(1, number)]
         else:
             from tfopt.training.clusters import cluster_at  # needs a package that most do not have
@@ -152,6 +156,12 @@ class Workers:
         ]
         for thread in self._threads:
             thread.start()
+
+    def _share_cores(self, number: int) -> None:
+        """Have each worker, this process among them, use as many threads as its share of the cores."""
+        self._cores_before = os.environ.get(CORES)
+        if number > 1:
+            os.environ[CORES] = str(max(1, num_cores() // number))
 
     def __enter__(self) -> Self:
         return self
@@ -215,6 +225,10 @@ class Workers:
             thread.join()
         if self._cluster is not None:
             self._cluster.close()
+        elif self._cores_before is None:
+            os.environ.pop(CORES, None)
+        else:
+            os.environ[CORES] = self._cores_before
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -336,7 +350,9 @@ class _Process:
     def __init__(self, workers: Workers, index: int, environment: Mapping[str, str]):
         self._workers, self._index = workers, index
         # `import tfopt` there loads no TensorFlow, which takes seconds, before a call needs it.
-        self._environment = {"TFOPT_LAZY": "1", **environment}
+        self._environment = {"TFOPT_LAZY": "1", CORES: os.environ[CORES], **environment}
+        for name in _THREADS:
+            self._environment.setdefault(name, os.environ.get(name, os.environ[CORES]))
         self._process: Any = None
         self._connection: Any = None
         self._killed = False
