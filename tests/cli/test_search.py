@@ -23,6 +23,14 @@ RESULT = {
 }
 
 
+class BaselineRuns:
+    def __init__(self, plan, workers):
+        self.plan, self.begun = plan, False
+
+    def begin(self):
+        self.begun = True
+
+
 @pytest.fixture
 def session(monkeypatch):
     """Put a session in place that records its calls; TensorFlow is not started."""
@@ -31,8 +39,10 @@ def session(monkeypatch):
     calls = []
     outcome = types.SimpleNamespace(num_completed=2, num_failed=0, first_failure=None, result=RESULT)
 
-    def run(config, progress, plan):
-        assert plan == f"plan for {config.data}"
+    def run(config, progress, plan, workers, baselines):
+        assert plan.config == config
+        assert (workers, baselines.plan) == ("workers", plan)
+        assert baselines.begun == (config.resume is None)
         calls.append(config)
         outcome.run_folder = Path(config.out)
         outcome.run_folder.mkdir(parents=True, exist_ok=True)
@@ -48,9 +58,19 @@ def session(monkeypatch):
     module.run = run
     monkeypatch.setitem(sys.modules, "tfopt.search.session", module)
     planning = types.ModuleType("tfopt.search.plan")
-    planning.prepare = lambda config, progress: f"plan for {config.data}"
+    planning.prepare = lambda config, progress: types.SimpleNamespace(
+        config=config,
+        table=types.SimpleNamespace(name=config.data, num_rows=442, columns=[0] * 10, task="regression"),
+        outer=[0] * 5,
+        families=[0] * 8,
+    )
     monkeypatch.setitem(sys.modules, "tfopt.search.plan", planning)
     monkeypatch.setattr(tfopt.search, "plan", planning, raising=False)
+    runs = types.ModuleType("tfopt.search.baseline_runs")
+    runs.workers_of = lambda config: contextlib.nullcontext("workers")
+    runs.BaselineRuns = BaselineRuns
+    monkeypatch.setitem(sys.modules, "tfopt.search.baseline_runs", runs)
+    monkeypatch.setattr(tfopt.search, "baseline_runs", runs, raising=False)
     monkeypatch.setattr(startup, "start", lambda *arguments, **settings: contextlib.nullcontext())
     return types.SimpleNamespace(calls=calls, outcome=outcome, module=module)
 
@@ -66,6 +86,20 @@ def test_result_alone_is_on_standard_output(session, tfopt, tmp_path):
     assert f"tfopt report {folder}" in err
     assert f"tfopt predict {folder} TABLE" in err
     assert "\x1b" not in out + err
+
+
+def test_what_is_about_to_be_done_is_said_before_tensorflow_starts(session, tfopt, tmp_path, monkeypatch):
+    from tfopt.cli import startup
+
+    def start(*arguments):
+        raise ImportError("no TensorFlow")
+
+    monkeypatch.setattr(startup, "start", start)
+    _, out, err = tfopt("search", "diabetes", "--max-trials", 2, "--workers", 3, "--out", tmp_path / "run")
+    assert out == ""
+    said = "note: diabetes: 442 rows, 10 columns, regression; 2 networks and 8 baselines on 5 folds, by 3 workers."
+    assert err.splitlines()[0] == said
+    assert "no TensorFlow" in err.splitlines()[1]
 
 
 def test_table_has_models_intervals_and_verdict_within_eighty_columns(session, tfopt, tmp_path):
@@ -146,7 +180,7 @@ def test_bad_values_end_before_anything_is_made(session, tfopt, tmp_path):
 
 
 def test_bad_data_found_later_is_one_line_too(session, tfopt, tmp_path):
-    def run(config, progress, plan):
+    def run(config, progress, plan, workers, baselines):
         raise UserError("t.csv line 17 has 6 fields, the header has 5. Check for an unquoted comma.")
 
     session.module.run = run
@@ -158,7 +192,7 @@ def test_bad_data_found_later_is_one_line_too(session, tfopt, tmp_path):
 def test_interruption_names_the_command_that_goes_on(session, tfopt, tmp_path):
     usual = session.module.run
 
-    def run(config, progress, plan):
+    def run(config, progress, plan, workers, baselines):
         usual(config, progress, plan)
         raise KeyboardInterrupt
 

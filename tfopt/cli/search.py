@@ -282,7 +282,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
             with start(config.device, config.precision, config.deterministic, arguments.debug, workers):
                 session: Any = importlib.import_module("tfopt.search.session")
             with progress:
-                outcome = session.run(plan.config, progress, plan, workers, baselines)
+                outcome = session.run(config, progress, plan, workers, baselines)
     except KeyboardInterrupt as interruption:
         if (folder / "config.json").exists():
             interruption.args = (f"go on with: tfopt search --resume {folder}",)

@@ -29,6 +29,7 @@ Source = str | tuple[bytes, list[np.ndarray]]
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _ALIGNMENT = 64
 
+received: dict[str, Source] = {}  # ahead of the calls that need them
 _values: dict[str, Any] = {}
 _one_at_a_time = threading.Lock()  # engines keep Keras's random streams for themselves while they train
 
@@ -38,16 +39,7 @@ class CannotTravelError(Exception):
 
 
 class WorkerDiedError(Exception):
-    """A worker process ended in the middle of a call.
-
-    Args:
-        message: How it ended.
-        final: Whether the call was handed out again already, as often as it may be.
-    """
-
-    def __init__(self, message: str, final: bool = False):
-        super().__init__(message)
-        self.final = final
+    """A worker process ended in the middle of a call."""
 
 
 def pack(value: Any) -> tuple[bytes, list[np.ndarray]]:
@@ -139,6 +131,7 @@ def run(call: bytes, key: str | None = None, source: Source | None = None) -> by
                 with quiet_stderr():  # what is unpickled may import TensorFlow
                     function, arguments, level = pickle.loads(call)
                     if key is not None and key not in _values:
+                        source = received.pop(key) if key in received else source
                         assert source is not None
                         _values[key] = unpack(source)
             except Exception as missing:  # a module that is not installed here, for example

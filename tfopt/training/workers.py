@@ -312,11 +312,9 @@ class Workers:
             if self._closed:
                 return None
             call.num_deaths += 1
-            if error.final or call.num_deaths >= _MOST_DEATHS:
+            if call.num_deaths >= _MOST_DEATHS:
                 died = WorkerDiedError(f"Worker processes ended again and again while they were at it: {error}.")
                 return None, died, time.perf_counter() - started
-            if self._cluster is not None and call.shared is not None:
-                self._sources.pop(call.shared.key, None)  # it may have gone with the worker
             _log.warning("A worker process ended (%s); what it was at is done again.", error)
         except Exception as error:  # whatever else: the thread that waits is to raise it, not this one
             return None, error, time.perf_counter() - started
@@ -326,7 +324,7 @@ class Workers:
         with self._changed:
             if shared.key not in self._sources:
                 if self._cluster is not None:
-                    self._sources[shared.key] = self._cluster.sent(shared.value)
+                    self._sources[shared.key] = self._cluster.sent(shared.key, shared.value)
                 else:
                     self._folder = self._folder or Path(tempfile.mkdtemp(prefix="tfopt-"))
                     path = self._folder / shared.key
