@@ -4,6 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -123,6 +124,19 @@ def test_any_kind_of_columns_alone(name, columns):
     make = getattr(models, name)
     model = make(columns, "classification", *more, num_outputs=2, units=4, num_layers=1)
     assert model(np.zeros((3, len(columns)), "float32")).shape == (3, 2)
+
+
+def test_the_programs_of_the_docs_run(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "tabular-networks.md").read_text(encoding="utf-8")
+    x = np.column_stack([RNG.normal(size=(60, 8)), *(RNG.integers(-1, levels, 60) for levels in (2, 5, 300))])
+    names = {"x": x, "y": RNG.integers(0, 3, 60), "x_new": x[:5]}
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block.replace("epochs=256", "epochs=1, verbose=0").replace("(x_new)", "(x_new, verbose=0)"), names)
+    assert keras.models.load_model("model.keras").output_shape == (None, 3)
+    np.testing.assert_allclose(names["dense"].decay.curve(3)[1:], [0.02 * rate for rate in names["rate"].curve(3)[1:]])
 
 
 def test_every_setting_is_described():

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+_LOWEST = float(np.finfo("float32").min)
+
 
 class _FromData(keras.layers.Layer):
     """A layer whose numbers are measured on data, not trained: one of each for an entry of the last axis."""
@@ -99,7 +101,7 @@ class TargetScaling(_FromData):
         [[25.0], [30.0]]
     """
 
-    numbers = (("mean", 0.0), ("scale", 1.0), ("lowest", -np.inf), ("highest", np.inf))
+    numbers = (("mean", 0.0), ("scale", 1.0), ("lowest", _LOWEST), ("highest", -_LOWEST))
 
     def start_from_targets(self, targets: Any) -> None:
         """Measure mean, standard deviation and range of targets."""

@@ -25,8 +25,8 @@ class LabelCrossentropy(keras.losses.CategoricalCrossentropy):
 
     Example:
         >>> loss = tfopt.models.LabelCrossentropy(from_logits=True, label_smoothing=0.1)
-        >>> logits = [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-        >>> bool(loss([0, 1], logits) == loss([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], logits))
+        >>> logits = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+        >>> bool(loss(np.array([0, 1]), logits) == loss(np.eye(3)[:2], logits))
         True
     """
 
