@@ -188,10 +188,10 @@ def test_what_names_the_rows_stands_before_the_predictions(regression, tfopt, tm
 
 
 def test_columns_that_the_model_does_not_know_are_said(regression, tfopt, tmp_path):
-    (tmp_path / "new.csv").write_text("size,colour,年龄,z\n2,red,1,0\n")
+    (tmp_path / "new.csv").write_text("size,colour\x1b[2J,年龄,z\n2,red,1,0\n")
     code, out, err = tfopt("predict", regression, tmp_path / "new.csv")
     assert (code, rows_of(out)) == (0, [{"price, net": "26"}])
-    assert err == "not used: colour, z, unknown to the model\n"
+    assert err == "not used: colour\\x1b[2J, z, unknown to the model\n"
     assert tfopt("--quiet", "predict", regression, tmp_path / "new.csv")[2] == ""
 
 

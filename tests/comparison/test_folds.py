@@ -173,3 +173,19 @@ def test_seeds_change_the_folds_and_repeat_them(make_table):
     )
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_few_copies_come_along_with_the_row_that_they_repeat(make_table, task):
+    random = np.random.default_rng(0)
+    target = random.integers(0, 3, 100) if task == "classification" else random.normal(size=100)
+    alone = outer_splits(make_table(target[:90], task=task), folds=5, repeats=1, seed=3)
+    groups = np.r_[np.arange(90), random.integers(0, 90, 10)]
+    target[90:] = target[groups[90:]]
+    splits = outer_splits(make_table(target, task=task, groups=groups), folds=5, repeats=1, seed=3)
+    for split, without in zip(splits, alone, strict=True):
+        np.testing.assert_array_equal(split.test[split.test < 90], without.test)
+        np.testing.assert_array_equal(
+            split.test[split.test >= 90], 90 + np.flatnonzero(np.isin(groups[90:], without.test))
+        )
+        assert len(split.train) + len(split.test) == 100

@@ -37,6 +37,7 @@ def describe(plan: "Plan") -> dict[str, Any]:
         "objective": plan.objective.name,
         "outer_folds": len(plan.outer),
         "inner_folds": inner,
+        "forward_in_time": table.times is not None,
         "space": config.space,
         "hyperparameters": [parameter.name for parameter in hyperparameters.space],
         "grid_points": size,
@@ -82,7 +83,7 @@ def as_text(plan: dict[str, Any]) -> str:
         ("table", f"{plan['data']}: {plan['rows']:,} rows, {width} ({_counted(kinds)})"),
         ("columns", ", ".join(named[:_LISTED]) + more),
         ("task", f"{plan['task']} of {target}{classes}, scored by {plan['objective']}"),
-        ("folds", f"{outer}, {plan['inner_folds']} inner in each"),
+        ("folds", f"{outer}, {plan['inner_folds']} inner in each{', forward in time' * plan['forward_in_time']}"),
         (
             "space",
             f"{plan['space']}: {len(plan['hyperparameters'])} hyperparameters, {plan['grid_points']:.3g} {points}",

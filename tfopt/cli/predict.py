@@ -18,7 +18,7 @@ from tfopt._files import write_text
 from tfopt.cli.parser import Parser, names
 from tfopt.data.column import Column
 from tfopt.data.spelling import quoted
-from tfopt.errors import UserError, nearest, one_line
+from tfopt.errors import UserError, nearest, one_line, printable
 from tfopt.search.run_folder import check_existing
 
 if TYPE_CHECKING:
@@ -96,12 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
     _write(as_csv(model, outputs, copied), arguments.output)
     if not arguments.quiet:
         unused = [name for name in rows.unknown if name not in copied]
-        if unused:
-            say(f"not used: {', '.join(unused)}, unknown to the model")
-        for line in _surprises(model, inputs):
-            say(line)
-        for line in _score(model, rows, outputs, searched.config):
-            say(line)
+        lines = [f"not used: {', '.join(unused)}, unknown to the model"] if unused else []
+        for line in [*lines, *_surprises(model, inputs), *_score(model, rows, outputs, searched.config)]:
+            say(printable(line))
     return 0
 
 
