@@ -102,7 +102,7 @@ class FasterEngine:
         epochs = min(first.request.epochs, first.request.initial_epoch + _TIMED_EPOCHS)
         shared.fit([replace(first.request, epochs=epochs, monitor=None, predict=None)])
         taken = _ON_TWO_GRAPHS * (time.perf_counter() - started)
-        self._alone[signature] = taken / max(1, _steps(first) * _TIMED_EPOCHS // _num_epochs(first))
+        self._alone[signature] = taken / (first.steps_an_epoch * _TIMED_EPOCHS)
         return members[1:], [(first.index, result)]
 
     def _slower_stacked(self, members: list[StackMember]) -> str | None:
@@ -144,21 +144,13 @@ class FasterEngine:
                     started = time.perf_counter()
                     train_epoch(stack, fitting, fitting[0].request.initial_epoch, self._population.shuffle)
                     seconds = time.perf_counter() - started
-            self._together[rounded] = seconds / (_steps(fitting[0]) / _num_epochs(fitting[0])) / len(fitting)
+            self._together[rounded] = seconds / fitting[0].steps_an_epoch / len(fitting)
         return self._together[rounded]
-
-
-def _num_epochs(member: StackMember) -> int:
-    return max(1, member.request.epochs - member.request.initial_epoch)
-
-
-def _steps(member: StackMember) -> int:
-    return _num_epochs(member) * -(-len(member.rows) // member.request.batch_size)
 
 
 def _seconds_alone(members: list[StackMember]) -> float:
     """Return about how long these members take on the shared graph."""
-    steps = sum(map(_steps, members)) * _number(members) / len(members)
+    steps = sum(member.num_steps for member in members) * _number(members) / len(members)
     return _STEP_SECONDS * steps * max(1.0, members[0].num_weights / 30_000)
 
 

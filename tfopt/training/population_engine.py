@@ -1,9 +1,13 @@
 """The population: fits of one model structure trained together, a stacked axis over members in one graph."""
 
+import gc
 import logging
+import os
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,9 +24,15 @@ from tfopt.training.rows import Shuffle, row_orders
 from tfopt.training.shared import SharedGraphEngine
 from tfopt.training.stack import Logs, Stack
 from tfopt.training.stack_pool import StackPool
+from tfopt.training.two_threads import Worker, in_two_threads
 
 _log = logging.getLogger("tfopt")
 
+# A population in NumPy is shared by two threads from so many weights of all members and seconds of work: below, a
+# second stack and waiting for Python's lock cost more.
+_WORTH_A_THREAD = 40_000
+_WORTH_A_SECOND_STACK = 0.2
+_SECONDS_A_WEIGHT = 5e-9  # of a step
 _SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
 
 Done = Callable[[int, FitResult], None]
@@ -54,6 +64,16 @@ class StackMember:
         ]
         self.result = FitResult(engine=engine.name)
         self.tracker = EpochTracker(request.monitor, self.result)
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps it takes."""
+        return max(1, self.request.epochs - self.request.initial_epoch) * self.steps_an_epoch
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """How many steps it takes in an epoch."""
+        return -(-len(self.rows) // self.request.batch_size)
 
     @property
     def num_weights(self) -> int:
@@ -142,15 +162,16 @@ class PopulationEngine(Engine):
         """
         results: list[FitResult | None] = [None] * len(requests)
         refused: dict[int, str] = {}
-        for start in range(0, len(requests), self._max_members):
-            window = range(start, min(start + self._max_members, len(requests)))
-            for index, outcome in self._window(window, requests, callbacks):
-                if isinstance(outcome, FitResult):
-                    results[index] = outcome
-                    if done is not None:
-                        done(index, outcome)
-                else:
-                    refused[index] = outcome
+        with _old_objects_left_alone():
+            for start in range(0, len(requests), self._max_members):
+                window = range(start, min(start + self._max_members, len(requests)))
+                for index, outcome in self._window(window, requests, callbacks):
+                    if isinstance(outcome, FitResult):
+                        results[index] = outcome
+                        if done is not None:
+                            done(index, outcome)
+                    else:
+                        refused[index] = outcome
         return results, refused
 
     # One window of requests -----------------------------------------------------------------------------------------
@@ -239,7 +260,10 @@ class PopulationEngine(Engine):
             chunk, members = members[:limit], members[limit:]
             try:
                 with random_streams_kept():
-                    yield from self._together(stack, chunk)
+                    if isinstance(stack, NumpyStack) and _worth_two_threads(stack, chunk):
+                        yield from self._in_two_threads(stack, chunk)
+                    else:
+                        yield from self._together(stack, chunk)
             except (tf.errors.ResourceExhaustedError, MemoryError):
                 left = [member for member in chunk if member.result.state is None]
                 if len(chunk) == 1:
@@ -256,13 +280,40 @@ class PopulationEngine(Engine):
                 yield from ((m.index, reason) for m in [*chunk, *members] if m.result.state is None)
                 return
 
-    def _together(self, stack: Stack, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
+    def _in_two_threads(self, stack: NumpyStack, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
+        def worker(own: Stack) -> Worker:
+            def train(part: list[StackMember], cancelled: threading.Event) -> tuple[Outcomes, Exception | None]:
+                outcomes: Outcomes = []
+                try:
+                    for outcome in self._together(own, part, cancelled):
+                        outcomes.append(outcome)
+                except Exception as error:  # raised when both halves have ended, so that no result is lost
+                    return outcomes, error
+                return outcomes, None
+
+            return train
+
+        half = (len(members) + 1) // 2
+        parts = [members[:half], members[half:]]
+        errors = []
+        for _, (outcomes, error) in in_two_threads(
+            worker(stack), lambda: worker(self.pool.second(stack, members)), parts
+        ):
+            yield from outcomes
+            if error is not None:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _together(
+        self, stack: Stack, members: list[StackMember], cancelled: threading.Event | None = None
+    ) -> Iterator[tuple[int, FitResult | str]]:
         present: list[StackMember] = list(members)  # as in the stack, finished ones among them until they are taken out
         numbers = [member.snapshot.numbers for member in present]
         stack.load([member.state for member in present], numbers)
         training = [True] * len(present)
         epoch = members[0].request.initial_epoch
-        while any(training):
+        while any(training) and not (cancelled is not None and cancelled.is_set()):
             started = time.perf_counter()
             logs = train_epoch(stack, present, epoch, self.shuffle)
             epoch += 1
@@ -312,6 +363,32 @@ class PopulationEngine(Engine):
         except KeyError as error:
             member.result.failure = one_line(error)
             return False, True
+
+
+@contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """Keep Python's garbage collector from going through all that TensorFlow has made, a quarter of a second each."""
+    frozen_here = gc.get_freeze_count() == 0
+    if frozen_here:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if frozen_here:
+            gc.unfreeze()
+
+
+def _worth_two_threads(stack: NumpyStack, members: list[StackMember]) -> bool:
+    """Return whether a half of the members in each of two threads is faster: NumPy lets go of Python's lock."""
+    weights = len(members) * members[0].num_weights
+    seconds = _SECONDS_A_WEIGHT * weights * members[0].num_steps
+    worth_it = weights >= _WORTH_A_THREAD and seconds >= _WORTH_A_SECOND_STACK and len(members) > 1
+    return worth_it and _num_threads() > 1 and not stack.is_threaded(members[0].request.batch_size)
+
+
+def _num_threads() -> int:
+    """Return how many threads this process may use: what TensorFlow was told, else the machine's cores."""
+    return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
 
 
 def train_epoch(stack: Stack, members: Sequence[StackMember], epoch: int, shuffle: Shuffle) -> Logs:

@@ -108,6 +108,12 @@ class StackPool:
             self.not_numpy[signature] = f"not by NumPy: {reason}"
             return None
 
+    def second(self, stack: NumpyStack, members: "list[StackMember]") -> Stack:
+        """Return another stack like this one, which takes these members, for another thread."""
+        if stack.second is None:
+            stack.second = make_numpy_stack(**self._given(members[:1]), check=False)
+        return stack.second
+
     def graph_stack(self, members: "list[StackMember]") -> GraphStack:
         """Return a stack that a graph trains.
 
@@ -154,14 +160,18 @@ class StackPool:
         stacks, varying = self._kept(alike), frozenset(self._builds.varying[alike[0].snapshot.signature])
         stacks[:] = [stack for stack in stacks if stack.varying == varying]
         del stacks[: 1 - _MAX_STACKS]
-        stacks.append(
-            make(
-                build=self._engine.build, candidates=[(member.request, member.snapshot) for member in alike],
-                varying=varying, train=self._engine.train, validation=self._validation(alike[0]),
-                measure=self._measure,
-            )
-        )  # fmt: skip
+        stacks.append(make(**self._given(alike)))
         return stacks[-1]
+
+    def _given(self, alike: "list[StackMember]") -> dict[str, Any]:
+        return {
+            "build": self._engine.build,
+            "candidates": [(member.request, member.snapshot) for member in alike],
+            "varying": frozenset(self._builds.varying[alike[0].snapshot.signature]),
+            "train": self._engine.train,
+            "validation": self._validation(alike[0]),
+            "measure": self._measure,
+        }
 
 
 def make_numpy_stack(
@@ -171,6 +181,7 @@ def make_numpy_stack(
     train: Examples,
     validation: Examples | None,
     measure: bool,
+    check: bool = True,
 ) -> Stack:
     """Make a stack that NumPy trains with the first candidate's build; check its first step with the last it takes.
 
@@ -181,6 +192,7 @@ def make_numpy_stack(
         train: Rows of training.
         validation: The examples that rows of validation are from, if there are any.
         measure: Whether to measure gradients.
+        check: False for a second one like another that passed.
 
     Raises:
         CannotStack: The model is not a dense network, or the check refuses.
@@ -193,7 +205,7 @@ def make_numpy_stack(
     def dense(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
         return NumpyStack(model, walk, extra, varying, train, validation, measure)
 
-    return _made(dense, build, candidates, train, validation)
+    return _made(dense, build, candidates, train, validation, check)
 
 
 def make_graph_stack(
@@ -219,7 +231,7 @@ def make_graph_stack(
 
 def _made(
     kind: Callable[[keras.Model, ModelWalk, dict[str, Any]], Stack], build: Build,
-    candidates: Candidates, train: Examples, validation: Examples | None,
+    candidates: Candidates, train: Examples, validation: Examples | None, check: bool = True,
 ) -> Stack:  # fmt: skip
     request, snapshot = candidates[0]
     if snapshot.draws:
@@ -239,6 +251,8 @@ def _made(
             if set(walk.numbers) != set(snapshot.numbers):
                 raise CannotStack("its numbers change when its optimizer is built")
             stack = kind(model, walk, extra)
+        if not check:
+            return stack
         fitting = [pair for pair in candidates if stack.mismatch(pair[1].numbers) is None]
         chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
         states = [[*own.state, *own.extra, own.generator] for _, own in chosen]

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import tfopt
+from tfopt.training import population_engine, stack_pool
 from tfopt.training.fits import FitRequest, Monitor
 from tfopt.training.numpy_stack import layers as numpy_layers
 from tfopt.training.numpy_stack import masks, optimizers
@@ -219,6 +221,66 @@ def test_one_output_is_the_same_to_the_last_bit_in_any_company(network, numpy_en
     assert alone.history == together[3].history
     for a, b in zip(alone.state, together[3].state, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """Make any work worth two threads; return what says which members were trained in which."""
+    for name in ("_WORTH_A_THREAD", "_WORTH_A_SECOND_STACK"):
+        monkeypatch.setattr(population_engine, name, 0)
+    monkeypatch.setattr(population_engine, "_num_threads", lambda: 2)
+    parts, together = [], PopulationEngine._together
+
+    def noted(self, stack, members, cancelled=None):
+        parts.append([member.index for member in members])
+        yield from together(self, stack, members, cancelled)
+
+    monkeypatch.setattr(PopulationEngine, "_together", noted)
+    return parts
+
+
+def test_two_threads_train_the_same_to_the_last_bit(numpy_engine, rows, two_threads, monkeypatch):
+    monitor = Monitor("val_loss", "min", patience=2)
+    requests = [FitRequest(hp, s, 4, monitor=monitor, predict=np.arange(7)) for s in (1, 2) for hp in VARIED]
+    mine = numpy_engine(regularized).fit(requests)
+    half = (len(requests) + 1) // 2
+    assert sorted(two_threads) == [list(range(half)), list(range(half, len(requests)))]
+    monkeypatch.setattr(population_engine, "_num_threads", lambda: 1)
+    for own, other in zip(mine, numpy_engine(regularized).fit(requests), strict=True):
+        assert (own.history, own.best_epoch) == (other.history, other.best_epoch)
+        a, b = ([*result.state, *result.best_state, result.outputs] for result in (own, other))
+        assert all(map(np.array_equal, a, b))
+
+
+def test_memory_that_runs_out_in_one_of_two_threads(numpy_engine, two_threads, monkeypatch, caplog):
+    expected = numpy_engine(regularized).fit(requests := [FitRequest(hp, 1, 2) for hp in VARIED])
+    train = numpy_model.NumpyStack.train
+
+    def scarce(self, orders, batch_size):
+        if len(two_threads) <= 4 and self.second is None:  # in the second of the first two
+            raise MemoryError
+        return train(self, orders, batch_size)
+
+    engine = numpy_engine(regularized)
+    monkeypatch.setattr(numpy_model.NumpyStack, "train", scarce)
+    monkeypatch.setattr(stack_pool, "stack_differs", lambda *_: None)
+    for own, other in zip(engine.fit(requests), expected, strict=True):
+        assert own.history == other.history
+    assert "Memory ran out" in caplog.text
+
+
+def test_products_stay_on_one_thread_until_the_last_stack_is_done():
+    def limits():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    with threadpool_limits(2, "blas"):
+        first, second = numpy_model._one_blas_thread, numpy_model._one_blas_thread
+        first.__enter__()
+        second.__enter__()
+        first.__exit__()
+        assert limits() == {1}
+        second.__exit__()
+        assert limits() == {2}
 
 
 def test_gradient_norms_are_those_of_a_graph(numpy_engine, rows, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-_DRAWS_PER_TURN = 40  # draws a turn of the loop
+_DRAWS_PER_TURN = 16  # of the loop: more are traced longer than they save
 _BYTES = 1 << 21  # of masks made at a time
 _SEEDS = 2**31 - 2  # Keras takes seeds modulo this
 _maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dropout")

@@ -1,8 +1,9 @@
 """A stack of dense networks that NumPy trains: the layers' own formulas, the members' weights side by side."""
 
 import itertools
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -31,7 +32,28 @@ Array = np.ndarray
 _OF_METRICS = ("model._compile_metrics", "model._compile_loss")  # made at the first batch, and reset at each epoch
 _AT_A_TIME = 1 << 7  # rows that are evaluated at a time; of each member, as sums of others round differently
 _MANY_PRODUCTS = 1 << 23  # multiplications of a layer's product for one member, from which two threads are worth it
-_threads = ThreadpoolController()
+
+
+class _OneBlasThread:
+    """Keeps NumPy's products on one thread each, while any stack in any thread wants that."""
+
+    def __init__(self) -> None:
+        self._controller, self._lock, self._holders = ThreadpoolController(), threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._holders:
+                self._limit = self._controller.limit(limits=1, user_api="blas")
+            self._holders += 1
+
+    def __exit__(self, *_: Any) -> None:
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                self._limit.restore_original_limits()
+
+
+_one_blas_thread = _OneBlasThread()
 
 
 class NumpyStack(Stack):
@@ -50,9 +72,14 @@ class NumpyStack(Stack):
         validation: Rows that `evaluate` takes, which may be those of training; None not to evaluate.
         measure: Whether to measure the norm of each member's gradient.
 
+    Attributes:
+        second: Another stack like this one, for another thread; None until one is wanted.
+
     Raises:
         CannotStack: The model has something that is not known here.
     """
+
+    second: Stack | None = None
 
     def __init__(
         self, model: keras.Model, walk: ModelWalk, extra: Mapping[str, Any], varying: Iterable[str],
@@ -156,6 +183,10 @@ class NumpyStack(Stack):
         units = sum(operation.units for operation in self._network.operations)
         return 4 * ((4 + len(self._update.slots)) * self._size + 6 * batch_size * units)
 
+    def is_threaded(self, batch_size: int) -> bool:
+        """Return whether a product of one member is large enough for several threads."""
+        return batch_size * max(int(np.prod(v.shape)) for v in self._trained) >= _MANY_PRODUCTS
+
     def steps_taken(self, state: State) -> int:
         """Return how many steps the optimizer of a member in this state has taken."""
         return int(state[self._iterations])
@@ -211,9 +242,7 @@ class NumpyStack(Stack):
     @contextmanager
     def _computing(self, rows: int) -> Iterator[None]:
         """Let members become infinite, and keep small products on one thread: sharing them out takes longer."""
-        largest = max(int(np.prod(v.shape)) for v in self._trained)
-        small = rows * largest < _MANY_PRODUCTS
-        with np.errstate(all="ignore"), _threads.limit(limits=1 if small else None, user_api="blas"):
+        with np.errstate(all="ignore"), nullcontext() if self.is_threaded(rows) else _one_blas_thread:
             yield
 
     def _train_epoch(self, orders: Array, batch_size: int) -> Logs:
