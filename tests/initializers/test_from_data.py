@@ -2,10 +2,11 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from tfopt import layers
-from tfopt.initializers import HePlusBias, UnitVariance, from_data, quantile_bins
+from tfopt.initializers import HePlusBias, UnitVariance, from_data, lsuv, quantile_bins
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(300, 4)) * [1, 10, 0.1, 5] + [0, 3, 0, -7]).astype("float32")
@@ -66,6 +67,16 @@ def test_layers_measure_what_the_layers_before_pass_on():
     np.testing.assert_allclose(embedding.edges, np.quantile(seen, np.linspace(0, 1, 7), axis=0).T, rtol=1e-5)
     np.testing.assert_allclose([target.mean[0], target.scale[0]], [Y.mean(), Y.std()], rtol=1e-5)
     assert np.all((model.predict(X, verbose=0) >= Y.min() - 1e-3) & (model.predict(X, verbose=0) <= Y.max() + 1e-3))
+
+
+def test_data_frames_and_layers_with_a_learning_rate_of_their_own():
+    model = keras.Sequential([keras.Input((4,)), layers.RobustScaling(), layers.TargetScaling()])
+    from_data(model, pd.DataFrame(X, columns=list("abcd")), pd.DataFrame(X))
+    np.testing.assert_allclose(model.layers[0].center, np.median(X, axis=0), rtol=1e-5)
+    tangent = layers.NeuralTangentDense(5, learning_rate_factor=0.1)
+    model = keras.Sequential([keras.Input((4,)), tangent])
+    lsuv(model, X)
+    assert np.std(model(X)) == pytest.approx(1, abs=0.05)
 
 
 def test_the_seed_decides_and_other_layers_stay():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfopt
 from tfopt import layers, schedules
 from tfopt.callbacks import HyperparameterScheduler
 
@@ -95,6 +96,17 @@ def test_dropout_follows_a_schedule_without_a_callback():
         layer.rate = 0.1
 
 
+def test_looking_at_a_scheduled_dropout_does_not_move_it():
+    model = keras.Sequential([keras.Input((3,)), layers.Dropout(RATES), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, batch_size=32, verbose=0)
+    layer = model.layers[0]
+    spread = tfopt.mc_dropout(model, X, samples=3).std
+    assert (float(layer.rate), int(layer.steps)) == (0.5, 2)
+    assert np.all(spread.max(axis=1) > 0)
+    assert layer.schedule is not None
+
+
 @pytest.mark.parametrize("name", ["Dropout", "GaussianNoise", "SpatialDropout1D", "AlphaDropout"])
 def test_a_scheduled_strength_through_json(name):
     layer = getattr(layers, name)(RATES)
@@ -128,8 +140,8 @@ def test_a_schedule_and_a_callback_cannot_both_drive_a_rate():
     ("make", "text"),
     [
         (lambda: layers.Dropout(schedules.Constant(1.5)), "between 0 and 1 at every step"),
-        (lambda: layers.FeatureScaling(0.0), "`learning_rate_factor` of FeatureScaling must be finite and > 0"),
-        (lambda: layers.FeatureScaling(decay=-0.1), "`decay` of FeatureScaling must be finite and >= 0"),
+        (lambda: layers.FeatureScaling(0.0), "`learning_rate_factor` of FeatureScaling must be > 0"),
+        (lambda: layers.FeatureScaling(decay=-0.1), "`decay` of FeatureScaling must be >= 0"),
         (lambda: layers.FeatureScaling(decay=schedules.LinearDecay(2.0, 5)), "`decay` of FeatureScaling must be betw"),
     ],
 )

@@ -96,6 +96,8 @@ class DropoutProbe:
                     if isinstance(value, keras.random.SeedGenerator):
                         put(owner, name, self._generator)
             for index, layer in enumerate(self.layers):
+                if getattr(layer, "schedule", None) is not None:
+                    put(layer, "schedule", None)  # the rate stays that of the last step, and no step is counted
                 put(layer, "call", self._switched(index, layer, flags, capture, graph))
             with global_generator_replaced(self._generator) if unseeded else contextlib.nullcontext():
                 yield

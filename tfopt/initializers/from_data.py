@@ -100,7 +100,7 @@ def from_data(model: keras.Model, x: Any, y: Any = None, seed: int = 0) -> list[
 
     Args:
         model: The model; it is built by `x` if it is not yet.
-        x: Inputs, as the model takes them: all training rows, or a few thousand of them.
+        x: Inputs, as the model takes them, or a data frame: all training rows, or a few thousand of them.
         y: Targets of the same rows, for `TargetScaling`; None leaves that layer as it is.
         seed: Seed of the rows that biases are made of.
 
@@ -119,6 +119,7 @@ def from_data(model: keras.Model, x: Any, y: Any = None, seed: int = 0) -> list[
     print(tfopt.initializers.from_data(model, keras.random.normal((256, 4))))  # ['scaling']
     ```
     """
+    x, y = (part.to_numpy() if hasattr(part, "to_numpy") else part for part in (x, y))
     if not model.built:
         model(x, training=False)
     rng = np.random.default_rng(seed)

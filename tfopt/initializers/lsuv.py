@@ -100,7 +100,7 @@ def _kernel(layer: keras.Layer) -> Any:
         return None
     for name in ("pointwise_kernel", "kernel"):
         kernel = getattr(layer, name, None)
-        if isinstance(kernel, keras.Variable):
+        if hasattr(kernel, "assign"):  # a variable, or a weight of the layer's own learning rate
             return kernel
     return None
 
