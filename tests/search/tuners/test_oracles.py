@@ -332,6 +332,31 @@ def test_a_grid_repeats_no_run_whatever_was_declared_in_between(drive):
         assert len(runs) == 3 + 3 * 3  # KerasTuner's count: `b` was known when the branch was entered
 
 
+def test_a_grid_goes_on_where_a_running_trial_stood_for_others(drive):
+    """`late` is declared while trials run, of which any might have shown it."""
+    oracle = GridSearchOracle(objective=SCORE, hyperparameters=choices(2))
+    drive(oracle, len, limit=0)
+
+    def end(trial):
+        trial.hyperparameters.Boolean("late")
+        oracle.update_trial(trial.trial_id, {"score": 1.0})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+
+    first, second = oracle.create_trial("a"), oracle.create_trial("b")
+    assert oracle.create_trial("c").status == "IDLE"
+    end(first)
+    third = oracle.create_trial("a")
+    assert third.hyperparameters.values == {"c0": 0, "late": True}
+    assert oracle.create_trial("c").status == "IDLE"
+    end(second)
+    assert oracle.create_trial("b").hyperparameters.values == {"c0": 1, "late": True}
+    end(third)
+    end(oracle.create_trial("b"))
+    assert oracle.create_trial("a").status == "STOPPED"
+    assert len(oracle.trials) == 4
+
+
 def given(values: dict, score: float, hp: keras_tuner.HyperParameters) -> keras_tuner.engine.trial.Trial:
     trial = keras_tuner.engine.trial.Trial(hp.copy())
     trial.hyperparameters.values, trial.score, trial.status = values, score, "COMPLETED"

@@ -39,15 +39,17 @@ class GridSearchOracle(BatchOracle, keras_tuner.oracles.GridSearchOracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return the next configuration, or that there is none."""
-        parameters = self.hyperparameters.space
-        if len(parameters) != self._known:
-            # The first trial, or a build declared something new.
-            self._known = len(parameters)
-            self._rest = space.configurations(parameters, lambda p: space.grid(p, self.grid_points))
         tried = self._tried_by_names()
-        values = next((values for values in self._rest if not _is_among(values, tried)), None)
-        if values is not None:
-            return {"status": "RUNNING", "values": values}
+        for restart in (len(self.hyperparameters.space) != self._known, True):
+            if restart:
+                # A build declared something new, or a trial that has ended did, so that it stands for fewer runs.
+                self._known = len(self.hyperparameters.space)
+                self._rest = space.configurations(
+                    self.hyperparameters.space, lambda parameter: space.grid(parameter, self.grid_points)
+                )
+            values = next((values for values in self._rest if not _is_among(values, tried)), None)
+            if values is not None:
+                return {"status": "RUNNING", "values": values}
         return {"status": "IDLE" if self.ongoing_trials or self.waiting else "STOPPED"}
 
     def _tried_by_names(self) -> dict[frozenset[str], set[space.Key]]:
