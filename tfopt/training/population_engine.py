@@ -18,11 +18,11 @@ from tfopt._private.streams import random_streams_kept
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, configuration_key
 from tfopt.training.epoch_graph import log_value
-from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult
+from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult
+from tfopt.training.members import StackMember, train_epoch
 from tfopt.training.numpy_stack.model import NumpyStack
-from tfopt.training.rows import Shuffle, row_orders
 from tfopt.training.shared import SharedGraphEngine
-from tfopt.training.stack import Logs, Stack
+from tfopt.training.stack import Stack
 from tfopt.training.stack_pool import StackPool
 from tfopt.training.two_threads import Worker, in_two_threads
 
@@ -38,52 +38,7 @@ _SPARSE = 0.75  # with fewer members left than this share of the stack, the fini
 Done = Callable[[int, FitResult], None]
 Outcomes = list[tuple[int, FitResult | str]]
 # Of members of one structure: those still to be trained, what came of the others, and why they train elsewhere, if so.
-Choice = Callable[[list["StackMember"]], tuple[list["StackMember"], Outcomes, str | None]]
-
-
-class StackMember:
-    """A fit, where it begins, and what it has done.
-
-    Args:
-        index: Its place among the requests.
-        request: What was asked.
-        snapshot: The fresh build of its configuration.
-        engine: Holds the rows.
-    """
-
-    def __init__(self, index: int, request: FitRequest, snapshot: BuildSnapshot, engine: Engine):
-        self.index, self.request, self.snapshot = index, request, snapshot
-        self.rows = np.arange(len(engine.train)) if request.rows is None else np.asarray(request.rows)
-        self.held = None if engine.validation is None else np.arange(len(engine.validation))
-        if request.validation is not None:
-            self.held = np.asarray(request.validation)
-        self.state = [
-            *(snapshot.state if request.state is None else request.state),
-            *snapshot.extra,
-            snapshot.generator,
-        ]
-        self.result = FitResult(engine=engine.name)
-        self.tracker = EpochTracker(request.monitor, self.result)
-
-    @property
-    def num_steps(self) -> int:
-        """How many steps it takes."""
-        return max(1, self.request.epochs - self.request.initial_epoch) * self.steps_an_epoch
-
-    @property
-    def steps_an_epoch(self) -> int:
-        """How many steps it takes in an epoch."""
-        return -(-len(self.rows) // self.request.batch_size)
-
-    @property
-    def num_weights(self) -> int:
-        """About how many weights it has: a third of what Adam keeps."""
-        return sum(array.size for array in self.snapshot.state) // 3
-
-    @property
-    def generators(self) -> bytes:
-        """What tells its random streams from another's: the states of its generators, two integers each."""
-        return b"".join(array.tobytes() for array in self.state if array.shape == (2,) and array.dtype.kind in "iu")
+Choice = Callable[[list[StackMember]], tuple[list[StackMember], Outcomes, str | None]]
 
 
 class PopulationEngine(Engine):
@@ -389,19 +344,3 @@ def _worth_two_threads(stack: NumpyStack, members: list[StackMember]) -> bool:
 def _num_threads() -> int:
     """Return how many threads this process may use: what TensorFlow was told, else the machine's cores."""
     return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
-
-
-def train_epoch(stack: Stack, members: Sequence[StackMember], epoch: int, shuffle: Shuffle) -> Logs:
-    """Train the members that are in a stack for an epoch, validate them, and return the logs, a value a member."""
-    orders: dict[int, np.ndarray] = {}
-    for member in members:
-        seed = member.request.seed
-        if seed not in orders:
-            orders[seed] = row_orders(shuffle, seed, len(member.rows), epoch, epoch + 1)[0]
-    batch_size = members[0].request.batch_size
-    logs = stack.train(np.stack([member.rows[orders[member.request.seed]] for member in members]), batch_size)
-    held = [member.held for member in members if member.held is not None]
-    if held:
-        tests = stack.evaluate(np.stack(held), batch_size)
-        logs |= {f"val_{name}": value for name, value in tests.items()}
-    return logs

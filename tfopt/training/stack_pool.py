@@ -4,7 +4,7 @@ import copy
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -19,14 +19,12 @@ from tfopt.training.first_step import stack_differs
 from tfopt.training.fits import Build, Engine, FitRequest, checked
 from tfopt.training.graph_random import quiet_tensorflow
 from tfopt.training.graph_stack import GraphStack
+from tfopt.training.members import StackMember
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.plain import needs_plain_fit
 from tfopt.training.rows import Examples
 from tfopt.training.stack import Stack
-
-if TYPE_CHECKING:  # the population's engine imports this module
-    from tfopt.training.population_engine import StackMember
 
 _log = logging.getLogger("tfopt")
 
@@ -75,15 +73,15 @@ class StackPool:
         """Return all stacks that are kept."""
         return [stack for stacks in self._stacks.values() for stack in stacks]
 
-    def has_stack(self, members: "list[StackMember]") -> bool:
+    def has_stack(self, members: list[StackMember]) -> bool:
         """Return whether a stack of these members' structure is kept."""
         return bool(self._kept(members))
 
-    def taken_at_once(self, members: "list[StackMember]") -> "list[StackMember]":
+    def taken_at_once(self, members: list[StackMember]) -> list[StackMember]:
         """Return the members that one stack holds."""
         return members[: self._max_members]
 
-    def stack(self, members: "list[StackMember]") -> Stack:
+    def stack(self, members: list[StackMember]) -> Stack:
         """Return a checked stack that takes the first of these members.
 
         Raises:
@@ -95,7 +93,7 @@ class StackPool:
         stack = self.numpy_stack(members) if self._numpy_first(members[0]) else None
         return stack or self.graph_stack(members)
 
-    def numpy_stack(self, members: "list[StackMember]") -> NumpyStack | None:
+    def numpy_stack(self, members: list[StackMember]) -> NumpyStack | None:
         """Return a stack that NumPy trains; None if it cannot, for the reason in `not_numpy`."""
         stack = self._at_hand(members, NumpyStack)
         signature = members[0].snapshot.signature
@@ -108,13 +106,13 @@ class StackPool:
             self.not_numpy[signature] = f"not by NumPy: {reason}"
             return None
 
-    def second(self, stack: NumpyStack, members: "list[StackMember]") -> Stack:
+    def second(self, stack: NumpyStack, members: list[StackMember]) -> Stack:
         """Return another stack like this one, which takes these members, for another thread."""
         if stack.second is None:
             stack.second = make_numpy_stack(**self._given(members[:1]), check=False)
         return stack.second
 
-    def graph_stack(self, members: "list[StackMember]") -> GraphStack:
+    def graph_stack(self, members: list[StackMember]) -> GraphStack:
         """Return a stack that a graph trains.
 
         Raises:
@@ -133,29 +131,29 @@ class StackPool:
             self.refused[signature] = str(reason)
             raise
 
-    def _numpy_first(self, member: "StackMember") -> bool:
+    def _numpy_first(self, member: StackMember) -> bool:
         signature = member.snapshot.signature
         if signature in self.numpy_wins or not tf.config.list_logical_devices("GPU"):
             return self.numpy_wins.get(signature, True)
         return member.num_weights <= _MOST_WEIGHTS_BESIDE_A_GPU
 
-    def _at_hand(self, members: "list[StackMember]", kind: type) -> Any:
+    def _at_hand(self, members: list[StackMember], kind: type) -> Any:
         for stack in self._kept(members):
             fits = isinstance(stack, kind) and stack.takes_streams(self._num_streams(members))
             if fits and stack.mismatch(members[0].snapshot.numbers) is None:
                 return stack
         return None
 
-    def _num_streams(self, members: "list[StackMember]") -> int:
+    def _num_streams(self, members: list[StackMember]) -> int:
         return len({member.generators for member in members[: self._max_members]})
 
-    def _kept(self, members: "list[StackMember]") -> list[Stack]:
+    def _kept(self, members: list[StackMember]) -> list[Stack]:
         return self._stacks[f"{members[0].snapshot.signature} {id(self._validation(members[0]))}"]
 
-    def _validation(self, member: "StackMember") -> Examples | None:
+    def _validation(self, member: StackMember) -> Examples | None:
         return self._engine.validation if member.request.validation is None else self._engine.held_out
 
-    def _made(self, make: Callable[..., Any], members: "list[StackMember]") -> Any:
+    def _made(self, make: Callable[..., Any], members: list[StackMember]) -> Any:
         alike = members[: self._max_members]
         stacks, varying = self._kept(alike), frozenset(self._builds.varying[alike[0].snapshot.signature])
         stacks[:] = [stack for stack in stacks if stack.varying == varying]
@@ -163,7 +161,7 @@ class StackPool:
         stacks.append(make(**self._given(alike)))
         return stacks[-1]
 
-    def _given(self, alike: "list[StackMember]") -> dict[str, Any]:
+    def _given(self, alike: list[StackMember]) -> dict[str, Any]:
         return {
             "build": self._engine.build,
             "candidates": [(member.request, member.snapshot) for member in alike],

@@ -1,0 +1,71 @@
+"""Members of a population: fits on their way through a stack, and an epoch of theirs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfopt.training.builds import BuildSnapshot
+from tfopt.training.fits import Engine, EpochTracker, FitRequest, FitResult
+from tfopt.training.rows import Shuffle, row_orders
+from tfopt.training.stack import Logs, Stack
+
+
+class StackMember:
+    """A fit, where it begins, and what it has done.
+
+    Args:
+        index: Its place among the requests.
+        request: What was asked.
+        snapshot: The fresh build of its configuration.
+        engine: Holds the rows.
+    """
+
+    def __init__(self, index: int, request: FitRequest, snapshot: BuildSnapshot, engine: Engine):
+        self.index, self.request, self.snapshot = index, request, snapshot
+        self.rows = np.arange(len(engine.train)) if request.rows is None else np.asarray(request.rows)
+        self.held = None if engine.validation is None else np.arange(len(engine.validation))
+        if request.validation is not None:
+            self.held = np.asarray(request.validation)
+        self.state = [
+            *(snapshot.state if request.state is None else request.state),
+            *snapshot.extra,
+            snapshot.generator,
+        ]
+        self.result = FitResult(engine=engine.name)
+        self.tracker = EpochTracker(request.monitor, self.result)
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps it takes."""
+        return max(1, self.request.epochs - self.request.initial_epoch) * self.steps_an_epoch
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """How many steps it takes in an epoch."""
+        return -(-len(self.rows) // self.request.batch_size)
+
+    @property
+    def num_weights(self) -> int:
+        """About how many weights it has: a third of what Adam keeps."""
+        return sum(array.size for array in self.snapshot.state) // 3
+
+    @property
+    def generators(self) -> bytes:
+        """What tells its random streams from another's: the states of its generators, two integers each."""
+        return b"".join(array.tobytes() for array in self.state if array.shape == (2,) and array.dtype.kind in "iu")
+
+
+def train_epoch(stack: Stack, members: Sequence[StackMember], epoch: int, shuffle: Shuffle) -> Logs:
+    """Train the members that are in a stack for an epoch, validate them, and return the logs, a value a member."""
+    orders: dict[int, np.ndarray] = {}
+    for member in members:
+        seed = member.request.seed
+        if seed not in orders:
+            orders[seed] = row_orders(shuffle, seed, len(member.rows), epoch, epoch + 1)[0]
+    batch_size = members[0].request.batch_size
+    logs = stack.train(np.stack([member.rows[orders[member.request.seed]] for member in members]), batch_size)
+    held = [member.held for member in members if member.held is not None]
+    if held:
+        tests = stack.evaluate(np.stack(held), batch_size)
+        logs |= {f"val_{name}": value for name, value in tests.items()}
+    return logs
