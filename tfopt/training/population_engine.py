@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import threading
 import time
 from collections import defaultdict
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from tfopt._private.needs import missing
 from tfopt._private.streams import random_streams_kept
+from tfopt.devices import num_cores
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, configuration_key
 from tfopt.training.epoch_graph import log_value
@@ -338,9 +338,4 @@ def _worth_two_threads(stack: NumpyStack, members: list[StackMember]) -> bool:
     weights = len(members) * members[0].num_weights
     seconds = _SECONDS_A_WEIGHT * weights * members[0].num_steps
     worth_it = weights >= _WORTH_A_THREAD and seconds >= _WORTH_A_SECOND_STACK and len(members) > 1
-    return worth_it and _num_threads() > 1 and not stack.is_threaded(members[0].request.batch_size)
-
-
-def _num_threads() -> int:
-    """Return how many threads this process may use: what TensorFlow was told, else the machine's cores."""
-    return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+    return worth_it and num_cores() > 1 and not stack.is_threaded(members[0].request.batch_size)

@@ -228,7 +228,7 @@ def two_threads(monkeypatch):
     """Make any work worth two threads; return what says which members were trained in which."""
     for name in ("_WORTH_A_THREAD", "_WORTH_A_SECOND_STACK"):
         monkeypatch.setattr(population_engine, name, 0)
-    monkeypatch.setattr(population_engine, "_num_threads", lambda: 2)
+    monkeypatch.setattr(population_engine, "num_cores", lambda: 2)
     parts, together = [], PopulationEngine._together
 
     def noted(self, stack, members, cancelled=None):
@@ -245,7 +245,7 @@ def test_two_threads_train_the_same_to_the_last_bit(numpy_engine, rows, two_thre
     mine = numpy_engine(regularized).fit(requests)
     half = (len(requests) + 1) // 2
     assert sorted(two_threads) == [list(range(half)), list(range(half, len(requests)))]
-    monkeypatch.setattr(population_engine, "_num_threads", lambda: 1)
+    monkeypatch.setattr(population_engine, "num_cores", lambda: 1)
     for own, other in zip(mine, numpy_engine(regularized).fit(requests), strict=True):
         assert (own.history, own.best_epoch) == (other.history, other.best_epoch)
         a, b = ([*result.state, *result.best_state, result.outputs] for result in (own, other))
