@@ -11,7 +11,7 @@ worker processes has the same members and keeps to this:
 - `submit(fits, done)` returns at once. It may be called while other fits are being trained, by `done` too.
 - `wait()` returns when at least one fit has ended, after it called `done(position, result)` for each fit that has:
   in this process and thread, in any order, once a fit. Oracle and journal therefore stay in the parent.
-- `busy` says whether fits are still to end.
+- `busy` says whether fits are still to end; `drop()` forgets those.
 - `Fit.engine` names what trains it: `engine_of(name)` makes that engine, once in each process, and it is kept between
   groups. A `FitRequest` and a `FitResult` hold plain values and arrays. How fits are split into groups is free: a fit's
   result does not depend on the others. A fit with `callbacks` of its own stays in the parent if these cannot travel.
@@ -92,6 +92,10 @@ class Trainer:
     def submit(self, fits: Sequence[Fit], done: Done) -> None:
         """Take fits to be trained; `done` is called with the position and the result of each as it ends."""
         self._waiting += [(fit, position, done) for position, fit in enumerate(fits)]
+
+    def drop(self) -> None:
+        """Forget all fits that have not ended."""
+        self._waiting = []
 
     def wait(self) -> None:
         """Train all that was submitted."""

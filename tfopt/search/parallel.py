@@ -1,13 +1,33 @@
 """The search loop's fits on several workers."""
 
+import contextlib
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from tfopt.search.loop import Done, Fit, OutOfTime, Trainer
-from tfopt.training.distribution import Engines, submit
+from tfopt.training.distribution import Engines, Errors, submit
 from tfopt.training.fits import Engine, FitResult
+from tfopt.training.worker_process import load_training
 from tfopt.training.workers import Call, Shared, Workers
+
+
+@contextlib.contextmanager
+def trainer_on(
+    workers: int | Workers, engine_of: Callable[[Any], Engine], errors: Errors | None = None
+) -> Iterator[Trainer]:
+    """Give a trainer on so many new workers, or on those at hand, and leave none of its fits with them."""
+    if workers == 1:
+        yield Trainer(engine_of)
+    elif isinstance(workers, int):
+        with Workers(workers, warm_up=load_training) as own, trainer_on(own, engine_of, errors) as trainer:
+            yield trainer
+    else:
+        trainer = ParallelTrainer(engine_of, workers, errors)
+        try:
+            yield trainer
+        finally:
+            trainer.drop()
 
 
 class ParallelTrainer(Trainer):
@@ -16,11 +36,12 @@ class ParallelTrainer(Trainer):
     Args:
         engine_of: Returns the engine of a name; a method of an object that can be sent to other processes.
         workers: Who trains.
+        errors: Why models could not be built, as `Engines` has it.
     """
 
-    def __init__(self, engine_of: Callable[[Any], Engine], workers: Workers):
+    def __init__(self, engine_of: Callable[[Any], Engine], workers: Workers, errors: Errors | None = None):
         super().__init__(engine_of)
-        self._workers, self._engines = workers, Shared(Engines(engine_of))
+        self._workers, self._engines = workers, Shared(Engines(engine_of, errors))
         self._left = 0
         self._calls: list[Call] = []
 
@@ -38,11 +59,15 @@ class ParallelTrainer(Trainer):
         for name, group in groups.items():
             self._submit(name, group)
         if time.monotonic() > self.deadline:
-            self._workers.drop(self._calls)
-            self._calls, self._left = [], 0
+            self.drop()
             raise OutOfTime
         if self._left:
             self._workers.wait()
+
+    def drop(self) -> None:
+        """Forget all fits that have not ended."""
+        self._workers.drop(self._calls)
+        self._waiting, self._calls, self._left = [], [], 0
 
     def _submit(self, name: Hashable, group: Sequence[tuple[Fit, int, Done]]) -> None:
         def ended(index: int, result: FitResult) -> None:

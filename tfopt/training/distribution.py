@@ -4,7 +4,7 @@ import logging
 import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cloudpickle
@@ -13,14 +13,16 @@ import tensorflow as tf
 
 import tfopt
 from tfopt import devices
+from tfopt._arguments import whole_number
 from tfopt.errors import one_line
 from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult
-from tfopt.training.worker_process import WorkerDiedError, is_worker
+from tfopt.training.worker_process import WorkerDiedError, is_worker, portable
 from tfopt.training.workers import Call, Shared, Workers
 
 _log = logging.getLogger("tfopt")
 
 Made = Sequence[keras.callbacks.Callback]
+Errors = dict[Any, tuple[Exception, str]]
 
 _FEWEST_TOGETHER = 10  # fits of one structure: fewer cost more in a stack, each, than a worker that waits
 _OF_THE_FIT = ("_model", "model", "params", "_params")  # what a fit gives its callbacks
@@ -32,10 +34,12 @@ class Engines:
     Args:
         engine_of: Returns the engine of a name, the same one whenever it is asked; a method of an object that leaves
             its engines out when it is pickled.
+        errors: Filled in while models are built: an exception and its traceback by any key. What another process puts
+            there is put there in this one too.
     """
 
-    def __init__(self, engine_of: Callable[[Any], Engine]):
-        self.engine_of = engine_of
+    def __init__(self, engine_of: Callable[[Any], Engine], errors: Errors | None = None):
+        self.engine_of, self.errors = engine_of, {} if errors is None else errors
         self._settings = devices.keras_settings()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -80,21 +84,25 @@ class Ended:
     Args:
         results: Of each fit.
         callbacks: Of each fit, what its callbacks hold afterwards.
+        errors: Why models could not be built.
     """
 
     results: list[FitResult]
     callbacks: list[list[dict[str, Any]]]
+    errors: Errors = field(default_factory=dict)
 
 
 def train(engines: Engines, name: Any, requests: Sequence[FitRequest], callbacks: Sequence[Made]) -> Ended:
     """Train fits of one engine in this process."""
     results = engines.engine_of(name).fit(requests, callbacks if any(callbacks) else None)
-    return Ended(results, [[_contents(callback) for callback in of_fit] for of_fit in callbacks])
+    errors = {key: (portable(error), text) for key, (error, text) in engines.errors.items()} if is_worker() else {}
+    return Ended(results, [[_contents(callback) for callback in of_fit] for of_fit in callbacks], errors)
 
 
 def trained(engine_of: OneEngine, requests: Sequence[FitRequest], workers: int | Workers) -> list[FitResult]:
     """Return the results of fits that several processes train: `workers` new ones, or those at hand."""
-    if isinstance(workers, int):
+    if not isinstance(workers, Workers):
+        workers = whole_number("workers", workers, 1)
         if workers == 1:
             return engine_of().fit(requests)
         with Workers(workers) as own:
@@ -141,7 +149,7 @@ def submit(
             Call(
                 train,
                 (name, group, own),
-                _told(indices, own, done),
+                _told(engines.value.errors, indices, own, done),
                 engines,
                 kind="fits",
                 work=sum(work[index] for index in indices),
@@ -155,7 +163,7 @@ def submit(
 
 
 def _told(
-    indices: Sequence[int], callbacks: Sequence[Made], done: Callable[[int, FitResult], None]
+    errors: Errors, indices: Sequence[int], callbacks: Sequence[Made], done: Callable[[int, FitResult], None]
 ) -> Callable[[Any, Exception | None], None]:
     def told(ended: Any, error: Exception | None) -> None:
         if error is not None:
@@ -163,6 +171,7 @@ def _told(
             _log.info("%d fits failed: %s", len(indices), reason, exc_info=error)
             failed = FitResult(failure=one_line(error), reason=reason)
             ended = Ended([replace(failed) for _ in indices], [[] for _ in indices])
+        errors.update(ended.errors)
         for index, result, own, contents in zip(indices, ended.results, callbacks, ended.callbacks, strict=True):
             for callback, content in zip(own, contents, strict=False):
                 vars(callback).update(content)

@@ -139,7 +139,8 @@ def run(call: bytes, key: str | None = None, source: Source | None = None) -> by
             logger.setLevel(level)
             value = function(*arguments) if key is None else function(_values[key], *arguments)
         except Exception as raised:
-            error = _portable(raised)
+            error = portable(raised)
+            error.add_note(f"In a worker process:\n{''.join(traceback.format_exception(raised)).rstrip()}")
         finally:
             logger.removeHandler(handler)
         try:
@@ -148,14 +149,12 @@ def run(call: bytes, key: str | None = None, source: Source | None = None) -> by
             return dumps((None, unsendable, handler.records))
 
 
-def _portable(error: Exception) -> Exception:
-    """Return an exception that can be sent, with the traceback that it had here as its note."""
-    text = "".join(traceback.format_exception(error)).rstrip()
+def portable(error: Exception) -> Exception:
+    """Return an exception that can be sent: itself if it can be."""
     try:
         pickle.loads(cloudpickle.dumps(error))
-    except Exception:  # an exception class with a constructor of its own, say
-        error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.add_note(f"In a worker process:\n{text}")
+    except Exception:  # a class whose constructor wants more than a message, say
+        return RuntimeError(f"{type(error).__name__}: {error}")
     return error
 
 

@@ -1,5 +1,6 @@
 """The tuners' base: KerasTuner's interface over the search loop."""
 
+import logging
 import os
 import time
 import traceback
@@ -14,7 +15,9 @@ from keras_tuner.engine.trial import Trial
 from tfopt._arguments import count_argument
 from tfopt.errors import nearest
 from tfopt.search import loop
+from tfopt.search.parallel import trainer_on
 from tfopt.search.tuners import space
+from tfopt.search.tuners.builder import Builder
 from tfopt.search.tuners.completed_oracle import completed, proposes_at_once
 from tfopt.search.tuners.fits import Fits, fits_of
 from tfopt.search.tuners.models import KeepsModels
@@ -24,9 +27,13 @@ from tfopt.search.tuners.results import histories_of
 from tfopt.search.tuners.states import KeptStates
 from tfopt.search.tuners.study import TunerStudy, seed_of
 from tfopt.training import ENGINES
-from tfopt.training.choose import Kind, engine_for
+from tfopt.training.choose import Kind, engine_for, free_memory
+from tfopt.training.distribution import OneEngine
 from tfopt.training.fits import Engine, state_of
 from tfopt.training.plain import watches_batches
+from tfopt.training.workers import Workers
+
+_log = logging.getLogger("tfopt")
 
 # Whoever overrides one of these wants each trial to go through KerasTuner's `run_trial`.
 _HOOKS = (
@@ -105,7 +112,9 @@ class Tuner(KeepsModels):
 
     # Search
 
-    def search(self, *fit_args: Any, folds: Any = None, seeds: Any = None, **fit_kwargs: Any) -> None:
+    def search(
+        self, *fit_args: Any, folds: Any = None, seeds: Any = None, workers: int | Workers = 1, **fit_kwargs: Any
+    ) -> None:
         """Run trials until `max_trials` or the space's end.
 
         Args:
@@ -114,6 +123,8 @@ class Tuner(KeepsModels):
                 is cross-validated. Class labels are spread evenly over folds given by number.
             seeds: Fits of a trial and fold: their number, or a list of the seeds themselves; None for
                 `executions_per_trial`.
+            workers: Processes that train, this one among them, or a `tfopt.training.Workers`, which may belong to a
+                cluster. Which engine is faster is then not measured but told by shape and number.
             **fit_kwargs: As `model.fit` takes them: `validation_data`, `epochs`, `batch_size`, `callbacks` …
                 `verbose=0` prints nothing, any other value a line for each trial.
 
@@ -121,6 +132,8 @@ class Tuner(KeepsModels):
             ValueError: Arguments contradict each other, or the objective is not logged.
             RuntimeError: The trials fail one after another.
         """
+        if not isinstance(workers, Workers):
+            workers = count_argument(workers, type(self).__name__, "workers", 1)
         verbose = fit_kwargs.get("verbose", 1)
         fits = None if self._fits_itself() else fits_of(fit_args, fit_kwargs, folds, self.oracle.seed)
         if fits is None and (folds is not None or seeds is not None):
@@ -136,13 +149,14 @@ class Tuner(KeepsModels):
         self.save()
         try:
             if fits is None:
+                if workers != 1:
+                    _log.warning("One trial after another is trained, by this process alone: %s.", slow)
                 self._search_one_by_one(study, fit_args, fit_kwargs)
             else:
-                engine = self.fitter = engine_for(
-                    "plain" if slow else self.engine, self.build_for_engine, fits.x, fits.y, fits.sample_weight,
-                    fits.validation, class_weight=fits.class_weight, memory=self.memory, shuffle=fits.shuffle,
-                )  # fmt: skip
-                self._run(study, engine)
+                engine_of = self._engine_of(fits, "plain" if slow else self.engine, workers)
+                self.fitter = engine_of()
+                with trainer_on(workers, engine_of, self.raised) as trainer:
+                    self._run(study, trainer)
         finally:
             self.save()
             self.one_by_one = False
@@ -152,6 +166,17 @@ class Tuner(KeepsModels):
         study.progress.finished(study.trained)
         self.on_search_end()
 
+    def _engine_of(self, fits: Fits, kind: str, workers: int | Workers) -> OneEngine:
+        """Return what makes the engine of a search, in this process and in others."""
+        alone, memory = workers == 1, self.memory
+        if not alone:
+            number = workers if isinstance(workers, int) else workers.number
+            memory = (memory or free_memory() // 4) // number
+        return OneEngine(
+            engine_for, kind, self.build_for_engine if alone else Builder(self), fits.x, fits.y, fits.sample_weight,
+            fits.validation, class_weight=fits.class_weight, memory=memory, shuffle=fits.shuffle, measure=alone,
+        )  # fmt: skip
+
     def _why_plain(self, fits: Fits | None) -> str:
         """Return why only Keras itself can do these fits; empty if any engine can."""
         if fits is None:
@@ -159,21 +184,22 @@ class Tuner(KeepsModels):
         several = "there are several objectives" if hasattr(self.oracle.objective, "objectives") else ""
         return watches_batches(fits.callbacks) or several
 
-    def _run(self, study: TunerStudy, engine: Engine) -> None:
+    def _run(self, study: TunerStudy, trainer: loop.Trainer) -> None:
         """Run the search; trials that were asked for before one that ends it are still trained, as KerasTuner's are."""
         limit = loop.LARGEST_BATCH if proposes_at_once(self.oracle) else 1
         try:
-            loop.run([study], loop.Trainer(lambda name: engine), lambda: limit)
+            loop.run([study], trainer, lambda: limit)
         except keras_tuner.errors.FatalError:
             if study.fatal is None:
                 raise
             last = number_of(study.fatal)
             begun = [self.oracle.get_trial(trial_id) for trial_id in sorted(study.running)]
-            trainer = loop.Trainer(lambda name: engine)
+            trainer.drop()
             for trial in begun:
                 if number_of(trial) < last:
                     study.begin(trial, trainer)
-            trainer.wait()
+            while trainer.busy:
+                trainer.wait()
             raise
 
     def on_trial_end(self, trial: Trial) -> None:
