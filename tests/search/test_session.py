@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tfopt.search.plan import prepare
 from tfopt.search.progress import Progress
 from tfopt.search.run_folder import locked
 from tfopt.search.session import run
+from tfopt.search.time_limit import TimeLimit
 from tfopt.search.user_space import load_space
 
 
@@ -297,6 +299,39 @@ def test_the_time_limit_starts_no_further_trial(quick):
     outcome = run(quick(time_limit=0.001, max_trials=3, baselines="none"), Notes())
     assert {t["trial_id"] for t in lines(outcome.run_folder, "trial") if t["fold"] != "final"} == {"default"}
     assert any("time limit" in note for note in notes)
+
+
+def test_a_time_limit_leaves_the_time_for_refits(quick, monkeypatch):
+    """On a clock by which each line of the journal takes a second, whatever it stands for."""
+    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    append = Journal.append
+
+    def takes_a_second(self, record):
+        clock.now += 1.0
+        return append(self, record)
+
+    monkeypatch.setattr(Journal, "append", takes_a_second)
+    trained = TimeLimit.trained
+    monkeypatch.setattr(TimeLimit, "trained", lambda self, steps, seconds: trained(self, steps, float(steps > 0)))
+    for module in ("time_limit", "loop", "parallel"):
+        monkeypatch.setattr(f"tfopt.search.{module}.time", clock)
+    config = quick(time_limit=40, max_trials=60, baselines="none", workers=1)
+    progress = Notes()
+    outcome = run(config, progress, replace(prepare(config), started=0.0))
+    assert "The time limit of 40 s is reached: no further trial starts." in progress.notes
+    assert not any("is near" in note for note in progress.notes)
+    folder = outcome.run_folder
+    assert 30 < clock.now <= 40
+    assert [len(refit["scores"]) for refit in lines(folder, "refit")].count(2) == 2, "both seeds in both folds"
+    assert (folder / "best.keras").exists()
+
+
+def test_the_dummy_is_tuned_however_short_the_time_is(quick):
+    progress = Notes()
+    outcome = run(quick(time_limit=0.001, max_trials=1), progress)
+    assert set(scores(outcome)) >= {"network", "dummy"}
+    assert "ridge" not in scores(outcome)
+    assert "The time limit of 0.001 s leaves out ridge." in progress.notes
 
 
 def test_a_hold_out_gives_bootstrap_intervals(quick):

@@ -111,7 +111,6 @@ class NetworkSearch:
         self._num_told = self._num_completed = self._num_failed = 0
         self._folds, self._searching = list(folds), True
         studies = [FoldStudy(self, fold, {DEFAULT: default}, others) for fold in folds]
-        self._limit.begin()
         try:
             loop.run(studies, self._trainer, self._room)
         except loop.OutOfTime:
@@ -126,7 +125,7 @@ class NetworkSearch:
         Raises:
             NothingCompletes: So many have failed, and none has completed, that the search is to end.
         """
-        self._limit.trained(steps)
+        self._limit.trained(steps, sum(fit["seconds"] for fit in record["fits"]) if steps else 0.0)
         if record["kind"] == "refit":
             if record["values"] == self._chosen[fold.key]:
                 score = np.mean([_number(score) for score in record["scores"]])

@@ -78,7 +78,7 @@ def _search(
     plan: Plan, search: NetworkSearch, folder: Path, progress: Progress, workers: Workers, baselines: BaselineRuns
 ) -> SearchOutcome:
     journal = Journal(folder / "trials.jsonl")
-    limit = TimeLimit(plan.config.time_limit, plan.started)
+    limit = TimeLimit(plan.config.time_limit, plan.started, workers.number)
     search.open(journal, folder, progress, limit, workers)
     baselines.open(journal, folder, progress, limit)
     search.search(plan.outer)

@@ -5,29 +5,28 @@ import time
 
 
 class TimeLimit:
-    """A deadline, and the pace so far: wall seconds a training step.
+    """A deadline, and the pace so far: seconds a training step.
 
     Args:
         seconds: Wall seconds that the whole search may take; None for no limit.
         started: When it began, by `time.monotonic()`.
+        num_workers: Fits that are trained side by side.
     """
 
-    def __init__(self, seconds: float | None, started: float):
+    def __init__(self, seconds: float | None, started: float, num_workers: int = 1):
         self.seconds = seconds
         self.deadline = math.inf if seconds is None else started + seconds
-        self._begun, self._steps = time.monotonic(), 0
+        self._num_workers = num_workers
+        self._steps, self._seconds = 0, 0.0
 
-    def begin(self) -> None:
-        """Begin to measure the pace."""
-        self._begun, self._steps = time.monotonic(), 0
-
-    def trained(self, steps: int) -> None:
-        """Take down training steps that have been done."""
+    def trained(self, steps: int, seconds: float) -> None:
+        """Take down training steps, and the seconds that a worker took for them."""
         self._steps += steps
+        self._seconds += seconds
 
     def seconds_for(self, steps: float) -> float:
         """Return about how long so many steps will take; 0 while nothing was trained."""
-        return steps * (time.monotonic() - self._begun) / self._steps if self._steps else 0.0
+        return steps * self._seconds / self._steps / self._num_workers if self._steps else 0.0
 
     def left(self) -> float:
         """Return the seconds until the deadline."""
