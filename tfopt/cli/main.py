@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from tfopt import __version__
+from tfopt.cli import streams
 from tfopt.cli.parser import Parser, epilog
 from tfopt.errors import UserError, nearest
 
@@ -55,11 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     if argv is None:
+        streams.protect()
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = _dispatch(words)
-        sys.stdout.flush()
-        return code
+        try:
+            code = _dispatch(words)
+        except SystemExit as ended:  # --help and --version
+            code = ended.code if isinstance(ended.code, int) else DONE
+        return code if _flushed() else max(code, UNEXPECTED)
     except UserError as error:
         return _fail(USAGE, str(error), debug)
     except KeyboardInterrupt as error:
@@ -135,6 +139,18 @@ def _add_common(parser: Parser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="say nothing on standard error but errors")
     group.add_argument("--no-progress", action="store_true", help="no progress bar; a line a finished unit instead")
     group.add_argument("--debug", action="store_true", help="show the traceback of a failure, and every log line")
+
+
+def _flushed() -> bool:
+    """Whether all of a command's output has been written; says so if not."""
+    sys.stdout.flush()
+    failure = getattr(sys.stdout, "failure", None)
+    if failure is None:
+        return True
+    why = getattr(failure, "strerror", None) or failure
+    print(f"error: standard output could not be written ({why}). Send it elsewhere.", file=sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python would complain again when it flushes at exit
+    return False
 
 
 def _fail(code: int, message: str, debug: bool) -> int:
