@@ -16,7 +16,7 @@ TITLE = "import sys; sys.path.insert(0, '.'); from tfopt.cli.streams import prot
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        ["sh", "-c", command], capture_output=True, text=True, env={**os.environ, **environment}, timeout=120
+        ["sh", "-c", command], capture_output=True, text=True, env={**os.environ, "TFOPT_LAZY": "1", **environment}, timeout=120
     )
 
 

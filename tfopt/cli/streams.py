@@ -21,8 +21,8 @@ def protect() -> None:
             setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    sys.stderr = Forgiving(sys.stderr)  # type: ignore[assignment]
-    sys.stdout = Forgiving(sys.stdout, raised=BrokenPipeError)  # type: ignore[assignment]
+    sys.stderr = Forgiving(sys.stderr)
+    sys.stdout = Forgiving(sys.stdout, raised=BrokenPipeError)
 
 
 def _occupy(descriptor: int) -> None:
