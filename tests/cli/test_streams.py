@@ -15,9 +15,8 @@ TITLE = "import sys; sys.path.insert(0, '.'); from tfopt.cli.streams import prot
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        ["sh", "-c", command], capture_output=True, text=True, env={**os.environ, "TFOPT_LAZY": "1", **environment}, timeout=120
-    )
+    environment = {**os.environ, "TFOPT_LAZY": "1", **environment}
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment, timeout=120)
 
 
 def test_closed_streams_are_nobodys():
