@@ -70,8 +70,10 @@ def both_paths(frame, folder, targets, scaling, target_scaling="standard", space
     fitting = Fitting(table, coder, space, problem, hyperparameters, [SPLIT])
     values = {**default_values(hyperparameters), "scaling": scaling}
     task = Task(SPLIT, seed=1, epochs=8)
-    [(scored, result)] = fitting.fit(values, [task])
-    assert result.failure is None
+    fit = fitting.fit(values, task, member=None)
+    [result] = fitting.engine(fit.engine).fit([fit.request])
+    scored = fitting.prediction(values, task, result)
+    assert scored is not None, result.failure
     coder.exported(fitting.trained(values, task, result), SPLIT.train, scaling).save(folder / "best.keras")
     model = keras.models.load_model(folder / "best.keras", compile=False)
     rows = read_rows(folder / "test.csv", model.columns, target_names=model.target_names)
