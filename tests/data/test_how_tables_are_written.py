@@ -175,6 +175,13 @@ def test_marks_for_missing_numbers(read, mark):
         assert said(table, "missing among numbers", "'x' (8 cells", repr(mark), "--column x=category")
 
 
+def test_a_column_may_be_mostly_marks(read):
+    written = ["-" if place % 4 else f"{value:.2f}" for place, value in enumerate(VALUES)]
+    table = read({"x": written, "z": texts(AMOUNTS), "y": texts(TARGET)})
+    assert table.features["x"].notna().sum() == NUM_ROWS // 4
+    assert said(table, "missing among numbers", "'-' in 45")
+
+
 def test_marks_are_levels_in_a_column_of_words(read):
     table = read({"x": every(["red", "blue", "green"] * 20, 8, "-"), "y": texts(TARGET)})
     assert sorted(table.features["x"].cat.categories) == ["-", "blue", "green", "red"]
@@ -191,16 +198,19 @@ def test_bounds_are_missing_and_said_apart(read):
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ([f"{value} {'kg' if value > 50 else 'g'}" for value in VALUES], "'g'"),
+        ([f"{value} {'kg' if value > 50 else 'g'}" for value in VALUES], " g' in"),
         ([f"{value}{'kMB'[place % 3]}" for place, value in enumerate(VALUES)], ""),
         (every([str(place % 4) for place in range(NUM_ROWS)], 8, "3+"), "'3+'"),
         (every(texts(VALUES, "{:.0f}%"), 8, "0.5"), "'0.5'"),
         ([text if place % 3 else "abc"[place % 2] for place, text in enumerate(texts(VALUES))], "'a'"),
+        (texts(VALUES, "~{:.1f}"), "~"),
+        ([f"{place % 24}:{place % 7}0" for place in range(NUM_ROWS)], ":"),
+        ([f"{place % 5}0-{place % 5}9" for place in range(NUM_ROWS)], "'10-19' in 12"),
     ],
 )
 def test_what_looks_like_numbers_and_is_not_read_so_is_said(read, written, words):
     table = read({"x": written, "z": texts(VALUES), "y": texts(TARGET)})
-    assert said(table, "not read as numbers", "'x'", "--column x=number")
+    assert said(table, "not read as numbers", "'x'", words, "--column x=")
 
 
 def test_missing_values_of_the_target_are_named(read):
@@ -385,6 +395,20 @@ def test_what_stands_around_a_table(read, options, separator):
     table = read(COLUMNS, separator, **options)
     np.testing.assert_allclose(table.features["a"], VALUES)
     np.testing.assert_allclose(table.target, TARGET)
+
+
+def test_joined_files_have_their_header_twice(tmp_path):
+    path = tmp_path / "t.csv"
+    part = "a,y\n" + "".join(f"{value},{value / 3}\n" for value in VALUES)
+    path.write_text(part + part)
+    table = load_table(path)
+    assert table.num_rows == 2 * NUM_ROWS
+    assert "1 more line with the names left out" in table.notes
+
+
+def test_a_nameless_column_within_the_table_is_a_feature(read):
+    table = read({"z": texts(VALUES), "": texts(np.arange(NUM_ROWS) % 41, "{:.0f}"), "y": texts(TARGET)})
+    assert [column.name for column in table.columns] == ["z", "column_2"]
 
 
 def test_lines_keep_their_numbers_below_comments(tmp_path):

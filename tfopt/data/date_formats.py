@@ -12,7 +12,7 @@ ISO = "ISO8601"
 # Of the cells of a column of dates, this share must be dates; the others then count as missing.
 ENOUGH = 0.95
 # pandas alone takes more for ISO 8601 than a table's dates should be: 2019, too.
-_ISO_PATTERN = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
+_ISO_PATTERN = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{2}:?\d{2})| UTC)?)?"
 _MONTH_FIRST = tuple(f"%m{sign}%d{sign}%{year}" for sign in "/-" for year in "Yy")
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d.%m.%Y", "%d.%m.%y", *_MONTH_FIRST),

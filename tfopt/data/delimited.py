@@ -85,6 +85,10 @@ def read_delimited(
     if header == "auto":
         has_header, doubt = (True, "") if names_known else (False, "") if unnamed else guess_header(records)
         notes += [doubt] if doubt else []
+    if has_header:
+        text, num_copies = _without_copies_of_header(text)
+        notes += [f"{num_copies} more line{'s' * (num_copies > 1)} with the names left out"] if num_copies else []
+        records = first_records(text, separator)
     decimal = guess_decimal(records[has_header:])
     nameless: list[str] = []
     if has_header:
@@ -119,6 +123,17 @@ def read_delimited(
         read_text=read_text,
         line_of=lambda row: f"line {lines()[row]}" if row < len(lines()) else f"row {row + 1}",
     )
+
+
+def _without_copies_of_header(text: bytes) -> tuple[bytes, int]:
+    """Return the text with blank lines in place of copies of its first line, which joined files have; count them."""
+    start = len(text) - len(text.lstrip(b"\r\n"))
+    end = text.find(b"\n", start)
+    line = text[start : end + 1]
+    num_copies = text.count(b"\n" + line, end) if end > 0 else 0
+    if num_copies:
+        text = text[:end] + text[end:].replace(b"\n" + line, b"\n\n")
+    return text, num_copies
 
 
 def _separator_of_names(text: bytes, known_names: Collection[str]) -> str:

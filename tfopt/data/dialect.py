@@ -228,10 +228,9 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
     counted = list(numbers.values()) == [str(place) for place in range(len(numbers))]
     if counted and (len(numbers) >= 3 or len(numbers) + (first[0] == "") == len(first)):
         return True, ""  # what pandas writes for columns without names
-    below = [
-        [record[place].strip() for record in records[1:_SAMPLE_HEADER] if place < len(record)]
-        for place in range(len(first))
-    ]
+    others = records[1:_SAMPLE_HEADER]
+    others = [record for record in others if record != records[0]] or others  # joined files have the header twice
+    below = [[record[place].strip() for record in others if place < len(record)] for place in range(len(first))]
     numeric = [bool(values) and all(map(_is_number_or_missing, values)) for values in below]
     if any(cell == "?" or (_DATE.fullmatch(cell) and not _NUMBER.fullmatch(cell)) for cell in first):
         return False, ""

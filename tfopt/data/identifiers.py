@@ -17,8 +17,8 @@ _MOST_ROWS = 2000
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|#|№")
 _ID_WORDS = frozenset(("id", "ids", "uuid", "guid", "oid", "pk", "rowid"))
 _ID_ENDINGS = frozenset(("key", "nr", "no", "num", "number", "#", "№", "编号", "序号", "号", "番号"))
-_INDEXES = """index idx row rows rownum rownames sample record obs observation case unnamed level"""
-_INDEX_WORDS = frozenset(_INDEXES.split())
+_INDEX_WORDS = frozenset(("index", "idx", "row", "rows", "rownum", "rownames", "unnamed"))
+_ROW_WORDS = _INDEX_WORDS | frozenset(("sample", "record", "obs", "observation", "case", "level", "names"))
 _TIMES = """time times t timestamp ts date year yr month day week quarter hour minute second seconds epoch step tick
 period age jahr monat tag woche zeit datum annee année mois jour ano año mes fecha 年 月 日 时间 日期 时刻"""
 _TIME_WORDS = frozenset(_TIMES.split())
@@ -34,7 +34,7 @@ def is_identifier(reading: Reading, others: Iterable[Reading], nameless: bool) -
     Args:
         reading: The column.
         others: The other columns, the targets among them.
-        nameless: Whether the file gives the column no name.
+        nameless: Whether the column is the first and has no name.
     """
     values, kind = reading.values, reading.column.kind
     if len(values) < _LEAST_ROWS:
@@ -66,7 +66,7 @@ def _is_id_name(words: list[str]) -> bool:
     if not words:
         return False
     ends = _ID_WORDS.intersection((words[0], words[-1])) or words[-1] in _ID_ENDINGS
-    return bool(ends) or _INDEX_WORDS.issuperset(words)
+    return bool(ends) or (_ROW_WORDS.issuperset(words) and not _INDEX_WORDS.isdisjoint(words))
 
 
 def _are_related(numbers: np.ndarray, other: Reading) -> bool:

@@ -288,7 +288,8 @@ def _read_features(
         reason = EMPTY if num_missing == len(values) else CONSTANT if not num_missing and _is_constant(values) else ""
         if not reason and name not in told:
             others = (other for other in readings.values() if other is not reading)
-            reason = IDENTIFIER if is_identifier(reading, others, name in raw.unnamed) else ""
+            nameless = name in raw.unnamed and name == str(raw.frame.columns[0])
+            reason = IDENTIFIER if is_identifier(reading, others, nameless) else ""
         if reason:
             dropped.setdefault(reason, []).append(name)
             continue

@@ -9,7 +9,7 @@ from tfopt.data.column import Column
 from tfopt.data.date_formats import ENOUGH
 from tfopt.data.drafts import MOSTLY, NUMBER_KINDS, Cells, Draft, Habits, Reading
 from tfopt.data.guesses import Guesses, cells
-from tfopt.data.number_formats import Evidence, is_limit, to_numbers
+from tfopt.data.number_formats import Evidence, is_limit, looks_like_number, to_numbers
 from tfopt.data.raw import RawTable
 from tfopt.data.spelling import quoted
 from tfopt.data.values import EXACT, checked
@@ -45,14 +45,16 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
         limits[place] = is_limit(found.texts[place], found.shapes[place], decimal, known.unit)
     others = ~good & ~limits & ~found.marks
     if not good.any() or not (told or _enough(found, values, limits, others)):
-        share = found.counts[good | limits].sum() / found.counts.sum()
-        if max(share, known.loose_share) >= 0.5:
+        alike = {shape: looks_like_number(shape) for shape in set(found.shapes)}
+        looking = np.array([alike[shape] for shape in found.shapes], dtype=bool) | good | limits
+        unmarked = found.counts[looking | ~found.marks].sum()
+        if found.counts[looking].sum() * 2 >= unmarked and draft.dates is None:
             stray = _counted(found, np.isnan(values))
             guesses.add(
                 "not read as numbers, though most cells look like them",
                 draft.name,
                 f"not {stray}",
-                "number",
+                "number" if good.any() else "drop",
                 always=True,
             )
         return None
@@ -70,8 +72,8 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
 def _enough(found: Cells, values: np.ndarray, limits: np.ndarray, others: np.ndarray) -> bool:
     """Whether the cells that are no numbers are few enough, or words and signs that recur, to count as missing."""
     counts, good = found.counts, ~np.isnan(values)
-    numbers, stray = counts[good].sum(), counts[others].sum()
-    if numbers * 2 < counts.sum():
+    numbers, stray, marked = (int(counts[chosen].sum()) for chosen in (good, others, ~good & found.marks))
+    if numbers * 2 < counts.sum() - marked or numbers * 10 < counts.sum():
         return False
     strange = [found.texts[place] for place in np.flatnonzero(others)]
     with_digits = [any(map(str.isdigit, text)) for text in strange]

@@ -69,14 +69,12 @@ class Evidence:
         unclear: The one sign of cells such as `5.251`, which can be a decimal sign or a thousands separator.
         unit: What stands before or after the numbers.
         share: Share of the cells that are numbers with that unit, however the rest is decided.
-        loose_share: Share of the cells that are numbers with whatever unit.
     """
 
     decimal: str
     unclear: str
     unit: str
     share: float
-    loose_share: float
 
 
 def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarray) -> Evidence:
@@ -107,9 +105,8 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
     unit = max(named, key=named.__getitem__, default="")
     of_unit = fitting[decimal or "."]
     bare = of_unit.get("", 0) if unit else 0
-    num_cells = max(int(counts.sum()), 1)
-    share, loose = (of_unit.get(unit, 0) + bare) / num_cells, sum(units.values()) / num_cells
-    return Evidence(decimal, "" if any(decisive.values()) else _clearer(unclear), spellings.get(unit, ""), share, loose)
+    share = (of_unit.get(unit, 0) + bare) / max(int(counts.sum()), 1)
+    return Evidence(decimal, "" if any(decisive.values()) else _clearer(unclear), spellings.get(unit, ""), share)
 
 
 def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, unit: str) -> np.ndarray:
@@ -134,6 +131,11 @@ def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, u
             if fit.unit or bare or not wanted or number == 0:
                 values[place] = -number if fit.negative else number
     return values
+
+
+def looks_like_number(shape: str) -> bool:
+    """Whether a shape is a number with a unit, or has digits and no letter: 5:30, 10-19, ~5, #5."""
+    return "0" in shape and (not any(map(str.isalpha, shape)) or any(_fit(shape, decimal) for decimal in ".,"))
 
 
 def starts_as_limit(text: str) -> bool:
