@@ -209,7 +209,6 @@ def _parse(
             keep_default_na=False,
             na_values=[*MISSING_TEXT, *(f"{text} " for text in MISSING_TEXT)],
             skipinitialspace=blanks,
-            low_memory=False,
             **options,
         )
 
@@ -219,6 +218,7 @@ def _parse(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # such columns are read again below
             frame = read()
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
         whole = text.decode()
@@ -233,7 +233,7 @@ def _parse(
     if frame.iloc[:, -1].isna().any() and not _is_even(text, frame.shape, separator, has_header):
         _complain_about_ragged_rows(text.decode(), len(names), separator, has_header, source)
     as_text = [str(name) for name, dtype in frame.dtypes.items() if dtype in (bool, object)]
-    if as_text:  # pandas reads TRUE and True as one value; keep what was written
+    if as_text:  # pandas reads TRUE and True as one value, and numbers beside words as both; keep what was written
         written = read_text(as_text)
         for name in as_text:
             frame[name] = written[name]
@@ -269,9 +269,8 @@ def _padded(
 ) -> dict[str, str]:
     """Return the columns of whole numbers that hold a number with a leading zero, each with one of them."""
     whole = [str(name) for name, dtype in frame.dtypes.items() if dtype == "int64"]
-    if not whole or not any(
-        _has_padding(text[start : start + _CHUNK + 2], separator) for start in range(0, len(text), _CHUNK)
-    ):
+    parts = (text,) if len(text) < 4 * _CHUNK else (text[: 2 * _CHUNK], text[-2 * _CHUNK :])  # no more than a note
+    if not whole or not any(_has_padding(part, separator) for part in parts):
         return {}
     written = read_text(whole)
     found = {}

@@ -34,8 +34,9 @@ class Cells:
         if isinstance(values.dtype, pd.CategoricalDtype):
             values = values.astype("object")
         codes, uniques = pd.factorize(values)
-        texts = [text.strip() if isinstance(text, str) else level_text(text) for text in uniques]
-        gone = np.array([is_missing_text(text) for text in texts], dtype=bool)
+        listed = uniques.to_numpy(dtype=object).tolist()
+        texts = [text.strip() if isinstance(text, str) else level_text(text) for text in listed]
+        gone = np.array([*map(is_missing_text, texts)], dtype=bool)
         if gone.any():
             codes = np.append(np.where(gone, -1, np.cumsum(~gone) - 1), -1)[codes]
             texts = [text for text, missing in zip(texts, gone, strict=True) if not missing]
@@ -51,7 +52,7 @@ class Cells:
     @cached_property
     def marks(self) -> np.ndarray:
         """Which texts stand for a missing number or date."""
-        return np.array([is_missing_mark(text) for text in self.texts], dtype=bool)
+        return np.array([*map(is_missing_mark, self.texts)], dtype=bool)
 
     def spread(self, values: pd.Series, missing: object) -> pd.Series:
         """Return a value for each row from a value for each distinct text."""

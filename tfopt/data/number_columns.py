@@ -11,7 +11,7 @@ from tfopt.data.drafts import MOSTLY, NUMBER_KINDS, Cells, Draft, Habits, Readin
 from tfopt.data.guesses import Guesses, cells
 from tfopt.data.number_formats import Evidence, is_limit, looks_like_number, to_numbers
 from tfopt.data.raw import RawTable
-from tfopt.data.spelling import quoted
+from tfopt.data.spelling import is_missing_mark, quoted
 from tfopt.data.values import EXACT, checked
 
 _MOST_MARKS = 5
@@ -43,11 +43,13 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
     limits = np.zeros(len(good), dtype=bool)
     for place in np.flatnonzero(~good):
         limits[place] = is_limit(found.texts[place], found.shapes[place], decimal, known.unit)
-    others = ~good & ~limits & ~found.marks
-    if not good.any() or not (told or _enough(found, values, limits, others)):
+    marks = np.zeros(len(good), dtype=bool)
+    for place in np.flatnonzero(~good):
+        marks[place] = is_missing_mark(found.texts[place])
+    if not good.any() or not (told or _enough(found, values, limits, marks)):
         alike = {shape: looks_like_number(shape) for shape in set(found.shapes)}
         looking = np.array([alike[shape] for shape in found.shapes], dtype=bool) | good | limits
-        unmarked = found.counts[looking | ~found.marks].sum()
+        unmarked = found.counts[looking | ~marks].sum()
         if found.counts[looking].sum() * 2 >= unmarked and draft.dates is None:
             stray = _counted(found, np.isnan(values))
             guesses.add(
@@ -69,10 +71,11 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
     return Reading(column, checked(found.spread(pd.Series(values), np.nan), raw))
 
 
-def _enough(found: Cells, values: np.ndarray, limits: np.ndarray, others: np.ndarray) -> bool:
+def _enough(found: Cells, values: np.ndarray, limits: np.ndarray, marks: np.ndarray) -> bool:
     """Whether the cells that are no numbers are few enough, or words and signs that recur, to count as missing."""
     counts, good = found.counts, ~np.isnan(values)
-    numbers, stray, marked = (int(counts[chosen].sum()) for chosen in (good, others, ~good & found.marks))
+    others = ~good & ~limits & ~marks
+    numbers, stray, marked = (int(counts[chosen].sum()) for chosen in (good, others, marks))
     if numbers * 2 < counts.sum() - marked or numbers * 10 < counts.sum():
         return False
     strange = [found.texts[place] for place in np.flatnonzero(others)]
@@ -86,6 +89,8 @@ def _enough(found: Cells, values: np.ndarray, limits: np.ndarray, others: np.nda
 
 def _is_code(found: Cells, values: np.ndarray) -> bool:
     """Whether most cells are whole numbers beyond those that float64 tells apart."""
+    if not (np.abs(values) >= EXACT).any():
+        return False
     long = np.array([set(shape) == {"0"} and len(shape) >= 16 for shape in found.shapes]) & (np.abs(values) >= EXACT)
     return bool(found.counts[long].sum() * 2 > found.counts.sum())
 
@@ -93,25 +98,23 @@ def _is_code(found: Cells, values: np.ndarray) -> bool:
 def _say_how_written(
     draft: Draft, found: Cells, values: np.ndarray, decimal: str, known: Evidence, habits: Habits, guesses: Guesses
 ) -> None:
-    plain = np.array(
-        [
-            _PLAIN_NUMBERS[decimal].fullmatch(shape) is not None and text.isascii()
-            for text, shape in zip(found.texts, found.shapes, strict=True)
-        ],
-        dtype=bool,
-    )
-    odd = np.flatnonzero(~np.isnan(values) & ~plain)
+    plain = {shape for shape in set(found.shapes) if _PLAIN_NUMBERS[decimal].fullmatch(shape)}
+    odd_texts = [
+        shape not in plain or not text.isascii() for text, shape in zip(found.texts, found.shapes, strict=True)
+    ]
+    odd = np.flatnonzero(~np.isnan(values) & np.array(odd_texts, dtype=bool))
     if not len(odd):
         if decimal == "." and (habits.comma or (known.unclear and habits.separator == ";")):
             text = max(found.texts, key=len)
             guesses.add("read as numbers with decimal points", draft.name, f"such as {quoted(text)}", "decimal-comma")
         return
-    signs = {sign for place in odd for sign in _SEPARATED.findall(found.shapes[place])} - {decimal}
-    ways = ["decimal commas"] if decimal == "," and any("," in found.shapes[place] for place in odd) else []
+    written = {found.shapes[place] for place in odd}
+    signs = {sign for shape in written for sign in _SEPARATED.findall(shape)} - {decimal}
+    ways = ["decimal commas"] if decimal == "," and any("," in shape for shape in written) else []
     ways += [_THOUSANDS[sign] for sign in sorted(signs)]
     ways += [f"the unit {known.unit}"] if known.unit else []
-    ways += ["brackets for minus"] if any("(" in found.shapes[place] for place in odd) else []
-    place = max(odd, key=lambda place: len(found.texts[place]))
+    ways += ["brackets for minus"] if any("(" in shape for shape in written) else []
+    place = max(odd[:1000], key=lambda place: len(found.texts[place]))
     if not ways and any("-" in found.shapes[k] and "-" not in found.texts[k] for k in odd):
         ways = ["other minus signs"]
     what = "read as numbers" + (" with " + " and ".join(ways) if ways else "")
