@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfopt
 from tfopt.training import shared as module
 from tfopt.training.fits import FitRequest, Monitor
 from tfopt.training.plain import PlainEngine
@@ -384,3 +385,47 @@ def test_graphs_that_are_no_longer_kept_are_freed(rows, monkeypatch):
         counts.append(alive())
     assert counts[-1] == counts[1]
     assert num_graphs(engine) == 2
+
+
+class ChangesMomentum(keras.callbacks.Callback):
+    """What is set before the first step is traced by Keras."""
+
+    def on_train_begin(self, logs=None):
+        self.model.optimizer.momentum = 0.5
+
+
+class Freezes(keras.callbacks.Callback):
+    """Trains the first layer for an epoch only."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            self.model.layers[0].trainable = False
+            self.model.make_train_function(force=True)
+
+
+@pytest.mark.parametrize(
+    "changing",
+    [
+        lambda: tfopt.callbacks.LearningRateMultipliers({"bias": 0.0}),
+        lambda: tfopt.callbacks.HyperparameterScheduler({"momentum": tfopt.schedules.LinearDecay(0.9, 4)}),
+        ChangesMomentum,
+        Freezes,
+    ],
+    ids=["LearningRateMultipliers", "HyperparameterScheduler", "on_train_begin", "make_train_function"],
+)
+def test_callbacks_that_change_the_training_step_are_heeded(rows, changing):
+    def build(hp):
+        model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(4)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(hp["lr"], momentum=0.9), loss)
+        return model
+
+    shared, plain = engines(build, rows)
+    requests = [FitRequest({"lr": lr}, 1, 2) for lr in (0.1, 0.05)]
+    mine = shared.fit(requests, [[changing()] for _ in requests])
+    for own, other in zip(mine, plain.fit(requests, [[changing()] for _ in requests]), strict=True):
+        assert (own.engine, own.reason) == ("plain", "a callback changes the training step")
+        for a, b in zip(own.state, other.state, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+    [stopped] = shared.fit(requests[:1], [[keras.callbacks.EarlyStopping("loss")]])
+    assert stopped.engine == "shared"

@@ -27,6 +27,7 @@ from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, config
 from tfopt.training.epoch_graph import CannotShareError, EpochGraph
 from tfopt.training.first_step import first_step_differs
 from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult
+from tfopt.training.model_walk import ModelWalk
 from tfopt.training.plain import PlainEngine, needs_plain_fit, watches_batches
 from tfopt.training.rows import Examples, row_orders
 from tfopt.training.two_threads import Worker, in_two_threads
@@ -57,6 +58,7 @@ class SharedGraphEngine(Engine):
         self._plain = PlainEngine(**self.arguments())
         self._graphs: LRULists[EpochGraph] = LRULists(_MAX_STRUCTURES)
         self._reasons: dict[str, str] = {}  # structures that are trained plainly
+        self._changing: dict[tuple[type, ...], str] = {}  # kinds of callbacks that are
         self._builds = builds or BuildRegistry(self.build, self.train, probe)
 
     @cached_property
@@ -166,13 +168,18 @@ class SharedGraphEngine(Engine):
         try:
             # Held no longer than this fit, as they may hold large arrays.
             callbacks = fit.callbacks() if callable(fit.callbacks) else fit.callbacks
+            kinds = tuple(map(type, callbacks))
             reason = reason or self._reasons.get(fit.structure) or watches_batches(callbacks)
+            reason = reason or self._changing.get(kinds)
             if reason:
                 raise CannotShareError(reason)
             graph = self._graph(fit.request, fit.snapshot)
             with random_streams_kept():
                 result, idle = self._trained(graph, fit, callbacks)
         except CannotShareError as error:
+            if isinstance(error, _ChangedStepError):
+                self._changing[kinds] = str(error)
+                self._graphs[fit.structure].remove(graph)  # as its model is not what was traced any more
             _log.info("trained plainly: %s", error)
             [result] = self._plain.fit([fit.request], [callbacks])
             result.reason, idle = str(error), 0.0
@@ -193,6 +200,8 @@ class SharedGraphEngine(Engine):
         started = time.perf_counter(), time.process_time()
         try:
             self._run(graph, fit, callbacks, result, cancelled)
+        except CannotShareError:
+            raise
         except Exception as error:
             _log.info("training failed", exc_info=True)
             result.failure = one_line(error)
@@ -264,14 +273,11 @@ class SharedGraphEngine(Engine):
             check = np.arange(len(self.validation)), self._validation_rows
         tracker = EpochTracker(request.monitor, result)
         seen = _FinalLogs()
+        graph.model.stop_training = False
         listeners: keras.callbacks.CallbackList | None = None
         if callbacks:
             steps = -(-len(chosen) // request.batch_size)
-            listeners = keras.callbacks.CallbackList(
-                [*callbacks, seen], add_history=True, model=graph.model, verbose=0, epochs=request.epochs, steps=steps
-            )
-        graph.model.stop_training = False
-        _notify(graph, listeners, "on_train_begin")
+            listeners = _begun(graph, [*callbacks, seen], verbose=0, epochs=request.epochs, steps=steps)
         first, logs = request.initial_epoch, {}
         for epoch, order in enumerate(
             row_orders(self.shuffle, request.seed, len(chosen), first, request.epochs), first
@@ -328,12 +334,40 @@ class _FinalLogs(keras.callbacks.Callback):
         self.logs = dict(logs or {})
 
 
+class _ChangedStepError(CannotShareError):
+    """A callback changes the training step, which the graph has traced already."""
+
+
+def _begun(graph: EpochGraph, callbacks: Sequence[keras.callbacks.Callback], **given: Any) -> Any:
+    """Return the list of callbacks, told that the training begins.
+
+    Raises:
+        _ChangedStepError: Keras would trace what one of them has put into the model.
+    """
+    with graph.plain() as model:
+        before = ModelWalk(model)
+        listeners = keras.callbacks.CallbackList(list(callbacks), add_history=True, model=model, **given)
+        listeners.on_train_begin()
+        after = ModelWalk(model)
+        if (before.signature, repr(before.numbers)) != (after.signature, repr(after.numbers)) or model.train_function:
+            _refuse(model, listeners)
+    return listeners
+
+
 def _notify(graph: EpochGraph, listeners: keras.callbacks.CallbackList | None, event: str, *arguments: Any) -> None:
     if listeners is not None:
-        with graph.plain():
+        with graph.plain() as model:
             getattr(listeners, event)(*arguments)
+            if model.train_function:  # which only `make_train_function` makes: nobody calls `fit` here
+                _refuse(model, listeners)
+
+
+def _refuse(model: keras.Model, listeners: keras.callbacks.CallbackList) -> None:
+    listeners.on_train_end()  # they take back what they have changed
+    model.train_function = None
+    raise _ChangedStepError("a callback changes the training step")
 
 
 def tensors(examples: Examples) -> tuple:
-    """Return a examples's parts on the device."""
+    """Return the examples' parts on the device."""
     return keras.tree.map_structure(tf.constant, examples.parts())
