@@ -225,7 +225,9 @@ def test_classes_in_the_table_are_scored_and_what_is_new_is_counted(run_folder, 
         classes=("no", "yes"),
         target_names=("granted",),
     )
-    folder = run_folder(model, {"objective": "roc_auc", "weights": "n"}, ignored=["n"])
+    read = {"name": "granted", "kind": "boolean", "missing_text": []}
+    config = {"objective": "roc_auc", "weights": "n"}
+    folder = run_folder(model, config, ignored=["n"], target_columns=[read])
     table = tmp_path / "new.csv"
     table.write_text("city,a,granted,n\nBonn,3,no,1\nTrier,-1,yes,1\nKiel,0,no,5\nUlm,,perhaps,1\nBonn,1,yes,2\n")
     code, out, err = tfopt("predict", folder, table)

@@ -85,13 +85,11 @@ def both_paths(frame, folder, targets, scaling, target_scaling="standard", space
 @pytest.mark.parametrize(
     ("offset", "unit", "scaling"),
     [
-        (0.0, 1.0, "standard"),
         (1.7e9, 3e7, "robust"),
         (2_459_000.5, 1.0, "common"),
         (1e9, 1.0, "none"),
         (0.0, 1e-9, "robust"),
         (0.0, 1e30, "standard"),
-        (-1e-9, 1e-15, "common"),
     ],
 )
 def test_regression(offset, unit, scaling, tmp_path):

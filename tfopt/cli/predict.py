@@ -103,15 +103,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _targets(model: Any, trained: dict[str, Any]) -> list[Column]:
-    """Return how the training table's targets were read."""
+    """Return how targets are read: numbers as in the training table, class labels as written."""
     stored = {column["name"]: column for column in trained.get("target_columns", ())}
     kind: Any = "numeric" if model.task == "regression" else "categorical"
-    return [
-        Column(**{**stored[name], "missing_text": tuple(stored[name]["missing_text"])})
-        if name in stored
-        else Column(name, kind)
-        for name in model.target_names
-    ]
+    columns = []
+    for name in model.target_names:
+        held = stored.get(name, {"kind": kind})
+        if model.task == "classification" and held["kind"] != "numeric":
+            held = {"kind": "categorical"}  # yes and no are labels
+        columns.append(Column(**{**held, "name": name, "missing_text": tuple(held.get("missing_text", ()))}))
+    return columns
 
 
 def _copied(rows: "NewRows", asked: list[str] | None, identifiers: Sequence[str]) -> dict[str, list[str]]:
