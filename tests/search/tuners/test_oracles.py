@@ -405,3 +405,8 @@ def test_a_folder_of_another_kind_is_refused(tmp_path, drive):
             else:
                 with pytest.raises(RuntimeError, match=r"pass `overwrite=True`"):
                     again.reload()
+
+
+def test_no_limit_of_failures_never_ends_a_search(drive):
+    oracle = RandomSearchOracle(SCORE, 6, seed=1, hyperparameters=floats(1), max_consecutive_failed_trials=None)
+    assert len(drive(oracle, lambda values: NAN)) == 6

@@ -107,7 +107,7 @@ class GridSearch(Tuner):
         tune_new_entries: bool = True,
         allow_new_entries: bool = True,
         max_retries_per_trial: int = 0,
-        max_consecutive_failed_trials: int = 3,
+        max_consecutive_failed_trials: int | None = 3,
         score_epoch: ScoreEpoch = "best",
         grid_points: int = space.GRID_POINTS,
         **kwargs: Any,

@@ -124,7 +124,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
             to minimise.
         seed: Integer >= 0; None draws one.
         max_consecutive_failed_trials: Failures of the first trials, in the order of their proposals, that end the
-            search with KerasTuner's error if no trial has completed.
+            search with KerasTuner's error if no trial has completed; None never ends it.
         score_epoch: `"best"` scores a fit by its best epoch, as KerasTuner does; `"last"` by its last.
         **kwargs: Those of KerasTuner's oracle.
     """
@@ -137,7 +137,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         objective: Any = None,
         *,
         seed: int | None = None,
-        max_consecutive_failed_trials: int = 3,
+        max_consecutive_failed_trials: int | None = 3,
         score_epoch: ScoreEpoch = "best",
         **kwargs: Any,
     ):
@@ -312,6 +312,8 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         search goes on: a region in which the loss diverges is a finding.
         """
         limit = self.max_consecutive_failed_trials
+        if limit is None:
+            return
         ended = list(itertools.takewhile(has_ended, (self.trials[trial_id] for trial_id in self.start_order)))
         if len(ended) < limit or any(trial.status == "COMPLETED" for trial in self.trials.values()):
             return
