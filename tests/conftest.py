@@ -3,6 +3,9 @@
 import gc
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -38,3 +41,20 @@ def _old_objects_are_set_aside():
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def fresh_python():
+    """Run a Python program in a fresh process that imports this tree."""
+
+    def run(*arguments, environment=None, **settings):
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(environment or {})},
+            **({"stdin": subprocess.DEVNULL} | settings),
+        )
+
+    return run

@@ -22,6 +22,7 @@ def test_healthy_machine_in_a_real_process(fresh_python):
     assert done.stderr == ""  # TensorFlow's start-up chatter does not reach the terminal
     report = json.loads(done.stdout)
     assert report["problems"] == []
+    assert report["differences"] == []
     assert report["trial"]["completed"] == report["trial"]["trials"] == 1
     assert report["devices"]["names"] == ["CPU:0"]
     assert report["versions"]["keras-tuner"] == importlib.metadata.version("keras-tuner")
@@ -36,6 +37,16 @@ def test_trial_that_fails_is_counted_and_its_reason_shown(started, tfopt, monkey
     assert "trials completed: 0 of 1" in out
     assert "problem: KerasTuner's trial ended FAILED: ModuleNotFoundError: " in out
     assert "Ready" not in out
+
+
+def test_private_names_that_are_gone_are_told_and_no_problem(started, tfopt, monkeypatch):
+    gone = "AttributeError: no attribute '_symbolic_build'"
+    monkeypatch.setattr("tfopt._private.needs.problem", lambda name: gone if name == "first batch" else None)
+    code, out, _ = tfopt("doctor")
+    assert code == 0
+    assert "private names 1 not as tfopt knows them" in out
+    assert f"note: searches do without the first batch ({gone}). Models are made ready by evaluating some rows" in out
+    assert "Ready to search." in out
 
 
 def test_missing_package_is_a_problem_with_its_remedy(started, tfopt, monkeypatch):

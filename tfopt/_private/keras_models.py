@@ -132,7 +132,7 @@ def _check_calls() -> None:
 
 def _check_compiled() -> None:
     model = _compiled()
-    _first_batch(model)
+    make_variables(model, _BATCH)
     loss, metrics, weighted = compiled_parts(model)
     expect(loss is model.loss, "CompileLoss._flat_losses")
     expect([metric.name for metric in metrics] == ["tfopt_check"], "CompileMetrics._flat_metrics")
@@ -145,7 +145,7 @@ def _check_compiled() -> None:
 
 def _check_first_batch() -> None:
     model = _compiled()
-    _first_batch(model)
+    _build_symbolically(model, _BATCH)
     expect(model.built and len(model.metrics_variables) == 4, "Model._symbolic_build")  # the loss's and the metric's
 
 
@@ -161,9 +161,7 @@ def _compiled() -> keras.Model:
     return model
 
 
-def _first_batch(model: keras.Model) -> None:
-    _build_symbolically(model, (np.zeros((1, 2), "float32"), np.zeros((1, 2), "float32")))
-
+_BATCH = (np.zeros((1, 2), "float32"), np.zeros((1, 2), "float32"))
 
 NEEDS = (
     Need(

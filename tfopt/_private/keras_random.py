@@ -118,6 +118,8 @@ NEEDS = (
     Need(
         "seeds",
         (
+            "keras.src.backend.common.global_state:get_global_attribute",
+            "keras.src.backend.common.global_state:set_global_attribute",
             "keras.src.utils.rng_utils:GLOBAL_RANDOM_SEED",
             "tensorflow.python.eager.context:context",
             "tensorflow.python.eager.context:Context._seed",

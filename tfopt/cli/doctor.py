@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if report["versions"]["tensorflow"] and report["versions"]["keras"]:
         report["devices"] = _devices(arguments, report["problems"])
         if report["devices"]:
+            report["differences"] = _differences()
             report["trial"] = _trial(report["problems"])
     print(json.dumps(report, indent=2) if arguments.format == "json" else _text(report))
     if "devices" in report and not report["devices"]:
@@ -88,6 +89,17 @@ def _devices(arguments: argparse.Namespace, problems: list[str]) -> dict[str, An
     except ImportError as error:
         problems.append(f"TensorFlow cannot be imported: {error}")
     return None
+
+
+def _differences() -> list[str]:
+    """Say what of the inside of Keras, KerasTuner and TensorFlow is not as tfopt knows it, and what serves instead."""
+    from tfopt._private.needs import needs, problem
+
+    return [
+        f"{need.used_by} do without the {name} ({reason}). {need.instead}."
+        for name, need in needs().items()
+        if (reason := problem(name)) is not None
+    ]
 
 
 def _trial(problems: list[str]) -> dict[str, Any]:
@@ -145,6 +157,10 @@ def _text(report: dict[str, Any]) -> str:
         lines.append(
             f"  KerasTuner    trials completed: {trial['completed']} of {trial['trials']}, in {trial['seconds']:.1f} s"
         )
+    if "differences" in report:
+        count = len(report["differences"])
+        lines.append(f"  private names {f'{count} not as tfopt knows them' if count else 'as tfopt knows them'}")
     lines.append("")
+    lines += [f"note: {' '.join(difference.split())}" for difference in report.get("differences", [])]
     lines += [f"problem: {' '.join(problem.split())}" for problem in report["problems"]] or ["Ready to search."]
     return "\n".join(lines)

@@ -121,6 +121,6 @@ def fold_oracle(
         oracle = BayesianOptimizationOracle(max_trials=max_trials, num_initial_points=initial, batch_trials=1, **kwargs)
     else:
         oracle = RandomSearchOracle(max_trials=max_trials, **kwargs)
-    oracle._set_project_dir(str(folder.parent), folder.name)
+    oracle.place(folder)
     write_state(folder / "tuner0.json", {})  # KerasTuner opens a project folder that has one
     return oracle

@@ -395,11 +395,11 @@ def test_a_folder_of_another_kind_is_refused(tmp_path, drive):
     ]
     for index, (make, hp) in enumerate(kinds):
         oracle = make(hyperparameters=hp)
-        oracle._set_project_dir(str(tmp_path), str(index))
+        oracle.place(tmp_path / str(index))
         oracle.save()
         for kind in OURS:
             again = OURS[kind](hyperparameters=hp)
-            again._set_project_dir(str(tmp_path), str(index))
+            again.place(tmp_path / str(index))
             if kind == [*OURS, "bayesian", "hyperband"][index]:
                 again.reload()
             else:

@@ -1,31 +1,21 @@
-"""Every name inside KerasTuner 1.4.8 that is not public and is used here; a test names the version."""
+"""What a tuner and its oracle do where KerasTuner calls their inner methods."""
 
+import copy
 import hashlib
-import importlib.util
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 
+from tfopt._private.keras_tuner import OracleMethods, TunerMethods
 from tfopt.search.tuners import space
 from tfopt.search.tuners.states import KeptStates
 from tfopt.training.fits import State, set_state
 
 
-class OracleInside:
-    """Where KerasTuner's tuner tells its oracle the project folder."""
-
-    _directory: str
-    _project_name: str
-
-    def _set_project_dir(self, directory: str, project_name: str) -> None:
-        self._directory, self._project_name = str(directory), project_name
-
-    def project_folder(self) -> Path:
-        """Return the project folder."""
-        return Path(self._directory, self._project_name)
+class OracleInside(OracleMethods):
+    """What KerasTuner's own oracles read in the files of a project."""
 
     @staticmethod
     def hash_of(values: dict[str, Any]) -> str:
@@ -35,17 +25,17 @@ class OracleInside:
         return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
 
 
-class TunerInside:
-    """KerasTuner's inner methods that its search, its checkpoints and its reloading go through."""
+class TunerInside(TunerMethods):
+    """The space, the files and the models of a tuner."""
 
     oracle: Any
-    hypermodel: Any
     project_dir: str
     tuner_id: str
     states: KeptStates
     one_by_one = False  # whether KerasTuner's own run_trial fits the trials
+    constructed = False
 
-    def _populate_initial_space(self) -> None:
+    def find_space(self) -> None:
         """Find the space by building models. Called by the constructor; here also before a search is resumed."""
         if self.hypermodel is None:
             return
@@ -57,22 +47,17 @@ class TunerInside:
         space.explore(hp, self.hypermodel.build)
         self.oracle.update_space(hp)
 
-    def _get_tuner_fname(self) -> str:
-        # The constructor prints and reloads if this file exists; here reloading is left to the class that inherits.
-        constructed = getattr(self, "constructed", False)
-        return os.path.join(str(self.project_dir), f"{self.tuner_id}.json" if constructed else ".not-yet")
+    def tuner_file(self) -> Path:
+        """Return the tuner's own file; while it is constructed one that never exists, as `reload` is left to us."""
+        return Path(self.project_dir, f"{self.tuner_id}.json" if self.constructed else ".not-yet")
 
-    def _configure_tensorboard_dir(self, callbacks: list, trial: Any, execution: int = 0) -> None:
-        """Give TensorBoard callbacks a folder for each trial; KerasTuner imports tensorboard even without one."""
-        watched = any(type(callback).__name__ == "TensorBoard" for callback in callbacks)
-        if watched and importlib.util.find_spec("tensorboard") is not None:
-            super()._configure_tensorboard_dir(callbacks, trial, execution)  # type: ignore[misc]
+    def begun(self, model: Any, hp: keras_tuner.HyperParameters) -> Any:
+        """Return a model in the state that a promoted trial goes on from.
 
-    def _build_hypermodel(self, hp: keras_tuner.HyperParameters) -> Any:
-        model = super()._build_hypermodel(hp)  # type: ignore[misc]
+        KerasTuner loads the best epoch's weights into an optimizer without variables, which loses its state.
+        """
         state = self.past_state(hp) if self.one_by_one else None
         if state is not None:
-            # KerasTuner loads the best epoch's weights into an optimizer without variables, which loses its state.
             self.complete_model(model, hp.values["tuner/trial_id"])
             set_state(model, state)
         return model
@@ -89,18 +74,20 @@ class TunerInside:
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 
-    def build_model(self, hp: keras_tuner.HyperParameters) -> Any:
-        """Return the compiled model of a configuration: `build`, then the tuner's own optimizer, loss and metrics."""
-        return self._build_hypermodel(hp)
-
     def checkpoint_path(self, trial_id: str) -> Path:
         """Return where KerasTuner's own class looks for a trial's weights."""
-        return Path(self._get_checkpoint_fname(trial_id))  # type: ignore[attr-defined]
+        return Path(self.get_trial_dir(trial_id), "checkpoint.weights.h5")  # type: ignore[attr-defined]
 
     def build_config_path(self, trial_id: str) -> Path:
         """Return where it looks for the shapes that a model is built with."""
-        return Path(self._get_build_config_fname(trial_id))  # type: ignore[attr-defined]
+        return Path(self.get_trial_dir(trial_id), "build_config.json")  # type: ignore[attr-defined]
 
     def copies(self, callbacks: list) -> list:
         """Return deep copies of callbacks, or KerasTuner's error that they cannot be copied."""
-        return self._deepcopy_callbacks(list(callbacks))  # type: ignore[attr-defined]
+        try:
+            return copy.deepcopy(list(callbacks))
+        except Exception as error:
+            raise keras_tuner.errors.FatalValueError(
+                "All callbacks used during a search must be deep-copyable, as each trial gets its own. It is not "
+                f"possible to do `copy.deepcopy({callbacks})`."
+            ) from error

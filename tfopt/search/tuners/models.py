@@ -2,7 +2,6 @@
 
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import keras_tuner
@@ -121,7 +120,7 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
     def save(self) -> None:
         """Write the oracle's and the tuner's files, each whole or not at all."""
         self.oracle.save()
-        write_state(Path(self._get_tuner_fname()), self.get_state())
+        write_state(self.tuner_file(), self.get_state())
 
     def reload(self) -> None:
         """Take over what the project folder holds."""

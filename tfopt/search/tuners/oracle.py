@@ -9,7 +9,6 @@ import random
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -328,11 +327,6 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         return best_trials(self, num_trials)
 
     # Files
-
-    @property
-    def folder(self) -> Path:
-        """The project folder."""
-        return self.project_folder()
 
     def save_trial(self, trial: Trial) -> None:
         """Write a trial's own file."""

@@ -83,7 +83,7 @@ class TunerStudy(Study):
         callbacks = self._tuner.copies(self._fits.callbacks)
         if self._is_multi:
             callbacks.append(self._best_states[id(member)])
-        self._tuner._configure_tensorboard_dir(callbacks, trial, execution)
+        self._tuner.place_logs(callbacks, trial, execution)
         return callbacks
 
     def seeds_of(self, trial: Trial) -> list[int]:

@@ -103,6 +103,7 @@ class Tuner(KeepsModels):
             completed(oracle), hypermodel, overwrite=overwrite, executions_per_trial=executions_per_trial, **kwargs
         )  # fmt: skip
         self.constructed = True
+        self.oracle.place(Path(self.project_dir))
         self.engine, self.memory, self.keep_models = engine, memory, keep_models
         self.states = KeptStates(Path(self.project_dir))
         self.raised: dict[space.Key, tuple[Exception, str]] = {}
