@@ -6,6 +6,7 @@ them to be and finds differences that are not there. The tests here use the vari
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -55,10 +56,22 @@ def corrected_standard_error(values: np.ndarray, test_to_train: float) -> float:
     Reference: C. Nadeau & Y. Bengio, "Inference for the generalization error", Machine Learning 52, 2003; for repeated
     cross-validation R. Bouckaert & E. Frank, PAKDD 2004.
     """
-    values = np.asarray(values, dtype=np.float64)
+    return float(_standard_error(np.asarray(values, dtype=np.float64), test_to_train))
+
+
+def _standard_error(values: np.ndarray, test_to_train: float) -> Any:
     if len(values) < 2:
-        return float("nan")
-    return float(np.sqrt(values.var(ddof=1) * (1 / len(values) + test_to_train)))
+        return np.full(values.shape[1:], np.nan)
+    return np.sqrt(values.var(axis=0, ddof=1) * (1 / len(values) + test_to_train))
+
+
+def student_half_width(values: np.ndarray, test_to_train: float, confidence: float = 0.95) -> Any:
+    """Return half the width of the corrected Student interval of the mean, over the first axis of `values`.
+
+    Formula: t((1 + confidence) / 2, k − 1) times the corrected standard error; NaN for a single value.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    return _standard_error(values, test_to_train) * _student_quantile(0.5 + confidence / 2, len(values) - 1)
 
 
 def mean_interval(values: np.ndarray, test_to_train: float, *, confidence: float = 0.95) -> Interval:
@@ -72,8 +85,7 @@ def mean_interval(values: np.ndarray, test_to_train: float, *, confidence: float
         '0.500 in 0.353 .. 0.647'
     """
     values = np.asarray(values, dtype=np.float64)
-    mean = float(values.mean())
-    half = corrected_standard_error(values, test_to_train) * _student_quantile(0.5 + confidence / 2, len(values) - 1)
+    mean, half = float(values.mean()), float(student_half_width(values, test_to_train, confidence))
     return Interval(mean, mean - half, mean + half)
 
 

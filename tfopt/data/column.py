@@ -12,6 +12,12 @@ Kind = Literal["numeric", "categorical", "boolean", "date", "text"]
 # Numbers that stand for one text column, whatever its words, so that every fold trains the same graph.
 NUM_TOPICS = 16
 
+# How dates and numbers are encoded, by `TableEncoder` and by the exported model alike.
+DAYS_PER_YEAR = 365.25
+SECONDS_PER_DAY = 86400
+FLOAT32_MAX = 3.4028234663852886e38
+LARGEST = 1e150  # larger values count as this one, so that squares and their sums do not overflow
+
 
 @dataclass(frozen=True)
 class Column:

@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from tfopt.data.column import NUM_TOPICS, Column
+from tfopt.data.column import DAYS_PER_YEAR, FLOAT32_MAX, LARGEST, NUM_TOPICS, SECONDS_PER_DAY, Column
 from tfopt.data.spelling import level_text
 from tfopt.data.text import TopicCoder, as_words
 from tfopt.data.values import to_categories, to_seconds, to_truth
@@ -22,12 +22,8 @@ CYCLES = (
     "sin of the day",
     "cos of the day",
 )
-DAYS_PER_YEAR = 365.25
-SECONDS_PER_DAY = 86400
 _NO_DATE = np.iinfo(np.int64).min
 _ROWS_AT_ONCE = 4096
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-_LARGEST = 1e150  # larger values count as this one, so that squares and their sums do not overflow
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -189,7 +185,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         others += [self.topics_[name].transform(texts) for name, texts in words.items()]
         values = np.column_stack([values, *others]) if others else values
         with np.errstate(invalid="ignore"):
-            return values if np.abs(values).max(initial=0.0) <= _LARGEST else np.clip(values, -_LARGEST, _LARGEST)
+            return values if np.abs(values).max(initial=0.0) <= LARGEST else np.clip(values, -LARGEST, LARGEST)
 
     def _center_and_factor(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what is subtracted from each value column and what it is then multiplied with."""
@@ -220,7 +216,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _scale(self, values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            scaled = np.clip((values - self.center_) * self.factor_, -_FLOAT32_MAX, _FLOAT32_MAX)
+            scaled = np.clip((values - self.center_) * self.factor_, -FLOAT32_MAX, FLOAT32_MAX)
         return scaled / np.sqrt(1.0 + (scaled / 3.0) ** 2) if self.scaling == "robust" else scaled
 
     def _slots(self, values: pd.Series, column: Column) -> np.ndarray:

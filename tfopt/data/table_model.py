@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.data.column import NUM_TOPICS, Column
+from tfopt.data.column import DAYS_PER_YEAR, FLOAT32_MAX, LARGEST, NUM_TOPICS, SECONDS_PER_DAY, Column
 
 if TYPE_CHECKING:
     from tfopt.data.encoder import TableEncoder
@@ -26,10 +26,6 @@ _OUTPUTS = {
     "classification": ("probabilities", "logits", "binary_probability", "binary_logit"),
 }
 _DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
-_SECONDS_PER_DAY = 86400
-_DAYS_PER_YEAR = 365.25
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-_LARGEST = 1e150
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
@@ -143,7 +139,7 @@ class TablePreprocessing(keras.layers.Layer):
             parts.append(tf.stack([_numbers(columns[column.name]) for column in numeric], axis=1))
         parsed = [_parse_dates(columns[column.name]) for column in dates]
         for seconds, missing in parsed:
-            days = tf.cast(seconds, tf.float64) / _SECONDS_PER_DAY
+            days = tf.cast(seconds, tf.float64) / SECONDS_PER_DAY
             parts.append(tf.where(missing, tf.constant(math.nan, tf.float64), days)[:, None])
         texts = self._of_kind("text")
         parts += [self._topics_of(column, columns[column.name]) for column in texts]
@@ -187,9 +183,9 @@ class TablePreprocessing(keras.layers.Layer):
         return [column for column in self.columns if column.kind == kind]
 
     def _scale(self, values: Any) -> Any:
-        values = tf.clip_by_value(values, -_LARGEST, _LARGEST)
+        values = tf.clip_by_value(values, -LARGEST, LARGEST)
         scaled = (values - tf.constant(self.center, tf.float64)) * tf.constant(self.factor, tf.float64)
-        scaled = tf.clip_by_value(scaled, -_FLOAT32_MAX, _FLOAT32_MAX)
+        scaled = tf.clip_by_value(scaled, -FLOAT32_MAX, FLOAT32_MAX)
         return scaled / tf.sqrt(1.0 + tf.square(scaled / 3.0)) if self.scaling == "robust" else scaled
 
     def _topics_of(self, column: Column, values: Any) -> Any:
@@ -487,12 +483,12 @@ def _year_of(days: Any) -> Any:
 
 def _cycles(seconds: Any, missing: Any) -> Any:
     """Return (rows, 6) sines and cosines of the day in the year, the day in the week and the time of the day."""
-    days = seconds // _SECONDS_PER_DAY
+    days = seconds // SECONDS_PER_DAY
     day_of_year = days - _days_before_year(_year_of(days))
     day_of_week = (days + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
-    second_of_day = seconds - days * _SECONDS_PER_DAY
+    second_of_day = seconds - days * SECONDS_PER_DAY
     cycles = []
-    for part, whole in ((day_of_year, _DAYS_PER_YEAR), (day_of_week, 7.0), (second_of_day, float(_SECONDS_PER_DAY))):
+    for part, whole in ((day_of_year, DAYS_PER_YEAR), (day_of_week, 7.0), (second_of_day, float(SECONDS_PER_DAY))):
         angle = 2.0 * math.pi * tf.cast(part, tf.float64) / whole
         cycles += [tf.sin(angle), tf.cos(angle)]
     return tf.where(missing[:, None], tf.constant(0.0, tf.float64), tf.stack(cycles, axis=1))

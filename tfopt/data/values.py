@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tfopt.data.column import FLOAT32_MAX
 from tfopt.data.raw import RawTable
 from tfopt.data.spelling import TRUTH_VALUES, is_missing_text, level_text, quoted
 from tfopt.errors import UserError
 
 # Beyond, float64 does not hold every whole number.
 EXACT = 2.0**53
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def to_categories(values: pd.Series) -> pd.Series:
@@ -45,7 +45,7 @@ def to_seconds(values: pd.Series) -> np.ndarray:
     return values.to_numpy(dtype="datetime64[s]").astype("int64")
 
 
-def checked(values: pd.Series, raw: RawTable, most: float = _FLOAT32_MAX) -> pd.Series:
+def checked(values: pd.Series, raw: RawTable, most: float = FLOAT32_MAX) -> pd.Series:
     """Return the numbers, float64 unless they are of a smaller type, or complain about one above `most`."""
     if values.dtype in (np.uint8, np.float32):  # pictures: eight times smaller than as float64
         numbers = values

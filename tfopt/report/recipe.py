@@ -24,10 +24,10 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from scipy import special
 
 from tfopt import __version__
 from tfopt._files import as_json, write_text
+from tfopt.comparison.statistics import student_half_width
 from tfopt.data.encoder import TableEncoder
 from tfopt.data.load import load_table
 from tfopt.errors import UserError
@@ -150,13 +150,7 @@ def interval(values: Any, comparisons: int = 1, test_to_train: float = 0.0) -> t
         Two floats or arrays; the half-width of one value is NaN.
     """
     numbers = np.asarray(values, dtype=np.float64)
-    count = len(numbers)
-    mean = numbers.mean(axis=0)
-    if count < 2:
-        half = np.full_like(mean, np.nan)
-    else:
-        quantile = special.stdtrit(count - 1, 1 - 0.025 / comparisons)
-        half = quantile * np.sqrt(numbers.var(axis=0, ddof=1) * (1 / count + test_to_train))
+    mean, half = numbers.mean(axis=0), student_half_width(numbers, test_to_train, 1 - 0.05 / comparisons)
     return (float(mean), float(half)) if numbers.ndim == 1 else (mean, half)
 
 
