@@ -101,5 +101,9 @@ def hide():
 
     with ExitStack() as stack:
         stack.callback(forget)
-        forget()
-        yield lambda names: stack.enter_context(hidden(names))
+
+        def start(names: Iterable[str]) -> None:
+            forget()
+            stack.enter_context(hidden(names))
+
+        yield start

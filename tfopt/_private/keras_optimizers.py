@@ -187,6 +187,7 @@ NEEDS = (
             f"{_OF_OPTIMIZERS}_accumulated_gradients",
             f"{_OF_OPTIMIZERS}_backend_reset_gradient_accumulators",
             f"{_OF_OPTIMIZERS}_var_key",
+            _EXEMPT,
             f"{_OF_OPTIMIZERS}_model_variables_moving_average",
         ),
         "populations in a graph",

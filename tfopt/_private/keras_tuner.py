@@ -13,20 +13,15 @@ _METHODS = "methods of KerasTuner"
 class OracleMethods:
     """Comes before KerasTuner's `Oracle`: where a tuner tells its oracle the project folder."""
 
-    _directory: str
-    _project_name: str
+    folder: Path  # of the project
 
     def _set_project_dir(self, directory: str, project_name: str) -> None:
         self.place(Path(directory, project_name))
 
     def place(self, folder: Path) -> None:
         """Keep the project in this folder."""
-        self._directory, self._project_name = str(folder.parent), folder.name
-
-    @property
-    def folder(self) -> Path:
-        """The project folder."""
-        return Path(self._directory, self._project_name)
+        self.folder = folder
+        self._directory, self._project_name = str(folder.parent), folder.name  # for what KerasTuner itself does
 
 
 class TunerMethods:
@@ -56,12 +51,14 @@ class TunerMethods:
         """Return the compiled model of a configuration: `build`, then the tuner's own optimizer, loss and metrics.
 
         Raises:
-            RuntimeError: It has such ones, and this KerasTuner has another way to apply them.
+            keras_tuner.errors.FatalRuntimeError: It has such ones, and this KerasTuner has another way to apply them.
         """
+        import keras_tuner  # here, as `import tfopt` does without
+
         if available(_METHODS):
             return self._build_hypermodel(hp)
         if any(own is not None for own in (self.optimizer, self.loss, self.metrics)):
-            raise RuntimeError(
+            raise keras_tuner.errors.FatalRuntimeError(
                 "Arguments `optimizer`, `loss` and `metrics` of a tuner need another KerasTuner: see `tfopt doctor`. "
                 "Leave them out, and compile the model where it is built."
             )
