@@ -34,14 +34,14 @@ class ChangingLayer(ScheduledLayer):
             self.count_steps()
             strength = np.asarray(ops.convert_to_numpy(self.schedule(0)), "float64")
         if isinstance(strength, keras.Variable) or ops.is_tensor(strength):
-            self._initial_strength, self.strength = None, strength
+            self.initial_strength, self.strength = None, strength
             return
         strength = value_argument(strength, type(self).__name__, strength_name, maximum=limit)
-        self._initial_strength = np.asarray(strength).tolist()
+        self.initial_strength = np.asarray(strength).tolist()
         self.strength = self.add_weight(
             name=strength_name,
             shape=ops.shape(strength),
-            initializer=lambda shape, dtype: ops.cast(self._initial_strength, dtype),
+            initializer=lambda shape, dtype: ops.cast(self.initial_strength, dtype),
             dtype="float32",
             autocast=False,
             trainable=False,
@@ -82,7 +82,7 @@ class ChangingLayer(ScheduledLayer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments; the strength is the one that the layer was made with."""
-        strength = self._initial_strength
+        strength = self.initial_strength
         if self.schedule is not None:
             strength = scheduled_config(self.schedule, type(self).__name__, self.strength_name)
         elif strength is None:

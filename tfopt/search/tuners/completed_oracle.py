@@ -2,19 +2,19 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial
 
+from tfopt._private.keras_tuner import OracleMethods
 from tfopt.search.tuners.oracle import BatchOracle, Member, best_epoch, best_trials
 
 _ASK_AGAIN_SECONDS = 0.05
 
 
-class CompletedOracle(keras_tuner.Oracle):
+class CompletedOracle(OracleMethods, keras_tuner.Oracle):
     """Mixed in before the oracle's own class, whose proposals, scores and files stay as they are."""
 
     score_epoch = "best"
@@ -66,7 +66,7 @@ class CompletedOracle(keras_tuner.Oracle):
 
     def reload(self) -> None:
         """Take over what the project folder holds, if it holds anything."""
-        if Path(self._get_oracle_fname()).exists():
+        if (self.folder / "oracle.json").exists():
             super().reload()
 
 

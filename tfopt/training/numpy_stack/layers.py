@@ -124,7 +124,7 @@ class _Dropout(Operation):
         elif len(layer.rate.shape) or not any(layer.rate is own for own in layer.variables):
             raise CannotStack(f"the rate of {layer.name} is no variable of its own")
         else:
-            numbers.column(layer._initial_strength)  # for the configuration; no step looks at it
+            numbers.column(layer.initial_strength)  # for the configuration; no step looks at it
         self.mask: Array | None = None
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
