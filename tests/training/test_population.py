@@ -77,8 +77,8 @@ def test_class_weights_are_those_of_fit(rows):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"folds": 1}, "`folds` must be at least 2"),
-        ({"folds": []}, "`folds` must hold at least one"),
+        ({"folds": 1}, "`folds` must be 2 to"),
+        ({"folds": []}, "`folds` must give at least one"),
         ({"seeds": ()}, "`seeds` must hold at least one"),
         ({"patience": 2}, "`patience` needs a `monitor`"),
         ({"class_weight": {}, "y": {"a": np.zeros(53), "b": np.zeros(53)}}, "needs one target"),

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-from sklearn.model_selection import KFold
 
 from tfopt.training.distribution import OneEngine, trained
 from tfopt.training.fits import Build, Engine, FitRequest, FitResult, Monitor
+from tfopt.training.folds import folds_of
 from tfopt.training.population_engine import PopulationEngine
 from tfopt.training.rows import Arrays, Examples
 from tfopt.training.workers import Workers
@@ -191,7 +191,7 @@ class Population:
             ValueError: `folds` or `seeds` are empty, `patience` has no `monitor`, or the arrays differ in rows.
         """
         examples = Examples(x, y)
-        splits = _splits(folds, len(examples))
+        splits = [(None, None)] if folds is None else folds_of(folds, examples.y, 0, by_class=False)
         if not len(seeds):
             raise ValueError("Argument `seeds` must hold at least one seed. Received: none.")
         if patience is not None and monitor is None:
@@ -213,19 +213,3 @@ class Population:
             for place, result, request in zip(places, results, requests, strict=True)
         ]
         return PopulationResult(members, engine_of(), len(examples))
-
-
-def _splits(folds: Folds | None, num_rows: int) -> list[tuple[np.ndarray | None, np.ndarray | None]]:
-    if folds is None:
-        return [(None, None)]
-    if isinstance(folds, int):
-        if not 2 <= folds <= num_rows:
-            raise ValueError(
-                "Argument `folds` must be at least 2 and at most the number of rows. "
-                f"Received: folds={folds}, rows={num_rows}."
-            )
-        return list(KFold(folds, shuffle=True, random_state=0).split(np.empty(num_rows)))
-    splits = [(np.asarray(rows), np.asarray(held)) for rows, held in folds]
-    if not splits:
-        raise ValueError("Argument `folds` must hold at least one (train, test) pair. Received: none.")
-    return list(splits)

@@ -78,8 +78,12 @@ def class_weights(y: Arrays, class_weight: Mapping[int, float]) -> np.ndarray:
             f"Received: targets of shape {', '.join(str(target.shape) for target in targets)}. Pass `sample_weight`."
         )
     [target] = targets
-    classes = target.argmax(axis=-1) if target.ndim == 2 and target.shape[1] > 1 else target.reshape(len(target))
-    return np.array([class_weight.get(int(label), 1.0) for label in classes], keras.config.floatx())
+    return np.array([class_weight.get(int(code), 1.0) for code in class_codes(target)], keras.config.floatx())
+
+
+def class_codes(target: np.ndarray) -> np.ndarray:
+    """Return the class (rows,) of each row, one-hot or a number; of other targets the first column."""
+    return target.argmax(axis=-1) if target.ndim == 2 and target.shape[1] > 1 else target.reshape(len(target), -1)[:, 0]
 
 
 def flat(nest: Arrays) -> list[np.ndarray]:

@@ -195,20 +195,6 @@ def test_cross_validation_keeps_folds_and_seeds(tmp_path):
         one.search(X, Y, folds=3, **FIT)
 
 
-def test_folds_by_number_spread_the_classes():
-    from tfopt.search.tuners.fits import folds_of
-
-    labels = np.array([0] * 40 + [1] * 8)
-    for target in (labels, np.eye(2)[labels], labels[:, None].astype(float)):
-        folds = folds_of(4, np.zeros((48, 2)), target, 0)
-        assert [int(labels[held_out].sum()) for _, held_out in folds] == [2, 2, 2, 2]
-        assert sorted(np.concatenate([held_out for _, held_out in folds])) == list(range(48))
-    with pytest.raises(ValueError, match="`folds` must be 2"):
-        folds_of(1, labels, labels, 0)
-    with pytest.raises(ValueError, match="at least one fold"):
-        folds_of([([], [1])], labels, labels, 0)
-
-
 def test_the_last_epoch_may_score_instead_of_the_best(fake, tmp_path):
     fake(lambda values, epoch, seed: [1.0, 3.0, 2.0][epoch])
     for score_epoch, score in (("best", 3.0), ("last", 2.0)):

@@ -10,9 +10,8 @@ import numpy as np
 import scipy.sparse
 
 from tfopt._arguments import count_argument
+from tfopt.training.folds import Fold, folds_of
 from tfopt.training.rows import Arrays, Examples, flat
-
-Fold = tuple[np.ndarray, np.ndarray]
 
 _LARGEST_DENSE = 2**28  # bytes that a sparse matrix may take as an array
 
@@ -100,38 +99,12 @@ def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) 
                 "Argument `folds` brings its own validation rows. Do not pass `validation_data` or `validation_split` "
                 "beside it."
             )
-        fits.folds = folds_of(folds, fits.x, fits.y, seed)
+        fits.folds = folds_of(folds, fits.y, seed)
     elif validation is not None:
         fits.validation = validation
     elif split:
         _hold_out(fits, split)
     return fits
-
-
-def folds_of(folds: Any, x: Arrays, y: Arrays, seed: int) -> list[Fold]:
-    """Return training and validation rows of each fold.
-
-    Raises:
-        ValueError: There are fewer than two folds, or a fold without rows.
-    """
-    from sklearn.model_selection import KFold, StratifiedKFold
-
-    rows, target = len(flat(x)[0]), flat(y)[0]
-    if isinstance(folds, int | np.integer):
-        if folds < 2 or folds > rows:
-            raise ValueError(f"Argument `folds` must be 2 to the number of rows. Received: folds={folds}, rows={rows}.")
-        codes = target.argmax(axis=-1) if target.ndim == 2 and target.shape[1] > 1 else target.reshape(rows, -1)[:, 0]
-        classes = _is_classes(target) and min(np.unique(codes, return_counts=True)[1]) >= folds
-        kind = StratifiedKFold if classes else KFold
-        pairs = kind(int(folds), shuffle=True, random_state=seed % 2**32).split(np.zeros(rows), codes)
-    elif hasattr(folds, "split"):
-        pairs = folds.split(np.zeros(rows), target)
-    else:
-        pairs = folds
-    listed = [(np.asarray(train), np.asarray(held_out)) for train, held_out in pairs]
-    if not listed or any(not len(part) for pair in listed for part in pair):
-        raise ValueError("Argument `folds` must give at least one fold, each with training and validation rows.")
-    return listed
 
 
 def _hold_out(fits: Fits, split: float) -> None:
@@ -146,12 +119,6 @@ def _hold_out(fits: Fits, split: float) -> None:
     fits.validation = tuple(keras.tree.map_structure(lambda array: array[first:], part) for part in parts)
     fits.x, fits.y, *weight = (keras.tree.map_structure(lambda array: array[:first], part) for part in parts)
     fits.sample_weight = weight[0] if weight else None
-
-
-def _is_classes(target: np.ndarray) -> bool:
-    if target.ndim == 2 and target.shape[1] > 1:
-        return bool(np.isin(target, (0, 1)).all() and (target.sum(axis=1) == 1).all())
-    return not np.issubdtype(target.dtype, np.floating) or bool(np.isin(target, (0, 1)).all())
 
 
 def _arrays(nest: Any) -> bool:
