@@ -395,7 +395,7 @@ def test_a_folder_of_another_kind_is_refused(tmp_path, drive):
     ]
     for index, (make, hp) in enumerate(kinds):
         oracle = make(hyperparameters=hp)
-        oracle.place(tmp_path / str(index))
+        oracle._set_project_dir(str(tmp_path), str(index))  # KerasTuner's own too
         oracle.save()
         for kind in OURS:
             again = OURS[kind](hyperparameters=hp)
