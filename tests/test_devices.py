@@ -201,6 +201,33 @@ print(json.dumps([loaded_before, report.to_dict(), os.environ["CUDA_VISIBLE_DEVI
     assert "Random ops require a seed" in unseeded  # TensorFlow says so only while determinism is on
 
 
+@pytest.mark.parametrize(
+    ("device", "num_found", "visible", "own", "each"),
+    [
+        ("cpu", 4, None, "cpu", []),
+        ("auto", 0, None, "auto", []),
+        ("auto", 1, None, "gpu:0", ["0"]),
+        ("auto", 3, None, "gpu:0", ["0", "1", "2"]),
+        ("gpu", 2, "4,GPU-bb", "gpu:0", ["4", "GPU-bb"]),
+        ("gpu:1", 3, None, "gpu:1", ["1"]),
+        ("gpu:0,2", 3, "5, 6, 7", "gpu:0", ["5", "7"]),
+        ("gpu:2,1", 3, None, "gpu:2", ["2", "1"]),
+        ("gpu:0,7", 2, None, "gpu:0,7", []),  # absent: `configure` says so
+        ("gpu", 0, None, "gpu", []),
+    ],
+)
+def test_gpus_are_divided_among_processes(device, num_found, visible, own, each, monkeypatch):
+    import tensorflow as tf
+
+    found = [types.SimpleNamespace(name=f"/physical_device:GPU:{number}") for number in range(num_found)]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: found)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert devices.one_each(device) == (own, each)
+
+
 def test_one_model_on_two_devices_trains_as_on_one():
     seen = in_fresh_process("""
 import json
