@@ -64,6 +64,17 @@ def test_inner_folds_are_forward_within_the_outer_training_part(make_table):
         assert table.times[split.train].max() + 2 <= table.times[split.test].min()
 
 
+def test_the_first_part_has_times_for_its_inner_folds(make_table):
+    table = make_table(np.arange(120.0), task="regression", times=np.repeat(np.arange(2000, 2012), 10))
+    outer = outer_splits(table, folds=5, repeats=1, seed=0, first_times=4)
+    assert len(np.unique(table.times[outer[0].train])) == 4
+    assert [len(np.unique(table.times[split.test])) for split in outer] == [1, 1, 2, 2, 2]
+    for split in outer:
+        assert len(inner_splits(table, split.train, folds=3, seed=0)) == 3
+    with pytest.raises(UserError, match=r"9 folds that .* need 13 different times.*Use at most 8 folds"):
+        outer_splits(table, folds=9, repeats=1, seed=0, first_times=4)
+
+
 def test_the_holdout_is_the_end(make_table):
     times = np.random.default_rng(0).permutation(50) * 1.0
     table = make_table(np.arange(50.0), task="regression", times=times)

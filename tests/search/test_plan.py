@@ -75,6 +75,23 @@ def test_a_time_that_is_dropped_orders_the_rows_all_the_same(plan_of):
         assert not set(plan.table.groups[fold.train]) & set(plan.table.groups[fold.test])
 
 
+def test_groups_that_go_on_over_time_are_said(plan_of):
+    frame = rows(240).drop(columns="when")
+    frame["year"] = np.repeat(np.arange(2000, 2012), 20)
+    plan, said = plan_of(frame, target=("price",), time="year")
+    assert [len(fold.test) for fold in plan.outer] == [60, 60, 60]
+    _, said = plan_of(
+        frame.assign(who=[f"site {chr(97 + row % 24)}" for row in range(240)]), target=("price",), time="year"
+    )
+    assert "groups go on" not in said
+    mixed = frame.assign(who=[f"stays {chr(97 + row % 5)}" if row % 5 < 3 else f"new {row}" for row in range(240)])
+    with pytest.raises(UserError, match=r"Groups that are also .* leave no training row.*without --group"):
+        plan_of(frame.assign(who=["one", "two"] * 120), target=("price",), time="year", group="who")
+    plan, said = plan_of(mixed, target=("price",), time="year", group="who")
+    assert [len(fold.train) for fold in plan.outer] == [24, 48, 72]
+    assert "groups go on over time: of 360 earlier rows, 144 are learned from, those of groups that are not" in said
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

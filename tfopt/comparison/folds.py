@@ -25,7 +25,14 @@ class Split:
 
 
 def outer_splits(
-    table: Table, *, folds: int, repeats: int, seed: int, holdout: float | None = None, gap: float = 0.0
+    table: Table,
+    *,
+    folds: int,
+    repeats: int,
+    seed: int,
+    holdout: float | None = None,
+    gap: float = 0.0,
+    first_times: int = 1,
 ) -> list[Split]:
     """Return the outer splits of a nested cross-validation, `repeats` times `folds` of them.
 
@@ -40,6 +47,7 @@ def outer_splits(
         seed: Seed of the shuffling.
         holdout: Fraction of the rows in one single test part, in (0, 1); `folds` and `repeats` are then not used.
         gap: Least time between a training row and its test part, in the unit of `table.times`.
+        first_times: Different times in the first training part in time, one more than its inner folds.
 
     Raises:
         UserError: When the data cannot be split so: too few rows, groups or members of a class.
@@ -53,7 +61,7 @@ def outer_splits(
     if repeats < 1:
         raise UserError(f"The number of repeats must be at least 1. Received: {repeats}.")
     if table.times is not None:
-        return _forward(table, rows, folds, gap, what="folds", where="")
+        return _forward(table, rows, folds, gap, what="folds", where="", first=first_times)
     _check_folds(table, rows, folds, what="folds", where="")
     random = np.random.RandomState(seed)
     return [split for _ in range(repeats) for split in _partition(table, rows, folds, random, what="folds")]
@@ -79,11 +87,12 @@ def inner_splits(table: Table, rows: np.ndarray, *, folds: int, seed: int, gap: 
     return list(_partition(table, rows, folds, np.random.RandomState(seed), what="inner folds"))
 
 
-def _forward(table: Table, rows: np.ndarray, folds: int, gap: float, *, what: str, where: str) -> list[Split]:
+def _forward(
+    table: Table, rows: np.ndarray, folds: int, gap: float, *, what: str, where: str, first: int = 1
+) -> list[Split]:
     _check_number(rows, folds, what, where)
-    return [
-        _checked(table, parts, rows, what) for parts in forward_folds(table, rows, folds, gap, what=what, where=where)
-    ]
+    pairs = forward_folds(table, rows, folds, gap, what=what, where=where, first=first)
+    return [_checked(table, pair, rows, what) for pair in pairs]
 
 
 def _checked(table: Table, parts: tuple[np.ndarray, np.ndarray], rows: np.ndarray, what: str) -> Split:

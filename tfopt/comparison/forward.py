@@ -31,10 +31,13 @@ def gap_of(text: str | None, table: Table) -> float:
     return number
 
 
-def forward_folds(table: Table, rows: np.ndarray, folds: int, gap: float, *, what: str, where: str) -> list[Parts]:
+def forward_folds(
+    table: Table, rows: np.ndarray, folds: int, gap: float, *, what: str, where: str, first: int = 1
+) -> list[Parts]:
     """Return `folds` pairs of training and test rows.
 
-    `rows` are cut into folds + 1 parts of about equal size; part k + 1 is tested after learning from parts 0 … k.
+    `rows` are cut into folds + 1 parts of about equal size, but of `first` different times at least the first one; part
+    k + 1 is tested after learning from parts 0 … k.
     Rows of one time stay in one part. A training row is earlier than all test rows, by `gap` at least; rows whose group
     is in the test part are not learned from.
 
@@ -42,17 +45,18 @@ def forward_folds(table: Table, rows: np.ndarray, folds: int, gap: float, *, wha
         UserError: There are too few different times, or a training part is left without rows or with one class only.
     """
     times, place = np.unique(_times(table)[rows], return_inverse=True)
-    if len(times) <= folds:
-        remedy = f"Use at most {len(times) - 1} {what}." if len(times) > 2 else "Use another time column."
+    if len(times) < folds + first:
+        most = len(times) - first
+        remedy = f"Use at most {most} {what}." if most >= 2 else "Use another time column, or --holdout."
         raise UserError(
-            f"{folds} {what} that follow one another need {folds + 1} different times, and there are "
+            f"{folds} {what} that follow one another need {folds + first} different times, and there are "
             f"{len(times)}{where} ({table.source}). {remedy}"
         )
     before = np.concatenate([[0], np.cumsum(np.bincount(place))])[:-1]  # rows that are earlier than each time
     starts = [0]
     for part in range(1, folds + 1):
         nearest = int(np.abs(before - len(rows) * part / (folds + 1)).argmin())
-        starts.append(int(np.clip(nearest, starts[-1] + 1, len(times) - folds + part - 1)))
+        starts.append(int(np.clip(nearest, max(starts[-1] + 1, first), len(times) - folds + part - 1)))
     ends = [*starts[2:], len(times)]
     return [
         _forward(table, rows, place < start, (place >= start) & (place < end), gap, what)

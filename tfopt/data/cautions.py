@@ -54,7 +54,7 @@ def _about_classes(table: Table, objective: str) -> list[str]:
 def _about_time(table: Table) -> list[str]:
     if table.times is not None:
         return []
-    dated = [c.name for c in table.columns if c.kind == "date"]
+    dated = [c.name for c in table.columns if c.kind == "date" and not c.has_missing]
     dated = dated or [c.name for c in table.columns if c.kind == "numeric" and _TIME_NAME.fullmatch(c.name)]
     if not dated:
         return []

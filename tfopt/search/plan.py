@@ -115,11 +115,22 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
     try:
         outer, final = _folds(table, replace(config, holdout=holdout))
     except UserError as error:
-        if table.groups is None or config.group is not None:
+        if table.groups is None or (config.group is not None and table.times is None):
             raise
-        raise UserError(
-            f"{error} Groups are copies of a row here; --duplicates anywhere lets them fall apart."
-        ) from None
+        why = (
+            "Groups are copies of a row here; --duplicates anywhere lets them fall apart."
+            if table.times is None
+            else "Rows of groups that are tested are not learned from; without --group a group's own past is."
+        )
+        raise UserError(f"{error} {why}") from None
+    if table.times is not None and table.groups is not None:
+        earlier = sum(int((table.times < table.times[fold.test].min()).sum()) for fold in outer)
+        learned = sum(len(fold.train) for fold in outer)
+        if 2 * learned < earlier:
+            say(
+                f"groups go on over time: of {earlier} earlier rows, {learned} are learned from, those of groups that "
+                "are not tested; without --group a group's own past is learned from"
+            )
     families = select_families(config.baselines, table.task, objective, table.num_rows)
     for reason in left_out_families(config.baselines, table.task, objective, table.num_rows).values():
         say(reason)
@@ -147,7 +158,9 @@ def _with_copies_together(table: Table, config: SearchConfig, say: Callable[[str
     if codes is None:
         return table
     counts = np.bincount(codes)
-    said = f"{(counts - 1).sum()} rows are copies of others, in every feature and the target"
+    num_copies = int((counts - 1).sum())
+    copies = f"{num_copies} rows are copies of others" if num_copies > 1 else "1 row is a copy of another"
+    said = f"{copies}, in every feature and the target"
     if table.times is not None:
         say(f"{said}: later ones stay where they are in time")
         return table
@@ -172,7 +185,13 @@ def _folds(table: Table, config: SearchConfig) -> tuple[tuple[Fold, ...], Fold]:
         return Fold(key, train, test, tuple(inner))
 
     splits = outer_splits(
-        table, folds=config.folds, repeats=config.repeats, seed=config.seed, holdout=config.holdout, gap=gap
+        table,
+        folds=config.folds,
+        repeats=config.repeats,
+        seed=config.seed,
+        holdout=config.holdout,
+        gap=gap,
+        first_times=config.inner_folds + 1,
     )
     outer = tuple(fold(index, split.train, split.test) for index, split in enumerate(splits))
     return outer, fold("final", np.arange(table.num_rows), np.arange(0))
