@@ -44,29 +44,30 @@ def test_regression_on_raw_targets(name):
     assert model.evaluate(X, Y, verbose=0) == pytest.approx(np.mean((predicted[:, 0] - Y) ** 2), rel=1e-3)
 
 
-@pytest.mark.parametrize("name", MAKE)
-def test_classes_as_codes_and_as_one_hots_and_a_fresh_process(name, tmp_path):
+def test_classes_and_what_a_fresh_process_makes_of_saved_models(tmp_path):
     keras.utils.set_random_seed(0)
-    model = MAKE[name]("classification", 3)
-    initializers.from_data(model, X)
-    history = model.fit(X, LABELS, batch_size=20, epochs=6, verbose=0, validation_data=(X, LABELS))
-    assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
-    assert history.history["val_accuracy"][-1] > 0.55
-    logits = model.predict(X, verbose=0)
-    assert np.mean(logits.argmax(1) == LABELS) == pytest.approx(history.history["val_accuracy"][-1])
-    hot = float(model.loss(np.eye(3)[LABELS], logits))
-    assert history.history["val_loss"][-1] == pytest.approx(hot, rel=1e-4)
-    model.save(tmp_path / "model.keras")
-    np.savez(tmp_path / "data.npz", x=X, y=LABELS, logits=logits)
-    code = (
-        "import sys, numpy, keras, tfopt; m = keras.models.load_model(sys.argv[1]); d = numpy.load(sys.argv[2]); "
-        "numpy.testing.assert_allclose(m.predict(d['x'], verbose=0), d['logits'], rtol=1e-4, atol=1e-5); "
-        "m.fit(d['x'], d['y'], verbose=0); print(int(m.optimizer.iterations))"
-    )
-    paths = [str(tmp_path / "model.keras"), str(tmp_path / "data.npz")]
-    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True)
+    for name, make in MAKE.items():
+        model = make("classification", 3)
+        initializers.from_data(model, X)
+        history = model.fit(X, LABELS, batch_size=20, epochs=6, verbose=0, validation_data=(X, LABELS)).history
+        assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+        assert history["val_accuracy"][-1] > 0.5
+        logits = model.predict(X, verbose=0)
+        assert np.mean(logits.argmax(1) == LABELS) == pytest.approx(history["val_accuracy"][-1])
+        assert history["val_loss"][-1] == pytest.approx(float(model.loss(np.eye(3)[LABELS], logits)), rel=1e-4)
+        model.save(tmp_path / f"{name}.keras")
+        np.savez(tmp_path / f"{name}.npz", x=X, y=LABELS, logits=logits)
+    code = """
+import sys, numpy, keras, tfopt
+for name in sys.argv[2:]:
+    model, data = keras.models.load_model(f"{sys.argv[1]}/{name}.keras"), numpy.load(f"{sys.argv[1]}/{name}.npz")
+    numpy.testing.assert_allclose(model.predict(data["x"], verbose=0), data["logits"], rtol=1e-4, atol=1e-5)
+    model.fit(data["x"], data["y"], verbose=0)
+    print(int(model.optimizer.iterations))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), *MAKE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == 36 + 4
+    assert done.stdout.split() == ["40"] * len(MAKE)  # 6 epochs of 6 steps, and then 4 of 32 rows
 
 
 def test_the_loss_of_labels_is_keras_own():

@@ -180,8 +180,9 @@ def realmlp_s(
     """Return the small RealMLP, compiled: the parts of `tfopt.models.realmlp` that are done in a few lines anywhere.
 
     Use it where the full one is too slow: scaled inputs, one-hots, input factors, neural-tangent parametrisation,
-    label smoothing and `coslog4`; no embeddings, trained activations, dropout or weight decay, and kernels of N(0, 1)
-    under an output layer of zeros. `tfopt.initializers.from_data` is still needed for the scaling.
+    label smoothing and `coslog4`; no embeddings of numbers, trained activations, dropout or weight decay, and kernels
+    of N(0, 1) under an output layer of zeros. `tfopt.initializers.from_data` is still needed for the scaling. Not as
+    the original: categories of more than 32 levels get trained vectors (`max_one_hot=None` for one-hots).
 
     Args:
         columns: As in `tfopt.models.realmlp`.
@@ -211,7 +212,7 @@ def realmlp_s(
         "dropout": 0.0,
         "weight_decay": 0.0,
         "embedding": None,
-        "max_one_hot": None,
+        "max_one_hot": 32,
         "start": "normal",
     }
     return realmlp(columns, task, total_steps, num_outputs, learning_rate=learning_rate, **(small | options))

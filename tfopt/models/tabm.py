@@ -36,7 +36,7 @@ def tabm(
     label_smoothing: float = 0.0,
     num_bins: int | None = 48,
     embedding_units: int = 16,
-    max_one_hot: int | None = None,
+    max_one_hot: int | None = 32,
     category_units: int = 8,
     scaling: bool = True,
     metrics: Sequence[Any] | None = None,
@@ -57,8 +57,8 @@ def tabm(
     gradients clipped to a norm of 1.
 
     Not as the original: numbers are scaled as in `tfopt.layers.RobustScaling` rather than by their ranks; AdamW decays
-    biases and linear embeddings too (at the default settings by less than a millionth a step); one-hots of two levels
-    are two columns there as here, but categories of more than `max_one_hot` levels may get trained vectors.
+    biases and linear embeddings too (at the default settings by less than a millionth a step); categories of more than
+    `max_one_hot` levels get trained vectors.
 
     Args:
         columns: For each column of the input `"number"`; an int, the levels of a category, given as codes
