@@ -137,10 +137,29 @@ def test_what_csv_writes_is_read_back(tmp_path_factory, rows, separator):
             np.testing.assert_allclose(frame[name], [float(cell) for cell in written])
 
 
+AWKWARD = (
+    "$5",
+    "1.234",
+    "1,234",
+    "(5)",
+    "<1",
+    "12 kg",
+    "5%",
+    "01/02/2015",
+    "−3",
+    "#x",
+    "sep=;",
+    "1e308",
+    "9" * 20,
+    "-",
+    "0x1",
+)
+
+
 @given(
     lines=st.lists(
         st.lists(
-            st.sampled_from(["1", "2.5", "a", '"', "", "?", "inf", "1e999", "2020-01-01", "x y", "红", "1,5"])
+            st.sampled_from(["1", "2.5", "a", '"', "", "?", "inf", "1e999", "2020-01-01", "x y", "红", "1,5", *AWKWARD])
         ).map(",".join),
         min_size=1,
         max_size=12,
@@ -163,6 +182,7 @@ def test_any_text_is_a_table_or_a_mistake_of_the_user(tmp_path_factory, lines):
     [
         ("gb18030", "尺寸,颜色,结果", "read as GB18030"),
         ("cp1252", "Größe,Café,Prénom", "read as Windows-1252"),
+        ("cp1252", "größe,a,b", "read as Windows-1252"),
         ("utf-8", "尺寸,颜色,结果", ""),
         ("utf-16", "尺寸,Café,结果", "read as UTF-16"),
     ],

@@ -204,7 +204,7 @@ def test_bounds_are_missing_and_said_apart(read):
         (every(texts(VALUES, "{:.0f}%"), 8, "0.5"), "'0.5'"),
         ([text if place % 3 else "abc"[place % 2] for place, text in enumerate(texts(VALUES))], "'a'"),
         (texts(VALUES, "~{:.1f}"), "~"),
-        ([f"{place % 24}:{place % 7}0" for place in range(NUM_ROWS)], ":"),
+        ([f"{place % 24}:30" for place in range(NUM_ROWS)], ":"),
         ([f"{place % 5}0-{place % 5}9" for place in range(NUM_ROWS)], "'10-19' in 12"),
     ],
 )
@@ -247,6 +247,8 @@ LOW_DAYS = pd.DatetimeIndex([pd.Timestamp(2015, place * 7 % 12 + 1, place * 5 % 
         (LOW_DAYS, "%m/%d/%Y", "month first, though the day may come first"),
         (WEEKS, "%d.%m.%Y", "day first"),
         (WEEKS, "%Y-%m-%d", ""),
+        (WEEKS, "%Y-%m-%d %H:%M:%S UTC", ""),
+        (WEEKS, "%Y-%m-%dT%H:%M:%SZ", ""),
         (WEEKS, "%Y/%m/%d %H:%M:%S", ""),
         (MONTHS, "%Y-%m", ""),
         (MONTHS, "%b %Y", ""),
@@ -263,6 +265,13 @@ def test_dates(read, days, form, how):
     if "which" in how or "though" in how:
         other = "month-first" if "day first, which" in how else "day-first"
         assert f"--column date={other}" in note
+
+
+def test_dates_that_are_missing(read):
+    written = every(every(dates(WEEKS, "%d/%m/%Y"), 7, "00/00/0000"), 11, "n.a.")
+    table = read({"date": written, "y": texts(TARGET)})
+    assert table.features["date"].isna().sum() == sum(text in ("00/00/0000", "n.a.") for text in written)
+    assert said(table, "missing among dates", "'00/00/0000' in")
 
 
 def test_the_order_of_dates_can_be_told_or_told_by_the_file(read):

@@ -1,5 +1,6 @@
 """Decide what each column is, on all its rows."""
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -69,7 +70,7 @@ def _decide(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) -> Re
         if pd.api.types.is_timedelta64_dtype(values.dtype):
             values = values.dt.total_seconds()
         if raw.decimal == "," and values.dtype == "float64" and not is_whole(array := values.to_numpy()):
-            some = array[np.flatnonzero(array % 1 > 0)[0]]
+            some = next(number for number in array if math.isfinite(number) and number % 1)
             written = quoted(f"{some:.15g}".replace(".", ","))
             detail = f"{cells(int(values.notna().sum()))}, such as {written} as {some:.15g}"
             guesses.add("read as numbers with decimal commas", name, detail, "category")

@@ -92,7 +92,7 @@ def guess_dates(
 def parse_dates(texts: pd.Series, date_format: str) -> pd.Series:
     """Return naive UTC times, NaT where a text does not fit the format."""
     pattern = _FORMATS.get(date_format) or _pattern(date_format)
-    fitting = texts.where(texts.str.fullmatch(pattern.pattern))
+    fitting = texts.where(texts.str.fullmatch(pattern.pattern)).str.removesuffix(" UTC")
     return naive(pd.to_datetime(fitting, format=date_format, errors="coerce", utc=True))
 
 

@@ -21,6 +21,8 @@ SPELLINGS = {
     "whitespace": " ",
     "\\s+": " ",
 }
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
+_BESIDE_LETTERS = re.compile(r"[A-Za-z][^\x00-\x7f]+|[^\x00-\x7f]+[A-Za-z]")
 _SAMPLE_CHARACTERS = 200_000
 _SAMPLE_LINES = 20
 _SAMPLE_RECORDS = 500
@@ -80,7 +82,9 @@ def decode(data: bytes, source: str, encoding: str) -> tuple[bytes, list[str]]:
         text = data.decode("gb18030")
         foreign = Counter(character for character in text if character > "\x7f")
         common = sum(count for character, count in foreign.items() if _in_gb2312(character))
-        if common >= 0.8 * sum(foreign.values()):
+        # An umlaut stands between letters of its word; Chinese seldom stands beside Latin letters.
+        between = len(_BESIDE_LETTERS.findall(text)) * 2 > len(_FOREIGN.findall(text))
+        if common >= 0.8 * sum(foreign.values()) and not between:
             guess = "gb18030"
     except UnicodeDecodeError:
         pass  # then it is not GB18030, and the guess stands

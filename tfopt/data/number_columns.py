@@ -57,7 +57,7 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
                 draft.name,
                 f"not {stray}",
                 "number" if good.any() else "drop",
-                always=True,
+                always=bool(good.any()),
             )
         return None
     if not told and _is_code(found, values) and not _TIME_WORD.search(draft.name):

@@ -12,6 +12,7 @@ MISSING_TEXT = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN"
 _MARKS = """
     - -- --- – — . .. ... … * / ? ?? none nil nan -nan null na n/a n.a. n.a nd n.d. n/d ns nv missing unknown unk
     empty blank undefined \\n #n/a #na #null! #div/0! #value! #ref! #num! #name? #error! #n/v k.a. s.o. s/d s.d. tbd tba
+    00/00/0000 00.00.0000 0000-00-00
 """
 _MISSING_MARKS = frozenset(_MARKS.split()) | {"not available", "not applicable", "not known", "no data", "n / a", ""}
 
