@@ -1,7 +1,7 @@
 """Another learning rate for each layer, with any optimizer."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -68,27 +68,35 @@ class LearningRateMultipliers(keras.callbacks.Callback):
         """Put the optimizer's own update back."""
         self._release()
 
-    def _resolve(self) -> None:
-        """Find the factors of every variable; a model without input shape has its variables with the first batch."""
-        variables = self.model.trainable_variables
+    def factors(self, variables: Sequence[Any]) -> list[list[Any]]:
+        """Return the schedules whose values multiply the rate of each of a model's trainable variables.
+
+        Raises:
+            ValueError: An expression fits no variable.
+        """
         for pattern in self.multipliers:
             if not any(re.search(pattern, variable.path) for variable in variables):
                 raise ValueError(
                     f"The expression {pattern!r} fits no trainable variable. There are: "
                     f"{', '.join(variable.path for variable in variables)}."
                 )
+        layers = list(dict.fromkeys(variable.path.rpartition("/")[0] for variable in variables))
+        found = []
         for variable in variables:
+            own = [value for pattern, value in self.multipliers.items() if re.search(pattern, variable.path)][:1]
+            if self.depth_decay is not None:
+                above = len(layers) - 1 - layers.index(variable.path.rpartition("/")[0])
+                own.append(inner_schedule("depth_decay", self.depth_decay**above))
+            found.append(own)
+        return found
+
+    def _resolve(self) -> None:
+        """Find the factors of every variable; a model without input shape has its variables with the first batch."""
+        variables = self.model.trainable_variables
+        for variable, factors in zip(variables, self.factors(variables), strict=True):
             # An optimizer updates TensorFlow's variable within Keras's, and with several replicas each one's own part.
             for part in [variable.value, *self.model.distribute_strategy.experimental_local_results(variable.value)]:
-                self._by_variable[id(part)] = self._factors(variable, variables)
-
-    def _factors(self, variable: Any, variables: list[Any]) -> list[Any]:
-        fitting = [value for pattern, value in self.multipliers.items() if re.search(pattern, variable.path)]
-        if self.depth_decay is None:
-            return fitting[:1]
-        layers = list(dict.fromkeys(other.path.rpartition("/")[0] for other in variables))
-        above = len(layers) - 1 - layers.index(variable.path.rpartition("/")[0])
-        return [*fitting[:1], inner_schedule("depth_decay", self.depth_decay**above)]
+                self._by_variable[id(part)] = factors
 
     def _patch(self, optimizer: Any) -> None:
         update_step = optimizer.update_step

@@ -58,13 +58,15 @@ class FasterEngine:
         self._time_beside_a_gpu(members)
         if self._small_and_dense(members):
             return members, [], None
+        if members[0].multipliers is not None:
+            return members, [], "it has callbacks of its own"
         rest, timed = self._timed_alone(members)
         return rest, timed, self._slower_stacked(rest) if rest else None
 
     def _time_beside_a_gpu(self, members: list[StackMember]) -> None:
         """Time a stack of NumPy's and one on the GPU, if there are both and that is worth knowing."""
-        signature = members[0].snapshot.signature
-        if not self._measure or signature in self._pool.numpy_wins or _seconds_alone(members) < _WORTH_MEASURING:
+        structure = members[0].structure
+        if not self._measure or structure in self._pool.numpy_wins or _seconds_alone(members) < _WORTH_MEASURING:
             return
         numpy_stack = self._pool.numpy_stack(members) if tf.config.list_logical_devices("GPU") else None
         if numpy_stack is None:
@@ -75,24 +77,24 @@ class FasterEngine:
             on_gpu = np.inf
         on_cpu = self._seconds_a_step(numpy_stack, members)
         _log.info("a step takes %.3g ms in NumPy, %.3g ms on the GPU", 1e3 * on_cpu, 1e3 * on_gpu)
-        self._pool.numpy_wins[signature] = on_cpu <= on_gpu
+        self._pool.numpy_wins[structure] = on_cpu <= on_gpu
         if on_gpu < on_cpu:
-            self._pool.not_numpy[signature] = (
+            self._pool.not_numpy[structure] = (
                 f"not by NumPy: measured {1e3 * on_cpu:.3g} ms a step, {1e3 * on_gpu:.3g} ms on the GPU"
             )
 
     def _small_and_dense(self, members: list[StackMember]) -> bool:
         """Return whether NumPy trains these members, and sooner than a graph that is yet to be traced."""
-        if not self._pool.numpy_wins.get(members[0].snapshot.signature, True):
+        if not self._pool.numpy_wins.get(members[0].structure, True):
             return False
         worth_it = members[0].num_weights <= _MOST_WEIGHTS or _seconds_alone(members) < _WORTH_STACKING
         return worth_it and self._pool.numpy_stack(members) is not None
 
     def _timed_alone(self, members: list[StackMember]) -> tuple[list[StackMember], Outcomes]:
         """Train one of many members on the shared graph, if that is worth knowing; return the others and its result."""
-        signature = members[0].snapshot.signature
+        structure = members[0].structure
         seconds = _seconds_alone(members)
-        known = signature in self._alone or signature in self._pool.refused
+        known = structure in self._alone or structure in self._pool.refused
         if not self._measure or known or _number(members) < 2 * _FEWEST_MEMBERS or seconds < _WORTH_MEASURING:
             return members, []
         first, shared = members[0], self._population.fallback
@@ -103,15 +105,15 @@ class FasterEngine:
         epochs = min(first.request.epochs, first.request.initial_epoch + _TIMED_EPOCHS)
         shared.fit([replace(first.request, epochs=epochs, monitor=None, predict=None)])
         taken = _ON_TWO_GRAPHS * (time.perf_counter() - started)
-        self._alone[signature] = taken / (first.steps_an_epoch * _TIMED_EPOCHS)
+        self._alone[structure] = taken / (first.steps_an_epoch * _TIMED_EPOCHS)
         return members[1:], [(first.index, result)]
 
     def _slower_stacked(self, members: list[StackMember]) -> str | None:
         """Return why these members are better trained one after another; None if together is faster."""
-        number, signature = _number(members), members[0].snapshot.signature
+        number, structure = _number(members), members[0].structure
         if number < _FEWEST_MEMBERS:
             return f"{number} of a shape are faster one after another"
-        alone = self._alone.get(signature)
+        alone = self._alone.get(structure)
         if alone is None:
             on_gpu = bool(tf.config.list_logical_devices("GPU"))
             weights, seconds = members[0].num_weights, _seconds_alone(members)
@@ -136,7 +138,7 @@ class FasterEngine:
             return None  # the population says so itself
 
     def _seconds_a_step(self, stack: Stack, members: list[StackMember]) -> float:
-        rounded = members[0].snapshot.signature, type(stack), int(np.log2(len(members)))
+        rounded = members[0].structure, type(stack), int(np.log2(len(members)))
         if rounded not in self._together:
             fitting = [m for m in self._pool.taken_at_once(members) if stack.mismatch(m.snapshot.numbers) is None]
             with random_streams_kept():

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfopt._private.keras_random import seeded, set_global_generator
 from tfopt._private.streams import random_streams_kept
+from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.training.builds import BuildSnapshot, take_snapshot
 from tfopt.training.epoch_graph import EpochGraph, log_value
 from tfopt.training.fits import Build, FitRequest, State
@@ -24,7 +25,7 @@ _STEP, _STATE, _LOG = 2e-3, 1e-4, 1e-4
 
 def stack_differs(
     stack: Stack, states: Sequence[State], numbers: Sequence[Values], member: int, build: Build, request: FitRequest,
-    examples: Examples, validation: Examples | None,
+    examples: Examples, validation: Examples | None, multipliers: LearningRateMultipliers | None = None,
 ) -> str | None:  # fmt: skip
     """Return how a member's first step in the stack differs from Keras's own; None if it does not.
 
@@ -37,11 +38,12 @@ def stack_differs(
         request: That member's.
         examples: Training rows.
         validation: Rows that the stack evaluates on, if any.
+        multipliers: Of the learning rates, by weight; None for none.
     """
     difference = None
     # An eager step is cheap, but loops that draw random numbers differ from traced ones: a traced step then decides.
     for traced in (False, True):
-        difference = _differs(stack, states, numbers, member, build, request, examples, validation, traced)
+        difference = _differs(stack, states, numbers, member, build, request, examples, validation, multipliers, traced)
         if difference is None:
             return None
     return difference
@@ -49,7 +51,7 @@ def stack_differs(
 
 def _differs(
     stack: Stack, states: Sequence[State], numbers: Sequence[Values], member: int, build: Build, request: FitRequest,
-    examples: Examples, validation: Examples | None, traced: bool,
+    examples: Examples, validation: Examples | None, multipliers: LearningRateMultipliers | None, traced: bool,
 ) -> str | None:  # fmt: skip
     size = min(request.batch_size, len(examples))
     stack.load(states, numbers)
@@ -63,6 +65,10 @@ def _differs(
         own_logs |= {f"val_{name}": value[member] for name, value in tests.items()}
     with random_streams_kept(), seeded(request.seed):
         _, model, _ = take_snapshot(build, request, examples)
+        if multipliers is not None:
+            multiplying = LearningRateMultipliers.from_config(multipliers.get_config())
+            multiplying.set_model(model)
+            multiplying.on_train_begin()
         held = () if validation is None else validation.take(np.arange(tested))
         step, test = _plain_steps(model, examples.take(np.arange(size)), held, traced)
         logs, gradients = step()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.training.builds import BuildSnapshot
 from tfopt.training.fits import Engine, EpochTracker, FitRequest, FitResult
 from tfopt.training.rows import Shuffle, row_orders
@@ -18,10 +19,18 @@ class StackMember:
         request: What was asked.
         snapshot: The fresh build of its configuration.
         engine: Holds the rows.
+        multipliers: Of its learning rates, by weight; None for none.
+
+    Attributes:
+        structure: Equal for members that may share a stack.
     """
 
-    def __init__(self, index: int, request: FitRequest, snapshot: BuildSnapshot, engine: Engine):
-        self.index, self.request, self.snapshot = index, request, snapshot
+    def __init__(
+        self, index: int, request: FitRequest, snapshot: BuildSnapshot, engine: Engine,
+        multipliers: LearningRateMultipliers | None = None,
+    ):  # fmt: skip
+        self.index, self.request, self.snapshot, self.multipliers = index, request, snapshot, multipliers
+        self.structure = snapshot.signature + ("" if multipliers is None else repr(multipliers.get_config()))
         self.rows = np.arange(len(engine.train)) if request.rows is None else np.asarray(request.rows)
         self.held = None if engine.validation is None else np.arange(len(engine.validation))
         if request.validation is not None:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfopt._private.needs import missing
 from tfopt._private.streams import random_streams_kept
+from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.devices import num_cores
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, configuration_key
@@ -48,7 +49,7 @@ class PopulationEngine(Engine):
     company: the same initial weights, order of rows and dropout masks, its own normalisation statistics, penalties,
     learning rate, clipping and early stopping. Best for many small models. Convolutions, optimizers that look at more
     than one weight at a time (Lamb, Adafactor, Muon, loss scaling), a `train_step` of one's own and fits with
-    callbacks go to the other engine.
+    callbacks (but for `LearningRateMultipliers`, which NumPy knows) go to the other engine.
 
     Args:
         max_members: Most members of a stack.
@@ -144,9 +145,12 @@ class PopulationEngine(Engine):
         built = []
         for index in window:
             request = requests[index]
+            multipliers = None
             if callbacks and callbacks[index]:
-                yield index, "it has callbacks of its own"
-                continue
+                multipliers = _rate_multipliers(callbacks[index])
+                if multipliers is None:
+                    yield index, "it has callbacks of its own"
+                    continue
             identity = (configuration_key(request.hyperparameters), request.seed)
             if identity not in snapshots:
                 snapshots[identity] = self._builds.snapshot(request)
@@ -156,9 +160,9 @@ class PopulationEngine(Engine):
                 yield index, FitResult(failure=one_line(snapshot), engine=self.name, seconds=seconds)
                 continue
             built.append((request, snapshot))
-            member = StackMember(index, request, snapshot, self)
+            member = StackMember(index, request, snapshot, self, multipliers)
             held = None if member.held is None else len(member.held)
-            same = (snapshot.signature, request.batch_size, len(member.rows), held, request.validation is None,
+            same = (member.structure, request.batch_size, len(member.rows), held, request.validation is None,
                     request.initial_epoch, None if request.predict is None else len(request.predict))  # fmt: skip
             groups[same].append(member)
         reason = self._builds.without_effect(built)
@@ -183,7 +187,7 @@ class PopulationEngine(Engine):
                 return
         while members:
             started = time.perf_counter()
-            signature = members[0].snapshot.signature
+            structure = members[0].structure
             try:
                 if len(members) < self._min_members:
                     raise CannotStack(f"there are fewer than {self._min_members} fits of its structure")
@@ -201,7 +205,7 @@ class PopulationEngine(Engine):
             share = (time.perf_counter() - started) / len(fitting)
             for member in fitting:
                 member.result.seconds += share
-                member.result.reason = "" if isinstance(stack, NumpyStack) else self.pool.not_numpy.get(signature, "")
+                member.result.reason = "" if isinstance(stack, NumpyStack) else self.pool.not_numpy.get(structure, "")
             limit = self._max_members
             if self._memory is not None:
                 limit = max(1, min(limit, self._memory // stack.member_bytes(fitting[0].request.batch_size)))
@@ -226,12 +230,10 @@ class PopulationEngine(Engine):
                     continue
                 limit = len(chunk) // 2
                 _log.warning("Memory ran out with %d members together: training %d at a time.", len(chunk), limit)
-                members = [StackMember(m.index, m.request, m.snapshot, self) for m in left] + members
+                members = [StackMember(m.index, m.request, m.snapshot, self, m.multipliers) for m in left] + members
             except Exception as error:
                 _log.warning("Training %d members together failed; each is trained alone.", len(chunk), exc_info=True)
-                reason = self.pool.refused[chunk[0].snapshot.signature] = (
-                    f"training in a stack failed ({one_line(error)})"
-                )
+                reason = self.pool.refused[chunk[0].structure] = f"training in a stack failed ({one_line(error)})"
                 yield from ((m.index, reason) for m in [*chunk, *members] if m.result.state is None)
                 return
 
@@ -318,6 +320,12 @@ class PopulationEngine(Engine):
         except KeyError as error:
             member.result.failure = one_line(error)
             return False, True
+
+
+def _rate_multipliers(callbacks: Any) -> LearningRateMultipliers | None:
+    """Return the one callback that stacks know, if a fit has no other."""
+    callbacks = callbacks() if callable(callbacks) else callbacks
+    return callbacks[0] if [type(callback) for callback in callbacks] == [LearningRateMultipliers] else None
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The stacks of a population: made from a build, checked against Keras, and kept for the next fits."""
 
 import copy
+import functools
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,7 @@ from tfopt._private.keras_models import layers_of
 from tfopt._private.keras_random import seeded
 from tfopt._private.needs import missing
 from tfopt._private.tensorflow_graphs import variables_alike
+from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, take_snapshot
 from tfopt.training.first_step import stack_differs
@@ -87,29 +89,29 @@ class StackPool:
         Raises:
             CannotStack: There is none.
         """
-        signature = members[0].snapshot.signature
-        if signature in self.refused:
-            raise CannotStack(self.refused[signature])
+        structure = members[0].structure
+        if structure in self.refused:
+            raise CannotStack(self.refused[structure])
         stack = self.numpy_stack(members) if self._numpy_first(members[0]) else None
         return stack or self.graph_stack(members)
 
     def numpy_stack(self, members: list[StackMember]) -> NumpyStack | None:
         """Return a stack that NumPy trains; None if it cannot, for the reason in `not_numpy`."""
         stack = self._at_hand(members, NumpyStack)
-        signature = members[0].snapshot.signature
-        if stack is not None or signature in self.not_numpy:
+        structure = members[0].structure
+        if stack is not None or structure in self.not_numpy:
             return stack
         try:
-            return self._made(make_numpy_stack, members)
+            return self._made(functools.partial(make_numpy_stack, multipliers=members[0].multipliers), members)
         except CannotStack as reason:
             _log.debug("not trained by NumPy: %s", reason)
-            self.not_numpy[signature] = f"not by NumPy: {reason}"
+            self.not_numpy[structure] = f"not by NumPy: {reason}"
             return None
 
     def second(self, stack: NumpyStack, members: list[StackMember]) -> Stack:
         """Return another stack like this one, which takes these members, for another thread."""
         if stack.second is None:
-            stack.second = make_numpy_stack(**self._given(members[:1]), check=False)
+            stack.second = make_numpy_stack(**self._given(members[:1]), multipliers=members[0].multipliers, check=False)
         return stack.second
 
     def graph_stack(self, members: list[StackMember]) -> GraphStack:
@@ -118,23 +120,25 @@ class StackPool:
         Raises:
             CannotStack: There is none.
         """
+        if members[0].multipliers is not None:
+            raise CannotStack("it has callbacks of its own")
         stack = self._at_hand(members, GraphStack)
         if stack is not None:
             return stack
-        signature, streams = members[0].snapshot.signature, self._num_streams(members)
-        if self._num_traces[signature] >= _MAX_TRACES:
+        structure, streams = members[0].structure, self._num_streams(members)
+        if self._num_traces[structure] >= _MAX_TRACES:
             raise CannotStack("its graph depends on the values: too many had to be traced")
-        self._num_traces[signature] += 1
+        self._num_traces[structure] += 1
         try:
             return self._made(lambda **given: make_graph_stack(streams=streams, **given), members)
         except CannotStack as reason:
-            self.refused[signature] = str(reason)
+            self.refused[structure] = str(reason)
             raise
 
     def _numpy_first(self, member: StackMember) -> bool:
-        signature = member.snapshot.signature
-        if signature in self.numpy_wins or not tf.config.list_logical_devices("GPU"):
-            return self.numpy_wins.get(signature, True)
+        structure = member.structure
+        if structure in self.numpy_wins or not tf.config.list_logical_devices("GPU"):
+            return self.numpy_wins.get(structure, True)
         return member.num_weights <= _MOST_WEIGHTS_BESIDE_A_GPU
 
     def _at_hand(self, members: list[StackMember], kind: type) -> Any:
@@ -148,7 +152,7 @@ class StackPool:
         return len({member.generators for member in members[: self._max_members]})
 
     def _kept(self, members: list[StackMember]) -> list[Stack]:
-        return self._stacks[f"{members[0].snapshot.signature} {id(self._validation(members[0]))}"]
+        return self._stacks[f"{members[0].structure} {id(self._validation(members[0]))}"]
 
     def _validation(self, member: StackMember) -> Examples | None:
         return self._engine.validation if member.request.validation is None else self._engine.held_out
@@ -179,6 +183,7 @@ def make_numpy_stack(
     train: Examples,
     validation: Examples | None,
     measure: bool,
+    multipliers: LearningRateMultipliers | None = None,
     check: bool = True,
 ) -> Stack:
     """Make a stack that NumPy trains with the first candidate's build; check its first step with the last it takes.
@@ -190,6 +195,7 @@ def make_numpy_stack(
         train: Rows of training.
         validation: The examples that rows of validation are from, if there are any.
         measure: Whether to measure gradients.
+        multipliers: Of the learning rates, by weight; None for none.
         check: False for a second one like another that passed.
 
     Raises:
@@ -201,9 +207,9 @@ def make_numpy_stack(
         raise CannotStack(lacking)
 
     def dense(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
-        return NumpyStack(model, walk, extra, varying, train, validation, measure)
+        return NumpyStack(model, walk, extra, varying, train, validation, measure, multipliers)
 
-    return _made(dense, build, candidates, train, validation, check)
+    return _made(dense, build, candidates, train, validation, multipliers, check)
 
 
 def make_graph_stack(
@@ -229,7 +235,8 @@ def make_graph_stack(
 
 def _made(
     kind: Callable[[keras.Model, ModelWalk, dict[str, Any]], Stack], build: Build,
-    candidates: Candidates, train: Examples, validation: Examples | None, check: bool = True,
+    candidates: Candidates, train: Examples, validation: Examples | None,
+    multipliers: LearningRateMultipliers | None = None, check: bool = True,
 ) -> Stack:  # fmt: skip
     request, snapshot = candidates[0]
     if snapshot.draws:
@@ -255,7 +262,9 @@ def _made(
         chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
         states = [[*own.state, *own.extra, own.generator] for _, own in chosen]
         numbers = [own.numbers for _, own in chosen]
-        differs = stack_differs(stack, states, numbers, len(chosen) - 1, build, chosen[-1][0], train, validation)
+        differs = stack_differs(
+            stack, states, numbers, len(chosen) - 1, build, chosen[-1][0], train, validation, multipliers
+        )
     except CannotStack:
         raise
     except Exception as error:  # of any kind: from the user's code, Keras or TensorFlow, in a graph that is new

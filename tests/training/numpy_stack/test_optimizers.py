@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 import tfopt
+from tfopt.training.fits import FitRequest
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.numpy_stack.schedules import LearningRates
+from tfopt.training.plain import PlainEngine
 
 layers, optimizers, regularizers, schedules = (
     keras.layers,
@@ -165,3 +167,30 @@ def test_penalties_of_a_normalization(network, check):
         return layers.BatchNormalization(gamma_regularizer=regularizers.L2(hp["l2"]))
 
     check(network(dense, hidden, optimizer=lambda hp: optimizers.SGD(0.1)), members(l2=L2))
+
+
+@pytest.mark.parametrize("optimizer", [lambda hp: optimizers.SGD(hp["lr"], 0.9), lambda hp: optimizers.AdamW(hp["lr"])])
+def test_rates_by_weight(optimizer, network, numpy_engine):
+    """The callback that gives each weight a rate of its own, beside fits without it, against Keras's own `fit`."""
+
+    def slow(lowest):
+        thaw = tfopt.schedules.PolynomialDecay(lowest, 5, 1.0)
+        return [tfopt.callbacks.LearningRateMultipliers({"kernel": 0.3, "bias": thaw}, depth_decay=0.5)]
+
+    engine = numpy_engine(network(dense, optimizer=optimizer))
+    requests = [FitRequest({"lr": lr}, 1, 2) for lr in (*SMALL, 0.01)]
+    callbacks = [slow(0.1), slow(0.1), []]
+    results = engine.fit(requests, callbacks)
+    assert [(result.engine, result.reason) for result in results] == [("population", "")] * 3
+    plain = PlainEngine(**engine.arguments()).fit([requests[0], requests[2]], [slow(0.1), []])
+    for mine, theirs in zip([results[0], results[2]], plain, strict=True):
+        for a, b in zip(mine.state, theirs.state, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=2e-6)
+    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(results[0].state, results[2].state, strict=True))
+
+
+def test_rates_by_weight_beside_other_callbacks_are_left_to_keras(network, numpy_engine):
+    engine = numpy_engine(network(dense))
+    callbacks = [tfopt.callbacks.LearningRateMultipliers({"kernel": 0.3}), keras.callbacks.TerminateOnNaN()]
+    _, refused = engine.attempt([FitRequest({"lr": 0.1}, 1, 1)], [callbacks])
+    assert refused == {0: "it has callbacks of its own"}

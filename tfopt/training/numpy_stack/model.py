@@ -12,6 +12,7 @@ from threadpoolctl import ThreadpoolController
 
 from tfopt._private.keras_models import compiled_parts, make_variables
 from tfopt._private.keras_optimizers import learning_rate_of
+from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.errors import CannotStack
 from tfopt.training.fits import State, UnpenalizedLoss
 from tfopt.training.model_walk import ModelWalk
@@ -22,7 +23,7 @@ from tfopt.training.numpy_stack.masks import DropoutDraws, DropoutMasks
 from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace
 from tfopt.training.numpy_stack.optimizers import WeightDecay, update_of
 from tfopt.training.numpy_stack.penalties import Penalties
-from tfopt.training.numpy_stack.schedules import LearningRates
+from tfopt.training.numpy_stack.schedules import LearningRates, RateFactors
 from tfopt.training.rows import Examples
 from tfopt.training.stack import Logs, Stack
 from tfopt.training.symbolic import Values
@@ -71,6 +72,7 @@ class NumpyStack(Stack):
         train: Rows of training.
         validation: Rows that `evaluate` takes, which may be those of training; None not to evaluate.
         measure: Whether to measure the norm of each member's gradient.
+        multipliers: Of the learning rates, by weight; None for none.
 
     Attributes:
         second: Another stack like this one, for another thread; None until one is wanted.
@@ -84,6 +86,7 @@ class NumpyStack(Stack):
     def __init__(
         self, model: keras.Model, walk: ModelWalk, extra: Mapping[str, Any], varying: Iterable[str],
         train: Examples, validation: Examples | None = None, measure: bool = False,
+        multipliers: LearningRateMultipliers | None = None,
     ):  # fmt: skip
         super().__init__(walk.numbers, varying)
         self._measure = measure
@@ -98,6 +101,7 @@ class NumpyStack(Stack):
         if len({id(operation.generator) for operation in dropouts}) < len(dropouts):
             raise CannotStack("two of its dropout layers share a generator")
         self._trained = list(model.trainable_variables)
+        self._rate_factors = RateFactors(multipliers, self._trained)
         self._penalties = Penalties(self._trained, self._numbers)
         self._update = update_of(model.optimizer, self._numbers)
         self._decay = WeightDecay(model.optimizer, self._numbers)
@@ -278,6 +282,7 @@ class NumpyStack(Stack):
         rate = self._rates.at(step, self._own[self._constant_rate] if self._rates.constant else iterations)
         weights = self._buffers["weights"]
         self._decay.apply(weights, rate)
+        rate = self._rate_factors.apply(rate, step)
         self._update.step(weights, self._gradients, self._buffers, rate, step + 1)
         iterations += 1
 

@@ -40,7 +40,7 @@ class Update(ABC):
             weights: (members, size).
             gradients: Likewise.
             slots: Likewise, by name.
-            rate: (members, 1) learning rates.
+            rate: (members, 1) learning rates, or (members, size).
             number: Of the step, from 1.
         """
 

@@ -1,4 +1,4 @@
-"""Learning rates of a stack's members, step by step."""
+"""Learning rates of a stack's members, step by step, and factors of them weight by weight."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt._private.keras_optimizers import learning_rate_of
+from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.errors import CannotStack
+from tfopt.schedules.constant import Constant, inner_value
 from tfopt.training.epoch_graph import concrete
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.symbolic import NumberTable, Values, kept_symbolic
@@ -116,3 +118,32 @@ class LearningRates:
         for name, setter in self._setters.items():
             setter(values[name])
         return self._of_schedule(steps)
+
+
+class RateFactors:
+    """What the learning rate of each weight is multiplied by.
+
+    Args:
+        multipliers: The callback that says so; None for nothing.
+        weights: The model's trainable variables, stored one after another.
+    """
+
+    def __init__(self, multipliers: LearningRateMultipliers | None, weights: Sequence[keras.Variable]):
+        self._schedules = [] if multipliers is None else multipliers.factors(weights)
+        self._sizes = [int(np.prod(variable.shape)) for variable in weights]
+        constant = all(isinstance(schedule, Constant) for schedules in self._schedules for schedule in schedules)
+        self._rows = self._at(0) if constant else None
+
+    def apply(self, rates: np.ndarray, step: int) -> np.ndarray:
+        """Return rates (members, 1) as they are, or times the factors of a step, from 0: (members, size)."""
+        for row in self._at(step) if self._rows is None else self._rows:
+            rates = rates * row
+        return rates
+
+    def _at(self, step: int) -> list[np.ndarray]:
+        now = tf.constant(step, tf.float64)
+        values = [[np.float32(inner_value(schedule, now)) for schedule in own] for own in self._schedules]
+        return [
+            np.repeat(np.array([own[place] if place < len(own) else 1 for own in values], "float32"), self._sizes)
+            for place in range(max(map(len, values), default=0))
+        ]
