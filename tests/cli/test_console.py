@@ -58,6 +58,17 @@ def test_a_line_for_each_finished_unit_with_the_time_left(monkeypatch):
     ]
 
 
+def test_what_an_earlier_run_finished_does_not_hasten_the_time_left(monkeypatch):
+    now = iter([100.0, 110.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    stream = io.StringIO()
+    with LineProgress(stream) as progress:
+        progress.start("networks", 12)
+        progress.keep("networks", "trial 0000: r2 0.47", amount=10)
+        progress.advance("networks")
+    assert stream.getvalue().splitlines() == ["networks 10/12  trial 0000: r2 0.47", "networks 11/12  (10s left)"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0s"), (59.6, "1m00s"), (185, "3m05s"), (3599.6, "1h00m"), (3725, "1h02m")]
 )

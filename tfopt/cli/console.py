@@ -93,6 +93,13 @@ class LineProgress(QuietProgress):
             flush=True,
         )
 
+    def keep(self, phase: str, text: str = "", amount: int = 1) -> None:
+        """Write what an earlier run finished, which took none of this one's time."""
+        if phase not in self._phases:
+            self.start(phase, None)
+        self._phases[phase].kept += amount
+        self.advance(phase, text, amount)
+
     def finish(self, phase: str) -> None:
         """End a phase."""
         self._phases.pop(phase, None)
@@ -101,13 +108,13 @@ class LineProgress(QuietProgress):
 class _Phase:
     def __init__(self, total: int | None):
         self.total = total
-        self.done = 0
+        self.done = self.kept = 0
         self._begun = time.monotonic()
 
     def seconds_left(self) -> float:
-        if not self.total or not self.done or self.done >= self.total:
+        if not self.total or self.done == self.kept or self.done >= self.total:
             return 0.0
-        return (time.monotonic() - self._begun) / self.done * (self.total - self.done)
+        return (time.monotonic() - self._begun) / (self.done - self.kept) * (self.total - self.done)
 
 
 class TerminalProgress(QuietProgress):

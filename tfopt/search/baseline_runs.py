@@ -82,7 +82,7 @@ class BaselineRuns:
         places = [(family.name, fold.key) for family in self._plan.families for fold in self._plan.outer]
         kept = [place for place in places if journal.find("baseline", model=place[0], fold=place[1]) is not None]
         for name, key in kept:
-            progress.advance(BASELINES, f"{name} fold {key}: kept")
+            progress.keep(BASELINES, f"{name} fold {key}: kept")
         self._journal = journal
         if self._calls is None:
             self.begin(kept)

@@ -93,7 +93,7 @@ class GivenTrials(Study):
 
     def ended(self, trial: Trial, members: list[Member], best: State | None) -> None:
         """Write the trial's line, and report it."""
-        record, steps = self._find(trial), 0
+        record, steps = self._find(trial), None
         if record is None:
             record = self._journal.append(self._record(trial, members))
             batches = -(-len(self.tasks(trial)[0].split.train) // batch_size_of(record["values"]))

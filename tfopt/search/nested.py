@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +119,16 @@ class NetworkSearch:
             self.say(str(error))
         self._progress.finish(NETWORK)
 
-    def told(self, fold: Fold, record: Record, steps: int) -> None:
+    def told(self, fold: Fold, record: Record, steps: int | None) -> None:
         """Take down a trial or refits that have ended, after `steps` training steps, and report them.
+
+        Without steps an earlier run did them.
 
         Raises:
             NothingCompletes: So many have failed, and none has completed, that the search is to end.
         """
-        self._limit.trained(steps, sum(fit["seconds"] for fit in record["fits"]) if steps else 0.0)
+        if steps:
+            self._limit.trained(steps, sum(fit["seconds"] for fit in record["fits"]))
         if record["kind"] == "refit":
             if record["values"] == self._chosen[fold.key]:
                 score = np.mean([_number(score) for score in record["scores"]])
@@ -138,13 +141,13 @@ class NetworkSearch:
         self._num_completed += record["status"] == "COMPLETED"
         first = record["trial_id"] == DEFAULT or int(record["trial_id"]) < MOST_FAILURES - 1
         self._num_failed += first and record["status"] == "FAILED"
-        self._report(fold, record)
+        self._report(fold, record, self._progress.advance if steps is not None else self._progress.keep)
         if not self._num_completed and self._num_failed == MOST_FAILURES * len(self._folds):
             raise NothingCompletes(
                 f"The first {MOST_FAILURES} configurations failed in every fold, so no further one is tried."
             )
 
-    def _report(self, fold: Fold, record: Record) -> None:
+    def _report(self, fold: Fold, record: Record, report: Callable[..., None]) -> None:
         """Report a trial: one that all folds share when it has ended in all of them, another one at once."""
         name = f"trial {record['trial_id']}"
         records = [record]
@@ -160,7 +163,7 @@ class NetworkSearch:
             text = f"{name}: {self._objective.name} {np.mean(scores):.4f}"
         else:
             text = f"{name} failed: {one_line(records[0]['message'])}"
-        self._progress.advance(NETWORK, text, amount=len(records))
+        report(NETWORK, text, amount=len(records))
 
     def _room(self) -> int:
         """Return how many trials each fold may train at once; with a time limit, what half the rest of it may hold."""

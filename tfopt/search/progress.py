@@ -24,5 +24,9 @@ class Progress:
     def advance(self, phase: str, text: str = "", amount: int = 1) -> None:
         """Report `amount` finished units of a phase; `text` says what the last of them was."""
 
+    def keep(self, phase: str, text: str = "", amount: int = 1) -> None:
+        """Report units that an earlier run finished: they say nothing about the pace of this one."""
+        self.advance(phase, text, amount)
+
     def finish(self, phase: str) -> None:
         """End a phase, complete or not."""
