@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.needs import Need, expect
+from tfopt._private.needs import Need, available, expect
 from tfopt._private.streams import random_streams_kept
 
 _GENERATOR = "global_seed_generator"
@@ -22,18 +22,25 @@ def seeded(seed: int) -> Iterator[None]:
     TensorFlow's public seeding throws away every optimised graph, which costs each graph 0.35 s at its next call. Kept,
     the kernels of `tf.random`'s stateful functions go on where they were: see `stateful_stream`.
     """
+    with random_streams_kept():
+        if available("seeds"):
+            _seed(seed)
+        else:
+            keras.utils.set_random_seed(seed)
+        yield
+
+
+def _seed(seed: int) -> None:
     from keras.src.backend.common import global_state
     from keras.src.utils import rng_utils
     from tensorflow.python.eager import context as eager_context
 
     context = eager_context.context()
-    with random_streams_kept():
-        global_state.set_global_attribute(rng_utils.GLOBAL_RANDOM_SEED, seed)
-        global_state.set_global_attribute(_GENERATOR, None)
-        random.seed(seed)
-        np.random.seed(seed)
-        context._seed, context._rng = seed, random.Random(seed)
-        yield
+    global_state.set_global_attribute(rng_utils.GLOBAL_RANDOM_SEED, seed)
+    global_state.set_global_attribute(_GENERATOR, None)
+    random.seed(seed)
+    np.random.seed(seed)
+    context._seed, context._rng = seed, random.Random(seed)
 
 
 def stateful_stream() -> Any:
@@ -91,10 +98,10 @@ def _check_seeds() -> None:
     try:
         drawn = []
         for seed in (1, 1, 2):
-            with seeded(seed):
-                stream = stateful_stream()
-                drawn.append((float(keras.random.uniform(())), float(tf.random.uniform(()))))
-                expect(stateful_stream() != stream, "Context._rng")
+            _seed(seed)
+            stream = stateful_stream()
+            drawn.append((float(keras.random.uniform(())), float(tf.random.uniform(()))))
+            expect(stateful_stream() != stream, "Context._rng")
         expect(drawn[0][0] == drawn[1][0] != drawn[2][0], "rng_utils.GLOBAL_RANDOM_SEED")
     finally:
         global_state.set_global_attribute(name, before[0])
