@@ -54,6 +54,28 @@ def test_folds_and_seeds_are_members(rows):
     assert evaluated["loss"] == pytest.approx(member.history["val_loss"][-1], rel=1e-5)
 
 
+def test_class_weights_and_example_weights_of_folds(rows):
+    """Validation rows have the example weights alone, as `evaluate` gives them."""
+    x, y = rows
+    own = np.linspace(0.5, 2.0, len(y))
+    folds = [(np.arange(9, 53), np.arange(9))]
+    result = tfopt.search.Population(build, CONFIGURATIONS[:1]).fit(
+        x, y, folds=folds, class_weight={0: 9.0}, sample_weight=own, batch_size=16
+    )
+    model, (train, held) = result.model(result[0]), folds[0]
+    evaluated = model.evaluate(x[held], y[held], sample_weight=own[held], verbose=0, return_dict=True)
+    assert evaluated["loss"] == pytest.approx(result[0].history["val_loss"][0], rel=1e-5)
+    unweighted = tfopt.search.Population(build, CONFIGURATIONS[:1]).fit(
+        x, y, folds=folds, sample_weight=own, batch_size=16
+    )
+    assert unweighted[0].history["loss"] != result[0].history["loss"]
+    by_hand = np.where(y == 0, 9.0, 1.0) * own
+    multiplied = tfopt.search.Population(build, CONFIGURATIONS[:1]).fit(
+        x[train], y[train], sample_weight=by_hand[train], batch_size=16
+    )
+    assert multiplied[0].history["loss"] == pytest.approx(result[0].history["loss"], rel=1e-5)
+
+
 def test_class_weights_are_those_of_fit(rows):
     x, y = rows
     weights = {0: 2.0, 1: 0.5, 2: 1.0}
