@@ -4,6 +4,7 @@ Everything is decided on shapes, texts whose digits are all written `0`: a colum
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,34 +80,32 @@ class Evidence:
 
 def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarray) -> Evidence:
     """Return what a column's distinct texts say; `counts` tells how often each occurs."""
-    weights: dict[str, int] = {}
+    weights: Counter[str] = Counter()
     for shape, count in zip(cell_shapes, counts.tolist(), strict=True):
-        weights[shape] = weights.get(shape, 0) + count
-    decisive, unclear, units, spellings = {".": 0, ",": 0}, {".": 0, ",": 0}, {}, {}  # type: ignore[var-annotated]
-    fitting: dict[str, dict[str, int]] = {".": {}, ",": {}}
+        weights[shape] += count
+    decisive, unclear, units = Counter[str](), Counter[str](), Counter[str]()
+    fitting = {".": Counter[str](), ",": Counter[str]()}
+    spellings: dict[str, str] = {"": ""}
     for shape, weight in weights.items():
-        found = {decimal: _fit(shape, decimal) for decimal in ".,"}
-        for decimal, fit in found.items():
-            if fit is not None:
-                fitting[decimal][_same(fit.unit)] = fitting[decimal].get(_same(fit.unit), 0) + weight
-                spellings.setdefault(_same(fit.unit), fit.unit)
-        point, comma = found["."], found[","]
+        point, comma = _fit(shape, "."), _fit(shape, ",")
         if (fit := point or comma) is None:
             continue
-        units[_same(fit.unit)] = units.get(_same(fit.unit), 0) + weight
+        unit = _same(fit.unit)
+        units[unit] += weight
+        spellings.setdefault(unit, fit.unit)
+        fitting["."][unit] += weight if point else 0
+        fitting[","][unit] += weight if comma else 0
         if point is None or comma is None:
-            decisive["." if comma is None else ","] += weight
+            decisive["." if point else ","] += weight
         elif point.value_shape != comma.value_shape:
             unclear["." if "." in shape[point.body] else ","] += weight
-    decimal = _clearer(decisive)
-    if not decimal and any(unclear.values()):
-        decimal = _decimal_of_unclear(texts, _clearer(unclear))
-    named = {unit: weight for unit, weight in units.items() if unit}
-    unit = max(named, key=named.__getitem__, default="")
-    of_unit = fitting[decimal or "."]
-    bare = of_unit.get("", 0) if unit else 0
-    share = (of_unit.get(unit, 0) + bare) / max(int(counts.sum()), 1)
-    return Evidence(decimal, "" if any(decisive.values()) else _clearer(unclear), spellings.get(unit, ""), share)
+    decimal, sign = _commonest(decisive), _commonest(unclear)
+    if not decimal and sign:
+        decimal = _decimal_of_unclear(texts, sign)
+    unit = _commonest(Counter({unit: weight for unit, weight in units.items() if unit}))
+    fitted = fitting[decimal or "."]
+    share = sum(fitted[unit] for unit in {unit, ""}) / max(int(counts.sum()), 1)
+    return Evidence(decimal, "" if decisive else sign, spellings[unit], share)
 
 
 def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, unit: str) -> np.ndarray:
@@ -179,8 +178,8 @@ def _same(unit: str) -> str:
     return unit.casefold().rstrip(".").replace(" ", "")
 
 
-def _clearer(weights: dict[str, int]) -> str:
-    return max(weights, key=weights.__getitem__) if any(weights.values()) else ""
+def _commonest(weights: Counter[str]) -> str:
+    return max(weights, key=weights.__getitem__, default="")
 
 
 def _decimal_of_unclear(texts: Sequence[str], sign: str) -> str:
