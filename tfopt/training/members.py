@@ -43,6 +43,12 @@ class StackMember:
         self.result = FitResult(engine=engine.name)
         self.tracker = EpochTracker(request.monitor, self.result)
 
+    def begun_again(self, engine: Engine) -> "StackMember":
+        """Return the same fit at its beginning, after its stack gave up."""
+        again = StackMember(self.index, self.request, self.snapshot, engine, self.multipliers)
+        again.result.reason, again.result.seconds = self.result.reason, self.result.seconds
+        return again
+
     @property
     def num_steps(self) -> int:
         """How many steps it takes."""

@@ -230,7 +230,7 @@ class PopulationEngine(Engine):
                     continue
                 limit = len(chunk) // 2
                 _log.warning("Memory ran out with %d members together: training %d at a time.", len(chunk), limit)
-                members = [StackMember(m.index, m.request, m.snapshot, self, m.multipliers) for m in left] + members
+                members = [member.begun_again(self) for member in left] + members
             except Exception as error:
                 _log.warning("Training %d members together failed; each is trained alone.", len(chunk), exc_info=True)
                 reason = self.pool.refused[chunk[0].structure] = f"training in a stack failed ({one_line(error)})"
