@@ -312,7 +312,9 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
 def _in_words(plan: "Plan") -> str:
     """Return in a line what a search is about to do, while TensorFlow has yet to start."""
     config, table = plan.config, plan.table
-    trials = "configurations of a network" if config.max_trials is None else f"{config.max_trials} networks"
+    trials = {None: "configurations of a network", 1: "1 network"}.get(
+        config.max_trials, f"{config.max_trials} networks"
+    )
     folds = f"{len(plan.outer)} folds" if len(plan.outer) > 1 else "one hold-out"
     workers = "one process" if config.workers == 1 else f"{config.workers} workers"
     if config.backend != "loky":
