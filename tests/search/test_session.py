@@ -256,6 +256,25 @@ def test_a_space_that_raises_now_and_then_is_searched_all_the_same(quick, tmp_pa
     assert "network" in scores(outcome)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_where_every_fit_fails_nothing_is_left_to_train(quick, tmp_path, workers):
+    path = tmp_path / "space.py"
+    path.write_text(
+        "import keras\n"
+        "def build(hp):\n"
+        "    model = keras.Sequential([keras.layers.Dense(hp.Int('units', 2, 40)), keras.layers.Dense(1)])\n"
+        "    model.compile(keras.optimizers.SGD(1e12), 'mse')\n"
+        "    return model\n"
+    )
+    progress = Notes()
+    config = quick(space=f"{path}:build", max_trials=9, epochs=30, baselines="dummy", workers=workers)
+    outcome = run(config, progress)
+    assert outcome.num_completed == 0
+    assert 3 * 2 <= outcome.num_failed < 9 * 2
+    assert "The first 3 configurations failed in every fold, so no further one is tried." in progress.notes
+    assert list(scores(outcome)) == ["dummy"]
+
+
 def test_a_space_that_always_raises_leaves_the_baselines(quick, tmp_path):
     outcome = run(quick(space=write_space(tmp_path, "raise ValueError('never')"), baselines="dummy"))
     assert outcome.num_completed == 0

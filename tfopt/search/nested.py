@@ -116,6 +116,7 @@ class NetworkSearch:
         except loop.OutOfTime:
             self._say_time_is_up()
         except NothingCompletes as error:
+            self._trainer.drop()
             self.say(str(error))
         self._progress.finish(NETWORK)
 
