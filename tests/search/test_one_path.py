@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfopt.cli.predict import as_csv
 from tfopt.comparison.folds import Split
 from tfopt.data import load_table, read_rows
+from tfopt.report.predictions import as_csv
 from tfopt.search.coding import SplitCoder
 from tfopt.search.fitting import Fitting, Task
 from tfopt.search.oracles import default_values, discover
