@@ -81,10 +81,6 @@ def exempting(hp):
     return optimizer
 
 
-def warmed(hp):
-    return optimizers.SGD(optimizers.schedules.CosineDecay(hp["lr"], 9, warmup_target=0.1, warmup_steps=3))
-
-
 def with_option(**options):
     return of(optimizer=lambda hp: optimizers.Adam(hp["lr"], **options))
 
@@ -95,9 +91,12 @@ REFUSED = {
     "activity_regularizer": (of(lambda: layers.Dense(8, activity_regularizer="l2")), "has an activity_regularizer"),
     "mixed precision": (of(lambda: layers.Dense(8, dtype="mixed_float16")), "computes in float16"),
     "LayerNormalization": (of(layers.LayerNormalization), "LayerNormalization has no form in NumPy"),
-    "an unknown activation": (of(lambda: layers.Dense(8, "softsign")), "is not known here"),
+    "an unknown activation": (of(lambda: layers.Dense(8, "log_softmax")), "is not known here"),
     "a slope of ReLU": (of(lambda: layers.ReLU(negative_slope=0.1)), "ReLU has a negative_slope"),
-    "tfopt's dropout": (of(lambda: tfopt.layers.Dropout(0.2)), "has no form in NumPy"),
+    "a scheduled rate": (
+        of(lambda: tfopt.layers.Dropout(tfopt.schedules.LinearDecay(0.3, 9))),
+        "Dropout has a schedule",
+    ),
     "noise_shape": (of(lambda: layers.Dropout(0.2, noise_shape=(None, 1))), "Dropout has a noise_shape"),
     "a layer of one's own": (of(lambda: Doubled(8)), "Doubled has no form in NumPy"),
     "a loss of one's own": (of(loss=Squared()), "is not known here"),
@@ -119,8 +118,10 @@ REFUSED = {
     "exempted weights": (of(optimizer=exempting), "exempts some weights from decay"),
     "centred RMSprop": (of(optimizer=lambda hp: optimizers.RMSprop(hp["lr"], centered=True)), "RMSprop is centered"),
     "Nadam": (of(optimizer=lambda hp: optimizers.Nadam(hp["lr"])), "Nadam has no form in NumPy"),
-    "a warm-up of Keras's": (of(optimizer=warmed), "its schedule takes one step at a time"),
-    "a schedule of one step": (of(optimizer=lambda hp: optimizers.SGD(stepwise(hp["lr"]))), "takes one step at a time"),
+    "a schedule of one step": (
+        of(optimizer=lambda hp: optimizers.SGD(stepwise(hp["lr"]))),
+        "decides on the step in Python",
+    ),
     "a weighted loss": (of(loss_weights=[2.0]), "several losses or a weighted one"),
     "another penalty": (
         of(lambda: layers.Dense(8, kernel_regularizer=tfopt.regularizers.GroupLasso(0.1))),

@@ -34,7 +34,7 @@ class LearningRates:
         numbers: Those of them that the schedule uses.
 
     Raises:
-        CannotStack: The schedule cannot be changed from outside.
+        CannotStack: The schedule cannot be changed from outside, or not be traced.
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, walk: ModelWalk, varying: frozenset[str]):
@@ -80,8 +80,11 @@ class LearningRates:
                 lambda step: tf.cast(self._schedule(step), "float32"), steps, fn_output_signature="float32"
             )
 
-        with kept_symbolic():
-            self._traced = concrete(rates, [tf.TensorSpec((None,), tf.int32)])
+        try:
+            with kept_symbolic():
+                self._traced = concrete(rates, [tf.TensorSpec((None,), tf.int32)])
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise CannotStack("its schedule decides on the step in Python") from error
 
     def load(self, members: Sequence[Values]) -> None:
         """Take the members' numbers."""
