@@ -8,7 +8,7 @@ class UserError(ValueError):
     """A mistake in the user's input; the command line prints it as one line and exits with 2."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return printable(" ".join(super().__str__().split("\n")))
 
 
 class CannotStack(ValueError):
