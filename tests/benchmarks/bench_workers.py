@@ -57,7 +57,7 @@ class Timed(Workers):
         value, error, _ = super()._called_here(call)
         seconds = time.process_time() - before
         self._pending -= call.kind == "fits"
-        fits = len(call.arguments[1]) if call.kind == "fits" else 1
+        fits = len(call.made_arguments()[1]) if call.kind == "fits" else 1
         self.calls.append({"kind": call.kind, "stage": call.stage, "fits": fits, "seconds": round(seconds, 4)})
         return value, error, seconds
 

@@ -5,6 +5,7 @@ import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -130,7 +131,7 @@ def submit(
         engines: `Engines`, sent once.
         requests: The fits, independent of each other.
         done: Called with the index and the result of each fit as it ends, in the thread that waits for the workers.
-        callbacks: For each request the Keras callbacks of its own, or what makes them, which is called here.
+        callbacks: For each request the Keras callbacks of its own, or what makes them once its turn has come.
         name: Which of the engines.
         urgent: Whether others wait for these fits.
 
@@ -144,11 +145,11 @@ def submit(
     for indices in divided(alike, work, workers.number):
         group = [replace(requests[index], together=together[alike[index]]) for index in indices]
         given = [callbacks[index] if callbacks else () for index in indices]
-        own = [of_fit() if callable(of_fit) else of_fit for of_fit in given]
+        own: list[Made] = []
         calls.append(
             Call(
                 train,
-                (name, group, own),
+                partial(_arguments, name, group, given, own),
                 _told(engines.value.errors, indices, own, done),
                 engines,
                 kind="fits",
@@ -162,6 +163,12 @@ def submit(
     return calls
 
 
+def _arguments(name: Any, group: Sequence[FitRequest], given: Sequence[Callbacks], own: list[Made]) -> tuple:
+    """Return the arguments of `train`; callbacks are made now, for this group alone, and put into `own`."""
+    own[:] = [of_fit() if callable(of_fit) else of_fit for of_fit in given]
+    return name, group, own
+
+
 def _told(
     errors: Errors, indices: Sequence[int], callbacks: Sequence[Made], done: Callable[[int, FitResult], None]
 ) -> Callable[[Any, Exception | None], None]:
@@ -172,7 +179,9 @@ def _told(
             failed = FitResult(failure=one_line(error), reason=reason)
             ended = Ended([replace(failed) for _ in indices], [[] for _ in indices])
         errors.update(ended.errors)
-        for index, result, own, contents in zip(indices, ended.results, callbacks, ended.callbacks, strict=True):
+        # Where all failed, their callbacks may not even have been made.
+        made = callbacks or [()] * len(indices)
+        for index, result, own, contents in zip(indices, ended.results, made, ended.callbacks, strict=True):
             for callback, content in zip(own, contents, strict=False):
                 vars(callback).update(content)
             done(index, result)

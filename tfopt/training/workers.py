@@ -53,7 +53,7 @@ class Call:
 
     Args:
         function: What is called: `function(shared.value, *arguments)`, or `function(*arguments)` without `shared`.
-        arguments: Its arguments.
+        arguments: Its arguments, or what makes them when it is made.
         done: Told the value and the exception, one of which is None, in the thread that waits.
         shared: A value that many calls have in common.
         kind: Calls of one kind take as long as their work says.
@@ -64,7 +64,7 @@ class Call:
     """
 
     function: Callable[..., Any]
-    arguments: tuple = ()
+    arguments: tuple | Callable[[], tuple] = ()
     done: Callable[[Any, Exception | None], None] = _untold
     shared: Shared | None = None
     kind: str = ""
@@ -73,6 +73,12 @@ class Call:
     here: bool = False
     on_gpu: bool = False
     num_deaths: int = field(default=0, init=False)
+
+    def made_arguments(self) -> tuple:
+        """Return the arguments, made once."""
+        if callable(self.arguments):
+            self.arguments = self.arguments()
+        return self.arguments
 
 
 class Worker(Protocol):
@@ -212,6 +218,7 @@ class Workers:
             for call, value, error, seconds in ended:
                 self._learn(call, seconds)
                 call.done(value, error)
+                call.arguments, call.done = (), _untold  # whoever keeps the call does not keep these
             return
 
     def close(self) -> None:
@@ -262,7 +269,7 @@ class Workers:
         started = time.perf_counter()
         shared = () if call.shared is None else (call.shared.value,)
         try:
-            value, error = call.function(*shared, *call.arguments), None
+            value, error = call.function(*shared, *call.made_arguments()), None
         except Exception as raised:
             value, error = None, raised
         return value, error, time.perf_counter() - started
@@ -298,7 +305,7 @@ class Workers:
         started = time.perf_counter()
         try:
             source = None if call.shared is None else self._source(call.shared)
-            packed = dumps((call.function, call.arguments, _log.getEffectiveLevel()))
+            packed = dumps((call.function, call.made_arguments(), _log.getEffectiveLevel()))
             key = None if call.shared is None else call.shared.key
             value, error, records = pickle.loads(worker.call(packed, key, source))
             for record in records:
