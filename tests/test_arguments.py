@@ -37,7 +37,7 @@ def test_tensors_and_variables_are_taken_as_they_are(make):
 NONSENSE = ["0.1", True, np.True_, 1j, None, {}, [], [[]], ["a"], [True, False], [1j], [[1], [1, 2]], [None], object()]
 
 
-@pytest.mark.parametrize("value", NONSENSE, ids=repr)
+@pytest.mark.parametrize("value", NONSENSE, ids=lambda value: "object" if type(value) is object else repr(value))
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(TypeError, match=r"Argument `x` of Piece must be a number, a list of .*Received: x="):
         number("x", value, owner="Piece")
