@@ -174,3 +174,12 @@ def test_dependencies_are_bounded_by_what_is_tested(name):
     assert (
         Version(f"{version.major}.{version.minor + 1}") not in allowed or Version(f"{version.major + 1}") not in allowed
     )
+
+
+def test_no_name_stands_for_two_classes():
+    homes: dict[str, list[str]] = {}
+    for file, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(file.relative_to(ROOT).as_posix())
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}

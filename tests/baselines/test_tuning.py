@@ -94,7 +94,7 @@ def test_the_grid_search_is_scikit_learns_on_exactly_the_inner_splits(make_table
     table = _regression(make_table)
     result, split, inner = _tuned("ridge", table)
     x, y = table.features.to_numpy(), table.target
-    (grid,) = models.recipe(_family("ridge", "regression"), models.Setting(60, 40, 4, 1, 0, 0)).grid
+    (grid,) = models.tunable(_family("ridge", "regression"), models.Setting(60, 40, 4, 1, 0, 0)).grid
     position = {row: place for place, row in enumerate(split.train)}
     cv = [([position[r] for r in s.train], [position[r] for r in s.test]) for s in inner]
     search = GridSearchCV(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": grid["model__alpha"]}, cv=cv)
@@ -109,7 +109,7 @@ def test_the_grid_search_is_scikit_learns_on_exactly_the_inner_splits(make_table
 
 
 def test_logistic_tries_both_penalties_without_a_failed_fit(make_table):
-    grid = models.recipe(_family("logistic", "classification"), models.Setting(60, 40, 5, 1, 3, 0)).grid
+    grid = models.tunable(_family("logistic", "classification"), models.Setting(60, 40, 5, 1, 3, 0)).grid
     assert {ratio for part in grid for ratio in part["model__l1_ratio"]} == {0.0, 1.0}
     result, *_ = _tuned("logistic", _classification(make_table))
     assert result.num_configurations == sum(len(p["encode__scaling"]) * len(p["model__C"]) for p in grid)
@@ -117,27 +117,27 @@ def test_logistic_tries_both_penalties_without_a_failed_fit(make_table):
 
 def test_the_l1_penalty_of_the_grid_reaches_zeros():
     features, target = datasets.load_breast_cancer(return_X_y=True)
-    grid = models.recipe(_family("logistic", "classification"), models.Setting(400, 266, 30, 1, 2, 0)).grid
+    grid = models.tunable(_family("logistic", "classification"), models.Setting(400, 266, 30, 1, 2, 0)).grid
     lasso = {k.removeprefix("model__"): v[0] for k, v in grid[1].items() if k != "encode__scaling"}
     model = LogisticRegression(**lasso).fit(StandardScaler().fit_transform(features), target)
     assert (model.coef_ == 0).sum() > 15
 
 
 def test_a_grid_that_fails_anywhere_fails_loudly(make_table, monkeypatch):
-    broken = models.Recipe(
+    broken = models.Tunable(
         KNeighborsClassifier(),
         KNeighborsClassifier(),
         [{"model__n_neighbors": [3, 1000]}],  # more than there are rows
     )
-    monkeypatch.setattr(tuning, "recipe", lambda family, setting: broken)
+    monkeypatch.setattr(tuning, "tunable", lambda family, setting: broken)
     with pytest.raises(ValueError, match="n_neighbors"):
         _tuned("knn", _classification(make_table))
 
 
 def test_convergence_warnings_are_counted_not_shown(make_table, monkeypatch, capfd):
     stopped = LogisticRegression(max_iter=1)
-    recipe = models.Recipe(stopped, stopped, [{"model__C": [1.0, 10.0]}])
-    monkeypatch.setattr(tuning, "recipe", lambda family, setting: recipe)
+    recipe = models.Tunable(stopped, stopped, [{"model__C": [1.0, 10.0]}])
+    monkeypatch.setattr(tuning, "tunable", lambda family, setting: recipe)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         result, *_ = _tuned("logistic", _classification(make_table))

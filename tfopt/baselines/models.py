@@ -57,7 +57,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Tunable:
     """How one family is fitted.
 
     Args:
@@ -78,9 +78,9 @@ class Recipe:
     openmp: bool = False
 
 
-def recipe(family: Family, setting: Setting) -> Recipe:
+def tunable(family: Family, setting: Setting) -> Tunable:
     """Return how `family` is fitted in `setting`."""
-    return _RECIPES[family.task][family.name](setting)
+    return _TUNABLES[family.task][family.name](setting)
 
 
 def _powers(low: float, high: float, steps: int) -> list[float]:
@@ -109,39 +109,39 @@ def _under(prefix: str, **values: list[Any]) -> dict[str, list[Any]]:
     return {f"model__{prefix}{name}": value for name, value in values.items()}
 
 
-def _dummy_regressor(setting: Setting) -> Recipe:
+def _dummy_regressor(setting: Setting) -> Tunable:
     model = dummy.DummyRegressor()
-    return Recipe(model, model, [{"model__strategy": ["mean", "median"]}], scaling="none")
+    return Tunable(model, model, [{"model__strategy": ["mean", "median"]}], scaling="none")
 
 
-def _linear(setting: Setting) -> Recipe:
-    return Recipe(linear_model.LinearRegression(), linear_model.LinearRegression(), [])
+def _linear(setting: Setting) -> Tunable:
+    return Tunable(linear_model.LinearRegression(), linear_model.LinearRegression(), [])
 
 
-def _ridge(setting: Setting) -> Recipe:
+def _ridge(setting: Setting) -> Tunable:
     grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
-    return Recipe(linear_model.Ridge(), linear_model.Ridge(), [grid])
+    return Tunable(linear_model.Ridge(), linear_model.Ridge(), [grid])
 
 
-def _lasso(setting: Setting) -> Recipe:
+def _lasso(setting: Setting) -> Tunable:
     model = _standardised(linear_model.Lasso(max_iter=20_000))
     grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
         **_under("regressor__", alpha=_powers(-3.5, 0, 13)),
     }
-    return Recipe(model, linear_model.Lasso(max_iter=20_000), [grid])
+    return Tunable(model, linear_model.Lasso(max_iter=20_000), [grid])
 
 
-def _elastic_net(setting: Setting) -> Recipe:
+def _elastic_net(setting: Setting) -> Tunable:
     model = _standardised(linear_model.ElasticNet(max_iter=20_000))
     grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
         **_under("regressor__", l1_ratio=[0.1, 0.5, 0.9], alpha=_powers(-3.5, 0.5, 10)),
     }
-    return Recipe(model, linear_model.ElasticNet(max_iter=20_000), [grid])
+    return Tunable(model, linear_model.ElasticNet(max_iter=20_000), [grid])
 
 
-def _svr(setting: Setting) -> Recipe:
+def _svr(setting: Setting) -> Tunable:
     single, prefix = _each_target(svm.SVR(), setting)
     grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
@@ -149,12 +149,12 @@ def _svr(setting: Setting) -> Recipe:
             f"regressor__{prefix}", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.03, 0.1, 0.3, 1)), epsilon=[0.1, 0.5]
         ),
     }
-    return Recipe(_standardised(single), single, [grid], num_draws=48 if setting.num_rows <= 1000 else 24)
+    return Tunable(_standardised(single), single, [grid], num_draws=48 if setting.num_rows <= 1000 else 24)
 
 
-def _knn_regressor(setting: Setting) -> Recipe:
+def _knn_regressor(setting: Setting) -> Tunable:
     model = neighbors.KNeighborsRegressor()
-    return Recipe(model, model, [_neighbours(setting)], openmp=True)
+    return Tunable(model, model, [_neighbours(setting)], openmp=True)
 
 
 def _neighbours(setting: Setting) -> dict[str, list[Any]]:
@@ -166,11 +166,11 @@ def _neighbours(setting: Setting) -> dict[str, list[Any]]:
     }
 
 
-def _forest_regressor(setting: Setting) -> Recipe:
+def _forest_regressor(setting: Setting) -> Tunable:
     model = ensemble.RandomForestRegressor(random_state=setting.seed, max_samples=_rows_of_a_tree(setting))
     default = ensemble.RandomForestRegressor(random_state=setting.seed)
     grid: dict[str, list[Any]] = {"model__max_features": [0.33, 1.0], "model__min_samples_leaf": [1, 5]}
-    return Recipe(model, default, [grid], scaling="none")
+    return Tunable(model, default, [grid], scaling="none")
 
 
 def _rows_of_a_tree(setting: Setting) -> int | None:
@@ -178,9 +178,9 @@ def _rows_of_a_tree(setting: Setting) -> int | None:
     return 20_000 if setting.num_rows > 60_000 else None
 
 
-def _boosting_regressor(setting: Setting) -> Recipe:
+def _boosting_regressor(setting: Setting) -> Tunable:
     model, prefix = _each_target(ensemble.HistGradientBoostingRegressor(random_state=setting.seed), setting)
-    return Recipe(model, model, _boosting_grid(prefix), scaling="none", openmp=True)
+    return Tunable(model, model, _boosting_grid(prefix), scaling="none", openmp=True)
 
 
 def _boosting_grid(prefix: str) -> Grid:
@@ -190,10 +190,10 @@ def _boosting_grid(prefix: str) -> Grid:
     return [slow, usual]
 
 
-def _mlp_regressor(setting: Setting) -> Recipe:
+def _mlp_regressor(setting: Setting) -> Tunable:
     model = neural_network.MLPRegressor(max_iter=2000, random_state=setting.seed)
     grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], **_perceptron("regressor__", setting)}
-    return Recipe(_standardised(model), _plain_perceptron(neural_network.MLPRegressor, setting), [grid], num_draws=12)
+    return Tunable(_standardised(model), _plain_perceptron(neural_network.MLPRegressor, setting), [grid], num_draws=12)
 
 
 def _perceptron(prefix: str, setting: Setting) -> dict[str, list[Any]]:
@@ -210,12 +210,12 @@ def _plain_perceptron(kind: Any, setting: Setting) -> Any:
     return kind(random_state=setting.seed)
 
 
-def _dummy_classifier(setting: Setting) -> Recipe:
+def _dummy_classifier(setting: Setting) -> Tunable:
     model = dummy.DummyClassifier(strategy="prior")
-    return Recipe(model, model, [], scaling="none")
+    return Tunable(model, model, [], scaling="none")
 
 
-def _logistic(setting: Setting) -> Recipe:
+def _logistic(setting: Setting) -> Tunable:
     """L2 by newton-cg and L1 by saga: no solver but saga knows both, and on digits it is twenty times slower for L2.
 
     liblinear is out: at a weak L1 penalty it can run for half a minute where saga stops after 70 ms.
@@ -233,28 +233,28 @@ def _logistic(setting: Setting) -> Recipe:
         ),
     }
     default = linear_model.LogisticRegression(max_iter=1000, random_state=setting.seed)
-    return Recipe(model, default, [ridge, lasso])
+    return Tunable(model, default, [ridge, lasso])
 
 
-def _ridge_classifier(setting: Setting) -> Recipe:
+def _ridge_classifier(setting: Setting) -> Tunable:
     grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], "model__alpha": _powers(-3, 4, 15)}
-    return Recipe(linear_model.RidgeClassifier(), linear_model.RidgeClassifier(), [grid])
+    return Tunable(linear_model.RidgeClassifier(), linear_model.RidgeClassifier(), [grid])
 
 
-def _svc(setting: Setting) -> Recipe:
+def _svc(setting: Setting) -> Tunable:
     grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"] if setting.num_rows <= 1000 else ["standard", "common"],
         **_under("", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.1, 0.3, 1, 3))),
     }
-    return Recipe(svm.SVC(), svm.SVC(), [grid], num_draws=None if setting.num_rows <= 1000 else 16)
+    return Tunable(svm.SVC(), svm.SVC(), [grid], num_draws=None if setting.num_rows <= 1000 else 16)
 
 
-def _knn_classifier(setting: Setting) -> Recipe:
+def _knn_classifier(setting: Setting) -> Tunable:
     model = neighbors.KNeighborsClassifier()
-    return Recipe(model, model, [_neighbours(setting)], openmp=True)
+    return Tunable(model, model, [_neighbours(setting)], openmp=True)
 
 
-def _forest_classifier(setting: Setting) -> Recipe:
+def _forest_classifier(setting: Setting) -> Tunable:
     model = ensemble.RandomForestClassifier(random_state=setting.seed, max_samples=_rows_of_a_tree(setting))
     default = ensemble.RandomForestClassifier(random_state=setting.seed)
     costly = setting.num_rows * setting.num_classes > 5000
@@ -262,24 +262,24 @@ def _forest_classifier(setting: Setting) -> Recipe:
         "model__max_features": ["sqrt", 0.3],
         "model__min_samples_leaf": [1] if costly else [1, 3],
     }
-    return Recipe(model, default, [grid], scaling="none")
+    return Tunable(model, default, [grid], scaling="none")
 
 
-def _boosting_classifier(setting: Setting) -> Recipe:
+def _boosting_classifier(setting: Setting) -> Tunable:
     model = ensemble.HistGradientBoostingClassifier(random_state=setting.seed)
     grid = _boosting_grid("")
     if setting.num_classes > 3:  # a tree for each class in every step
         grid = [_under("", max_leaf_nodes=[8], learning_rate=[0.1, 0.2], max_iter=[50])]
-    return Recipe(model, model, grid, scaling="none", openmp=True)
+    return Tunable(model, model, grid, scaling="none", openmp=True)
 
 
-def _mlp_classifier(setting: Setting) -> Recipe:
+def _mlp_classifier(setting: Setting) -> Tunable:
     model = neural_network.MLPClassifier(max_iter=2000, random_state=setting.seed)
     grid: dict[str, list[Any]] = {_SCALING: ["standard", "robust", "common"], **_perceptron("", setting)}
-    return Recipe(model, _plain_perceptron(neural_network.MLPClassifier, setting), [grid], num_draws=12)
+    return Tunable(model, _plain_perceptron(neural_network.MLPClassifier, setting), [grid], num_draws=12)
 
 
-_RECIPES: dict[str, dict[str, Any]] = {
+_TUNABLES: dict[str, dict[str, Any]] = {
     "regression": {
         "dummy": _dummy_regressor,
         "linear": _linear,

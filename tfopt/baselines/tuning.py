@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from tfopt._files import as_json
 from tfopt.baselines.families import Family
-from tfopt.baselines.models import Recipe, Setting, recipe
+from tfopt.baselines.models import Setting, Tunable, tunable
 from tfopt.comparison.fold_result import DUMMY, FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.comparison.objective import Objective
@@ -66,7 +66,7 @@ def tune(
     features = table.features.set_axis(pd.RangeIndex(table.num_rows), axis=0)  # a row's index names it everywhere
     rows = split.train
     setting = Setting.of(table, len(rows), inner, seed)
-    how = recipe(family, setting)
+    how = tunable(family, setting)
     encoder = _RememberingEncoder(table.columns, how.scaling, memory=_Memory())
     fit_options = {}
     if (weights := _training_weights(family, table, rows)) is not None:
@@ -132,7 +132,7 @@ def tune_in_worker(
 
 
 def _search(
-    pipeline: Pipeline, how: Recipe, inner: list[tuple[np.ndarray, np.ndarray]], scorer: Any, jobs: int, seed: int
+    pipeline: Pipeline, how: Tunable, inner: list[tuple[np.ndarray, np.ndarray]], scorer: Any, jobs: int, seed: int
 ) -> Any:
     options = {"scoring": scorer, "refit": "score", "cv": inner, "n_jobs": jobs, "error_score": "raise"}
     size = len(ParameterGrid(how.grid))

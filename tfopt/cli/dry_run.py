@@ -54,13 +54,13 @@ def _baseline_fits(plan: "Plan") -> list[int]:
     """Return the fits of each family: its grid on the inner folds, the refit of the choice, and the default."""
     from sklearn.model_selection import ParameterGrid
 
-    from tfopt.baselines.models import Setting, recipe
+    from tfopt.baselines.models import Setting, tunable
 
     counts = []
     for family in plan.families:
         for fold in plan.outer:
             setting = Setting.of(plan.table, len(fold.train), fold.inner, plan.config.seed)
-            how = recipe(family, setting)
+            how = tunable(family, setting)
             tried = len(ParameterGrid(how.grid)) if how.grid else 1
             counts.append(min(tried, how.num_draws or tried) * len(fold.inner) + 2)
     return counts

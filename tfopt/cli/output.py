@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Column:
+class BoardColumn:
     """A column of the leaderboard.
 
     Args:
@@ -61,21 +61,21 @@ def _model(row: Row) -> str:
 
 
 LEADERBOARD = (
-    Column("model", _model, 0, right=False),
-    Column("kind", lambda row: str(row["kind"]), 5, right=False),
-    Column("score", lambda row: figure(row["score"]), 1),
-    Column("95% interval", _interval, 2),
-    Column("vs best", lambda row: _optional(row, "difference", "+.3f"), 3),
-    Column("better", lambda row: _percent(row, "p_better"), 4),
-    Column("same", lambda row: _percent(row, "p_equivalent"), 4),
-    Column("worse", lambda row: _percent(row, "p_worse"), 4),
-    Column("p (Holm)", lambda row: _optional(row, "p_holm", ".2g"), 7),
-    Column("untuned", lambda row: _optional(row, "default_score", ".3f"), 6),
-    Column("optimism", lambda row: _optional(row, "optimism", "+.3f"), 7),
-    Column("tried", lambda row: str(row.get("num_configurations") or ""), 6),
-    Column("tune s", lambda row: _optional(row, "tune_seconds", ".1f"), 6),
-    Column("fit s", lambda row: _optional(row, "fit_seconds", ".2g"), 7),
-    Column("predict s", lambda row: _optional(row, "predict_seconds", ".1g"), 7),
+    BoardColumn("model", _model, 0, right=False),
+    BoardColumn("kind", lambda row: str(row["kind"]), 5, right=False),
+    BoardColumn("score", lambda row: figure(row["score"]), 1),
+    BoardColumn("95% interval", _interval, 2),
+    BoardColumn("vs best", lambda row: _optional(row, "difference", "+.3f"), 3),
+    BoardColumn("better", lambda row: _percent(row, "p_better"), 4),
+    BoardColumn("same", lambda row: _percent(row, "p_equivalent"), 4),
+    BoardColumn("worse", lambda row: _percent(row, "p_worse"), 4),
+    BoardColumn("p (Holm)", lambda row: _optional(row, "p_holm", ".2g"), 7),
+    BoardColumn("untuned", lambda row: _optional(row, "default_score", ".3f"), 6),
+    BoardColumn("optimism", lambda row: _optional(row, "optimism", "+.3f"), 7),
+    BoardColumn("tried", lambda row: str(row.get("num_configurations") or ""), 6),
+    BoardColumn("tune s", lambda row: _optional(row, "tune_seconds", ".1f"), 6),
+    BoardColumn("fit s", lambda row: _optional(row, "fit_seconds", ".2g"), 7),
+    BoardColumn("predict s", lambda row: _optional(row, "predict_seconds", ".1g"), 7),
 )
 _COMPARED = ("difference", "p_holm", "p_better", "p_equivalent", "p_worse")
 
@@ -131,7 +131,7 @@ def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
     console.print(Text(str(result["verdict"]), style="bold"))
 
 
-def fitting(rows: Sequence[Row], width: int) -> list[Column]:
+def fitting(rows: Sequence[Row], width: int) -> list[BoardColumn]:
     """Return the columns that say something and fit into `width` cells together, the important ones first."""
     columns = [column for column in LEADERBOARD if any(column.cell(row) for row in rows)]
 

@@ -7,7 +7,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Run": "run",
+    "SearchRun": "run",
     "best_so_far": "figures",
     "leaderboard": "figures",
     "load_run": "run",
@@ -16,7 +16,7 @@ _HOMES = {
     "write_report": "write",
 }
 
-__all__ = ["Run", "best_so_far", "house_style", "leaderboard", "load_run", "training_curves", "write_report"]
+__all__ = ["SearchRun", "best_so_far", "house_style", "leaderboard", "load_run", "training_curves", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tfopt.report.run import Run
+from tfopt.report.run import SearchRun
 from tfopt.report.style import ACCENT, GREY, INK, PALE, PAPER, house_style
 
 _STYLE = """
@@ -37,7 +37,9 @@ details { margin: .6rem 0; } summary { cursor: pointer; } ul { padding-left: 1.2
 _VARIABLES = {PAPER: "none", INK: "var(--ink)", GREY: "var(--grey)", PALE: "var(--pale)", ACCENT: "var(--accent)"}
 
 
-def render(run: Run, table: Sequence[Sequence[str]], legend: str, figures: Mapping[str, tuple[str, Figure]]) -> str:
+def render(
+    run: SearchRun, table: Sequence[Sequence[str]], legend: str, figures: Mapping[str, tuple[str, Figure]]
+) -> str:
     """Return the page.
 
     Args:
@@ -77,7 +79,7 @@ def render(run: Run, table: Sequence[Sequence[str]], legend: str, figures: Mappi
     )
 
 
-def _facts(run: Run) -> str:
+def _facts(run: SearchRun) -> str:
     result, config = run.result, run.config
     rows = result.get("rows") or run.environment.get("data", {}).get("rows")
     if config.get("holdout"):
@@ -97,7 +99,7 @@ def _facts(run: Run) -> str:
     return " · ".join(fact for fact in facts if fact)
 
 
-def _leaderboard(run: Run, table: Sequence[Sequence[str]]) -> str:
+def _leaderboard(run: SearchRun, table: Sequence[Sequence[str]]) -> str:
     headings, rows = table[0], table[1:]
     text = {index for index, heading in enumerate(headings) if heading in ("model", "kind")}
     lines = ["<tr>" + "".join(_cell("th", h, index in text) for index, h in enumerate(headings)) + "</tr>"]
@@ -131,7 +133,7 @@ def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _choices(run: Run) -> str:
+def _choices(run: SearchRun) -> str:
     """Show what each fold's search chose: choices that differ from fold to fold matter little, or are not sure."""
     best = run.best_trials()
     names = list(dict.fromkeys(name for trial in best for name in trial["values"]))
@@ -147,11 +149,11 @@ def _choices(run: Run) -> str:
     return _section("What each fold chose", f'<div class="wide"><table>{"".join(lines)}</table></div>')
 
 
-def _notes(run: Run) -> str:
+def _notes(run: SearchRun) -> str:
     return _section("Notes", _list(run.result.get("notes", []))) if run.result.get("notes") else ""
 
 
-def _failures(run: Run) -> str:
+def _failures(run: SearchRun) -> str:
     failures = run.failures()
     if not failures:
         return ""

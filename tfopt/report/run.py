@@ -15,7 +15,7 @@ Record = dict[str, Any]
 
 
 @dataclass
-class Run:
+class SearchRun:
     """What `tfopt search` left behind.
 
     Args:
@@ -94,14 +94,14 @@ class Run:
         return [record for record in self.of_kind("trial") if record.get("status") == "FAILED"]
 
 
-def load_run(folder: str | os.PathLike[str]) -> Run:
+def load_run(folder: str | os.PathLike[str]) -> SearchRun:
     """Read a run folder; a run that is still going, or was interrupted, is read as far as it got.
 
     Raises:
         UserError: It is not a run folder, or a file in it is damaged.
     """
     path = check_existing(folder)
-    return Run(
+    return SearchRun(
         folder=path,
         config=_read_json(path / "config.json"),
         environment=_read_json(path / "environment.json"),

@@ -11,11 +11,11 @@ from tfopt._files import write_text
 from tfopt.errors import UserError
 from tfopt.report import figures as draw
 from tfopt.report.html import render
-from tfopt.report.run import Run, load_run
+from tfopt.report.run import SearchRun, load_run
 from tfopt.report.style import house_style, save
 
 
-def draw_figures(run: Run) -> dict[str, tuple[str, str, Figure]]:
+def draw_figures(run: SearchRun) -> dict[str, tuple[str, str, Figure]]:
     """Return the figures that the run has data for: file name to title, caption and figure."""
     figures: dict[str, tuple[str, str, Figure]] = {}
     with house_style():
@@ -69,7 +69,7 @@ def _figure(axes: Axes) -> Figure:
     return figure
 
 
-def _baseline(run: Run) -> tuple[str, float] | None:
+def _baseline(run: SearchRun) -> tuple[str, float] | None:
     best = run.best_baseline()
     if best is None:
         return None

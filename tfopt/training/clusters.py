@@ -5,7 +5,7 @@ from typing import Any
 
 from tfopt.errors import UserError
 
-_MODULES = {"ray": "tfopt.training.ray_cluster", "dask": "tfopt.training.dask_cluster"}
+_CLASSES = {"ray": ("tfopt.training.ray_cluster", "RayCluster"), "dask": ("tfopt.training.dask_cluster", "DaskCluster")}
 
 
 def cluster_at(backend: str, address: str | None) -> Any:
@@ -20,11 +20,12 @@ def cluster_at(backend: str, address: str | None) -> Any:
     """
     if not address:
         raise UserError(f"backend {backend} needs the address of a running cluster. Give --address, such as HOST:PORT.")
+    module, name = _CLASSES[backend]
     try:
-        module = importlib.import_module(_MODULES[backend])
+        cluster = getattr(importlib.import_module(module), name)
     except ImportError as error:
         raise UserError(f"backend {backend} is not installed ({error}). Install tfopt[cluster].") from error
     try:
-        return module.Cluster(address)
+        return cluster(address)
     except (OSError, ValueError, RuntimeError) as error:  # what the two packages raise where nobody answers
         raise UserError(f"no {backend} cluster answers at {address} ({type(error).__name__}: {error}).") from error

@@ -13,7 +13,7 @@ from tfopt.training.worker_process import Source, WorkerDiedError, pack, receive
 _SECONDS_BETWEEN_LOOKS = 0.5  # at which workers there are
 
 
-class Cluster:
+class DaskCluster:
     """The workers of a Dask cluster: one call at a time for each of its worker processes.
 
     Start its workers with one thread each (`dask worker ADDRESS --nworkers 8 --nthreads 1`): a process trains one
@@ -77,7 +77,7 @@ class _Value(distributed.WorkerPlugin):
 
 
 class _DaskWorker:
-    def __init__(self, cluster: Cluster):
+    def __init__(self, cluster: DaskCluster):
         self._cluster = cluster
         self._address: str | None = None
         self._future: Any = None

@@ -7,7 +7,7 @@ import ray
 from tfopt.training.worker_process import Source, WorkerDiedError, pack, run
 
 
-class Cluster:
+class RayCluster:
     """Actors in a Ray cluster: one a GPU where it has any, else one a core."""
 
     def __init__(self, address: str):

@@ -12,7 +12,7 @@ from tfopt.search.tuners.oracle import BatchOracle, has_ended
 from tfopt.training.fits import State, state_of
 
 
-class Progress:
+class TrialLines:
     """Prints a line for each trial that ends: its score, the best so far, the time left."""
 
     def __init__(self, oracle: BatchOracle, verbose: Any):

@@ -13,7 +13,7 @@ from tfopt.search.loop import Fit, Study
 from tfopt.search.tuners import space
 from tfopt.search.tuners.fits import Fits
 from tfopt.search.tuners.oracle import Member, number_of
-from tfopt.search.tuners.progress import BestState, Progress
+from tfopt.search.tuners.progress import BestState, TrialLines
 from tfopt.training.fits import FitRequest, FitResult, Monitor, State
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class TunerStudy(Study):
         slow: Why only Keras itself can do these fits; empty if any engine can.
     """
 
-    def __init__(self, tuner: "Tuner", fits: Fits | None, seeds: Any, progress: Progress, slow: str = ""):
+    def __init__(self, tuner: "Tuner", fits: Fits | None, seeds: Any, progress: TrialLines, slow: str = ""):
         super().__init__(tuner.oracle, tuner.states, tuner.tuner_id)
         self._tuner, self._fits, self._seeds, self.progress = tuner, fits, seeds, progress
         self._slow = slow

@@ -22,7 +22,7 @@ from tfopt.search.tuners.completed_oracle import completed, proposes_at_once
 from tfopt.search.tuners.fits import Fits, fits_of
 from tfopt.search.tuners.models import KeepsModels
 from tfopt.search.tuners.oracle import BatchOracle, Member, number_of
-from tfopt.search.tuners.progress import Progress
+from tfopt.search.tuners.progress import TrialLines
 from tfopt.search.tuners.results import histories_of
 from tfopt.search.tuners.states import KeptStates
 from tfopt.search.tuners.study import TunerStudy, seed_of
@@ -145,7 +145,7 @@ class Tuner(KeepsModels):
         slow = self._why_plain(fits)
         if fits is not None:
             self.copies(fits.callbacks)  # raises at once what cannot be copied
-        study = TunerStudy(self, fits, seeds, Progress(self.oracle, verbose), slow)
+        study = TunerStudy(self, fits, seeds, TrialLines(self.oracle, verbose), slow)
         self.on_search_begin()
         self.save()
         try:
