@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import keras_tuner
 import numpy as np
-from results import RESULTS, environment, keep, markdown
+from results import RESULTS, environment, keep, markdown, write_into
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
 
@@ -372,7 +372,8 @@ def run(cases: list[str], rounds: int, only: list[str]) -> None:
 
 
 def table() -> None:
-    """Print the Markdown tables of what was kept."""
+    """Write the tables of what was kept into docs/benchmarks.md."""
+    parts = []
     kept = json.loads((RESULTS / "search.json").read_text(encoding="utf-8"))
     for case, title in TITLES.items():
         if case not in kept:
@@ -400,7 +401,8 @@ def table() -> None:
                 ]
             )
         heading = ["", "trials × rounds", "seconds a trial (range)", "ratio", "score, best epoch", "last epoch"]
-        print(f"### {title}\n\n{markdown(heading, rows)}\n\n{describe(kept[case]['environment'])}\n")
+        parts.append(f"### {title}\n\n{markdown(heading, rows)}\n\n{describe(kept[case]['environment'])}\n")
+    write_into(Path(__file__).parents[2] / "docs" / "benchmarks.md", "search", "\n".join(parts))
 
 
 def describe(facts: dict) -> str:

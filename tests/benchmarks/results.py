@@ -51,3 +51,13 @@ def markdown(heading: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table whose first column is text and whose others are numbers."""
     lines = ["| " + " | ".join(heading) + " |", "|---|" + "---:|" * (len(heading) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def write_into(page: Path, part: str, text: str) -> None:
+    """Put a text between the comments `<!-- PART: begin -->` and `<!-- PART: end -->` of a page of docs/."""
+    begin, end = f"<!-- {part}: begin -->\n", f"<!-- {part}: end -->"
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"{page} must hold {begin.strip()} and {end}.")
+    page.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
