@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfopt
 from tfopt.errors import CannotStack
@@ -156,6 +157,15 @@ def test_what_is_refused_goes_on_to_a_graph(name, rows, monkeypatch, caplog):
     assert (results, refused) == ([None], {0: "the next one asked"})
     [said] = [record.getMessage() for record in caplog.records if "not trained by NumPy" in record.getMessage()]
     assert reason in said
+
+
+def test_a_schedule_that_cannot_be_traced_leaves_strategies_working(rows, monkeypatch):
+    """`tf.map_fn` would leave the process's variable scope changed, and every later scope would raise."""
+    build, _ = REFUSED["a schedule of one step"]
+    monkeypatch.setattr(stack_pool, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
+    PopulationEngine(build, *rows).attempt([FitRequest(LR, 1, 1)])
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        assert keras.Variable(1.0).shape == ()
 
 
 @pytest.mark.parametrize("name", ["a frozen layer", "LayerNormalization", "weighted_metrics", "AMSGrad"])

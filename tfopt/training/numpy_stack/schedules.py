@@ -76,9 +76,14 @@ class LearningRates:
             setter(self._table.number(name))
 
         def rates(steps: tf.Tensor) -> tf.Tensor:
-            return tf.map_fn(
-                lambda step: tf.cast(self._schedule(step), "float32"), steps, fn_output_signature="float32"
-            )
+            # No `tf.map_fn`: where it raises, the process's variable scope stays changed, and no strategy starts again.
+            number = tf.shape(steps)[0]
+
+            def body(place: tf.Tensor, found: tf.TensorArray) -> tuple:
+                return place + 1, found.write(place, tf.cast(self._schedule(steps[place]), "float32"))
+
+            found = tf.TensorArray("float32", number, element_shape=())
+            return tf.while_loop(lambda place, _: place < number, body, (0, found))[1].stack()
 
         try:
             with kept_symbolic():
