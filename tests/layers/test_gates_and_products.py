@@ -128,7 +128,7 @@ def test_live_strengths():
     ("make", "text"),
     [
         (lambda: L0Gate(-1), "`strength` of L0Gate"),
-        (lambda: L0Gate(0.1, open_probability=1.0), "`open_probability` of L0Gate must be finite and > 0 and < 1"),
+        (lambda: L0Gate(0.1, open_probability=1.0), "`open_probability` of L0Gate must be > 0 and < 1"),
         (lambda: L0Gate(0.1, temperature=0.0), "`temperature`"),
         (lambda: ProductDense(0), "`units` of ProductDense must be >= 1"),
         (lambda: ProductDense(1, -0.1), "`l1` of ProductDense"),
