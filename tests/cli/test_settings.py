@@ -2,8 +2,9 @@ import pytest
 
 from tfopt.cli import search
 from tfopt.cli.main import verb_parser
-from tfopt.cli.search import OPTION_GROUPS, resolve
+from tfopt.cli.search import resolve
 from tfopt.search.config import SearchConfig
+from tfopt.search.options import OPTIONS
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_without_flags_the_defaults_are_searchconfigs_own(resolved):
 
 
 def test_every_field_has_its_option():
-    named = {option.name for _, options in OPTION_GROUPS for option in options} | {"data"}
+    named = {option.name for option in OPTIONS}
     assert named == set(SearchConfig().to_dict())
 
 

@@ -8,7 +8,8 @@ import argparse
 import dataclasses
 import json
 
-from tfopt.cli.parser import Parser, choice
+from tfopt._words import choice
+from tfopt.cli.parser import Parser
 
 EXAMPLES = """
   tfopt diagnose runs/first.jsonl

@@ -15,7 +15,8 @@ import time
 from typing import Any
 
 from tfopt import __version__
-from tfopt.cli.parser import Parser, choice
+from tfopt._words import choice
+from tfopt.cli.parser import Parser
 from tfopt.errors import UserError
 
 EXAMPLES = """

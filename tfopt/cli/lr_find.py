@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tfopt.cli.parser import Parser, choice, integer, number
+from tfopt._words import choice, integer, number
+from tfopt.cli.parser import Parser
 from tfopt.errors import UserError, nearest
 
 EXAMPLES = """

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tfopt.cli.parser import Parser, integer, number
+from tfopt._words import integer, number
+from tfopt.cli.parser import Parser
 from tfopt.errors import UserError
 
 EXAMPLES = """

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt._files import write_text
-from tfopt.cli.parser import Parser, names
+from tfopt._words import names
+from tfopt.cli.parser import Parser
 from tfopt.data.column import Column
 from tfopt.errors import UserError, nearest, one_line, printable
 from tfopt.search.run_folder import check_existing

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from tfopt._private.tensorflow_messages import is_chatter
-from tfopt.cli.parser import Parser, choice
+from tfopt._words import choice
+from tfopt.cli.parser import Parser
 from tfopt.errors import UserError
 from tfopt.report import catalogue
 

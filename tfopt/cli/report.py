@@ -9,7 +9,8 @@ import os
 import sys
 from typing import Any
 
-from tfopt.cli.parser import Parser, choice
+from tfopt._words import choice
+from tfopt.cli.parser import Parser
 
 EXAMPLES = """
   tfopt report runs/diabetes__0__…               figures/ and report.html in the run folder

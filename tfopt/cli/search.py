@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfopt.cli.parser import Parser, choice, duration, integer, names, number, size, switch
-from tfopt.cli.settings import Option, add_options, from_environment, from_flags, from_toml, to_toml
+from tfopt._words import choice
+from tfopt.cli.parser import Parser
+from tfopt.cli.settings import add_options, from_environment, from_flags, from_toml, to_toml
 from tfopt.errors import UserError, one_line
-from tfopt.search import config as configuration
 from tfopt.search.config import SearchConfig, default_run_folder
-from tfopt.search.run_folder import check_existing, check_new
-from tfopt.training import BACKENDS
+from tfopt.search.options import DATA, GROUPS, OPTIONS, resumed
+from tfopt.search.run_folder import check_new
 
 if TYPE_CHECKING:
     from tfopt.search.plan import Plan
@@ -35,137 +35,6 @@ EXAMPLES = """
 USAGE = "tfopt search DATA [options]"
 
 _FORMATS = ("table", "json", "csv", "md")
-
-OPTION_GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
-    (
-        "the table",
-        (
-            Option("target", "column to predict; several for regression", names, "NAME[,…]", "the last column"),
-            Option("task", "auto, regression or classification", choice(*configuration.TASKS), "TASK"),
-            Option("drop", "columns to leave out", names, "NAME[,…]"),
-            Option(
-                "column",
-                "what a column is, where the guess is wrong: number, decimal-comma, decimal-point, category, date, "
-                "day-first, month-first, text or drop",
-                names,
-                "NAME=KIND[,…]",
-            ),
-            Option("group", "column whose rows must stay in one fold together", metavar="NAME"),
-            Option("weights", "column of example weights", metavar="NAME"),
-            Option(
-                "time",
-                "column that orders the rows: learn from the past, be scored on what follows",
-                metavar="NAME",
-                default_text="rows have no order",
-            ),
-            Option(
-                "duplicates",
-                "together or anywhere: whether copies of a row stay in one fold",
-                choice(*configuration.DUPLICATES),
-                "HOW",
-            ),
-            Option(
-                "header",
-                "whether the first line holds the names",
-                choice(*configuration.HEADERS),
-                default_text="guessed, and said",
-                constants=(("--header", "yes"), ("--no-header", "no")),
-            ),
-            Option("encoding", "encoding of the file, such as gb18030", metavar="NAME", default_text="guessed"),
-            Option("separator", "field separator, such as ';' or '\\t'", metavar="CHARACTER", default_text="guessed"),
-        ),
-    ),
-    (
-        "the network",
-        (
-            Option("space", "small, default, wide, or PATH.py:function for your own build(hp)", metavar="SPACE"),
-            Option("epochs", "passes over the training rows in each fit", integer, "N", "fewer for larger tables"),
-            Option(
-                "target_scaling",
-                "standard or none: how regression targets are scaled for the network",
-                choice(*configuration.TARGET_SCALINGS),
-                "HOW",
-            ),
-            Option(
-                "class_weight",
-                "balanced or none: whether each class weighs the same in training, the baselines' too",
-                choice(*configuration.CLASS_WEIGHTS),
-                "HOW",
-            ),
-            Option("seeds", "refits of the chosen network, each with its own seed", integer, "N"),
-        ),
-    ),
-    (
-        "the search",
-        (
-            Option("tuner", "random, grid, bayesian or hyperband", choice(*configuration.TUNERS), "TUNER"),
-            Option(
-                "max_trials",
-                "network configurations in each outer fold",
-                integer,
-                "N",
-                "16; the whole grid; as many as Hyperband's brackets hold",
-            ),
-            Option("time_limit", "time for all, baselines and refits among it: 90s, 10m, 1h", duration, "TIME", "none"),
-            Option("patience", "epochs without a better validation loss that end a trial; 0 never", integer, "N"),
-            Option("objective", "metric that chooses and scores", metavar="METRIC", default_text="r2 or accuracy"),
-            Option("seed", "seed of folds, configurations and weights", integer, "N"),
-        ),
-    ),
-    (
-        "the comparison",
-        (
-            Option("baselines", "fast, all, none, or names: ridge,lasso,…", metavar="NAMES"),
-            Option("folds", "outer folds; every model is scored once on each", integer, "N"),
-            Option("inner_folds", "folds inside each outer training part, for choosing", integer, "N"),
-            Option("repeats", "times that the outer folds are drawn", integer, "N"),
-            Option("holdout", "fraction of rows held out once, instead of folds", number, "FRACTION"),
-            Option("gap", "least time between training and test rows: 7d, 12h", metavar="TIME", default_text="none"),
-            Option("rope", "difference that does not matter in practice, in units of the metric", number, "WIDTH"),
-        ),
-    ),
-    (
-        "the machine",
-        (
-            Option(
-                "device",
-                "auto, cpu, gpu, gpu:N or gpu:N,M; an absent one is an error; each GPU has its worker",
-                metavar="DEVICE",
-            ),
-            Option("precision", ", ".join(configuration.PRECISIONS), choice(*configuration.PRECISIONS), "POLICY"),
-            Option("deterministic", "only kernels that give the same bits each time; slower", switch),
-            Option(
-                "engine",
-                "auto, population, shared or plain: how fits are computed; the same results up to rounding",
-                choice(*configuration.ENGINES),
-                "ENGINE",
-            ),
-            Option(
-                "memory", "what fits trained together may take: 500MB, 2GB", size, "SIZE", "a quarter of what is free"
-            ),
-            Option(
-                "workers", "processes that train networks and baselines; the same results", integer, "N", "one a core"
-            ),
-            Option(
-                "backend",
-                "loky (processes of this machine), or the cluster ray or dask at --address",
-                choice(*BACKENDS),
-                "NAME",
-            ),
-            Option("address", "where the cluster is, such as tcp://HOST:8786", metavar="ADDRESS", default_text="none"),
-        ),
-    ),
-    (
-        "the run folder",
-        (
-            Option("out", "where to write", metavar="DIR", default_text="runs/DATA__SEED__TIME"),
-            Option("overwrite", "replace the run that is in --out", switch, environment=False),
-            Option("resume", "continue an interrupted run with its own settings", metavar="DIR", environment=False),
-        ),
-    ),
-)
-_OPTIONS = tuple(option for _, options in OPTION_GROUPS for option in options)
-_DATA = Option("data", "the data", environment=False)
 
 
 class _Sources(argparse.Action):
@@ -188,7 +57,7 @@ def add_arguments(parser: Parser) -> None:
         "of one table; - for standard input",
     )
     defaults = SearchConfig().to_dict()
-    for title, options in OPTION_GROUPS:
+    for title, options in GROUPS:
         add_options(parser, title, options, defaults)
     group = parser.add_argument_group("settings and output")
     group.add_argument(
@@ -209,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Search, print the leaderboard and the verdict, and return the exit code."""
     config = resolve(arguments, os.environ)
     if arguments.print_config:
-        print(to_toml(config.to_dict(), (("data", (_DATA,)), *OPTION_GROUPS)), end="")
+        print(to_toml(config.to_dict(), (("data", (DATA,)), *GROUPS)), end="")
         return 0
     config.validate()
     return _dry_run(config, arguments) if arguments.dry_run else _search(config, arguments)
@@ -217,45 +86,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def resolve(arguments: argparse.Namespace, environment: Any) -> SearchConfig:
     """Merge flags, environment, config file and defaults; a resumed run brings its own settings instead."""
-    options = (_DATA, *_OPTIONS)
-    flags = from_flags(arguments, options)
+    flags = from_flags(arguments, OPTIONS)
     if "resume" in flags:
         if arguments.config:
             raise UserError("--resume keeps the settings of its run, so --config does not go with it. Leave one out.")
-        return _resumed(flags)
+        return resumed(flags)
     layers = (
         SearchConfig().to_dict(),
-        from_toml(arguments.config, options) if arguments.config else {},
-        from_environment(environment, options),
+        from_toml(arguments.config, OPTIONS) if arguments.config else {},
+        from_environment(environment, OPTIONS),
         flags,
     )
     return SearchConfig.from_dict({name: value for layer in layers for name, value in layer.items()})
-
-
-def _resumed(flags: dict[str, Any]) -> SearchConfig:
-    folder = check_existing(flags["resume"])
-    try:
-        stored = SearchConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{folder / 'config.json'} is damaged ({error}). Start the search anew.") from None
-    if ".py:" in flags.get("space", ""):
-        flags["space"] = os.path.abspath(flags["space"])
-    for name, value in flags.items():
-        if name not in configuration.RESUMABLE and value != getattr(stored, name):
-            flag = "--" + name.replace("_", "-")
-            kept = getattr(stored, name)
-            raise UserError(
-                f"{flag} is {'not set' if kept is None else kept} in {folder}, and a resumed run keeps its settings. "
-                f"Leave {flag} out, or start a new run."
-            )
-    data = flags.get("data", stored.data)
-    if data != stored.data and not (os.path.exists(data) and os.path.exists(stored.data)):
-        raise UserError(f"{folder} is a run on {stored.data}, not on {data}. Leave {data} out, or start a new run.")
-    if flags.get("overwrite"):
-        raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
-    if "out" in flags and Path(flags["out"]) != folder:
-        raise UserError(f"--resume writes to {folder} itself, so leave --out {flags['out']} out.")
-    return replace(stored, **{**flags, "out": str(folder), "overwrite": False})
 
 
 def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:

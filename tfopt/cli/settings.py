@@ -1,47 +1,19 @@
-"""One table of options for flags, environment variables and a TOML file, merged in that order of precedence."""
+"""Settings from flags, environment variables and a TOML file, merged in that order of precedence."""
 
 import argparse
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfopt.cli.parser import Parser, names, switch
+from tfopt._words import names, switch
+from tfopt.cli.parser import Parser
 from tfopt.errors import UserError, nearest
+from tfopt.search.options import Option
 
 ENVIRONMENT_PREFIX = "TFOPT_"
-
-
-@dataclass(frozen=True)
-class Option:
-    """One setting.
-
-    Args:
-        name: Its key in a config file; the flag is `--name` with dashes, the variable `TFOPT_NAME`.
-        help: What it does, with the unit; the default is appended.
-        convert: Text to value; raises `argparse.ArgumentTypeError`. `switch` makes a flag without a value, `names` a
-            repeatable one.
-        metavar: What the help calls the value.
-        default_text: What the help shows as the default; None for the value itself.
-        constants: Flags without a value, each with the value that it stands for, in place of `--name`.
-        environment: Whether a variable may set it.
-    """
-
-    name: str
-    help: str
-    convert: Callable[[str], Any] = str
-    metavar: str | None = None
-    default_text: str | None = None
-    constants: tuple[tuple[str, str], ...] = ()
-    environment: bool = True
-
-    @property
-    def flag(self) -> str:
-        """The option's flag."""
-        return "--" + self.name.replace("_", "-")
 
 
 def add_options(parser: Parser, title: str, options: Iterable[Option], defaults: Mapping[str, Any]) -> None:
@@ -88,7 +60,7 @@ def from_environment(environment: Mapping[str, str], options: Iterable[Option]) 
     for option in options:
         variable = ENVIRONMENT_PREFIX + option.name.upper()
         if option.environment and environment.get(variable):
-            found[option.name] = _convert(option, environment[variable], variable)
+            found[option.name] = option.from_text(environment[variable], variable)
     return found
 
 
@@ -114,29 +86,8 @@ def from_toml(path: str | os.PathLike[str], options: Iterable[Option]) -> dict[s
             raise UserError(
                 f"unknown key {key!r} in {file}.{nearest(name, known)} `--print-config` prints every key there is."
             )
-        found[name] = _from_toml_value(known[name], value, f"{file}: {key}")
+        found[name] = known[name].from_value(value, f"{file}: {key}")
     return found
-
-
-def _from_toml_value(option: Option, value: Any, place: str) -> Any:
-    if isinstance(value, list) and option.convert is names:
-        if not all(isinstance(item, str) for item in value):
-            raise UserError(f"{place} must be a list of column names in quotes. Received: {value}.")
-        return tuple(value)  # not split at commas: here a name may hold one
-    if isinstance(value, bool):
-        if option.convert is not switch:
-            raise UserError(f"{place} takes no true or false. Received: {str(value).lower()}.")
-        return value
-    if not isinstance(value, str | int | float):
-        raise UserError(f"{place} must be a single value. Received: {value}.")
-    return _convert(option, str(value), place)
-
-
-def _convert(option: Option, text: str, place: str) -> Any:
-    try:
-        return option.convert(text)
-    except argparse.ArgumentTypeError as error:
-        raise UserError(f"{place}: {error}") from None
 
 
 def to_toml(values: Mapping[str, Any], groups: Iterable[tuple[str, Iterable[Option]]]) -> str:

@@ -1,0 +1,229 @@
+"""The settings of a search, one table for the command line, settings files and Python."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tfopt._words import choice, duration, integer, names, number, size, switch
+from tfopt.errors import UserError
+from tfopt.search import config as configuration
+from tfopt.search.config import SearchConfig
+from tfopt.search.run_folder import check_existing
+from tfopt.training import BACKENDS
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting.
+
+    Args:
+        name: Its key in a config file; the flag is `--name` with dashes, the variable `TFOPT_NAME`.
+        help: What it does, with the unit; the default is appended.
+        convert: Text to value; raises `argparse.ArgumentTypeError`. `switch` makes a flag without a value, `names` a
+            repeatable one.
+        metavar: What the help calls the value.
+        default_text: What the help shows as the default; None for the value itself.
+        constants: Flags without a value, each with the value that it stands for, in place of `--name`.
+        environment: Whether a variable may set it.
+    """
+
+    name: str
+    help: str
+    convert: Callable[[str], Any] = str
+    metavar: str | None = None
+    default_text: str | None = None
+    constants: tuple[tuple[str, str], ...] = ()
+    environment: bool = True
+
+    def from_text(self, text: str, place: str) -> Any:
+        """Return the value of a text; `place` says in an error where it stood."""
+        try:
+            return self.convert(text)
+        except argparse.ArgumentTypeError as error:
+            raise UserError(f"{place}: {error}") from None
+
+    def from_value(self, value: Any, place: str) -> Any:
+        """Return the value of what a TOML file or Python holds: a text is converted, a list of names is not."""
+        if isinstance(value, list | tuple) and self.convert is names:
+            if not all(isinstance(item, str) for item in value):
+                raise UserError(f"{place} must be a list of column names in quotes. Received: {value}.")
+            return tuple(value)  # not split at commas: here a name may hold one
+        if isinstance(value, bool):
+            if self.convert is not switch:
+                raise UserError(f"{place} takes no true or false. Received: {str(value).lower()}.")
+            return value
+        if not isinstance(value, str | int | float):
+            raise UserError(f"{place} must be a single value. Received: {value}.")
+        return self.from_text(str(value), place)
+
+    @property
+    def flag(self) -> str:
+        """The option's flag."""
+        return "--" + self.name.replace("_", "-")
+
+
+GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
+    (
+        "the table",
+        (
+            Option("target", "column to predict; several for regression", names, "NAME[,…]", "the last column"),
+            Option("task", "auto, regression or classification", choice(*configuration.TASKS), "TASK"),
+            Option("drop", "columns to leave out", names, "NAME[,…]"),
+            Option(
+                "column",
+                "what a column is, where the guess is wrong: number, decimal-comma, decimal-point, category, date, "
+                "day-first, month-first, text or drop",
+                names,
+                "NAME=KIND[,…]",
+            ),
+            Option("group", "column whose rows must stay in one fold together", metavar="NAME"),
+            Option("weights", "column of example weights", metavar="NAME"),
+            Option(
+                "time",
+                "column that orders the rows: learn from the past, be scored on what follows",
+                metavar="NAME",
+                default_text="rows have no order",
+            ),
+            Option(
+                "duplicates",
+                "together or anywhere: whether copies of a row stay in one fold",
+                choice(*configuration.DUPLICATES),
+                "HOW",
+            ),
+            Option(
+                "header",
+                "whether the first line holds the names",
+                choice(*configuration.HEADERS),
+                default_text="guessed, and said",
+                constants=(("--header", "yes"), ("--no-header", "no")),
+            ),
+            Option("encoding", "encoding of the file, such as gb18030", metavar="NAME", default_text="guessed"),
+            Option("separator", "field separator, such as ';' or '\\t'", metavar="CHARACTER", default_text="guessed"),
+        ),
+    ),
+    (
+        "the network",
+        (
+            Option("space", "small, default, wide, or PATH.py:function for your own build(hp)", metavar="SPACE"),
+            Option("epochs", "passes over the training rows in each fit", integer, "N", "fewer for larger tables"),
+            Option(
+                "target_scaling",
+                "standard or none: how regression targets are scaled for the network",
+                choice(*configuration.TARGET_SCALINGS),
+                "HOW",
+            ),
+            Option(
+                "class_weight",
+                "balanced or none: whether each class weighs the same in training, the baselines' too",
+                choice(*configuration.CLASS_WEIGHTS),
+                "HOW",
+            ),
+            Option("seeds", "refits of the chosen network, each with its own seed", integer, "N"),
+        ),
+    ),
+    (
+        "the search",
+        (
+            Option("tuner", "random, grid, bayesian or hyperband", choice(*configuration.TUNERS), "TUNER"),
+            Option(
+                "max_trials",
+                "network configurations in each outer fold",
+                integer,
+                "N",
+                "16; the whole grid; as many as Hyperband's brackets hold",
+            ),
+            Option("time_limit", "time for all, baselines and refits among it: 90s, 10m, 1h", duration, "TIME", "none"),
+            Option("patience", "epochs without a better validation loss that end a trial; 0 never", integer, "N"),
+            Option("objective", "metric that chooses and scores", metavar="METRIC", default_text="r2 or accuracy"),
+            Option("seed", "seed of folds, configurations and weights", integer, "N"),
+        ),
+    ),
+    (
+        "the comparison",
+        (
+            Option("baselines", "fast, all, none, or names: ridge,lasso,…", metavar="NAMES"),
+            Option("folds", "outer folds; every model is scored once on each", integer, "N"),
+            Option("inner_folds", "folds inside each outer training part, for choosing", integer, "N"),
+            Option("repeats", "times that the outer folds are drawn", integer, "N"),
+            Option("holdout", "fraction of rows held out once, instead of folds", number, "FRACTION"),
+            Option("gap", "least time between training and test rows: 7d, 12h", metavar="TIME", default_text="none"),
+            Option("rope", "difference that does not matter in practice, in units of the metric", number, "WIDTH"),
+        ),
+    ),
+    (
+        "the machine",
+        (
+            Option(
+                "device",
+                "auto, cpu, gpu, gpu:N or gpu:N,M; an absent one is an error; each GPU has its worker",
+                metavar="DEVICE",
+            ),
+            Option("precision", ", ".join(configuration.PRECISIONS), choice(*configuration.PRECISIONS), "POLICY"),
+            Option("deterministic", "only kernels that give the same bits each time; slower", switch),
+            Option(
+                "engine",
+                "auto, population, shared or plain: how fits are computed; the same results up to rounding",
+                choice(*configuration.ENGINES),
+                "ENGINE",
+            ),
+            Option(
+                "memory", "what fits trained together may take: 500MB, 2GB", size, "SIZE", "a quarter of what is free"
+            ),
+            Option(
+                "workers", "processes that train networks and baselines; the same results", integer, "N", "one a core"
+            ),
+            Option(
+                "backend",
+                "loky (processes of this machine), or the cluster ray or dask at --address",
+                choice(*BACKENDS),
+                "NAME",
+            ),
+            Option("address", "where the cluster is, such as tcp://HOST:8786", metavar="ADDRESS", default_text="none"),
+        ),
+    ),
+    (
+        "the run folder",
+        (
+            Option("out", "where to write", metavar="DIR", default_text="runs/DATA__SEED__TIME"),
+            Option("overwrite", "replace the run that is in --out", switch, environment=False),
+            Option("resume", "continue an interrupted run with its own settings", metavar="DIR", environment=False),
+        ),
+    ),
+)
+DATA = Option("data", "the data", environment=False)
+OPTIONS = (DATA, *(option for _, options in GROUPS for option in options))
+
+
+def resumed(flags: dict[str, Any]) -> SearchConfig:
+    """Return the settings of the run folder that `flags["resume"]` names, with those flags that may differ.
+
+    Raises:
+        UserError: It is no run folder, or a flag would change the search.
+    """
+    folder = check_existing(flags["resume"])
+    try:
+        stored = SearchConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{folder / 'config.json'} is damaged ({error}). Start the search anew.") from None
+    if ".py:" in flags.get("space", ""):
+        flags["space"] = os.path.abspath(flags["space"])
+    for name, value in flags.items():
+        if name not in configuration.RESUMABLE and value != getattr(stored, name):
+            flag = "--" + name.replace("_", "-")
+            kept = getattr(stored, name)
+            raise UserError(
+                f"{flag} is {'not set' if kept is None else kept} in {folder}, and a resumed run keeps its settings. "
+                f"Leave {flag} out, or start a new run."
+            )
+    data = flags.get("data", stored.data)
+    if data != stored.data and not (os.path.exists(data) and os.path.exists(stored.data)):
+        raise UserError(f"{folder} is a run on {stored.data}, not on {data}. Leave {data} out, or start a new run.")
+    if flags.get("overwrite"):
+        raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
+    if "out" in flags and Path(flags["out"]) != folder:
+        raise UserError(f"--resume writes to {folder} itself, so leave --out {flags['out']} out.")
+    return replace(stored, **{**flags, "out": str(folder), "overwrite": False})
