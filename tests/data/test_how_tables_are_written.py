@@ -118,6 +118,15 @@ def test_thousands_commas_in_some_cells_only(read, share):
     assert said(table, "thousands commas", "'income'")
 
 
+@pytest.mark.parametrize("digits", ["0123456789", "٠١٢٣٤٥٦٧٨٩", "०१२३४५६७८९"])
+def test_every_number_is_the_nearest_double(read, digits):
+    numbers = np.concatenate([RNG.uniform(0, 10.0 ** RNG.integers(-3, 15, 50)), [0.1, 0.3, 1 / 3, 9007199254740993.5]])
+    written = [f"{number:,.{place % 9}f} km" for place, number in enumerate(numbers)]
+    table = read({"a": [text.translate(str.maketrans("0123456789", digits)) for text in written], "y": texts(numbers)})
+    expected = [float(text.replace(",", "").removesuffix(" km")) for text in written]
+    assert table.features["a"].tolist() == expected
+
+
 def test_whole_thousands_beside_decimal_commas(read):
     thousands = np.arange(NUM_ROWS) * 731 + 1234
     table = read({"a": swapped(thousands), "b": comma(VALUES), "y": comma(TARGET)}, ";")

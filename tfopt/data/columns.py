@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,47 +14,78 @@ from tfopt.data.drafts import DATE_KINDS, Cells, Draft, Habits, Reading
 from tfopt.data.guesses import Guesses, cells
 from tfopt.data.number_columns import as_numbers, say_missing
 from tfopt.data.raw import RawTable
+from tfopt.data.readings import NumberBlock, Readings
 from tfopt.data.spelling import BOOLEAN_PAIRS, quoted
-from tfopt.data.values import EXACT, checked, extremes, is_numeric, is_whole, to_categories, to_truth
+from tfopt.data.values import checked, to_categories, to_truth
 from tfopt.errors import UserError
 
 _WORDS = re.compile(r"[^\W\d_]{2,}")
 _CHINESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
 
 
-def read_columns(
-    raw: RawTable, columns: Mapping[str, pd.Series], told: Mapping[str, str], guesses: Guesses
-) -> dict[str, Reading]:
+def read_columns(raw: RawTable, frame: pd.DataFrame, told: Mapping[str, str], guesses: Guesses) -> Readings:
     """Decide the kind of every column and return its values.
 
     What a column leaves open (`5.251`, `01/02/2015`) is decided by what the other columns tell.
 
     Args:
         raw: The table that the columns are of, for messages and for reading them again as text.
-        columns: The columns to be read, by name.
+        frame: The columns to be read.
         told: The kinds that the user gave, by name.
         guesses: Receives what is guessed.
 
     Raises:
         UserError: When a column holds an infinite number or one beyond float32, or is not what it is told to be.
     """
-    again = [name for name, values in columns.items() if _wants_text(values, told.get(name, ""), raw)]
+    blocks = _blocks(frame, told, raw)
+    plain = {name for block in blocks for name in block.names}
+    if raw.read_text:
+        plain -= {
+            block.names[place]
+            for block in blocks
+            for place in np.flatnonzero(block.inexact)
+            if block.names[place] not in told
+        }
+    columns = {name: frame[name] for name in map(str, frame) if name not in plain}
+    again = [name for name, values in columns.items() if values.dtype != "str"]
     if raw.read_text and again:
-        columns = {**columns, **{str(name): values for name, values in raw.read_text(again).items()}}
+        columns |= {str(name): values for name, values in raw.read_text(again).items()}
     drafts = [Draft(values, told.get(name, "")) for name, values in columns.items()]
-    habits = Habits.of(drafts, raw)
-    return {draft.name: _decide(draft, habits, raw, guesses) for draft in drafts}
+    with_decimals = [
+        block.names[place]
+        for block in blocks
+        if block.values.dtype == "float64"
+        for place in np.flatnonzero(~block.whole)
+        if block.names[place] in plain
+    ]
+    habits = Habits.of(drafts, raw, len(with_decimals))
+    for block in blocks:
+        block.check([place for place, name in enumerate(block.names) if name in plain], raw)
+    if raw.decimal == ",":
+        for name in with_decimals:
+            _say_decimal_commas(frame[name], guesses)
+    for name, example in raw.padded.items():
+        if name in plain:
+            guesses.add("read as numbers in spite of leading zeros", name, quoted(example), "category")
+    others = {draft.name: _decide(draft, habits, raw, guesses) for draft in drafts}
+    return Readings(list(map(str, frame)), others, blocks, habits.decimal())
 
 
-def _wants_text(values: pd.Series, told: str, raw: RawTable) -> bool:
-    """Whether a column that was read as plain numbers must be looked at as it is written."""
-    if told not in ("", "number") or str(values.name) in raw.unclear:
-        return values.dtype != "str"
-    if told or not is_numeric(values):
-        return False
-    array = values.to_numpy()
-    largest = max(map(abs, extremes(array))) if array.dtype.kind in "iuf" else 0.0
-    return EXACT <= largest < 1e25 and is_whole(array)
+def _blocks(frame: pd.DataFrame, told: Mapping[str, str], raw: RawTable) -> list[NumberBlock]:
+    """Return the columns that are plain numbers and are to be numbers, those of one type together."""
+    names: dict[Any, list[str]] = {}
+    for name, dtype in zip(map(str, frame), frame.dtypes, strict=True):
+        plain = isinstance(dtype, np.dtype) and dtype.kind in "iuf" and name not in raw.unclear
+        if plain and told.get(name, "number") == "number":
+            names.setdefault(dtype, []).append(name)
+    return [NumberBlock(frame[chosen]) for chosen in names.values()]
+
+
+def _say_decimal_commas(values: pd.Series, guesses: Guesses) -> None:
+    some = next(number for number in values if math.isfinite(number) and number % 1)
+    written = quoted(f"{some:.15g}".replace(".", ","))
+    detail = f"{cells(int(values.notna().sum()))}, such as {written} as {some:.15g}"
+    guesses.add("read as numbers with decimal commas", str(values.name), detail, "category")
 
 
 def _decide(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) -> Reading:
@@ -69,13 +101,6 @@ def _decide(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) -> Re
             return Reading(Column(name, "boolean"), values.astype("Float64").astype("float64"))
         if pd.api.types.is_timedelta64_dtype(values.dtype):
             values = values.dt.total_seconds()
-        if raw.decimal == "," and values.dtype == "float64" and not is_whole(array := values.to_numpy()):
-            some = next(number for number in array if math.isfinite(number) and number % 1)
-            written = quoted(f"{some:.15g}".replace(".", ","))
-            detail = f"{cells(int(values.notna().sum()))}, such as {written} as {some:.15g}"
-            guesses.add("read as numbers with decimal commas", name, detail, "category")
-        if name in raw.padded:
-            guesses.add("read as numbers in spite of leading zeros", name, quoted(raw.padded[name]), "category")
         return Reading(Column(name, "numeric", decimal=habits.decimal()), checked(values, raw))
     truth = _as_truth(draft)
     if truth is not None:

@@ -269,8 +269,7 @@ def _padded(
 ) -> dict[str, str]:
     """Return the columns of whole numbers that hold a number with a leading zero, each with one of them."""
     whole = [str(name) for name, dtype in frame.dtypes.items() if dtype == "int64"]
-    parts = (text,) if len(text) < 4 * _CHUNK else (text[: 2 * _CHUNK], text[-2 * _CHUNK :])  # no more than a note
-    if not whole or not any(_has_padding(part, separator) for part in parts):
+    if not whole or not _has_padding(text, separator):
         return {}
     written = read_text(whole)
     found = {}
@@ -282,13 +281,20 @@ def _padded(
 
 
 def _has_padding(text: bytes, separator: str) -> bool:
-    """Whether a field begins with 0 and another digit."""
-    array = np.frombuffer(text, dtype=np.uint8)
-    found = (array[1:-1] == ord("0")) & (array[2:] - ord("0") < 10)  # smaller ones wrap round to large ones
-    starts = np.zeros(len(found), dtype=bool)
-    for sign in f'{separator}\n\r" ':
-        starts |= array[:-2] == ord(sign)
-    return bool((found & starts).any())
+    """Whether a field begins with 0 and another digit, in the first or the last part of a long text."""
+    size = len(text) if len(text) < 4 * _CHUNK else 2 * _CHUNK
+    for start in {0, len(text) - size}:
+        array = np.frombuffer(text, dtype=np.uint8, count=size, offset=start)
+        zeros = (array[1:-1] == ord("0")) & (array[2:] - ord("0") < 10)  # smaller ones wrap round to large ones
+        before = np.flatnonzero(zeros)
+        before = before[np.isin(array[before], list(f'{separator}\n\r" '.encode()))]
+        if b'"' in text and len(before):  # no field begins within "1,005"
+            quotes = np.flatnonzero(array == ord('"'))
+            num_quotes = np.searchsorted(quotes, before, side="right") + text.count(b'"', 0, start)
+            before = before[(array[before] == ord('"')) | (num_quotes % 2 == 0)]
+        if len(before):
+            return True
+    return False
 
 
 def _complain_about_ragged_rows(text: str, width: int, separator: str, has_header: bool, source: str) -> None:

@@ -27,6 +27,8 @@ _SAMPLE_CHARACTERS = 200_000
 _SAMPLE_LINES = 20
 _SAMPLE_RECORDS = 500
 _SAMPLE_HEADER = 200
+_SAMPLE_COLUMNS = 500
+_SAMPLE_FIELDS = 20_000
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|infinity|Infinity)")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")
 _LOOSE_COMMA = re.compile(r"(?<!\d),|,(?!\d)")  # one that belongs to no number
@@ -205,7 +207,7 @@ def guess_separator(text: bytes) -> str:
         if width <= 1:
             continue
         others = {" ": ";\t|", ",": ";\t|"}.get(separator, ";\t|".replace(separator, ""))
-        fields = [cell for record in records[:50] for cell in record]
+        fields = list(itertools.islice((cell for record in records[:50] for cell in record), _SAMPLE_FIELDS))
         mixed = sum(
             any(other in cell for other in others)
             or (separator != "," and _LOOSE_COMMA.search(cell) is not None and (separator != " " or cell.endswith(",")))
@@ -227,12 +229,13 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
     Words over columns of numbers are names; so are numbers that stand out from the columns below them, such as years.
     In a table of words, names do not recur below.
     """
+    records = [record[:_SAMPLE_COLUMNS] for record in records[:_SAMPLE_HEADER]]
     first = [cell.strip() for cell in records[0]]
     numbers = {place: cell for place, cell in enumerate(first) if _NUMBER.fullmatch(cell)}
     counted = list(numbers.values()) == [str(place) for place in range(len(numbers))]
     if counted and (len(numbers) >= 3 or len(numbers) + (first[0] == "") == len(first)):
         return True, ""  # what pandas writes for columns without names
-    others = records[1:_SAMPLE_HEADER]
+    others = records[1:]
     others = [record for record in others if record != records[0]] or others  # joined files have the header twice
     below = [[record[place].strip() for record in others if place < len(record)] for place in range(len(first))]
     numeric = [bool(values) and all(map(_is_number_or_missing, values)) for values in below]
@@ -290,7 +293,8 @@ def _is_number_or_missing(text: str) -> bool:
 
 def guess_decimal(records: list[list[str]]) -> str:
     """Return the decimal sign of most of the first records' numbers; every column is looked at by itself later."""
-    cells = [cell.strip() for record in records[:200] for cell in record]
+    fields = itertools.islice((cell for record in records[:200] for cell in record), _SAMPLE_FIELDS)
+    cells = [field.strip() for field in fields]
     commas = sum(_DECIMAL_COMMA.fullmatch(cell) is not None for cell in cells)
     points = sum(_DECIMAL_POINT.fullmatch(cell) is not None for cell in cells)
     return "," if commas > points else "."

@@ -1,7 +1,7 @@
 """What a column's cells tell about it, and what the other columns of the file add."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from tfopt.data.date_formats import ENOUGH, DateGuess, guess_dates
 from tfopt.data.number_formats import Evidence, evidence, shapes
 from tfopt.data.raw import RawTable
 from tfopt.data.spelling import is_missing_mark, is_missing_text, level_text
-from tfopt.data.values import is_numeric, is_whole
+from tfopt.data.values import is_numeric
 
 NUMBER_KINDS = {"number": "", "decimal-comma": ",", "decimal-point": "."}
 DATE_KINDS = ("date", "day-first", "month-first")
@@ -27,6 +27,15 @@ class Reading:
     values: pd.Series
 
 
+@lru_cache(64)  # in a table of many columns levels recur, and each type takes longer than its column
+def _dtype_of(levels: tuple[str, ...]) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype(list(levels))
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else level_text(value)
+
+
 class Cells:
     """The distinct texts of a column, stripped, with how often each occurs."""
 
@@ -35,7 +44,8 @@ class Cells:
             values = values.astype("object")
         codes, uniques = pd.factorize(values)
         listed = uniques.to_numpy(dtype=object).tolist()
-        texts = [text.strip() if isinstance(text, str) else level_text(text) for text in listed]
+        plain = values.dtype == "str"
+        texts = [*map(str.strip, listed)] if plain else [_text(value) for value in listed]
         gone = np.array([*map(is_missing_text, texts)], dtype=bool)
         if gone.any():
             codes = np.append(np.where(gone, -1, np.cumsum(~gone) - 1), -1)[codes]
@@ -64,7 +74,7 @@ class Cells:
         """Return the column as pandas categories of strings (sorted), missing values as missing."""
         levels, places = np.unique([level_text(text) for text in self.texts] or np.zeros(0, "str"), return_inverse=True)
         codes = np.append(places, -1)[self.codes]
-        values = pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(levels.tolist()))
+        values = pd.Categorical.from_codes(codes, dtype=_dtype_of(tuple(levels.tolist())), validate=False)
         return pd.Series(values, index=self.index, name=self.name)
 
     def strings(self) -> pd.Series:
@@ -114,13 +124,12 @@ class Habits:
     separator: str = ","
 
     @classmethod
-    def of(cls, drafts: list[Draft], raw: RawTable) -> "Habits":
-        """Count what the columns without doubt tell."""
+    def of(cls, drafts: list[Draft], raw: RawTable, num_plain: int) -> "Habits":
+        """Count what the columns without doubt tell; `num_plain` others hold plain numbers with decimals."""
         habits = cls(separator=raw.separator)
+        habits.comma, habits.point = (num_plain * (raw.decimal == sign) for sign in ",.")
         for draft in drafts:
             decimal = draft.numbers.decimal if draft.numbers and draft.numbers.share >= 0.5 else ""
-            if draft.cells is None and draft.values.dtype == "float64" and not is_whole(draft.values.to_numpy()):
-                decimal = raw.decimal
             habits.comma += decimal == ","
             habits.point += decimal == "."
             if draft.dates and draft.dates.swapped is None:

@@ -42,24 +42,24 @@ def is_identifier(reading: Reading, others: Iterable[Reading], nameless: bool) -
     words = [word.lower() for word in _WORD.findall(reading.column.name)]
     nameless = nameless or words[:1] == ["unnamed"]
     if kind in ("categorical", "text"):
-        differ = values.nunique() == len(values)  # so none is missing
+        levels = len(values.cat.categories) if kind == "categorical" else values.nunique()
+        differ = levels == len(values)  # so none is missing
         return bool(differ and (kind == "categorical" or nameless or _is_id_name(words)))
     if kind != "numeric" or not is_whole(numbers := values.to_numpy(dtype=np.float64)) or np.isnan(numbers).any():
         return False
-    steps = np.diff(numbers)
     if nameless:
-        levels = len(np.unique(numbers))
+        levels, steps = len(np.unique(numbers)), np.diff(numbers)
         return bool(numbers.min() >= 0 and (3 * levels >= len(numbers) or 2 * (steps == 1).sum() >= len(numbers)))
-    if not values.is_unique:
-        return False
     if _is_id_name(words):
-        return True
-    in_order = bool((steps == 1).all())
-    code = numbers.min() >= 1000 and len(str(int(numbers.min()))) == len(str(int(numbers.max())))
-    consecutive = numbers.max() - numbers.min() == len(numbers) - 1
-    if _TIME_WORDS.intersection(words) or not (in_order or (code and not consecutive)):
+        return values.is_unique
+    lowest, highest = numbers.min(), numbers.max()
+    consecutive = highest - lowest == len(numbers) - 1
+    in_order = consecutive and bool((np.diff(numbers) == 1).all())
+    code = not consecutive and lowest >= 1000 and len(str(int(lowest))) == len(str(int(highest)))
+    code = code and len(numbers) >= _ENOUGH_ROWS
+    if _TIME_WORDS.intersection(words) or not (in_order or (code and values.is_unique)):
         return False
-    return (in_order or len(numbers) >= _ENOUGH_ROWS) and not any(_are_related(numbers, other) for other in others)
+    return not any(_are_related(numbers, other) for other in others)
 
 
 def _is_id_name(words: list[str]) -> bool:

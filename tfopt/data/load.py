@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from tfopt.data.drafts import Reading
 from tfopt.data.guesses import Guesses, shown
 from tfopt.data.identifiers import is_identifier
 from tfopt.data.raw import RawTable
+from tfopt.data.readings import Readings
 from tfopt.data.sources import EMBEDDED, read_source
 from tfopt.data.spelling import quoted
 from tfopt.data.table import Table, Task
@@ -97,8 +97,8 @@ def load_table(
                 "Choose another column."
             )
     unread = {*dropped, reserved["--group"]} - {ordering}
-    columns_to_read = {str(name): values for name, values in frame.items() if name not in unread}
-    readings = read_columns(raw, columns_to_read, told, guesses)
+    to_read = frame[[name for name in frame if name not in unread]] if unread else frame
+    readings = read_columns(raw, to_read, told, guesses)
     targets = [readings[name] for name in target_names]
     chosen_task, target_values, classes = _read_target(targets, frame, task, raw, notes)
     weight = readings[reserved["--weights"]] if reserved["--weights"] else None
@@ -273,30 +273,29 @@ def _in_order(labels: list[str]) -> list[str]:
 
 
 def _read_features(
-    readings: dict[str, Reading], away: set[str | None], told: set[str], raw: RawTable, notes: list[str]
+    readings: Readings, away: set[str | None], told: set[str], raw: RawTable, notes: list[str]
 ) -> tuple[pd.DataFrame, tuple[Column, ...], list[str]]:
     if readings.keys() <= away:
         raise UserError(f"no feature column is left ({raw.source}). Drop fewer columns.")
     columns: list[Column] = []
     dropped: dict[str, list[str]] = {}
-    for name, reading in readings.items():
+    num_rows = len(raw.frame)
+    for name in readings:
         if name in away:
             continue
-        values, column = reading.values, reading.column
-        gaps = np.isnan(values.to_numpy()) if values.dtype.kind == "f" else values.isna().to_numpy()
-        num_missing = int(gaps.sum())
-        reason = EMPTY if num_missing == len(values) else CONSTANT if not num_missing and _is_constant(values) else ""
-        if not reason and name not in told:
-            others = (other for other in readings.values() if other is not reading)
+        column, constant, whole, num_missing = readings.facts(name)
+        reason = EMPTY if num_missing == num_rows else CONSTANT if constant else ""
+        codes = column.kind != "numeric" or (whole and not num_missing)  # or texts
+        if not reason and codes and name not in told:
+            others = (readings[other] for other in readings if other != name)
             nameless = name in raw.unnamed and name == str(raw.frame.columns[0])
-            reason = IDENTIFIER if is_identifier(reading, others, nameless) else ""
+            reason = IDENTIFIER if is_identifier(readings[name], others, nameless) else ""
         if reason:
             dropped.setdefault(reason, []).append(name)
             continue
-        if column.kind == "numeric" and _is_nearly_unique(values):
+        if whole and _is_nearly_unique(readings[name].values):
             notes.append(f"{quoted(name)} is nearly unique and may be an identifier; leave it out with --drop if it is")
-        levels = len(values.cat.categories) if column.kind == "categorical" else 0
-        columns.append(replace(column, num_levels=levels, has_missing=num_missing > 0))
+        columns.append(column)
     if not columns:
         reasons = "; ".join(f"{reason}: {shown(names, 3)}" for reason, names in dropped.items())
         raise UserError(
@@ -307,23 +306,13 @@ def _read_features(
         kind = {"numeric": "number", "categorical": "category"}.get(readings[names[0]].column.kind, "text")
         keep = f" (keep with --column {shlex.quote(f'{names[0]}={kind}')})" if reason == IDENTIFIER else ""
         notes.append(f"dropped as {reason}: {shown(names)}{keep}")
-    features = pd.DataFrame({column.name: readings[column.name].values.array for column in columns}, copy=False)
+    features = readings.frame([column.name for column in columns])
     return features, tuple(columns), dropped.get(IDENTIFIER, [])
-
-
-def _is_constant(values: pd.Series) -> bool:
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return len(values.cat.categories) == 1
-    if values.dtype.kind in "iuf":
-        lowest, highest = extremes(values.to_numpy())
-        return lowest == highest
-    return values.nunique() == 1
 
 
 def _is_nearly_unique(values: pd.Series) -> bool:
     """Whether whole numbers as long as codes hardly ever recur."""
-    numbers = values.to_numpy(dtype=np.float64)
-    if len(values) < 100 or not is_whole(numbers) or extremes(numbers)[0] < 10_000:
+    if len(values) < 100 or extremes(values.to_numpy(dtype=np.float64))[0] < 10_000:
         return False
     return bool(values.nunique() >= 0.9 * len(values))
 

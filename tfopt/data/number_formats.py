@@ -5,10 +5,11 @@ Everything is decided on shapes, texts whose digits are all written `0`: a colum
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 # Digits of other scripts as well; minus signs and dashes; blanks, thin and unbreakable ones too; apostrophes.
 _SHAPE = {start + digit: "0" for start in (0x30, 0x660, 0x6F0, 0x966, 0xFF10) for digit in range(10)}
@@ -49,6 +50,7 @@ def _pattern(decimal: str) -> re.Pattern[str]:
 
 
 _PATTERNS = {decimal: _pattern(decimal) for decimal in ".,"}
+_MOST_DIGITS = 15  # of a whole number that float64 holds
 _POWER = re.compile(r"(?<=[mtn])[23](?!\w)")  # in m2, ft3, in2
 _LIMIT = re.compile(r"\s*[<>≤≥]=?\s*")
 
@@ -119,17 +121,39 @@ def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, u
     }
     clean |= {ord(decimal): ".", (0xFF0C if decimal == "," else 0xFF0E): "."}
     wanted, bare = _same(unit), not _FACTOR.fullmatch(unit) or bool(_CURRENCY_ONLY.fullmatch(unit))
-    fits: dict[str, _Fit | None] = {}
-    for shape in dict.fromkeys(cell_shapes):
-        fit = _fit(shape, decimal)
-        fits[shape] = fit if fit is not None and _same(fit.unit) in (wanted, "") else None
     values = np.full(len(texts), np.nan)
-    for place, (text, shape) in enumerate(zip(texts, cell_shapes, strict=True)):
-        if (fit := fits[shape]) is not None:
-            number = float(text[fit.body].translate(clean))
-            if fit.unit or bare or not wanted or number == 0:
-                values[place] = -number if fit.negative else number
+    held = np.array(texts, dtype=object)
+    for shape, places in _places_of(cell_shapes):
+        fit = _fit(shape, decimal)
+        if fit is None or _same(fit.unit) not in (wanted, ""):
+            continue
+        numbers = _by_digits(held[places], shape, fit.body, decimal)
+        if numbers is None:
+            numbers = np.array([float(text[fit.body].translate(clean)) for text in held[places]])
+        known = True if fit.unit or bare or not wanted else numbers == 0
+        values[places] = np.where(known, -numbers if fit.negative else numbers, np.nan)
     return values
+
+
+def _places_of(cell_shapes: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each distinct shape with the places where it stands."""
+    codes, distinct = pd.factorize(np.array(cell_shapes, dtype=object))
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(distinct)))
+    yield from zip(distinct, np.split(order, ends[:-1]), strict=True)
+
+
+def _by_digits(texts: np.ndarray, shape: str, body: slice, decimal: str) -> np.ndarray | None:
+    """Return the numbers that texts of one shape hold, from their digits; None where float64 would round twice."""
+    num_decimals = shape[body].partition(decimal)[2].count("0")
+    places = [body.start + place for place, sign in enumerate(shape[body]) if sign == "0"]
+    if "e" in shape[body].lower() or len(places) > _MOST_DIGITS:
+        return None
+    signs = texts.astype(f"U{len(shape)}").view(np.uint32).reshape(len(texts), len(shape))
+    digits = signs[:, places].astype(np.int64) - ord("0")
+    if ((digits < 0) | (digits > 9)).any():
+        return None  # of another script
+    return (digits @ 10 ** np.arange(len(places) - 1, -1, -1)) / 10.0**num_decimals
 
 
 def looks_like_number(shape: str) -> bool:

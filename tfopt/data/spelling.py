@@ -35,6 +35,7 @@ TRUTH_VALUES = {
 # A text column is boolean when all its values are of one pair; 0/1 columns stay numeric.
 BOOLEAN_PAIRS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"}, {"on", "off"})
 
+_MISSING_TEXTS = frozenset(MISSING_TEXT)
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 
 
@@ -59,4 +60,4 @@ def quoted(text: str, most: int = 80) -> str:
 
 def is_missing_text(text: str) -> bool:
     """Whether a category's text stands for a missing value."""
-    return text in MISSING_TEXT
+    return text in _MISSING_TEXTS
