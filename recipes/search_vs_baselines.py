@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 
-from tfopt import devices
+import tfopt
 from tfopt.report import best_so_far, house_style, leaderboard, load_run, recipe
-from tfopt.search import Progress, SearchConfig, run
+from tfopt.search import Progress
 
 arguments = recipe.arguments(__doc__, __file__, data="diabetes")
 FOLDS = recipe.by_mode(arguments, smoke=2, default=5, full=5)
@@ -40,9 +40,9 @@ class Lines(Progress):
         print(f"  {text}")
 
 
-config = SearchConfig(
-    data=arguments.data,
-    target=() if arguments.target is None else (arguments.target,),
+result = tfopt.search.run(
+    arguments.data,
+    arguments.target,
     space="default",  # schedule, optimizer, penalties, dropout, normalisation and shape of an MLP
     tuner="random",
     max_trials=TRIALS,
@@ -51,19 +51,15 @@ config = SearchConfig(
     baselines=recipe.by_mode(arguments, smoke="dummy,knn", default="fast", full="fast"),
     seeds=REFITS,
     seed=arguments.seed,
-    out=str(arguments.out / f"run-{time.strftime('%Y%m%d-%H%M%S')}"),
+    out=arguments.out / f"run-{time.strftime('%Y%m%d-%H%M%S')}",
+    progress=Lines(),
 )
-devices.configure("auto", seed=arguments.seed)
-outcome = run(config, Lines())
-comparison = outcome.comparison
 
 columns = ["rank", "model", "score", "low", "high", "default_score", "optimism", "difference", "p_better", "p_worse"]
-print(
-    f"\n{comparison.leaderboard[columns].to_string(index=False, float_format='{:.3f}'.format)}\n\n{comparison.verdict}"
-)
+print(f"\n{result.leaderboard[columns].to_string(index=False, float_format='{:.3f}'.format)}\n\n{result.verdict}")
 
 # By fold: the network's best score inside it, and on its test rows after tuning and with the default settings.
-finished = load_run(outcome.run_folder)
+finished = load_run(result.folder)
 inner, tuned, untuned = [], [], []
 for fold in range(FOLDS):
     refits = [record["scores"] for record in finished.of_kind("refit") if record["fold"] == fold]
@@ -74,15 +70,15 @@ for fold in range(FOLDS):
 inner, tuned, untuned = (np.array(scores) for scores in (inner, tuned, untuned))
 shared = {"test_to_train": 1 / (FOLDS - 1)}
 
-rows = {row["model"]: row for row in comparison.leaderboard.to_dict("records")}
-network, baseline = rows[comparison.network], rows[comparison.best_baseline]
+rows = {row["model"]: row for row in finished.leaderboard}
+network, baseline = rows[result.summary["network"]], rows[result.summary["best_baseline"]]
 folds = f"{FOLDS} folds"
-metric = comparison.objective.name
+metric = finished.objective
 better = {"better": recipe.HOLDS, "undecided": recipe.CANNOT_TELL}
 claims = {
     "search-network-beats-baselines": (
         f"On {Path(arguments.data).name} a tuned network is better than the best tuned scikit-learn model.",
-        better.get(comparison.outcome, recipe.DOES_NOT_HOLD),
+        better.get(result.summary["outcome"], recipe.DOES_NOT_HOLD),
         f"{metric} {network['score']:.3f} against {baseline['model']}'s {baseline['score']:.3f}, difference "
         f"{network['difference']:+.3f} [{network['difference_low']:+.3f}, {network['difference_high']:+.3f}], {folds}",
     ),
@@ -113,10 +109,10 @@ with house_style():
 
 results = {
     "leaderboard": finished.leaderboard,
-    "verdict": comparison.verdict,
+    "verdict": result.verdict,
     "inner": inner,
     "tuned": tuned,
     "untuned": untuned,
-    "run_folder": outcome.run_folder.name,
+    "run_folder": result.folder.name,
 }
 recipe.finish(arguments, claims, results, figure)

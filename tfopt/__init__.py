@@ -40,6 +40,7 @@ _PACKAGES = (
 _FUNCTIONS = {
     "diagnose": "diagnosis",
     "find_learning_rate": "learning_rate_finder",
+    "load": "search.result",
     "mc_dropout": "uncertainty",
 }
 

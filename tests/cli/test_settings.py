@@ -90,7 +90,7 @@ def test_printed_config_reads_back_as_the_same(tfopt, resolved, tmp_path):
     ("toml", "told"),
     [
         ("max_trails = 3", "unknown key 'max_trails' in {file}. Did you mean 'max_trials'?"),
-        ("max_trials = 2.5", "{file}: max_trials: '2.5' is not a whole number"),
+        ("max_trials = 2.5", "{file}: max_trials: '2.5' is not a whole number."),
         ("max_trials = true", "{file}: max_trials takes no true or false. Received: true."),
         ('deterministic = "perhaps"', "{file}: deterministic: 'perhaps' is neither true nor false"),
         ("target = [1, 2]", "{file}: target must be a list of column names in quotes"),
@@ -117,7 +117,7 @@ def test_config_file_that_cannot_be_read(tfopt, tmp_path):
 
 def test_environment_value_that_cannot_be_used_is_named(tfopt, monkeypatch):
     monkeypatch.setenv("TFOPT_FOLDS", "five")
-    assert tfopt("search", "wine") == (2, "", "error: TFOPT_FOLDS: 'five' is not a whole number\n")
+    assert tfopt("search", "wine") == (2, "", "error: TFOPT_FOLDS: 'five' is not a whole number.\n")
 
 
 def test_dashes_in_keys_and_a_byte_order_mark_are_fine(resolved, tmp_path):

@@ -123,6 +123,7 @@ def load_table(
         notes=[printable(note) for note in [*notes, *guesses.notes({*target_names, *features})]],
         ignored=tuple(name for name in map(str, frame) if name not in used),
         identifiers=tuple(identifiers),
+        source_columns=tuple(map(str, frame)),
     )
 
 

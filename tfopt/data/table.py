@@ -39,6 +39,7 @@ class Table:
         ignored: Columns of the source that are neither feature nor target: dropped, group, weights. New rows may have
             them.
         identifiers: Those of them that were dropped because they name the row.
+        source_columns: All columns of the source, in its order.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     ignored: tuple[str, ...] = ()
     identifiers: tuple[str, ...] = ()
+    source_columns: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:

@@ -21,13 +21,17 @@ _HOMES = {
     "RandomSearch": "tuners",
     "RandomSearchOracle": "tuners",
     "SearchConfig": "config",
-    "SearchOutcome": "session",
+    "SearchResult": "result",
     "SklearnTuner": "tuners",
     "Tuner": "tuners",
     "prepare": "plan",
-    "run": "session",
+    "run": "run_search",
 }
 __all__ = list(_HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

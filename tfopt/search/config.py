@@ -25,6 +25,10 @@ CLASS_WEIGHTS = ("none", "balanced")
 # Configurations that a random or Bayesian search tries unless it is told otherwise.
 DEFAULT_TRIALS = 16
 
+# What `data` is where the table was given in Python, and how `space` begins where a function was.
+GIVEN_TABLE = "<table>"
+GIVEN_SPACE = "<function "
+
 # What may differ between a search and its resumption: none of it changes a trial's result.
 RESUMABLE = frozenset(
     {"data", "time_limit", "workers", "backend", "address", "memory", "device", "out", "overwrite", "resume"}
@@ -237,7 +241,7 @@ def _flag(name: str) -> str:
 
 
 def _validate_space(space: str) -> None:
-    if space in SPACES:
+    if space in SPACES or space.startswith(GIVEN_SPACE):
         return
     path, _, function = space.rpartition(":")
     if path.endswith(".py") and function:

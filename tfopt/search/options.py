@@ -44,7 +44,8 @@ class Option:
         try:
             return self.convert(text)
         except argparse.ArgumentTypeError as error:
-            raise UserError(f"{place}: {error}") from None
+            text = str(error)
+            raise UserError(f"{place}: {text}{'' if text.endswith(('.', '?')) else '.'}") from None
 
     def from_value(self, value: Any, place: str) -> Any:
         """Return the value of what a TOML file or Python holds: a text is converted, a list of names is not."""
@@ -52,6 +53,8 @@ class Option:
             if not all(isinstance(item, str) for item in value):
                 raise UserError(f"{place} must be a list of column names in quotes. Received: {value}.")
             return tuple(value)  # not split at commas: here a name may hold one
+        if isinstance(value, bool) and self.constants:
+            value = self.constants[0 if value else 1][1]
         if isinstance(value, bool):
             if self.convert is not switch:
                 raise UserError(f"{place} takes no true or false. Received: {str(value).lower()}.")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 
 from tfopt.baselines import Family, left_out_families, select_families, unweighted_families
 from tfopt.comparison.folds import Split, inner_splits, outer_splits
@@ -18,7 +19,7 @@ from tfopt.data.files import absolute
 from tfopt.data.repeats import kept_together, repeated_rows
 from tfopt.devices import num_cores
 from tfopt.errors import UserError
-from tfopt.search.config import DEFAULT_TRIALS, SearchConfig
+from tfopt.search.config import DEFAULT_TRIALS, GIVEN_TABLE, SearchConfig
 from tfopt.search.progress import Progress
 
 # Above this many rows one hold-out tells models apart as well as folds do, for a fraction of the time.
@@ -70,8 +71,13 @@ class Plan:
         return [Split(fold.train, fold.test) for fold in self.outer]
 
 
-def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
+def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.DataFrame | None = None) -> Plan:
     """Read the table, draw the folds and choose the baselines; say what was guessed.
+
+    Args:
+        config: What to do.
+        progress: Told what was guessed.
+        frame: The table, where Python holds it.
 
     Raises:
         UserError: The table, the folds or a name cannot be used as asked.
@@ -79,8 +85,13 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
     started = time.monotonic()
     progress = progress or Progress()
     config.validate()
+    if frame is None and config.data == GIVEN_TABLE:
+        raise UserError(
+            "the table of this run was given in Python, which the run folder does not hold. Go on from Python: "
+            f"tfopt.search.run(data, resume={config.resume or 'RUN'!r})."
+        )
     table = load_table(
-        config.data,
+        config.data if frame is None else frame,
         target=list(config.target) or None,
         task=config.task,
         drop=config.drop,
@@ -139,7 +150,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None) -> Plan:
         say(f"{', '.join(unweighted)}: trained without the weights, which they cannot take.")
     resolved = replace(
         config,
-        data=absolute(config.data),
+        data=absolute(config.data) if frame is None else config.data,
         space=os.path.abspath(config.space) if ".py:" in config.space else config.space,
         target=table.target_names,
         task=table.task,

@@ -1,5 +1,8 @@
 """How a long job says where it is; by default to nobody."""
 
+import sys
+import time
+
 
 class Progress:
     """What a search calls while it works. This one is silent; the command line draws one on standard error.
@@ -30,3 +33,47 @@ class Progress:
 
     def finish(self, phase: str) -> None:
         """End a phase, complete or not."""
+
+
+class ProgressLine(Progress):
+    """One line that is written anew, for a terminal or a notebook; nothing where standard error is a file."""
+
+    def __init__(self) -> None:
+        in_notebook = "ipykernel" in sys.modules
+        self._stream = sys.stdout if in_notebook else sys.stderr
+        self._is_shown = in_notebook or self._stream.isatty()
+        self._phases: dict[str, list[int | None]] = {}
+        self._begun, self._length = time.monotonic(), 0
+
+    def __enter__(self) -> "ProgressLine":
+        self._write("reading the table")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._write("")
+
+    def start(self, phase: str, total: int | None) -> None:
+        """Show the phase."""
+        self._phases[phase] = [0, total]
+        self._draw()
+
+    def advance(self, phase: str, text: str = "", amount: int = 1) -> None:
+        """Count."""
+        done, total = self._phases.get(phase, [0, None])
+        self._phases[phase] = [(done or 0) + amount, total]
+        self._draw()
+
+    def finish(self, phase: str) -> None:
+        """Leave the phase out."""
+        self._phases.pop(phase, None)
+        self._draw()
+
+    def _draw(self) -> None:
+        counts = [f"{phase} {done}{f'/{total}' if total else ''}" for phase, (done, total) in self._phases.items()]
+        self._write(" · ".join([*counts, f"{time.monotonic() - self._begun:.0f} s"]))
+
+    def _write(self, text: str) -> None:
+        if self._is_shown:
+            end = "" if text else "\r"
+            print(f"\r{text:<{self._length}}", end=end, file=self._stream, flush=True)
+            self._length = len(text)

@@ -17,6 +17,7 @@ from tfopt.search.loop import engines_in_words
 from tfopt.search.nested import FINAL, NetworkSearch
 from tfopt.search.plan import Plan, prepare
 from tfopt.search.progress import Progress
+from tfopt.search.spaces import Space
 from tfopt.search.time_limit import TimeLimit
 from tfopt.search.user_space import load_space
 from tfopt.training.workers import Workers
@@ -49,6 +50,7 @@ def run(
     plan: Plan | None = None,
     workers: Workers | None = None,
     baselines: BaselineRuns | None = None,
+    space: Space | None = None,
 ) -> SearchOutcome:
     """Search as `config` asks, continuing `config.resume` where it is given.
 
@@ -58,6 +60,7 @@ def run(
         plan: What `tfopt.search.plan.prepare(config)` gave, if it was called already.
         workers: Who trains and tunes; those that `config` asks for if they are not given.
         baselines: Those of this plan, on these workers, if they were begun already.
+        space: The networks, where Python holds them; else `config` names them.
 
     Raises:
         UserError: What was asked cannot be done.
@@ -67,8 +70,8 @@ def run(
     config = plan.config
     if workers is None:
         with workers_of(config) as own:
-            return run(config, progress, plan, own)
-    search = NetworkSearch(plan, load_space(config.space))
+            return run(config, progress, plan, own, space=space)
+    search = NetworkSearch(plan, space or load_space(config.space))
     folder = _open_folder(plan)
     with run_folder.locked(folder):
         return _search(plan, search, folder, progress, workers, baselines or BaselineRuns(plan, workers))

@@ -1,5 +1,6 @@
 """Search spaces by name, and the user's own from `PATH.py:function`."""
 
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import keras_tuner
 
 from tfopt.errors import UserError, nearest
+from tfopt.search.config import GIVEN_SPACE
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
 
@@ -26,6 +28,11 @@ def load_space(name: str) -> Space:
     """
     if name in SPACES:
         return Space(name, SPACES[name])
+    if name.startswith(GIVEN_SPACE):
+        raise UserError(
+            f"the space of this run is {name}, given in Python, which the run folder does not hold. Go on from Python: "
+            "tfopt.search.run(resume=RUN, space=…)."
+        )
     space = _from_file(name)
     return FileSpace(space.name, space.build, space.fit, Path(name.rpartition(":")[0]).read_bytes())
 
@@ -60,7 +67,24 @@ def _from_file(name: str) -> Space:
         public = [key for key, value in vars(module).items() if not key.startswith("_") and _may_build(value, module)]
         listed = f" It has: {', '.join(public)}." if public else " Write a function `build(hp)` in it."
         raise UserError(f"{path} has no {attribute!r}.{nearest(attribute, public)}{listed}")
-    hypermodel = getattr(module, attribute)
+    return _space_of(name, getattr(module, attribute))
+
+
+def from_object(hypermodel: Any) -> Space:
+    """Return the space of a function or a HyperModel that Python holds, named with a hash of its source.
+
+    Raises:
+        UserError: It is not a hypermodel.
+    """
+    kind = hypermodel if inspect.isclass(hypermodel) or inspect.isroutine(hypermodel) else type(hypermodel)
+    try:
+        digest = " " + hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()[:12]
+    except (OSError, TypeError):  # typed at a prompt: a resumed search cannot tell whether it has changed
+        digest = ""
+    return _space_of(f"{GIVEN_SPACE}{kind.__name__}{digest}>", hypermodel)
+
+
+def _space_of(name: str, hypermodel: Any) -> Space:
     if inspect.isclass(hypermodel) and issubclass(hypermodel, keras_tuner.HyperModel):
         try:
             hypermodel = hypermodel()

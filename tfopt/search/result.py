@@ -1,0 +1,238 @@
+"""What a search found, as an object for Python and notebooks: read from the run folder, now or later."""
+
+import functools
+import html
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tfopt.errors import UserError, nearest, one_line
+from tfopt.search.run_folder import check_existing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from tfopt.data import TableModel
+
+
+class SearchResult:
+    """What a search found: the verdict, the leaderboard, and the network to predict with.
+
+    `tfopt.search.run` returns one, and `tfopt.load` reads it from the run folder of any search, the command line's too.
+
+    Args:
+        folder: The run folder.
+        custom_objects: Classes of your own that the network holds, by name.
+
+    Raises:
+        UserError: It is not a run folder, or a file in it is damaged.
+
+    Example:
+        >>> result = tfopt.load("runs/diabetes__0__20261126-180000")
+        >>> print(result.verdict)
+        >>> result.leaderboard[["model", "score"]]
+        >>> result.predict(new_rows)
+        >>> result.plot().savefig("leaderboard.png")
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], custom_objects: Mapping[str, type] | None = None):
+        from tfopt.report.run import load_run
+
+        self._run = load_run(folder)
+        self._custom_objects = dict(custom_objects or {})
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._run.folder
+
+    @property
+    def verdict(self) -> str:
+        """Which model to use, in words."""
+        return str(self._run.result.get("verdict") or self._unfinished())
+
+    @property
+    def leaderboard(self) -> pd.DataFrame:
+        """A row for each model, the best first; empty while the search has not ended."""
+        return pd.DataFrame(self._run.leaderboard)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """All that `tfopt search --format json` prints."""
+        return self._run.result
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Every setting of the search, with what was chosen where none was given."""
+        return self._run.config
+
+    @property
+    def notes(self) -> list[str]:
+        """What was guessed about the table, or dropped from it."""
+        return list(self._run.result.get("notes", ()))
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The hyperparameters of `best_model`."""
+        final = self._run.final()
+        if final is None:
+            raise UserError(self._no_network())
+        return dict(final["values"])
+
+    @functools.cached_property
+    def best_model(self) -> "TableModel":
+        """The best network, trained on all rows, with its preprocessing: a Keras model that takes raw columns."""
+        import keras
+
+        from tfopt.search.user_space import own_classes
+
+        if not (self.folder / "best.keras").exists():
+            raise UserError(self._no_network())
+        space = str(self._run.config.get("space", ""))
+        path = Path(space.rpartition(":")[0])
+        classes = own_classes(space) if path.suffix == ".py" and path.is_file() else {}
+        try:
+            return keras.models.load_model(
+                self.folder / "best.keras", custom_objects={**classes, **self._custom_objects}, compile=False
+            )
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.folder / 'best.keras'} holds a class that is not known here ({one_line(error)[:200]}). "
+                "Give it: tfopt.load(folder, custom_objects={'Name': Name})."
+            ) from error
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """Return the prediction for each row.
+
+        Args:
+            rows: A data frame or a file with the columns of the training table, or an array of them in their order.
+
+        Returns:
+            The numbers, (rows,) or (rows, targets), or the class labels as the training table has them.
+        """
+        outputs = self._outputs(rows)
+        if self.best_model.task == "classification":
+            return self.classes[outputs.argmax(axis=1)]
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        """Return the probability of each class for each row, in the order of `classes`.
+
+        Raises:
+            UserError: It is a regression.
+        """
+        self.classes  # noqa: B018, a regression has none
+        return self._outputs(rows)
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The class labels; numbers where the target column holds numbers."""
+        if self.best_model.task != "classification":
+            raise UserError(f"{self._run.name} is a regression: there are no classes. Use predict.")
+        labels = np.array(self.best_model.classes, dtype=object)
+        columns = self._run.environment.get("data", {}).get("target_columns") or [{}]
+        if columns[0].get("kind") == "numeric":
+            numbers = labels.astype(float)
+            return numbers.astype(int) if (numbers == numbers.round()).all() else numbers
+        if columns[0].get("kind") == "boolean" and set(labels) <= {"True", "False"}:
+            return labels == "True"
+        return labels.astype(str)
+
+    def plot(self, name: str = "leaderboard") -> "Figure":
+        """Return a figure of the run: the `"leaderboard"`, or another that `tfopt report` draws."""
+        from tfopt.report.write import draw_figures
+
+        figures = draw_figures(self._run)
+        if name not in figures:
+            raise UserError(f"there is no figure {name!r}.{nearest(name, figures)} There are {', '.join(figures)}.")
+        return figures[name][2]
+
+    def report(self) -> Path:
+        """Write `report.html`, one page with everything, into the run folder, and return its path."""
+        from tfopt.cli import output
+        from tfopt.report.write import write_report
+
+        result = self._run.result
+        return write_report(self.folder, output.as_text(output.shown_rows(result)), output.legend(result))
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a copy, of the network for a path that ends in `.keras`, else of the run folder for `tfopt.load`.
+
+        Raises:
+            UserError: There is something already.
+        """
+        copy = Path(path)
+        if copy.exists():
+            raise UserError(f"{copy} exists already. Name another path.")
+        if copy.suffix == ".keras":
+            check_existing(self.folder, "best.keras")
+            return Path(shutil.copyfile(self.folder / "best.keras", copy))
+        return Path(shutil.copytree(self.folder, copy))
+
+    def _outputs(self, rows: Any) -> np.ndarray:
+        from tfopt.data.rows import read_rows
+
+        columns = self.best_model.columns
+        if isinstance(rows, str | os.PathLike):
+            rows = read_rows(os.fspath(rows), columns)
+        elif not hasattr(rows, "keys"):
+            rows = self._named(rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows))
+        return self.best_model.predict(rows, verbose=0)
+
+    def _named(self, array: np.ndarray) -> pd.DataFrame:
+        """Return an array as a table: of the training table's columns, or of those that are used."""
+        if array.ndim == 0:
+            raise UserError(f"Argument `rows` must be a table. Received: {array!r}.")
+        array = array.reshape(len(array), -1)
+        used = [column.name for column in self.best_model.columns]
+        targets = self.best_model.target_names
+        whole = self._run.environment.get("data", {}).get("source_columns", used)
+        features = [name for name in whole if name not in targets]
+        names = features if array.shape[1] == len(features) else used
+        if array.shape[1] != len(names):
+            raise UserError(
+                f"Argument `rows` must have the {len(features)} columns of the training table beside the target. "
+                f"Received: {array.shape[1]}. Give a data frame, which names its columns."
+            )
+        return pd.DataFrame(array, columns=names).infer_objects()
+
+    def _unfinished(self) -> str:
+        return f"The search has not ended. Go on with tfopt.search.run(resume={str(self.folder)!r})."
+
+    def _no_network(self) -> str:
+        failure = self._run.result.get("final_failure")
+        return f"{self.folder} holds no network: {failure}" if failure else self._unfinished()
+
+    def __repr__(self) -> str:
+        return f"SearchResult({str(self.folder)!r}): {self.verdict}"
+
+    def _repr_html_(self) -> str:
+        from tfopt.cli import output
+
+        parts = [f"<p><strong>{html.escape(self.verdict)}</strong></p>"]
+        if self._run.leaderboard:
+            headings, *cells = output.as_text(output.shown_rows(self._run.result))
+            parts.append(pd.DataFrame(cells, columns=headings).to_html(index=False, border=0))
+            parts.append(f"<p><small>{html.escape(output.legend(self._run.result))}</small></p>")
+        return "\n".join([*parts, f"<p><code>{html.escape(str(self.folder))}</code></p>"])
+
+
+def load(folder: str | os.PathLike[str], custom_objects: Mapping[str, type] | None = None) -> SearchResult:
+    """Return what a search found, from its run folder.
+
+    Args:
+        folder: The run folder of `tfopt.search.run` or `tfopt search`; of a search that has not ended, what there is.
+        custom_objects: Classes of your own that the network holds, by name.
+
+    Raises:
+        UserError: It is not a run folder, or a file in it is damaged.
+
+    Example:
+        >>> tfopt.load("runs/diabetes__0__20261126-180000").predict("new.csv")
+    """
+    return SearchResult(folder, custom_objects)
