@@ -227,7 +227,7 @@ def test_a_class_unknown_to_a_fold_gets_probability_zero():
         def predict_proba(self, features):
             return np.tile([0.25, 0.75], (len(features), 1))
 
-    scorer = tuning._Scorer(get_objective("log_loss", "classification"), None, num_classes=3)
+    scorer = tuning.Scorer(get_objective("log_loss", "classification"), None, num_classes=3)
     assert scorer.predict(Model(), [[1.0]]).tolist() == [[0.25, 0.0, 0.75]]
 
 

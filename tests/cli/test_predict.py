@@ -19,6 +19,12 @@ from tfopt.search.user_space import load_space
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
+@pytest.fixture
+def tfopt(tfopt):
+    """Predict with the network, whatever the verdict says."""
+    return lambda *words: tfopt(*words, "--model", "network")
+
+
 def network(kernel, bias):
     model = keras.Sequential([keras.Input((len(kernel),)), keras.layers.Dense(len(bias))])
     model.layers[0].set_weights([np.array(kernel, "float32"), np.array(bias, "float32")])
@@ -158,7 +164,7 @@ def test_classes_of_the_users_own_are_found_in_the_space_of_the_run(run_folder, 
     folder = run_folder(model)
     (folder / "config.json").write_text(json.dumps({"space": f"{tmp_path / 'mine.py'}:build"}))
     (tmp_path / "new.csv").write_text("size\n1\n3\n")
-    predicted = fresh_python("-m", "tfopt", "predict", folder, tmp_path / "new.csv")
+    predicted = fresh_python("-m", "tfopt", "predict", folder, tmp_path / "new.csv", "--model", "network")
     assert predicted.stderr == ""
     assert [float(line) for line in predicted.stdout.splitlines()[1:]] == [102, 106]
 
@@ -200,6 +206,7 @@ def test_the_table_may_come_from_standard_input(regression, fresh_python, tmp_pa
     with (tmp_path / "new.csv").open() as file:
         done = fresh_python("-m", "tfopt", "predict", regression, "-", stdin=file)
     assert (done.returncode, done.stdout) == (0, '"price, net"\n26\n'), done.stderr
+    assert done.stderr == "model: network, the search has no verdict yet\n"
 
 
 def test_targets_in_the_table_are_scored(regression, tfopt, tmp_path):
@@ -254,7 +261,7 @@ def test_the_programs_of_the_docs_predict_and_serve(regression, tfopt, tmp_path,
     (tmp_path / "new.csv").write_text("parcel,size,年龄,why\n7,2,1,so\n8,-1,0.5,no\n")
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "use-the-model.md").read_text(encoding="utf-8")
-    predicts, serves, _ = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    _, predicts, serves, _ = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     names: dict = {}
     exec(predicts, names)
     np.testing.assert_allclose(names["predictions"], [[26.0], [11.0]], rtol=1e-6)

@@ -1,5 +1,6 @@
 """A whole search, small: what it leaves behind, how it goes on after a crash, and what it must never do."""
 
+import filecmp
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import r2_score
 
 from tfopt.data import load_table, read_rows, to_inputs
 from tfopt.errors import UserError
@@ -24,6 +26,7 @@ from tfopt.search.oracles import default_values
 from tfopt.search.plan import prepare
 from tfopt.search.progress import Progress
 from tfopt.search.run_folder import locked
+from tfopt.search.saved import choose_model, load_model, read_oof
 from tfopt.search.session import run
 from tfopt.search.time_limit import TimeLimit
 from tfopt.search.user_space import load_space
@@ -50,7 +53,8 @@ def whole(configure, tmp_path_factory):
 
 def test_a_search_leaves_a_complete_run_folder(whole):
     folder = whole.run_folder
-    for name in ("config.json", "environment.json", "trials.jsonl", "leaderboard.csv", "result.json", "best.keras"):
+    written = ("config.json", "environment.json", "trials.jsonl", "leaderboard.csv", "result.json", "best.keras")
+    for name in (*written, "best.skops", "predictions.npz"):
         assert (folder / name).stat().st_size > 0, name
     assert not list(folder.glob("*partial*"))
 
@@ -92,6 +96,27 @@ def test_best_keras_takes_raw_columns_and_is_a_choice_of_the_folds(whole, table_
     chosen = lines(folder, "final")[0]["values"]
     assert chosen == best_of(trials, "final")["values"]
     assert chosen in [best_of(trials, fold)["values"] for fold in (0, 1)]
+
+
+def test_what_a_search_leaves_for_use_is_read_back(whole, table_path):
+    folder, result = whole.run_folder, whole.result
+    assert choose_model(folder) == ("ridge", result["why"])
+    table, oof = load_table(str(table_path)), read_oof(folder)
+    assert sorted(oof.rows) == list(range(60))
+    np.testing.assert_array_equal(oof.target, table.target[oof.rows])
+    for row in result["leaderboard"]:
+        if row["model"] != "network":  # whose score is the mean of its seeds'
+            parts = [
+                (oof.target[oof.folds == fold], oof.predictions[row["model"]][oof.folds == fold]) for fold in (0, 1)
+            ]
+            assert np.mean([r2_score(*part) for part in parts]) == pytest.approx(row["score"], abs=1e-12)
+    ridge = load_model(folder)
+    assert ridge.parameters == result["chosen"]["ridge"]
+    assert r2_score(table.target, ridge.predict(pd.read_csv(table_path))) > 0.99
+    assert load_model(folder, "network").task == "regression"
+    assert filecmp.cmp(folder / "best.skops", folder / "models" / "ridge.skops", shallow=False)
+    with pytest.raises(UserError, match=r"Did you mean 'ridge'\? It has network, dummy, ridge, and baseline"):
+        choose_model(folder, "rigde")
 
 
 def test_an_outer_folds_test_rows_reach_nothing_that_judges_it(whole, quick, table_path, tmp_path):

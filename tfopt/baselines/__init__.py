@@ -14,6 +14,9 @@ _HOMES = {
     "unweighted_families": "families",
     "tune": "tuning",
     "tune_in_worker": "tuning",
+    "train_for_use": "final",
+    "train_in_worker": "final",
+    "TableBaseline": "table_baseline",
 }
 __all__ = list(_HOMES)
 

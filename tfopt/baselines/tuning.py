@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from tfopt._files import as_json
 from tfopt.baselines.families import Family
 from tfopt.baselines.models import Setting, Tunable, tunable
+from tfopt.baselines.table_baseline import outputs_of
 from tfopt.comparison.fold_result import DUMMY, FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.comparison.objective import Objective
@@ -67,11 +68,11 @@ def tune(
     rows = split.train
     setting = Setting.of(table, len(rows), inner, seed)
     how = tunable(family, setting)
-    encoder = _RememberingEncoder(table.columns, how.scaling, memory=_Memory())
+    encoder = RememberingEncoder(table.columns, how.scaling, memory=_Memory())
     fit_options = {}
-    if (weights := _training_weights(family, table, rows)) is not None:
+    if (weights := training_weights(family, table, rows)) is not None:
         fit_options["model__sample_weight"] = weights
-    scorer = _Scorer(objective, table.weights, setting.num_classes)
+    scorer = Scorer(objective, table.weights, setting.num_classes)
     pipeline = Pipeline([("encode", encoder), ("model", how.model)])
     train, target = features.iloc[rows], table.target[rows]
     test = features.iloc[split.test]
@@ -81,19 +82,19 @@ def tune(
     fits_at_once = 1 if large or how.openmp else jobs
     limits = threadpool_limits(jobs if large else 1)
     with warnings.catch_warnings(), limits, joblib.parallel_config("threading"):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # counted by `_Scorer` instead
+        warnings.simplefilter("ignore", ConvergenceWarning)  # counted by `Scorer` instead
         if how.grid:
             search = _search(pipeline, how, _within(rows, inner, table.num_rows), scorer, fits_at_once, seed)
             started = time.perf_counter()
             search.fit(train, target, **fit_options)
             tune_seconds = time.perf_counter() - started - search.refit_time_
             tuned, fit_seconds = search.best_estimator_, search.refit_time_
-            chosen = {_plain_name(name): as_json(value) for name, value in search.best_params_.items()}
+            chosen = {plain_name(name): as_json(value) for name, value in search.best_params_.items()}
             inner_score = float(search.best_score_)
             num_configurations = len(search.cv_results_["params"])
             num_unconverged = _count_unconverged(search)
         else:
-            inner_score = _mean_inner_score(pipeline, features, table, inner, family, scorer)
+            inner_score = mean_inner_score(pipeline, features, table, inner, family, scorer)
             started = time.perf_counter()
             tuned = pipeline.fit(train, target, **fit_options)
             tune_seconds, fit_seconds = 0.0, time.perf_counter() - started
@@ -102,6 +103,9 @@ def tune(
         started = time.perf_counter()
         prediction = scorer.predict(tuned, test)
         predict_seconds = time.perf_counter() - started
+        outputs = prediction
+        if objective.needs == "labels":
+            outputs = outputs_of(tuned, test, table.task, setting.num_classes)
         default = Pipeline([("encode", clone(encoder).set_params(scaling="standard")), ("model", how.default)])
         default.fit(train, target, **fit_options)
         default_prediction = scorer.predict(default, test)
@@ -120,6 +124,7 @@ def tune(
         fit_seconds=fit_seconds,
         predict_seconds=predict_seconds,
         prediction=prediction,
+        outputs=outputs,
         num_unconverged=num_unconverged,
     )
 
@@ -151,7 +156,8 @@ def _within(rows: np.ndarray, inner: Sequence[Split], num_rows: int) -> list[tup
     return local
 
 
-def _training_weights(family: Family, table: Table, rows: np.ndarray) -> np.ndarray | None:
+def training_weights(family: Family, table: Table, rows: np.ndarray) -> np.ndarray | None:
+    """Return the weights that a family's fit on these rows uses."""
     if not family.weights:
         return None
     if family.name == DUMMY:  # it guesses by the classes' own shares, whatever they weigh for the others
@@ -159,21 +165,21 @@ def _training_weights(family: Family, table: Table, rows: np.ndarray) -> np.ndar
     return table.training_weights(rows)
 
 
-def _mean_inner_score(
+def mean_inner_score(
     pipeline: Pipeline, features: pd.DataFrame, table: Table, inner: Sequence[Split], family: Family, scorer: Any
 ) -> float:
     """Return what a grid of one configuration would report, for a family with nothing to tune."""
     scores = []
     for split in inner:
         options = {}
-        if (weights := _training_weights(family, table, split.train)) is not None:
+        if (weights := training_weights(family, table, split.train)) is not None:
             options["model__sample_weight"] = weights
         fitted = clone(pipeline).fit(features.iloc[split.train], table.target[split.train], **options)
         scores.append(scorer(fitted, features.iloc[split.test], table.target[split.test])["score"])
     return float(np.mean(scores))
 
 
-class _Scorer:
+class Scorer:
     """The objective as scikit-learn calls it; beside the score it reports whether the fit converged.
 
     Args:
@@ -188,6 +194,7 @@ class _Scorer:
         self.num_classes = num_classes
 
     def __call__(self, model: Any, features: pd.DataFrame, target: np.ndarray) -> dict[str, float]:
+        """Return the score, and 1 where the fit stopped before it converged."""
         weight = None if self.weights is None else self.weights[features.index]
         score = self.objective.score(target, self.predict(model, features), weight)
         return {"score": score, "unconverged": float(_stopped_early(model))}
@@ -196,9 +203,7 @@ class _Scorer:
         """Return values, class codes or (rows, classes) probabilities, as the objective needs."""
         if self.objective.needs != "probabilities":
             return model.predict(features)
-        probabilities = np.zeros((len(features), self.num_classes))
-        probabilities[:, model.classes_] = model.predict_proba(features)
-        return probabilities
+        return outputs_of(model, features, "classification", self.num_classes)
 
 
 def _count_unconverged(search: Any) -> int:
@@ -229,7 +234,8 @@ def _used_up(model: Any) -> bool:
     return bool(np.max(used) >= limit)
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a parameter's name without those of the steps that hold it."""
     return name.rsplit("__", 1)[-1]
 
 
@@ -259,7 +265,7 @@ def _memory_of(key: str) -> _Memory:
     return _LATEST[key]
 
 
-class _RememberingEncoder(TransformerMixin, BaseEstimator):
+class RememberingEncoder(TransformerMixin, BaseEstimator):
     """`TableEncoder` that encodes each part of a fold once, however many hyperparameters are tried on it.
 
     The frame's index names its rows, so equal indices mean equal rows. Returns float64: closed-form solvers lose half
@@ -279,6 +285,11 @@ class _RememberingEncoder(TransformerMixin, BaseEstimator):
         if self.key_ not in memory.fitted:
             memory.fitted[self.key_] = TableEncoder(self.columns, scaling=self.scaling).fit(frame)
         return self
+
+    @property
+    def encoder_(self) -> TableEncoder:
+        """The encoder that was fitted."""
+        return self.memory_.fitted[self.key_]
 
     def transform(self, frame: pd.DataFrame) -> np.ndarray:
         """Return these rows encoded."""

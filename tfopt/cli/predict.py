@@ -1,6 +1,7 @@
 """Write a run's predictions for the rows of a table, as CSV.
 
-Regression gives a column for each target. Classification gives `prediction`, and `probability_CLASS` for each class.
+Regression gives a column for each target. Classification gives `prediction`, and `probability_CLASS` for each class
+where the model knows probabilities.
 Columns that name the rows stand before them. Where the table holds the targets, the predictions are scored.
 """
 
@@ -14,8 +15,9 @@ from tfopt._files import write_text
 from tfopt._words import names
 from tfopt.cli.parser import Parser
 from tfopt.data.column import Column
-from tfopt.errors import UserError, nearest, one_line, printable
+from tfopt.errors import UserError, nearest, printable
 from tfopt.search.run_folder import check_existing
+from tfopt.search.saved import NETWORK, choose_model, load_model, model_file, outputs_of
 
 if TYPE_CHECKING:
     from tfopt.data.rows import NewRows
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   tfopt predict runs/houses__0__… new.csv > predictions.csv
   tfopt predict runs/houses__0__… new.csv --output predictions.csv --id parcel
+  tfopt predict runs/houses__0__… new.csv --model network
   zcat new.csv.gz | tfopt predict runs/houses__0__… -
 """
 USAGE = "tfopt predict RUN TABLE [options]"
@@ -45,6 +48,11 @@ def add_arguments(parser: Parser) -> None:
         metavar="NAME[,…]",
         help="columns to copy before the predictions (default: the training table's identifiers, and a row index)",
     )
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="network, baseline (the best), or a name on the leaderboard (default: what the verdict says to keep)",
+    )
     group.add_argument("--output", "-o", metavar="FILE", help="write here instead of to standard output")
     reading = parser.add_argument_group("how to read TABLE")
     reading.add_argument(
@@ -66,17 +74,23 @@ def run(arguments: argparse.Namespace) -> int:
     from tfopt.data.files import STANDARD_INPUT
     from tfopt.report.run import load_run
 
-    folder = check_existing(arguments.run, "best.keras")
+    folder = check_existing(arguments.run)
+    name, why = choose_model(folder, arguments.model)
+    check_existing(folder, model_file(name))
     table = Path(arguments.table)
     if arguments.table != STANDARD_INPUT and "," not in arguments.table and not table.exists():
         siblings = [str(table.parent / entry.name) for entry in table.parent.glob("*")]
         raise UserError(f"no file {table}.{nearest(str(table), siblings)}")  # before TensorFlow, which takes seconds
-    with start(arguments.device, debug=arguments.debug):
-        from tfopt.data.rows import read_new_rows, to_inputs
-        from tfopt.report.predictions import as_csv, score, surprises
+    if name == NETWORK:  # a baseline needs no TensorFlow, which takes seconds to start
+        with start(arguments.device, debug=arguments.debug):
+            pass
+    from tfopt.data.rows import read_new_rows, to_inputs
+    from tfopt.report.predictions import as_csv, score, surprises
 
     searched = load_run(folder)
-    model = _load(folder, searched.config.get("space", ""))
+    model = load_model(folder, name)
+    if arguments.model is None and not arguments.quiet:
+        say(printable(f"model: {name}, {why}"))
     trained = searched.environment.get("data", {})
     rows = read_new_rows(
         arguments.table,
@@ -89,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     inputs = to_inputs(rows.features, model.columns)
     copied = _copied(rows, arguments.id, trained.get("identifiers", ()))
-    outputs = model.predict(inputs, verbose=0)
+    outputs = outputs_of(model, rows.features)
     _write(as_csv(model, outputs, copied), arguments.output)
     if not arguments.quiet:
         unused = [name for name in rows.unknown if name not in copied]
@@ -121,27 +135,6 @@ def _copied(rows: "NewRows", asked: list[str] | None, identifiers: Sequence[str]
         if name not in held:
             raise UserError(f"no column {name!r} for --id.{nearest(name, held)} There are {', '.join(held)}.")
     return {name: ["" if value is None or value != value else str(value) for value in held[name]] for name in asked}
-
-
-def _load(folder: Path, space: str) -> Any:
-    """Return a run's model; what it holds of the user's own classes is in the file of its space."""
-    import keras
-
-    path = Path(space.rpartition(":")[0])
-    classes: dict[str, type] = {}
-    if path.suffix == ".py" and path.is_file():
-        from tfopt.search.user_space import own_classes
-
-        classes = own_classes(space)
-    try:
-        return keras.models.load_model(folder / "best.keras", custom_objects=classes, compile=False)
-    except (TypeError, ValueError) as error:
-        if path.suffix != ".py":
-            raise
-        raise UserError(
-            f"{folder / 'best.keras'} holds a class that is not known here ({one_line(error)[:200]}). Restore {path}, "
-            "which the search took its space from."
-        ) from error
 
 
 def _write(text: str, output: str | None) -> None:

@@ -105,6 +105,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
     from tfopt.cli.main import NO_NETWORK
     from tfopt.cli.startup import start
     from tfopt.search import baseline_runs
+    from tfopt.search.saved import NETWORK
 
     if config.resume is None:
         config = replace(config, out=config.out or str(default_run_folder(config)))
@@ -142,12 +143,14 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
     if failure := outcome.result.get("final_failure"):
         console.say(
-            f"error: the network could not be trained on all rows, so there is nothing to predict with ({failure}). "
+            f"error: the network could not be trained on all rows, so there is no network to predict with ({failure}). "
             f"Mend that, then: tfopt search --resume {outcome.run_folder}"
         )
         return NO_NETWORK
     if not arguments.quiet:
-        console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions for new rows")
+        kept = outcome.result.get("recommended", NETWORK)
+        other = "" if kept == NETWORK else "; --model network: the network's"
+        console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions of {kept} for new rows{other}")
     return 0
 
 

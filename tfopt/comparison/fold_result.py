@@ -27,6 +27,9 @@ class FoldResult:
         predict_seconds: Wall seconds of predicting the outer test rows.
         prediction: (test rows,) labels or values, (test rows, classes) probabilities where the objective needs them,
             or (test rows, targets).
+        outputs: All that it says about the test rows: (test rows,) or (test rows, targets) values, (test rows, classes)
+            probabilities whatever the objective needs, or (test rows,) class codes where it gives no probabilities;
+            of a network the first seed's.
         seed_scores: Outer test score of each refit seed (networks only); `score` is their mean.
         seed_predictions: The prediction of each refit seed (networks only); `prediction` is the first of them.
         num_members: Fits whose predictions are averaged; above 1 it is an ensemble.
@@ -45,6 +48,7 @@ class FoldResult:
     fit_seconds: float = 0.0
     predict_seconds: float = 0.0
     prediction: np.ndarray = field(default_factory=lambda: np.empty(0))
+    outputs: np.ndarray = field(default_factory=lambda: np.empty(0))
     seed_scores: list[float] = field(default_factory=list)
     seed_predictions: list[np.ndarray] = field(default_factory=list)
     num_members: int = 1

@@ -15,7 +15,7 @@ from tfopt.comparison.folds import Split
 from tfopt.comparison.forward import time_blocks
 from tfopt.comparison.objective import Objective
 from tfopt.comparison.statistics import Interval, PairedDifference, holm, mean_interval, paired_difference
-from tfopt.comparison.verdict import Contest, Contestant, judge
+from tfopt.comparison.verdict import Contest, Contestant, judge, recommend
 
 CORRECTED = "corrected resampled t-test"
 BOOTSTRAP = "paired bootstrap of the hold-out"
@@ -61,6 +61,16 @@ class Comparison:
     network: str | None
     best_baseline: str | None
 
+    @property
+    def recommended(self) -> str | None:
+        """The model to use by the verdict: where the network is not better, the best baseline."""
+        return recommend(self.outcome, self.network, self.best_baseline)[0]
+
+    @property
+    def why(self) -> str:
+        """Why it is that one, in words that follow its name."""
+        return recommend(self.outcome, self.network, self.best_baseline)[1]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON has it, null in place of NaN."""
         rows = self.leaderboard.astype(object).where(self.leaderboard.notna(), None).to_dict(orient="records")
@@ -72,6 +82,8 @@ class Comparison:
             "method": self.method,
             "network": self.network,
             "best_baseline": self.best_baseline,
+            "recommended": self.recommended,
+            "why": self.why,
             "outcome": self.outcome,
             "verdict": self.verdict,
             "leaderboard": as_json(rows),

@@ -72,6 +72,34 @@ class Contest:
     ordered: bool = False
 
 
+# Which model to use: the network in the first three, where there is one; else the best baseline.
+_WHY = {
+    "better": "the network is better than {baseline}, the best baseline",
+    "only networks": "no baseline was compared with it",
+    "only dummy": "only guessing was compared with it",
+    "worse": "the network is worse",
+    "equivalent": "the network is practically the same, and this is the simpler",
+    "undecided": "the simpler; whether the network is better is undecided",
+    "guessing": "the best baseline, though nothing is clearly better than guessing",
+    "only baselines": "the best baseline, and no network was compared",
+}
+
+
+def recommend(outcome: str, network: str | None, baseline: str | None) -> tuple[str | None, str]:
+    """Return the model to use after a verdict and why, in words that follow its name.
+
+    Args:
+        outcome: What `judge` returned.
+        network: The network that the verdict is about, or None.
+        baseline: The best baseline, or None.
+    """
+    if outcome == "nothing":
+        return None, ""
+    networks_first = outcome in ("better", "only networks", "only dummy") or baseline is None
+    chosen = network if networks_first else baseline
+    return chosen, _WHY[outcome].format(baseline=baseline)
+
+
 def judge(contest: Contest) -> tuple[str, str]:
     """Return the outcome in a word (see `Comparison.outcome`) and the verdict as a sentence.
 

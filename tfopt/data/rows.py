@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,10 +126,31 @@ def read_new_rows(
     )
 
 
-def cells_of(columns_of: Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
+def cells_of(columns_of: pd.DataFrame | Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
     """Return a dict of columns, or a data frame, as a data frame of those columns that it has."""
     cells = {c.name: columns_of[c.name] for c in columns if c.name in columns_of}
     return pd.DataFrame({name: np.ravel(v) if getattr(v, "ndim", 1) == 2 else v for name, v in cells.items()})
+
+
+def canonical(columns_of: pd.DataFrame | Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
+    """Return a data frame, or a dict of columns, with these columns in the form of `Table.features`.
+
+    Raises:
+        UserError: When a column is missing, or holds what its kind cannot.
+    """
+    frame = cells_of(columns_of, columns).reset_index(drop=True)
+    raw = RawTable(name="rows", source="the given frame", sha256="", frame=frame)
+    _check_columns(frame, columns, raw, columns_of)
+    return pd.DataFrame({column.name: read_as(column, frame[column.name], raw) for column in columns})
+
+
+def _check_columns(frame: pd.DataFrame, columns: Sequence[Column], raw: RawTable, given: Iterable[Any]) -> None:
+    for column in columns:
+        if column.name not in frame:
+            raise UserError(
+                f"column {column.name!r} is missing ({raw.source}).{nearest(column.name, map(str, given))} "
+                f"The model needs {_shown(columns)}."
+            )
 
 
 def read_as(column: Column, values: pd.Series, raw: RawTable) -> pd.Series:
@@ -207,13 +228,9 @@ def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.nd
         UserError: When a column is missing, or holds what its kind cannot.
     """
     raw = RawTable(name="rows", source="the given frame", sha256="", frame=frame)
+    _check_columns(frame, columns, raw, frame)
     inputs = {}
     for column in columns:
-        if column.name not in frame:
-            raise UserError(
-                f"column {column.name!r} is missing ({raw.source}).{nearest(column.name, map(str, frame))} "
-                f"The model needs {_shown(columns)}."
-            )
         if column.kind == "text":
             inputs[column.name] = np.array(as_words(frame[column.name]), dtype=object)
             continue

@@ -284,6 +284,11 @@ class TableModel(keras.Model):
             network.build((None, preprocessing.width))
         self.built = True
 
+    @property
+    def levels(self) -> Mapping[str, Sequence[str]]:
+        """For each categorical column the levels that it knows."""
+        return self.preprocessing.levels
+
     def call(self, columns: Mapping[str, Any], training: bool | None = None) -> Any:
         """Return predictions, or class probabilities."""
         emitted = self.network(self.preprocessing(columns), training=training)

@@ -18,7 +18,7 @@ from tfopt.errors import UserError
 
 def surprises(model: Any, inputs: dict[str, np.ndarray]) -> Iterator[str]:
     """Yield what the model has not met in training: levels, and missing values where there were none."""
-    levels = model.preprocessing.levels
+    levels = model.levels
     for column in model.columns:
         values = inputs[column.name]
         missing = np.isnan(values) if values.dtype.kind == "f" else values == ""
@@ -76,10 +76,12 @@ def _weights(rows: NewRows, name: str | None) -> np.ndarray | None:
 
 
 def as_csv(model: Any, outputs: np.ndarray, copied: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Return predictions as CSV text, with all the digits that the network knows, behind the columns `copied`."""
+    """Return predictions as CSV text, with all the digits that the model knows, behind the columns `copied`."""
     if model.task == "regression":
         targets = model.target_names or [f"prediction_{place}" for place in range(1, outputs.shape[1] + 1)]
         columns = dict(zip(targets, map(_written, outputs.T, model.target_scale), strict=True))
+    elif outputs.ndim == 1:
+        columns = {"prediction": [model.classes[code] for code in outputs]}
     else:
         columns = {"prediction": [model.classes[code] for code in outputs.argmax(axis=1)]}
         for name, shares in zip(model.classes, outputs.T.tolist(), strict=True):

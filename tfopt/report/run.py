@@ -9,7 +9,7 @@ from typing import Any
 
 from tfopt.errors import UserError
 from tfopt.search.journal import proposed_before
-from tfopt.search.run_folder import check_existing
+from tfopt.search.run_folder import check_existing, read_json
 
 Record = dict[str, Any]
 
@@ -103,23 +103,11 @@ def load_run(folder: str | os.PathLike[str]) -> SearchRun:
     path = check_existing(folder)
     return SearchRun(
         folder=path,
-        config=_read_json(path / "config.json"),
-        environment=_read_json(path / "environment.json"),
-        result=_read_json(path / "result.json"),
+        config=read_json(path / "config.json"),
+        environment=read_json(path / "environment.json"),
+        result=read_json(path / "result.json"),
         records=list(_read_lines(path / "trials.jsonl")),
     )
-
-
-def _read_json(path: Path) -> Record:
-    if not path.exists():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}). Run the search again, or restore the file.") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds no JSON object. Run the search again, or restore the file.")
-    return value
 
 
 def _read_lines(path: Path) -> Iterator[Record]:

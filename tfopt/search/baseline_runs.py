@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 
 from tfopt._files import replace
-from tfopt.baselines import Family, tune_in_worker
+from tfopt.baselines import Family, train_in_worker, tune_in_worker
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.errors import one_line
 from tfopt.search.config import SearchConfig
 from tfopt.search.journal import Journal
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.progress import Progress
+from tfopt.search.saved import model_file
 from tfopt.search.time_limit import TimeLimit
 from tfopt.training.worker_process import WorkerDiedError, load_training
 from tfopt.training.workers import Call, Shared, Workers
 
 BASELINES = "baselines"
+FOR_USE = "for use"  # in place of a fold
 _SHARE = 0.4  # of a time limit: what the baselines may take of it
 
 
@@ -46,6 +48,7 @@ class BaselineRuns:
 
     def __init__(self, plan: Plan, workers: Workers):
         self._plan, self._workers = plan, workers
+        self._table = Shared(plan.table)
         self._calls: dict[tuple[str, int | str], Call] | None = None
         self._ended: list[tuple[Family, Fold, FoldResult | None, Exception | None]] = []
         self._journal: Journal | None = None
@@ -54,7 +57,6 @@ class BaselineRuns:
     def begin(self, kept: Iterable[tuple[str, int | str]] = ()) -> None:
         """Have them all tuned but for these, given by the names of family and fold."""
         plan, kept = self._plan, set(kept)
-        table = Shared(plan.table)
         # With a time limit they are first, as only they can be cut short; alone, this process does one after another.
         urgent = plan.config.time_limit is not None or self._workers.number == 1
         self._calls = {}
@@ -67,7 +69,7 @@ class BaselineRuns:
                     tune_in_worker,
                     (family, int(fold.key), split, inner, plan.objective, plan.config.seed),
                     functools.partial(self._told, family, fold),
-                    table,
+                    self._table,
                     kind=family.name,
                     urgent=urgent,
                 )
@@ -89,6 +91,8 @@ class BaselineRuns:
         ended, self._ended = self._ended, []
         for each in ended:
             self._take_down(*each)
+        for family in self._plan.families:
+            self._train_for_use(family)
 
     def _told(self, family: Family, fold: Fold, result: FoldResult | None, error: Exception | None) -> None:
         if self._journal is None:
@@ -108,18 +112,61 @@ class BaselineRuns:
             assert result is not None
             replace(
                 self._folder / _prediction_path(family.name, fold.key),
-                functools.partial(np.save, arr=result.prediction),
+                functools.partial(np.save, arr=result.outputs),
             )
             fields = asdict(result)
-            for name in ("kind", "prediction", "seed_scores", "seed_predictions"):
+            for name in ("kind", "prediction", "outputs", "seed_scores", "seed_predictions"):
                 del fields[name]
             self._journal.append({"kind": "baseline", **fields})
             score = f"{self._plan.objective.name} {result.score:.4f}"
             self._progress.advance(BASELINES, f"{family.name} fold {fold.key}: {score}")
+            self._train_for_use(family)
         if time.monotonic() > self._until:
             # The first family, the dummy, is tuned however short the time is, as the default network is trained.
-            late = [place for place in self._calls if place[0] != self._plan.families[0].name]
+            # Whose folds have all ended is trained for use: that is one short call.
+            first = self._plan.families[0].name
+            late = [place for place in self._calls if place[0] != first and place[1] != FOR_USE]
             self._workers.drop([self._calls.pop(place) for place in late])
+
+    def _train_for_use(self, family: Family) -> None:
+        """Have a family fitted on all rows, once it was tuned on every fold, unless its model is there already."""
+        assert self._calls is not None
+        assert self._journal is not None
+        records = [self._journal.find("baseline", model=family.name, fold=fold.key) for fold in self._plan.outer]
+        if None in records or (family.name, FOR_USE) in self._calls:
+            return
+        choices = [record["chosen"] for record in records if record is not None]
+        kept = self._journal.find("final baseline", model=family.name)
+        if kept is not None and (self._folder / model_file(family.name)).exists():
+            return
+        plan = self._plan
+        call = Call(
+            train_in_worker,
+            (family, choices, list(plan.final.inner), plan.objective, plan.config.seed),
+            functools.partial(self._trained, family),
+            self._table,
+            kind=f"{family.name} for use",
+        )
+        self._calls[family.name, FOR_USE] = call
+        self._workers.submit(call)
+
+    def _trained(
+        self, family: Family, value: tuple[bytes, dict[str, Any], float] | None, error: Exception | None
+    ) -> None:
+        assert self._calls is not None
+        assert self._journal is not None
+        del self._calls[family.name, FOR_USE]
+        if isinstance(error, WorkerDiedError):
+            self._progress.note(f"{family.name} was not trained for use: {one_line(error)}")
+        elif error is not None:
+            raise error
+        else:
+            assert value is not None
+            content, parameters, seconds = value
+            replace(self._folder / model_file(family.name), lambda beside: beside.write_bytes(content))
+            self._journal.append(
+                {"kind": "final baseline", "model": family.name, "parameters": parameters, "seconds": seconds}
+            )
 
     def results(self) -> list[FoldResult]:
         """Return every family's result on every outer fold, once all have ended.
@@ -140,18 +187,20 @@ class BaselineRuns:
                 found[family.name] = [record for record in records if record is not None]
         if missing and self._limit.seconds is not None:
             self._progress.note(f"The time limit of {self._limit.seconds:g} s leaves out {', '.join(missing)}.")
-        return [_result(record, self._folder) for records in found.values() for record in records]
+        needs_labels = self._plan.objective.needs == "labels"
+        return [_result(record, self._folder, needs_labels) for records in found.values() for record in records]
 
 
 def _prediction_path(model: str, fold: int | str) -> Path:
     return Path("predictions") / f"{model}-fold-{fold}.npy"
 
 
-def _result(record: dict[str, Any], folder: Path) -> FoldResult:
+def _result(record: dict[str, Any], folder: Path, needs_labels: bool) -> FoldResult:
     fields: dict[str, Any] = {
         name: float("nan") if value is None and name.endswith("score") else value
         for name, value in record.items()
         if name != "kind"
     }
-    prediction = np.load(folder / _prediction_path(record["model"], record["fold"]))
-    return FoldResult(kind="sklearn", prediction=prediction, **fields)
+    outputs = np.load(folder / _prediction_path(record["model"], record["fold"]))
+    prediction = outputs.argmax(axis=1) if needs_labels and outputs.ndim == 2 else outputs
+    return FoldResult(kind="sklearn", prediction=prediction, outputs=outputs, **fields)

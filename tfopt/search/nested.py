@@ -284,6 +284,7 @@ class NetworkSearch:
                     default_score=math.nan if default is None else _number(default["scores"][0]),
                     fit_seconds=_number(tuned["fit_seconds"]),
                     prediction=seeds[0],
+                    outputs=outputs[0],
                     seed_scores=scores,
                     seed_predictions=seeds,
                     **common,
@@ -297,6 +298,7 @@ class NetworkSearch:
                         score=self.score(outputs.mean(axis=0), fold.test),
                         fit_seconds=_number(tuned["fit_seconds"]) * len(outputs),
                         prediction=ensemble,
+                        outputs=outputs.mean(axis=0),
                         num_members=len(outputs),
                         **common,
                     )

@@ -82,6 +82,23 @@ def check_existing(folder: str | os.PathLike[str], *needed: str) -> Path:
     return path
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file of a run, empty where the run has not got that far.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Run the search again, or restore the file.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object. Run the search again, or restore the file.")
+    return value
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep every other search out of a run folder meanwhile; a lock ends with its process, however that ends.
@@ -108,7 +125,11 @@ _WRITTEN = (
     "result.json",
     "best.keras",
     "best.partial.keras",
+    "best.skops",
+    "predictions.npz",
+    "importance.json",
     "report.html",
+    "models",
     "predictions",
     "figures",
     "tuner",
@@ -167,7 +188,7 @@ def space_sha256(space: str) -> str | None:
 
 def environment(table: "Table", device: dict[str, Any], space: str) -> dict[str, Any]:
     """Return what a result depends on beside its configuration: data, versions, devices, machine, command."""
-    packages = ("tfopt", "tensorflow", "keras", "keras-tuner", "scikit-learn", "numpy", "scipy", "pandas")
+    packages = ("tfopt", "tensorflow", "keras", "keras-tuner", "scikit-learn", "skops", "numpy", "scipy", "pandas")
     return {
         "data": {
             "name": table.name,

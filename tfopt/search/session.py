@@ -1,5 +1,6 @@
 """A whole search: baselines and networks on the same folds, the comparison, and the best network on all rows."""
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from tfopt._files import replace, write_json
 from tfopt.comparison import Comparison, compare
 from tfopt.comparison.fold_result import FoldResult
-from tfopt.search import run_folder
+from tfopt.search import run_folder, saved
 from tfopt.search.baseline_runs import BaselineRuns, workers_of
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.fitting import scaling_of
@@ -92,6 +93,9 @@ def _search(
     networks = search.outer_results(plan.outer)
     results = baselines.results() + networks
     comparison = _compare(plan, results)
+    if comparison is not None:
+        saved.write_oof(folder, plan, results)
+        _keep_best(folder, comparison.best_baseline)
     outcome = _outcome(plan, folder, journal, comparison, search.final_failure)
     write_json(folder / "result.json", outcome.result)
     if comparison is not None:
@@ -125,6 +129,12 @@ def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -
     model = search.coder.exported(network, plan.final.train, scaling_of(values))
     replace(folder / "best.keras", model.save)
     journal.append({"kind": "final", "values": values, "curve": curve, "fits": [facts]})
+
+
+def _keep_best(folder: Path, baseline: str | None) -> None:
+    """Have `best.skops` be the best baseline's model."""
+    if baseline is not None and (source := folder / saved.model_file(baseline)).exists():
+        replace(folder / saved.BASELINE_FILE, lambda beside: shutil.copyfile(source, beside))
 
 
 def _compare(plan: Plan, results: list[FoldResult]) -> Comparison | None:
@@ -161,6 +171,7 @@ def _outcome(
         **(comparison.to_dict() if comparison is not None else {}),
         "trials": {"completed": len(trials) - len(failed), "failed": len(failed), "first_failure": first_failure},
         "best_network": None if done is None else done["values"],
+        "chosen": {r["model"]: r["parameters"] for r in journal.records if r["kind"] == "final baseline"},
         "final_failure": final_failure,
         "engines": engines_in_words(fits),
         "notes": plan.table.notes,

@@ -1,0 +1,92 @@
+"""A family for use: of what its outer folds chose, the best on inner splits of all rows, fitted on all rows."""
+
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from tfopt.baselines.families import Family
+from tfopt.baselines.models import Setting, Tunable, tunable
+from tfopt.baselines.table_baseline import TableBaseline
+from tfopt.baselines.tuning import RememberingEncoder, Scorer, mean_inner_score, plain_name, training_weights
+from tfopt.comparison.folds import Split
+from tfopt.comparison.objective import Objective
+from tfopt.data.table import Table
+
+
+def train_for_use(
+    table: Table,
+    family: Family,
+    choices: Sequence[dict[str, Any]],
+    inner: Sequence[Split],
+    objective: Objective,
+    seed: int,
+) -> TableBaseline:
+    """Return the family's model for use, chosen as the network for use is.
+
+    Args:
+        table: The data.
+        family: What to fit.
+        choices: `FoldResult.chosen` of the outer folds.
+        inner: Splits of all rows.
+        objective: What to choose by, where the folds disagree.
+        seed: Seed of the model.
+    """
+    features = table.features.set_axis(pd.RangeIndex(table.num_rows), axis=0)
+    rows = np.arange(table.num_rows)
+    setting = Setting.of(table, table.num_rows, inner, seed)
+    how = tunable(family, setting)
+    distinct = [choice for place, choice in enumerate(choices) if choice not in choices[:place]]
+    pipelines = [pipeline_of(table, how, choice) for choice in distinct]
+    scorer = Scorer(objective, table.weights, setting.num_classes)
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # `tune` counts them
+        scores = [0.0]
+        if len(pipelines) > 1:
+            scores = [mean_inner_score(pipeline, features, table, inner, family, scorer) for pipeline in pipelines]
+        pipeline = pipelines[int(np.argmax(scores))]
+        weights = training_weights(family, table, rows)
+        options = {} if weights is None else {"model__sample_weight": weights}
+        pipeline.fit(features, table.target, **options)
+    chosen = distinct[int(np.argmax(scores))]
+    return TableBaseline.of(
+        table, family.name, parameters_of(how, chosen), pipeline["encode"].encoder_, pipeline["model"]
+    )
+
+
+def train_in_worker(
+    table: Table,
+    family: Family,
+    choices: Sequence[dict[str, Any]],
+    inner: Sequence[Split],
+    objective: Objective,
+    seed: int,
+) -> tuple[bytes, dict[str, Any], float]:
+    """Return what `train_for_use` does as the bytes of its file, its parameters, and the seconds that it took."""
+    started = time.perf_counter()
+    baseline = train_for_use(table, family, choices, inner, objective, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.skops"
+        baseline.save(path)
+        return path.read_bytes(), baseline.parameters, time.perf_counter() - started
+
+
+def pipeline_of(table: Table, how: Tunable, chosen: dict[str, Any]) -> Pipeline:
+    """Return the pipeline, not fitted, of what was chosen in a fold."""
+    encoder = RememberingEncoder(table.columns, how.scaling)
+    return Pipeline([("encode", encoder), ("model", clone(how.model))]).set_params(**parameters_of(how, chosen))
+
+
+def parameters_of(how: Tunable, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return what was chosen by the pipeline's own names of it."""
+    full = {plain_name(name): name for grid in how.grid for name in grid}
+    return {full[name]: value for name, value in chosen.items()}

@@ -1,0 +1,166 @@
+"""What a run leaves for use: its models, which of them to use, and what each predicted for rows it had not learned."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfopt._files import replace
+from tfopt.comparison.fold_result import FoldResult
+from tfopt.errors import UserError, nearest, one_line
+from tfopt.search.plan import Plan
+from tfopt.search.run_folder import check_existing, read_json
+
+NETWORK_FILE = "best.keras"
+BASELINE_FILE = "best.skops"
+PREDICTIONS_FILE = "predictions.npz"
+NETWORK = "network"
+
+
+def model_file(model: str) -> str:
+    """Return where a model is within the run folder, by its name on the leaderboard."""
+    return NETWORK_FILE if model == NETWORK else f"models/{model}.skops"
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What the models predicted for the outer folds' test rows; a row stands here once for each fold that tested it.
+
+    Args:
+        rows: Row of the table.
+        folds: Outer fold.
+        target: (rows,) or (rows, targets) values, or class codes.
+        predictions: By the model's name on the leaderboard: (rows, targets) values or (rows, classes) probabilities;
+            class codes (rows,) of a model that gives no probabilities. Of a network those of its first seed.
+    """
+
+    rows: np.ndarray
+    folds: np.ndarray
+    target: np.ndarray
+    predictions: dict[str, np.ndarray]
+
+
+def write_oof(folder: Path, plan: Plan, results: Sequence[FoldResult]) -> OutOfFold:
+    """Write `predictions.npz`: the models that have a result on every fold."""
+    found: dict[str, dict[int, np.ndarray]] = {}
+    for result in results:
+        found.setdefault(result.model, {})[result.fold] = result.outputs
+    rows = np.concatenate([fold.test for fold in plan.outer])
+    regression = plan.table.task == "regression"
+    predictions = {}
+    for model, parts in found.items():
+        if len(parts) == len(plan.outer):
+            outputs = np.concatenate([parts[int(fold.key)] for fold in plan.outer])
+            if regression:
+                predictions[model] = outputs.reshape(len(rows), -1)
+            else:
+                predictions[model] = outputs.astype(np.float32) if outputs.ndim == 2 else outputs
+    folds = np.repeat(np.arange(len(plan.outer)), [len(fold.test) for fold in plan.outer])
+    oof = OutOfFold(rows, folds, plan.table.target[rows], predictions)
+    arrays = {"rows": oof.rows, "folds": oof.folds, "target": oof.target}
+    arrays |= {f"prediction {name}": value for name, value in predictions.items()}
+    replace(folder / PREDICTIONS_FILE, lambda beside: _save_arrays(beside, arrays))
+    return oof
+
+
+def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:  # NumPy would give the name another ending
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # NumPy's stub takes `allow_pickle` for one of them
+
+
+def read_oof(run: str | Path) -> OutOfFold:
+    """Return what `predictions.npz` of a run holds.
+
+    Raises:
+        UserError: The run has not got that far.
+    """
+    folder = check_existing(run, PREDICTIONS_FILE)
+    with np.load(folder / PREDICTIONS_FILE) as arrays:
+        held = dict(arrays)
+    named = {name.removeprefix("prediction "): held[name] for name in held if name.startswith("prediction ")}
+    return OutOfFold(held["rows"], held["folds"], held["target"], named)
+
+
+def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:
+    """Return the name of a run's model on the leaderboard, and in a few words why it is that one.
+
+    Args:
+        run: The run folder.
+        which: `"network"`, `"baseline"` (the best), `"ensemble"`, or a family's name; None for what the verdict
+            recommends, and for the network where the search has not come to a verdict.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    folder = check_existing(run)
+    result = read_json(folder / "result.json")
+    if which is None:
+        recommended = result.get("recommended")
+        return (recommended, result["why"]) if recommended else (NETWORK, "the search has no verdict yet")
+    if which == "baseline":
+        best = result.get("best_baseline")
+        if best is None:
+            raise UserError(f"--model baseline: {folder} has no best baseline. See what there is: tfopt show {folder}")
+        return best, "the best baseline"
+    if which == "ensemble":
+        raise UserError(
+            "--model ensemble: the ensemble of seeds is compared on the folds only and not kept. Use --model network, "
+            "which is one of its kind."
+        )
+    saved = [NETWORK, *sorted(path.stem for path in (folder / "models").glob("*.skops"))]
+    if which not in saved:
+        raise UserError(
+            f"--model {which}: {folder} has no such model.{nearest(which, [*saved, 'baseline'])} It has "
+            f"{', '.join(saved)}, and baseline for the best of them."
+        )
+    return which, "as asked"
+
+
+def load_model(run: str | Path, which: str | None = None) -> Any:
+    """Return a model of a run: a `tfopt.data.TableModel` for the network, else a `tfopt.baselines.TableBaseline`.
+
+    Args:
+        run: The run folder.
+        which: As for `choose_model`.
+
+    Raises:
+        UserError: There is no such model, or it cannot be read.
+    """
+    folder = Path(run)
+    name, _ = choose_model(folder, which)
+    if name == NETWORK:
+        return _load_network(check_existing(folder, NETWORK_FILE))
+    from tfopt.baselines import TableBaseline  # scikit-learn and skops, which a network does without
+
+    return TableBaseline.load(check_existing(folder, model_file(name)) / model_file(name))
+
+
+def outputs_of(model: Any, frame: Any) -> np.ndarray:
+    """Return what either kind of model says: values (rows, targets), probabilities (rows, classes) or codes (rows,)."""
+    return model.outputs(frame) if hasattr(model, "family") else model.predict(frame, verbose=0)
+
+
+def _load_network(folder: Path) -> Any:
+    """Return a run's network; what it holds of the user's own classes is in the file of its space."""
+    import keras
+
+    import tfopt  # noqa: F401  # registers the classes
+
+    space = read_json(folder / "config.json").get("space", "")
+    path = Path(space.rpartition(":")[0])
+    classes: Mapping[str, type] = {}
+    if path.suffix == ".py" and path.is_file():
+        from tfopt.search.user_space import own_classes
+
+        classes = own_classes(space)
+    try:
+        return keras.models.load_model(folder / NETWORK_FILE, custom_objects=classes, compile=False)
+    except (TypeError, ValueError) as error:
+        if path.suffix != ".py":
+            raise
+        raise UserError(
+            f"{folder / NETWORK_FILE} holds a class that is not known here ({one_line(error)[:200]}). Restore {path}, "
+            "which the search took its space from."
+        ) from error
