@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from tfopt._escape import printable
+
 
 class UserError(ValueError):
     """A mistake in the user's input; the command line prints it as one line and exits with 2."""
@@ -13,13 +15,6 @@ class UserError(ValueError):
 
 class CannotStack(ValueError):
     """A model or request that cannot be trained in a stack of members; the message says why, in one line."""
-
-
-def printable(text: str) -> str:
-    """Return a text with control characters escaped, so that a terminal shows it and does not obey it."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -13,9 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from tfopt._escape import printable
 from tfopt.search.progress import Progress
 
 _LONGEST = 36
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
 
 
 @contextlib.contextmanager
@@ -28,7 +34,7 @@ def messages(arguments: argparse.Namespace) -> Iterator[None]:
     else:
         level = logging.WARNING if not arguments.verbose else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
     # Other libraries' warnings are for whoever asks for more; a result that they touch is reported in words of ours.
     warned = handler if arguments.verbose or arguments.debug else logging.NullHandler()
     loggers = {"tfopt": handler, "py.warnings": warned, "matplotlib": warned}
@@ -51,7 +57,7 @@ def messages(arguments: argparse.Namespace) -> Iterator[None]:
 
 def say(text: str) -> None:
     """Write a line to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text, lines=True), file=sys.stderr, flush=True)
 
 
 class QuietProgress(Progress):
@@ -73,7 +79,7 @@ class LineProgress(QuietProgress):
 
     def note(self, text: str) -> None:
         """Write the note."""
-        print(f"note: {text}", file=self._stream, flush=True)
+        print(f"note: {printable(text)}", file=self._stream, flush=True)
 
     def start(self, phase: str, total: int | None) -> None:
         """Begin a phase."""
@@ -88,7 +94,7 @@ class LineProgress(QuietProgress):
         count = f"{state.done}/{state.total}" if state.total else f"{state.done}"
         left = state.seconds_left()
         print(
-            f"{phase} {count}{'  ' + text if text else ''}{f'  ({clock(left)} left)' if left else ''}",
+            f"{phase} {count}{'  ' + printable(text) if text else ''}{f'  ({clock(left)} left)' if left else ''}",
             file=self._stream,
             flush=True,
         )
@@ -142,7 +148,7 @@ class TerminalProgress(QuietProgress):
 
     def note(self, text: str) -> None:
         """Print the note above the bars."""
-        self._console.print(f"note: {text}", markup=False)
+        self._console.print(f"note: {printable(text)}", markup=False)
 
     def start(self, phase: str, total: int | None) -> None:
         """Show a bar for the phase."""
@@ -154,6 +160,7 @@ class TerminalProgress(QuietProgress):
             self.start(phase, None)
         task = self._tasks[phase]
         self._bars.advance(task, amount)
+        text = printable(text)
         if text:
             self._bars.update(task, text=text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 

@@ -5,6 +5,8 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from tfopt._escape import printable
+
 if TYPE_CHECKING:
     from tfopt.search.plan import Plan
 
@@ -93,7 +95,9 @@ def as_text(plan: dict[str, Any]) -> str:
         ("fits", f"{fits} of the network, {plan['baseline_fits']:,} of the baselines"),
     ]
     terminal = max(shutil.get_terminal_size((100, 24)).columns, 40)
-    return "\n".join(textwrap.fill(f"{name:<11}{text}", terminal, subsequent_indent=" " * 11) for name, text in lines)
+    return "\n".join(
+        textwrap.fill(f"{name:<11}{printable(text)}", terminal, subsequent_indent=" " * 11) for name, text in lines
+    )
 
 
 def _column(column: dict[str, Any]) -> str:

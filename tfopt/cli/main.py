@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from tfopt import __version__
+from tfopt._escape import printable
 from tfopt.cli import streams
 from tfopt.cli.parser import Parser, epilog
 from tfopt.errors import UserError, nearest
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         terminated = isinstance(error, Terminated)
         hint = f"; {error}" if str(error) else ""  # what was interrupted knows best how to go on
-        print(f"{'terminated' if terminated else 'interrupted'}{hint}", file=sys.stderr)
+        print(printable(f"{'terminated' if terminated else 'interrupted'}{hint}"), file=sys.stderr)
         return TERMINATED if terminated else INTERRUPTED
     except BrokenPipeError:
         # The reader has left, as in `tfopt … | head`. Python would complain again when it flushes at exit.
@@ -156,7 +157,7 @@ def _flushed() -> bool:
 def _fail(code: int, message: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     return code
 
 

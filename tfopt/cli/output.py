@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tfopt._escape import csv_cell, json_text, markdown, printable
+
 Row = Mapping[str, Any]
 
 
@@ -57,7 +59,7 @@ def _interval(row: Row) -> str:
 
 
 def _model(row: Row) -> str:
-    return re.sub(r"^network \((ensemble of \d+ seeds)\)$", r"\1", str(row["model"]))
+    return printable(re.sub(r"^network \((ensemble of \d+ seeds)\)$", r"\1", str(row["model"])))
 
 
 LEADERBOARD = (
@@ -104,11 +106,11 @@ def legend(result: Mapping[str, Any]) -> str:
 def print_result(result: Mapping[str, Any], format: str) -> None:
     """Write a result to standard output as `table`, `json`, `csv` or `md`."""
     if format == "json":
-        print(json.dumps(result, ensure_ascii=False, indent=2))
+        print(json_text(result))
     elif format == "csv":
         print(to_csv(result["leaderboard"]), end="")
     elif format == "md":
-        print(f"{to_markdown(shown_rows(result))}\n\n{legend(result)}\n\n{result['verdict']}")
+        print(f"{to_markdown(shown_rows(result))}\n\n{markdown(legend(result))}\n\n{markdown(result['verdict'])}")
     else:
         print_table(result)
 
@@ -126,9 +128,9 @@ def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
         table.add_row(*(Text(column.cell(row)) for column in columns), style=style)
     console.print(table)
     if legend(result):
-        console.print(Text(legend(result), style="dim"))
+        console.print(Text(printable(legend(result)), style="dim"))
     console.print()
-    console.print(Text(str(result["verdict"]), style="bold"))
+    console.print(Text(printable(str(result["verdict"])), style="bold"))
 
 
 def fitting(rows: Sequence[Row], width: int) -> list[BoardColumn]:
@@ -157,8 +159,10 @@ def to_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(keys)
     for row in rows:
-        cells = (row.get(key) for key in keys)
-        writer.writerow(["" if c is None else json.dumps(c) if isinstance(c, dict | list) else c for c in cells])
+        cells = [
+            "" if (c := row.get(key)) is None else json.dumps(c) if isinstance(c, dict | list) else c for key in keys
+        ]
+        writer.writerow([csv_cell(cell) if isinstance(cell, str) else cell for cell in cells])
     return text.getvalue()
 
 
@@ -169,5 +173,5 @@ def to_markdown(rows: Sequence[Row]) -> str:
         "| " + " | ".join(column.heading for column in columns) + " |",
         "|" + "|".join("---:" if column.right else "---" for column in columns) + "|",
     ]
-    lines += ["| " + " | ".join(column.cell(row).replace("|", "\\|") for column in columns) + " |" for row in rows]
+    lines += ["| " + " | ".join(markdown(column.cell(row)) for column in columns) + " |" for row in rows]
     return "\n".join(lines)

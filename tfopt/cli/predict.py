@@ -15,7 +15,7 @@ from tfopt._files import write_text
 from tfopt._words import names
 from tfopt.cli.parser import Parser
 from tfopt.data.column import Column
-from tfopt.errors import UserError, nearest, printable
+from tfopt.errors import UserError, nearest
 from tfopt.search.run_folder import check_existing
 from tfopt.search.saved import NETWORK, choose_model, load_model, model_file, outputs_of
 
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
         unused = [name for name in rows.unknown if name not in copied]
         lines = [f"not used: {', '.join(unused)}, unknown to the model"] if unused else []
         for line in [*lines, *surprises(model, inputs), *score(model, rows, outputs, searched.config)]:
-            say(printable(line))
+            say(line)
     return 0
 
 

@@ -4,11 +4,11 @@ Works for a search that is still going or was interrupted, with what has finishe
 """
 
 import argparse
-import json
 import os
 import sys
 from typing import Any
 
+from tfopt._escape import json_text, markdown, printable
 from tfopt._words import choice
 from tfopt.cli.parser import Parser
 
@@ -42,14 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
     runs = [load_run(folder) for folder in arguments.runs]
     if arguments.format == "json":
         results: list[Any] = [each.result for each in runs]
-        print(json.dumps(results[0] if len(results) == 1 else results, ensure_ascii=False, indent=2))
+        print(json_text(results[0] if len(results) == 1 else results))
     elif arguments.format == "md":
         print("\n\n".join(_markdown(each) for each in runs))
     else:
         from tfopt.report.write import write_report
 
         for each in runs:
-            print(write_report(each.folder, output.as_text(output.shown_rows(each.result)), output.legend(each.result)))
+            table = output.as_text(output.shown_rows(each.result))
+            print(printable(str(write_report(each.folder, table, output.legend(each.result)))))
             sys.stdout.flush()
     return 0
 
@@ -59,4 +60,4 @@ def _markdown(run: Any) -> str:
 
     verdict = run.result.get("verdict") or "The search has not ended."
     table = f"{output.to_markdown(output.shown_rows(run.result))}\n\n" if run.leaderboard else ""
-    return f"## {run.name}\n\n{table}{verdict}"
+    return f"## {markdown(run.name)}\n\n{table}{markdown(verdict)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tfopt._escape import printable
 from tfopt.data.column import TOLD_KINDS, Column
 from tfopt.data.columns import read_columns
 from tfopt.data.drafts import Reading
@@ -18,7 +19,7 @@ from tfopt.data.sources import EMBEDDED, read_source
 from tfopt.data.spelling import quoted
 from tfopt.data.table import Table, Task
 from tfopt.data.values import examples, extremes, is_whole, to_categories, to_seconds
-from tfopt.errors import UserError, nearest, printable
+from tfopt.errors import UserError, nearest
 
 # A target of whole numbers with at most so many different ones is taken for class labels.
 _MAX_NUMBERED_CLASSES = 20

@@ -4,11 +4,12 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from html import escape as escape_markup
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from tfopt._escape import printable
 from tfopt.report.run import SearchRun
 from tfopt.report.style import ACCENT, GREY, INK, PALE, PAPER, house_style
 
@@ -35,6 +36,11 @@ details { margin: .6rem 0; } summary { cursor: pointer; } ul { padding-left: 1.2
 
 # The figures' colours, by the page's variables, so that one SVG serves a light and a dark page.
 _VARIABLES = {PAPER: "none", INK: "var(--ink)", GREY: "var(--grey)", PALE: "var(--pale)", ACCENT: "var(--accent)"}
+
+
+def escape(text: str) -> str:
+    """Return a text for a page."""
+    return escape_markup(printable(text))
 
 
 def render(

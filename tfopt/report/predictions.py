@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfopt._escape import csv_cell
 from tfopt.comparison.objective import get_objective
 from tfopt.data.column import Column
 from tfopt.data.raw import RawTable
@@ -83,14 +84,15 @@ def as_csv(model: Any, outputs: np.ndarray, copied: Mapping[str, Sequence[str]] 
     elif outputs.ndim == 1:
         columns = {"prediction": [model.classes[code] for code in outputs]}
     else:
-        columns = {"prediction": [model.classes[code] for code in outputs.argmax(axis=1)]}
+        labels = [*map(csv_cell, model.classes)]
+        columns = {"prediction": [labels[code] for code in outputs.argmax(axis=1)]}
         for name, shares in zip(model.classes, outputs.T.tolist(), strict=True):
             columns[f"probability_{name}"] = [f"{share:.7g}" for share in shares]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     copied = copied or {}
-    writer.writerow([*copied, *columns])
-    writer.writerows(zip(*copied.values(), *columns.values(), strict=True))
+    writer.writerow(map(csv_cell, [*copied, *columns]))
+    writer.writerows(zip(*(map(csv_cell, cells) for cells in copied.values()), *columns.values(), strict=True))
     return text.getvalue()
 
 

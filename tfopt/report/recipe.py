@@ -26,6 +26,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from tfopt import __version__
+from tfopt._escape import printable
 from tfopt._files import as_json, write_text
 from tfopt.comparison.statistics import student_half_width
 from tfopt.data.encoder import TableEncoder
@@ -131,7 +132,8 @@ def table(arguments: argparse.Namespace, task: str | None = None) -> tuple[np.nd
     if not features.shape[1]:
         raise UserError(f"no column but the target varies ({where}).")
     kind = f"{len(loaded.classes)} classes" if loaded.classes else f"target {loaded.target_names[0]!r}"
-    print("; ".join([f"{loaded.name}: {len(features)} rows, {features.shape[1]} features, {kind}", *loaded.notes]))
+    said = "; ".join([f"{loaded.name}: {len(features)} rows, {features.shape[1]} features, {kind}", *loaded.notes])
+    print(printable(said))
     return features, loaded.target.ravel()
 
 

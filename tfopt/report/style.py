@@ -12,6 +12,8 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
+from tfopt._escape import printable
+
 # Okabe & Ito, "Color universal design", 2008.
 ACCENT = "#0072b2"
 WARNING = "#d55e00"
@@ -87,7 +89,7 @@ def _tell_of_missing_font() -> None:
 
 def literal(text: str) -> str:
     """Return text that matplotlib draws as it stands, dollar signs too."""
-    return text.replace("$", r"\$")
+    return printable(text).replace("$", r"\$")
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
