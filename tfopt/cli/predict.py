@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     searched = load_run(folder)
     model = load_model(folder, name)
     if arguments.model is None and not arguments.quiet:
-        say(printable(f"model: {name}, {why}"))
+        say(f"model: {name}, {why}")
     trained = searched.environment.get("data", {})
     rows = read_new_rows(
         arguments.table,

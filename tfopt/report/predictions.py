@@ -78,13 +78,13 @@ def _weights(rows: NewRows, name: str | None) -> np.ndarray | None:
 
 def as_csv(model: Any, outputs: np.ndarray, copied: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return predictions as CSV text, with all the digits that the model knows, behind the columns `copied`."""
+    labels = [*map(csv_cell, model.classes)]
     if model.task == "regression":
         targets = model.target_names or [f"prediction_{place}" for place in range(1, outputs.shape[1] + 1)]
         columns = dict(zip(targets, map(_written, outputs.T, model.target_scale), strict=True))
     elif outputs.ndim == 1:
-        columns = {"prediction": [model.classes[code] for code in outputs]}
+        columns = {"prediction": [labels[code] for code in outputs]}
     else:
-        labels = [*map(csv_cell, model.classes)]
         columns = {"prediction": [labels[code] for code in outputs.argmax(axis=1)]}
         for name, shares in zip(model.classes, outputs.T.tolist(), strict=True):
             columns[f"probability_{name}"] = [f"{share:.7g}" for share in shares]
