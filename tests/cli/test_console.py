@@ -169,21 +169,6 @@ def test_table_is_never_wider_than_the_terminal(width, capsys):
     assert ("tune s" in lines[0]) == (width == 200)
 
 
-def test_csv_holds_every_key_and_nested_values_as_json():
-    text = output.to_csv(
-        [{"model": "a", "score": 0.1, "chosen": {"alpha": 1}}, {"model": "b", "score": None, "new": 2}]
-    )
-    assert text == 'model,score,chosen,new\na,0.1,"{""alpha"": 1}",\nb,,,2\n'
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.47151, "0.472"), (None, "–"), (float("nan"), "–"), (-54321.0, "-5.432e+04"), (-54.2, "-54.200")],
-)
-def test_numbers_are_short(value, text):
-    assert output.figure(value) == text
-
-
 def test_warnings_of_libraries_are_for_who_asks(capsys):
     import logging
     import warnings
@@ -200,21 +185,3 @@ def test_warnings_of_libraries_are_for_who_asks(capsys):
         assert ("findfont" in err) is told
         assert ("detail" in err) is told
         assert logging.getLogger("tfopt").handlers == []  # as it was found
-
-
-def test_best_baseline_is_not_compared_with_itself(capsys):
-    result = {
-        "objective": "rmse",
-        "negated": True,
-        "rope": 0.5,
-        "best_baseline": "hist_gradient_boosting",
-        "leaderboard": ROWS,
-    }
-    first, second, _ = output.shown_rows(result)
-    assert first["difference"] is first["p_better"] is None
-    assert first["score"] == 0.5
-    assert second is ROWS[1]
-    assert output.legend(result) == (
-        "score: rmse, negated, so that higher is better; vs best: difference to hist_gradient_boosting, and how "
-        "probably better, the same or worse, within 0.5 being the same."
-    )

@@ -12,7 +12,10 @@ def leaderboard():
     for model, score in SCORES.items():
         half = 0.01 if model == "dummy" else 0.07
         kind = "keras" if model == "network" else "sklearn"
-        rows.append({"model": model, "kind": kind, "score": score, "low": score - half, "high": score + half})
+        row = {"model": model, "kind": kind, "score": score, "low": score - half, "high": score + half}
+        less = score - SCORES["svm"]
+        row |= {"difference": less, "difference_low": less - 0.02, "difference_high": less + 0.02, "p_better": 0.01}
+        rows.append({**row, "fit_seconds": 2.0 if kind == "keras" else 0.1, "num_configurations": 6})
     return rows
 
 
@@ -56,7 +59,7 @@ def run_folder(tmp_path):
     environment = {
         "data": {"name": "diabetes", "rows": 442},
         "versions": {"keras": "3.15.1"},
-        "command": ["tfopt", "<x>"],
+        "command": ["/usr/bin/tfopt", "search", "<x> & y"],
     }
     (folder / "environment.json").write_text(json.dumps(environment))
     result = {
@@ -66,7 +69,10 @@ def run_folder(tmp_path):
         "objective": "r2",
         "rope": 0.01,
         "leaderboard": leaderboard(),
-        "verdict": "Keep ridge: the network is not better.",
+        "outcome": "worse",
+        "network": "network",
+        "best_baseline": "svm",
+        "verdict": "Keep svm: the network is worse.",
         "notes": ["The last column, 'target', is the target."],
         "seconds": 61.2,
     }

@@ -68,23 +68,26 @@ def test_report_is_one_page_with_everything_in_it(run_folder, tfopt):
     assert page.open == []
     assert page.loads == []
     assert not re.search(r"url\((?!#)|@import", source)
-    assert source.count("<svg") == 3
+    assert source.count("<svg") == 4
     for text in (
-        "Keep ridge: the network is not better.",
+        "Keep the support vector machine: the network is worse, and costs 20 times as much to fit.",
+        "Keep svm: the network is worse.",
         "random_forest",
-        "0.402 … 0.542",
+        "0.429 … 0.569",
         "regression · 442 rows · scored by r2 · 2 folds · seed 0 · 61 s",
         "The last column, 'target', is the target.",
         "3 of 18 trials failed",
         "3 × DivergedError: loss is NaN",
-        "adamw",
-        "3.15.1",
-        "tfopt <x>",  # escaped in the source, as it was typed in the text
+        "optimizer adamw",
+        "keras 3.15.1",
+        "tfopt search '<x> & y'",  # escaped in the source, as it was typed in the text
     ):
         assert text in page.text
-    assert page.text.index("Keep ridge") < page.text.index("random_forest")
+    places = [page.text.index(text) for text in ("Keep the support", "Keep svm", "random_forest", "How to repeat it")]
+    assert places == sorted(places)
     names = {path.name for path in (run_folder / "figures").iterdir()}
-    assert names == {f"{stem}.{end}" for stem in ("leaderboard", "best_so_far", "training") for end in ("png", "svg")}
+    stems = ("differences", "leaderboard", "best_so_far", "training")
+    assert names == {f"{stem}.{end}" for stem in stems for end in ("png", "svg")}
 
 
 def test_inline_figures_take_the_pages_colours(run_folder):
@@ -110,8 +113,8 @@ def test_unfinished_run_is_reported_as_far_as_it_got(run_folder, tfopt):
     assert tfopt("report", run_folder)[0] == 0
     page = Page((run_folder / "report.html").read_text(encoding="utf-8"))
     assert "The search has not ended" in page.text
-    assert "Leaderboard" not in page.text
-    assert "Search" in page.text
+    assert "Scores" not in page.text
+    assert "How the search went" in page.text
 
 
 def test_hold_out_is_called_so(run_folder):
@@ -120,7 +123,7 @@ def test_hold_out_is_called_so(run_folder):
     page = Page(write_report(run_folder).read_text(encoding="utf-8"))
     assert "20 % held out" in page.text
     assert "bootstrap of these rows" in page.text
-    assert "folds" not in page.text.split("Scores")[0]
+    assert "folds" not in page.text.split("Scores")[0].partition(" · ")[2].partition("Keep")[0]
 
 
 def test_choices_that_differ_between_folds_are_shown(run_folder):
@@ -131,8 +134,17 @@ def test_choices_that_differ_between_folds_are_shown(run_folder):
             record["values"]["units"] = 32
     (run_folder / "trials.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     page = Page(write_report(run_folder).read_text(encoding="utf-8"))
-    # Each fold's best of the trials is the fifth; only `units` differs.
-    assert "What each fold chose fold inner score units 0 0.450 64 1 0.460 32 all rows 0.450 64" in page.text
+    # Each fold's best of the trials is the fifth; only `units` differs. The final network's trials are not a fold's.
+    assert "in best.keras chosen in 2 folds learning_rate 0.01 0.01 units 64 64 (1 ×), 32 (1 ×)" in page.text
+
+
+def test_baselines_choices_are_shown_by_their_range_or_their_counts(run_folder):
+    with (run_folder / "trials.jsonl").open("a") as file:
+        for fold, strength in enumerate([0.1, 0.3, 1, 30]):
+            chosen = {"alpha": strength, "scaling": "robust" if fold else "standard"}
+            file.write(json.dumps({"kind": "baseline", "model": "lasso", "fold": fold, "chosen": chosen}) + "\n")
+    page = Page(write_report(run_folder).read_text(encoding="utf-8"))
+    assert "the lasso chosen in 4 folds alpha 0.1 to 30, median 1 scaling robust (3 ×), standard (1 ×)" in page.text
 
 
 def test_run_that_has_just_begun(tmp_path):
@@ -145,8 +157,8 @@ def test_run_that_has_just_begun(tmp_path):
 def test_markdown_and_json_are_printed(run_folder, tfopt):
     code, out, _ = tfopt("report", run_folder, "--format", "md")
     assert code == 0
-    assert out.startswith("## diabetes\n\n| model | kind | score | 95% interval |\n")
-    assert out.endswith("\n\nKeep ridge: the network is not better.\n")
+    assert out.startswith("## diabetes\n\n| model | kind | score | 95% interval | vs best |")
+    assert out.endswith("\n\nKeep svm: the network is worse.\n")
     out = tfopt("report", run_folder, "--format", "json")[1]
     assert json.loads(out) == json.loads((run_folder / "result.json").read_text())
     assert len(json.loads(tfopt("report", run_folder, run_folder, "--format", "json")[1])) == 2

@@ -36,7 +36,6 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Report on each run folder."""
     os.environ["MPLBACKEND"] = "Agg"
-    from tfopt.cli import output
     from tfopt.report.run import load_run
 
     runs = [load_run(folder) for folder in arguments.runs]
@@ -49,15 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
         from tfopt.report.write import write_report
 
         for each in runs:
-            table = output.as_text(output.shown_rows(each.result))
-            print(printable(str(write_report(each.folder, table, output.legend(each.result)))))
+            print(printable(str(write_report(each.folder))))
             sys.stdout.flush()
     return 0
 
 
 def _markdown(run: Any) -> str:
-    from tfopt.cli import output
+    from tfopt.report.board import Board
 
     verdict = run.result.get("verdict") or "The search has not ended."
-    table = f"{output.to_markdown(output.shown_rows(run.result))}\n\n" if run.leaderboard else ""
+    table = f"{Board(run.result).to_markdown()}\n\n" if run.leaderboard else ""
     return f"## {markdown(run.name)}\n\n{table}{markdown(verdict)}"

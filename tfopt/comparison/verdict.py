@@ -172,9 +172,10 @@ class _Words:
             f"{self._scores(network, baseline)}, practically the same "
             f"(P(within {self._rope}) {_probability(difference.p_equivalent)})"
         )
-        seconds = f"{_seconds(network.fit_seconds)} against {_seconds(baseline.fit_seconds)} a fit"
         if 0 < network.fit_seconds < baseline.fit_seconds:
+            seconds = f"{_seconds(network.fit_seconds)} against {_seconds(baseline.fit_seconds)} a fit"
             return f"Either will do: {same}; {baseline.called} is simpler, {network.called} is faster ({seconds})."
+        seconds = f"{_seconds(baseline.fit_seconds)} against {_seconds(network.fit_seconds)} a fit"
         faster = f", and faster ({seconds})" if network.fit_seconds > baseline.fit_seconds else ""
         return f"Keep {baseline.called}: {same}, and {baseline.called} is the simpler{faster}."
 

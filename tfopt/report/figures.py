@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tfopt.report.style import ACCENT, GREY, INK, PALE, WARNING, literal
+from tfopt.report.board import shown_model
+from tfopt.report.style import ACCENT, GREY, INK, PALE, WARNING, hover, literal
 
 Row = Mapping[str, Any]
+_WIDTH = 5.2  # inches: as wide as a phone can show with letters that one can read
+
+
+def differences(
+    rows: Sequence[Row],
+    best_baseline: str,
+    *,
+    objective: str = "score",
+    rope: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw by how much each model differs from the best baseline on the same rows, with its 95 % interval.
+
+    The vertical line is the best baseline, the band round it the differences that do not matter in practice.
+
+    Args:
+        rows: Leaderboard rows with `model`, `kind`, `difference`, `difference_low` and `difference_high`.
+        best_baseline: The model that the others are compared with.
+        objective: Name of the metric.
+        rope: Half-width of the region of practical equivalence.
+        ax: Axes to draw on; None for a new figure.
+    """
+    points = [
+        _Point(row, row["difference"], row.get("difference_low"), row.get("difference_high"))
+        for row in rows
+        if row["model"] != best_baseline and _finite(row.get("difference"))
+    ]
+    ax = _intervals(points, 0.0, rope, f"{best_baseline}, the best baseline", signed=True, ax=ax)
+    ax.set_xlabel(_wrapped(f"difference in {objective} (to the right: better), 95 % interval"), loc="right")
+    return ax
 
 
 def leaderboard(
@@ -29,34 +62,68 @@ def leaderboard(
         rope: Half-width of the region of practical equivalence.
         ax: Axes to draw on; None for a new figure.
     """
-    rows = sorted((row for row in rows if _finite(row["score"])), key=lambda row: row["score"])
-    ax = ax or _new_axes(7.2, 1.1 + 0.34 * max(len(rows), 2))
-    left, right = _limits(rows)
-    baseline = max((row for row in rows if row["kind"] == "sklearn"), key=lambda row: row["score"], default=None)
-    if baseline is not None:
+    points = [_Point(row, row["score"], row.get("low"), row.get("high")) for row in rows if _finite(row["score"])]
+    baseline = max((p for p in points if p.row["kind"] == "sklearn"), key=lambda p: p.value, default=None)
+    if baseline is None:
+        ax = _intervals(points, None, None, "", ax=ax)
+    else:
+        ax = _intervals(points, baseline.value, rope, f"best baseline: {baseline.row['model']}", ax=ax)
+    ax.set_xlabel(_wrapped(f"{objective} on held-out rows (higher is better), 95 % interval"), loc="right")
+    return ax
+
+
+@dataclass(frozen=True)
+class _Point:
+    row: Row
+    value: float
+    low: float | None
+    high: float | None
+
+
+def _intervals(
+    points: Sequence[_Point],
+    line: float | None,
+    rope: float | None,
+    of_line: str,
+    *,
+    signed: bool = False,
+    ax: Axes | None,
+) -> Axes:
+    """Draw values with their intervals, a line to compare them with, and the band round it that does not matter."""
+    points = sorted(points, key=lambda point: point.value)
+    ax = ax or _new_axes(_WIDTH, 1.1 + 0.34 * max(len(points), 2))
+    left, right = _limits(points, line, rope)
+    if line is not None:
         if rope:
-            ax.axvspan(baseline["score"] - rope, baseline["score"] + rope, color=PALE, alpha=0.6, lw=0, zorder=0)
-        ax.axvline(baseline["score"], color=GREY, lw=1, zorder=1)
-        extra = f" ± {rope:g}" if rope else ""
+            ax.axvspan(line - rope, line + rope, color=PALE, alpha=0.6, lw=0, zorder=0)
+        ax.axvline(line, color=GREY, lw=1, zorder=1)
         ax.annotate(
-            literal(f"best baseline: {baseline['model']}{extra}"),
-            (baseline["score"], 1),
+            literal(of_line + (f" ± {rope:.2g}" if rope else "")),
+            (line, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, 4),
             textcoords="offset points",
-            ha=_anchor(baseline["score"], left, right),
+            ha=_anchor(line, left, right),
             color=GREY,
             fontsize=9,
         )
-    for height, row in enumerate(rows):
-        color = ACCENT if row["kind"] == "keras" else INK
-        inside = row["score"] >= left
-        low, high = max(_or(row.get("low"), row["score"]), left), min(_or(row.get("high"), row["score"]), right)
+    form = "+.3f" if signed else ".3f"
+    for height, point in enumerate(points):
+        keras, inside = point.row["kind"] == "keras", point.value >= left
+        color = ACCENT if keras else INK
+        low, high = max(_or(point.low, point.value), left), min(_or(point.high, point.value), right)
+        said = f"{point.row['model']}: {point.value:{form}}"
+        if point.low is not None and point.high is not None:
+            said += f", 95 % interval {point.low:{form}} to {point.high:{form}}"
         if inside and high > low:
-            ax.plot([low, high], [height, height], color=color, lw=1.6, solid_capstyle="butt", zorder=2)
-        ax.plot(max(row["score"], left), height, "o" if inside else "<", color=color, ms=6, clip_on=False, zorder=3)
+            bar = ax.plot([low, high], [height, height], color=color, lw=1.6, solid_capstyle="butt", zorder=2)
+            bar[0].set_gid(hover(said))
+        [mark] = ax.plot(
+            max(point.value, left), height, "o" if inside else "<", color=color, ms=6, clip_on=False, zorder=3
+        )
+        mark.set_gid(hover(said))
         ax.annotate(
-            f"{row['score']:.3f}".replace("-", "\N{MINUS SIGN}"),
+            f"{point.value:{form}}".replace("-", "\N{MINUS SIGN}"),
             (1, height),
             xycoords=("axes fraction", "data"),
             xytext=(6, 0),
@@ -64,17 +131,17 @@ def leaderboard(
             va="center",
             color=color,
             fontsize=9,
-            fontweight="bold" if row["kind"] == "keras" else "normal",
+            fontweight="bold" if keras else "normal",
         )
     ax.set_xlim(left, right)
-    ax.set_ylim(-0.6, len(rows) - 0.4)
-    ax.set_yticks(range(len(rows)), [literal(str(row["model"])) for row in rows])
-    for label, row in zip(ax.get_yticklabels(), rows, strict=True):
-        if row["kind"] == "keras":
+    ax.set_ylim(-0.6, len(points) - 0.4)
+    ax.set_yticks(range(len(points)), [literal(shown_model(point.row["model"])) for point in points])
+    for label, point in zip(ax.get_yticklabels(), points, strict=True):
+        if point.row["kind"] == "keras":
             label.set(color=ACCENT, fontweight="bold")
     ax.tick_params(axis="y", length=0, pad=9)
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel(f"{objective} on held-out rows (higher is better), 95 % interval")
+    ax.xaxis.set_major_locator(MaxNLocator(6))
     return ax
 
 
@@ -93,7 +160,7 @@ def best_so_far(
         baseline: Name and inner score of the best baseline, drawn as a line.
         ax: Axes to draw on; None for a new figure.
     """
-    ax = ax or _new_axes(7.2, 3.4)
+    ax = ax or _new_axes(_WIDTH, 3.2)
     by_fold: dict[Any, list[Row]] = {}
     for trial in trials:
         by_fold.setdefault(trial["fold"], []).append(trial)
@@ -136,9 +203,9 @@ def best_so_far(
     ax.set_xlim(0.5, longest + 0.5 if longest else 1.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("trials in each fold")
-    ax.set_ylabel(f"best inner {objective} so far")
+    ax.set_ylabel(_wrapped(f"best inner {objective} so far", 36))
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
+        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     return ax
 
 
@@ -150,7 +217,7 @@ def training_curves(curve: Mapping[str, Sequence[float]], *, axes: Sequence[Axes
         axes: Two axes to draw on; None for a new figure.
     """
     if axes is None:
-        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")
         axes = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
     upper, lower = axes
     losses = [("training", INK, curve.get("loss") or []), ("validation", ACCENT, curve.get("val_loss") or [])]
@@ -185,18 +252,26 @@ def _new_axes(width: float, height: float) -> Axes:
     return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
-def _limits(rows: Sequence[Row]) -> tuple[float, float]:
-    """Return limits that hold every interval but those of models far below the rest."""
-    if not rows:
-        return 0.0, 1.0
-    scores = sorted(row["score"] for row in rows)
-    middle = scores[len(scores) // 2]
-    width = max(scores[-1] - middle, 0.02 * abs(scores[-1]), 1e-9)
-    near = [row for row in rows if row["score"] >= middle - 4 * width]
-    low = min(min(_or(row.get("low"), row["score"]), row["score"]) for row in near)
-    high = max(max(_or(row.get("high"), row["score"]), row["score"]) for row in near)
-    margin = 0.04 * max(high - low, 1e-6)
-    return low - margin, high + margin
+def _limits(points: Sequence[_Point], line: float | None, rope: float | None) -> tuple[float, float]:
+    """Return limits that hold the line's band, and every interval but those of models far below the rest."""
+    if not points:
+        return (0.0, 1.0) if line is None else (line - 2 * (rope or 0.5), line + 2 * (rope or 0.5))
+    values = sorted(point.value for point in points)
+    middle, top = values[len(values) // 2], max(values[-1], values[-1] if line is None else line)
+    width = max(top - middle, 0.02 * abs(top), rope or 0.0, 1e-9)
+    near = [point for point in points if point.value >= middle - 4 * width]
+    lows = [min(_or(point.low, point.value), point.value) for point in near]
+    highs = [max(_or(point.high, point.value), point.value) for point in near]
+    if line is not None:
+        lows.append(line - (rope or 0.0))
+        highs.append(line + (rope or 0.0))
+    margin = 0.04 * max(max(highs) - min(lows), 1e-6)
+    return min(lows) - margin, max(highs) + margin
+
+
+def _wrapped(text: str, width: int = 56) -> str:
+    """Return a label in lines that a figure is wide enough for."""
+    return textwrap.fill(literal(text), width)
 
 
 def _steps(values: Sequence[Any]) -> tuple[list[float], list[float]]:

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,11 +94,27 @@ def literal(text: str) -> str:
     return printable(text).replace("$", r"\$")
 
 
+_HOVER = "hover: "
+
+
+def hover(text: str) -> str:
+    """Return the `gid` of an artist that shows this text in an SVG while the pointer is over it."""
+    return _HOVER + printable(text)
+
+
+def svg_text(figure: Figure) -> str:
+    """Return a figure as the text of an SVG file, the same each time."""
+    buffer = io.StringIO()
+    with house_style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return re.sub(rf'<g id="{_HOVER}([^"]*)">', r"<g><title>\1</title>", buffer.getvalue())
+
+
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and SVG, the same bytes each time; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.png", folder / f"{name}.svg"]
     with house_style():
         figure.savefig(files[0], dpi=150, metadata={"Software": None})
-        figure.savefig(files[1], metadata={"Date": None, "Creator": None})
+    files[1].write_text(svg_text(figure), encoding="utf-8")
     return files

@@ -1,7 +1,6 @@
 """A run's figures and its page, written into its folder."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -10,42 +9,72 @@ from matplotlib.figure import Figure
 from tfopt._files import write_text
 from tfopt.errors import UserError
 from tfopt.report import figures as draw
-from tfopt.report.html import render
+from tfopt.report import sections
+from tfopt.report.headline import headline
+from tfopt.report.page import Picture, render
 from tfopt.report.run import SearchRun, load_run
 from tfopt.report.style import house_style, save
 
 
-def draw_figures(run: SearchRun) -> dict[str, tuple[str, str, Figure]]:
-    """Return the figures that the run has data for: file name to title, caption and figure."""
-    figures: dict[str, tuple[str, str, Figure]] = {}
+def draw_figures(run: SearchRun) -> dict[str, Picture]:
+    """Return the figures that the run has data for, by the name of their files."""
+    figures: dict[str, Picture] = {}
     with house_style():
         if run.leaderboard:
+            best = run.result.get("best_baseline")
+            if best is not None and len(run.leaderboard) > 1:
+                axes = draw.differences(run.leaderboard, best, objective=run.scale, rope=run.rope)
+                caption = (
+                    f"Each model less {best} on the same held-out rows. A bar that crosses the line leaves open which "
+                    "of the two is better; inside the grey band the difference does not matter in practice."
+                )
+                figures["differences"] = Picture(f"Difference to {best}, the best baseline", caption, _figure(axes))
             axes = draw.leaderboard(run.leaderboard, objective=run.scale, rope=run.rope)
             caption = "Every model on the same outer folds. Intervals are corrected for overlapping training parts."
             if run.config.get("holdout"):
                 caption = "Every model on the same held-out rows. Intervals are from a bootstrap of these rows."
-            figures["leaderboard"] = ("Scores", caption, _figure(axes))
+            caption += " They are wide because rows differ; models are compared by their differences, above."
+            figures["leaderboard"] = Picture("Scores", caption, _figure(axes))
         if trials := run.of_kind("trial"):
             axes = draw.best_so_far(trials, objective=run.scale, baseline=_baseline(run))
             caption = (
                 "The score by which configurations were chosen, on inner folds; one grey line for each outer fold."
             )
-            figures["best_so_far"] = ("Search", caption, _figure(axes))
+            figures["best_so_far"] = Picture("Best score so far", caption, _figure(axes))
         final = run.final()
         if final and final.get("curve", {}).get("loss"):
             upper, _ = draw.training_curves(final["curve"])
             caption = "The network in best.keras, trained on all rows; the loss includes its penalties."
-            figures["training"] = ("Training of the best network", caption, _figure(upper))
+            figures["training"] = Picture("Training of the best network", caption, _figure(upper))
     return figures
 
 
-def write_report(folder: str | os.PathLike[str], table: Sequence[Sequence[str]] = (), legend: str = "") -> Path:
+def report_page(run: SearchRun, figures: dict[str, Picture]) -> str:
+    """Return the page about a run."""
+    content = (
+        sections.scores(run, figures),
+        sections.chosen(run),
+        sections.search(run, figures),
+        sections.data(run),
+        sections.use(run),
+        sections.repeat(run),
+    )
+    return render(
+        "report.html",
+        title=run.name,
+        facts=sections.facts(run),
+        headline=headline(run.result),
+        verdict=run.result.get("verdict"),
+        lead=figures.get("differences"),
+        sections=[section for section in content if section is not None],
+    )
+
+
+def write_report(folder: str | os.PathLike[str]) -> Path:
     """Write `figures/` and `report.html` into a run folder; return the page.
 
     Args:
         folder: The run folder.
-        table: The leaderboard as text, headings first.
-        legend: What its columns mean.
 
     Raises:
         UserError: It is not a run folder, or cannot be written.
@@ -54,10 +83,9 @@ def write_report(folder: str | os.PathLike[str], table: Sequence[Sequence[str]] 
     figures = draw_figures(run)
     page = run.folder / "report.html"
     try:
-        for name, (_, _, figure) in figures.items():
-            save(figure, run.folder / "figures", name)
-        text = render(run, table, legend, {title: (caption, figure) for title, caption, figure in figures.values()})
-        write_text(page, text)
+        for name, picture in figures.items():
+            save(picture.figure, run.folder / "figures", name)
+        write_text(page, report_page(run, figures))
     except OSError as error:
         raise UserError(f"the report cannot be written into {run.folder}: {error.strerror}.") from None
     return page

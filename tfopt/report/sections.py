@@ -1,0 +1,233 @@
+"""What the report of a run says, section by section, as tables and lists; the figures are `tfopt.report.figures`."""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfopt.comparison.fold_result import DUMMY
+from tfopt.report.board import Board, shown_model
+from tfopt.report.headline import called
+from tfopt.report.page import Picture, Section, Table
+from tfopt.report.run import Record, SearchRun
+from tfopt.search.options import OPTIONS
+
+_OF_COSTS = 5  # the rank from which on a column of the leaderboard is about tuning and costs
+
+
+def facts(run: SearchRun) -> str:
+    """Return in a line what was searched and how."""
+    result, config = run.result, run.config
+    rows = result.get("rows") or run.environment.get("data", {}).get("rows")
+    if config.get("holdout"):
+        plan = f"{100 * config['holdout']:g} % held out"
+    else:
+        repeats = f" × {config['repeats']}" if config.get("repeats", 1) > 1 else ""
+        plan = f"{config.get('folds')} folds{repeats}"
+    said = [
+        str(result.get("task") or config.get("task")),
+        f"{rows:,} rows" if rows else "",
+        f"scored by {run.objective}",
+        plan,
+        f"seed {config.get('seed')}",
+        f"{result['seconds']:.0f} s" if result.get("seconds") else "",
+        str(result.get("method") or ""),
+    ]
+    return " · ".join(fact for fact in said if fact)
+
+
+def scores(run: SearchRun, pictures: Mapping[str, Picture]) -> Section | None:
+    """Return the leaderboard: scores and differences first, tuning and costs after them."""
+    if not run.leaderboard:
+        return None
+    board = Board(run.result)
+    columns = board.columns()
+    marked = [place for place, row in enumerate(board.rows) if row.get("kind") == "keras"]
+
+    def table(ranks: range) -> Table:
+        chosen = [column for column in columns if column.rank in ranks or column.rank == 0]
+        text = [place for place, column in enumerate(chosen) if not column.right]
+        return Table([c.heading for c in chosen], [[c.cell(row) for c in chosen] for row in board.rows], text, marked)
+
+    costs = table(range(_OF_COSTS, 100))
+    section = Section(
+        "Scores", tables=[("", table(range(_OF_COSTS)))], note=f"{board.legend} {_rows_meant(run)}".strip()
+    )
+    if len(costs.headings) > 1:
+        section.folded.append(("tuning and costs", costs))
+    if "leaderboard" in pictures:
+        section.pictures.append(pictures["leaderboard"])
+    return section
+
+
+def _rows_meant(run: SearchRun) -> str:
+    """Say which row the words of the verdict and the saved network stand for."""
+    network = run.result.get("network")
+    if network is None:
+        return ""
+    said = f"The network of the verdict is the row {shown_model(network)!r}"
+    seeds = run.config.get("seeds", 1)
+    if network == "network" and seeds > 1:
+        said += f", the mean of {seeds} fits that differ in their seed"
+    return f"{said}; best.keras is one such fit, on all rows."
+
+
+def chosen(run: SearchRun) -> Section | None:
+    """Return what each family chose: for the model that is saved, and how the folds agree."""
+    found: dict[str, list[Record]] = {}
+    for trial in run.best_trials():
+        if trial["fold"] != "final":
+            found.setdefault("network", []).append(trial["values"])
+    for record in run.of_kind("baseline"):
+        if record.get("chosen") and record["model"] != DUMMY:
+            found.setdefault(record["model"], []).append(record["chosen"])
+    final = run.final()
+    saved = {"network": ("best.keras", final["values"])} if final else {}
+    order = [row["model"] for row in run.leaderboard if row["model"] in found]
+    section = Section("What each family chose")
+    for model in dict.fromkeys([*order, *found]):
+        table = _choices(found[model], *saved.get(model, ("", {})))
+        if model in saved:
+            section.tables.append((f"{called(model)}".capitalize(), table))
+        else:
+            section.folded.append((called(model), table))
+    section.note = "Choices that differ from fold to fold matter little, or there are too few rows to be sure of them."
+    return section if found else None
+
+
+def _choices(folds: Sequence[Record], file: str, saved: Record) -> Table:
+    names = dict.fromkeys([*saved, *(name for values in folds for name in values)])
+    rows = [[name, _agreement([values[name] for values in folds if name in values])] for name in names]
+    headings = ["", f"chosen in {len(folds)} folds" if len(folds) > 1 else "chosen"]
+    if file:
+        headings.insert(1, f"in {file}")
+        rows = [[name, plain(saved[name]) if name in saved else "", said] for name, said in rows]
+    return Table(headings, rows, text=range(len(headings)), sortable=False)
+
+
+def _agreement(values: Sequence[Any]) -> str:
+    """Return the values that folds chose: each with how often, or the range of many numbers."""
+    counts = Counter(map(_short, values)).most_common()
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(counts) > 3 and len(numbers) == len(values):
+        middle = sorted(numbers)[len(numbers) // 2]
+        return f"{_short(min(numbers))} to {_short(max(numbers))}, median {_short(middle)}"
+    return counts[0][0] if len(counts) == 1 else ", ".join(f"{value} ({count} ×)" for value, count in counts)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else plain(value)
+
+
+def search(run: SearchRun, pictures: Mapping[str, Picture]) -> Section | None:
+    """Return the course of the search and of the last training, and what failed."""
+    section = Section(
+        "How the search went", pictures=[p for n in ("best_so_far", "training") if (p := pictures.get(n))]
+    )
+    failures, total = run.failures(), len(run.of_kind("trial"))
+    if failures:
+        reasons: dict[str, int] = {}
+        for failure in failures:
+            lines = str(failure.get("message") or "no reason was recorded").strip().splitlines()
+            reasons[lines[-1]] = reasons.get(lines[-1], 0) + 1
+        section.text = f"{len(failures)} of {total} trials failed:"
+        section.items = [f"{count} × {why}" for why, count in reasons.items()]
+    section.note = str(run.result.get("engines") or "")
+    return section if section.pictures or section.items else None
+
+
+def use(run: SearchRun) -> Section | None:
+    """Return the commands and the program that use what the run found."""
+    if not (run.folder / "best.keras").exists():
+        return None
+    folder = shlex.quote(str(run.folder))
+    program = (
+        "import keras, tfopt\n"
+        "from tfopt.data import read_rows\n\n"
+        f"model = keras.models.load_model({str(run.folder / 'best.keras')!r}, compile=False)\n"
+        'predictions = model.predict(read_rows("new.csv", model.columns))'
+    )
+    return Section(
+        "How to use it",
+        code=[
+            ("Predictions for the rows of a file:", f"tfopt predict {folder} new.csv > predictions.csv"),
+            ("The network in Python, which takes raw columns:", program),
+        ],
+    )
+
+
+def repeat(run: SearchRun) -> Section:
+    """Return the command, every setting and the environment."""
+    section = Section("How to repeat it")
+    command, environment = run.environment.get("command"), run.environment
+    if command:
+        section.code.append(("The command:", shlex.join([Path(command[0]).name, *command[1:]])))
+    if folder := run.folder:
+        section.code.append(("This page again:", f"tfopt report {shlex.quote(str(folder))}"))
+    settings = [
+        [
+            option.flag if option.name != "data" else "DATA",
+            _setting(run.config[option.name], option.default_text),
+            option.help,
+        ]
+        for option in OPTIONS
+        if option.name in run.config
+    ]
+    if settings:
+        section.folded.append(("every setting", Table(["setting", "value", "what it is"], settings, text=range(3))))
+    about = [[f"{name}", str(version)] for name, version in environment.get("versions", {}).items()]
+    for name in ("platform", "cores", "started", "space_sha256"):
+        if environment.get(name):
+            about.append([name.replace("_", " "), str(environment[name])])
+    about += [[name, plain(value)] for name, value in environment.get("device", {}).items()]
+    if digest := environment.get("data", {}).get("sha256"):
+        about.append(["SHA-256 of the data", digest])
+    if about:
+        section.folded.append(("versions and machine", Table((), about, text=(0, 1), sortable=False)))
+    return section
+
+
+def data(run: SearchRun) -> Section | None:
+    """Return what was said of the data, and how each column was read."""
+    about = run.environment.get("data", {})
+    section = Section("The data", items=[str(note) for note in run.result.get("notes", [])])
+    columns = [*about.get("columns", []), *({**c, "role": "target"} for c in about.get("target_columns", []))]
+    if columns:
+        rows = [
+            [c["name"], c.get("role", "feature"), _kind(c), "yes" if c.get("has_missing") else "no"] for c in columns
+        ]
+        table = Table(["column", "role", "read as", "cells missing"], rows, text=range(4))
+        section.folded.append((f"{len(columns)} columns", table))
+    for what, names in (("not used", about.get("ignored")), ("name a row", about.get("identifiers"))):
+        if names:
+            section.items.append(f"columns that {what if what != 'not used' else 'are not used'}: {plain(names)}")
+    return section if section.items or section.folded else None
+
+
+def _kind(column: Mapping[str, Any]) -> str:
+    kind = str(column.get("kind"))
+    if column.get("num_levels"):
+        return f"{kind}, {column['num_levels']} levels"
+    more = [str(column[name]) for name in ("unit", "date_format") if column.get(name)]
+    return ", ".join([kind, *more])
+
+
+def _setting(value: Any, default: str | None) -> str:
+    return (default or "not set") if value in (None, "", []) else plain(value)
+
+
+def plain(value: Any) -> str:
+    """Return a value of a JSON file as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(item)}" for name, item in value.items())
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
