@@ -18,7 +18,7 @@ _VARIABLES |= {WARNING: "var(--warning)", GREEN: "var(--green)"}
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table of a page.
 
     Args:
@@ -80,12 +80,12 @@ class Section:
 
     title: str
     text: str = ""
-    tables: list[tuple[str, Table]] = field(default_factory=list)
+    tables: list[tuple[str, PageTable]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     code: list[tuple[str, str]] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
     note: str = ""
-    folded: list[tuple[str, Table]] = field(default_factory=list)
+    folded: list[tuple[str, PageTable]] = field(default_factory=list)
 
 
 @functools.cache

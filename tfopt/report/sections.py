@@ -10,7 +10,7 @@ from typing import Any
 from tfopt.comparison.fold_result import DUMMY
 from tfopt.report.board import Board, shown_model
 from tfopt.report.headline import called
-from tfopt.report.page import Picture, Section, Table
+from tfopt.report.page import PageTable, Picture, Section
 from tfopt.report.run import Record, SearchRun
 from tfopt.search.options import OPTIONS
 
@@ -46,10 +46,12 @@ def scores(run: SearchRun, pictures: Mapping[str, Picture]) -> Section | None:
     columns = board.columns()
     marked = [place for place, row in enumerate(board.rows) if row.get("kind") == "keras"]
 
-    def table(ranks: range) -> Table:
+    def table(ranks: range) -> PageTable:
         chosen = [column for column in columns if column.rank in ranks or column.rank == 0]
         text = [place for place, column in enumerate(chosen) if not column.right]
-        return Table([c.heading for c in chosen], [[c.cell(row) for c in chosen] for row in board.rows], text, marked)
+        return PageTable(
+            [c.heading for c in chosen], [[c.cell(row) for c in chosen] for row in board.rows], text, marked
+        )
 
     costs = table(range(_OF_COSTS, 100))
     section = Section(
@@ -97,14 +99,14 @@ def chosen(run: SearchRun) -> Section | None:
     return section if found else None
 
 
-def _choices(folds: Sequence[Record], file: str, saved: Record) -> Table:
+def _choices(folds: Sequence[Record], file: str, saved: Record) -> PageTable:
     names = dict.fromkeys([*saved, *(name for values in folds for name in values)])
     rows = [[name, _agreement([values[name] for values in folds if name in values])] for name in names]
     headings = ["", f"chosen in {len(folds)} folds" if len(folds) > 1 else "chosen"]
     if file:
         headings.insert(1, f"in {file}")
         rows = [[name, plain(saved[name]) if name in saved else "", said] for name, said in rows]
-    return Table(headings, rows, text=range(len(headings)), sortable=False)
+    return PageTable(headings, rows, text=range(len(headings)), sortable=False)
 
 
 def _agreement(values: Sequence[Any]) -> str:
@@ -176,7 +178,7 @@ def repeat(run: SearchRun) -> Section:
         if option.name in run.config
     ]
     if settings:
-        section.folded.append(("every setting", Table(["setting", "value", "what it is"], settings, text=range(3))))
+        section.folded.append(("every setting", PageTable(["setting", "value", "what it is"], settings, text=range(3))))
     about = [[f"{name}", str(version)] for name, version in environment.get("versions", {}).items()]
     for name in ("platform", "cores", "started", "space_sha256"):
         if environment.get(name):
@@ -185,7 +187,7 @@ def repeat(run: SearchRun) -> Section:
     if digest := environment.get("data", {}).get("sha256"):
         about.append(["SHA-256 of the data", digest])
     if about:
-        section.folded.append(("versions and machine", Table((), about, text=(0, 1), sortable=False)))
+        section.folded.append(("versions and machine", PageTable((), about, text=(0, 1), sortable=False)))
     return section
 
 
@@ -198,7 +200,7 @@ def data(run: SearchRun) -> Section | None:
         rows = [
             [c["name"], c.get("role", "feature"), _kind(c), "yes" if c.get("has_missing") else "no"] for c in columns
         ]
-        table = Table(["column", "role", "read as", "cells missing"], rows, text=range(4))
+        table = PageTable(["column", "role", "read as", "cells missing"], rows, text=range(4))
         section.folded.append((f"{len(columns)} columns", table))
     for what, names in (("not used", about.get("ignored")), ("name a row", about.get("identifiers"))):
         if names:
