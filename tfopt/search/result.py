@@ -143,22 +143,24 @@ class SearchResult:
             return labels == "True"
         return labels.astype(str)
 
-    def plot(self, name: str = "leaderboard") -> "Figure":
-        """Return a figure of the run: the `"leaderboard"`, or another that `tfopt report` draws."""
+    def plot(self, name: str | None = None) -> "Figure":
+        """Return a figure of the run that `tfopt report` draws, by the name of its file; None for the first.
+
+        That one shows the difference of each model to the best baseline, where there is one.
+        """
         from tfopt.report.write import draw_figures
 
         figures = draw_figures(self._run)
+        name = name or next(iter(figures), "")
         if name not in figures:
             raise UserError(f"there is no figure {name!r}.{nearest(name, figures)} There are {', '.join(figures)}.")
-        return figures[name][2]
+        return figures[name].figure
 
     def report(self) -> Path:
         """Write `report.html`, one page with everything, into the run folder, and return its path."""
-        from tfopt.cli import output
         from tfopt.report.write import write_report
 
-        result = self._run.result
-        return write_report(self.folder, output.as_text(output.shown_rows(result)), output.legend(result))
+        return write_report(self.folder)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a copy, of the network for a path that ends in `.keras`, else of the run folder for `tfopt.load`.
@@ -212,13 +214,18 @@ class SearchResult:
         return f"SearchResult({str(self.folder)!r}): {self.verdict}"
 
     def _repr_html_(self) -> str:
-        from tfopt.cli import output
+        from tfopt.report.board import Board
+        from tfopt.report.headline import headline
 
-        parts = [f"<p><strong>{html.escape(self.verdict)}</strong></p>"]
-        if self._run.leaderboard:
-            headings, *cells = output.as_text(output.shown_rows(self._run.result))
-            parts.append(pd.DataFrame(cells, columns=headings).to_html(index=False, border=0))
-            parts.append(f"<p><small>{html.escape(output.legend(self._run.result))}</small></p>")
+        board = Board(self._run.result)
+        parts = [
+            f"<p><strong>{html.escape(headline(self._run.result))}</strong></p>",
+            f"<p>{html.escape(self.verdict)}</p>",
+        ]
+        if board.rows:
+            cells = {column.heading: [column.cell(row) for row in board.rows] for column in board.columns()}
+            parts.append(pd.DataFrame(cells).to_html(index=False, border=0))
+            parts.append(f"<p><small>{html.escape(board.legend)}</small></p>")
         return "\n".join([*parts, f"<p><code>{html.escape(str(self.folder))}</code></p>"])
 
 
