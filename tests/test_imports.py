@@ -36,7 +36,6 @@ STRANGERS = [
 # Imports that go up, or to strangers, each with its reason.
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("search", "report"): "a result draws itself and writes its report",
-    ("search", "cli"): "a result shows the leaderboard of the command line",
 }
 
 
