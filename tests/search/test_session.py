@@ -26,7 +26,7 @@ from tfopt.search.oracles import default_values
 from tfopt.search.plan import prepare
 from tfopt.search.progress import Progress
 from tfopt.search.run_folder import locked
-from tfopt.search.saved import choose_model, load_model, read_oof
+from tfopt.search.saved import choose_model, load_model, read_importance, read_oof
 from tfopt.search.session import run
 from tfopt.search.time_limit import TimeLimit
 from tfopt.search.user_space import load_space
@@ -115,6 +115,16 @@ def test_what_a_search_leaves_for_use_is_read_back(whole, table_path):
     assert r2_score(table.target, ridge.predict(pd.read_csv(table_path))) > 0.99
     assert load_model(folder, "network").task == "regression"
     assert filecmp.cmp(folder / "best.skops", folder / "models" / "ridge.skops", shallow=False)
+    importance = read_importance(folder)
+    assert importance["models"] == {"network": "network", "baseline": "ridge"}
+    assert {row["column"] for row in importance["columns"]} == {"size", "age", "city"}
+    assert importance["columns"][0]["column"] == "size"
+    assert importance["columns"][0]["baseline"]["mean"] > 1
+    effects = {row["column"]: row for row in importance["effects"]}
+    np.testing.assert_allclose(
+        np.diff(np.ravel(effects["size"]["baseline"])) / np.diff(effects["size"]["values"]), 3, rtol=0.1
+    )
+    assert effects["city"]["values"] == ["Bonn", "Köln", "Trier"]
     with pytest.raises(UserError, match=r"Did you mean 'ridge'\? It has network, dummy, ridge, and baseline"):
         choose_model(folder, "rigde")
 

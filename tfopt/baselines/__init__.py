@@ -16,6 +16,7 @@ _HOMES = {
     "tune_in_worker": "tuning",
     "train_for_use": "final",
     "train_in_worker": "final",
+    "importance_in_worker": "final",
     "TableBaseline": "table_baseline",
 }
 __all__ = list(_HOMES)

@@ -14,11 +14,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from tfopt._files import as_json
 from tfopt.baselines.families import Family
 from tfopt.baselines.models import Setting, Tunable, tunable
-from tfopt.baselines.table_baseline import TableBaseline
+from tfopt.baselines.table_baseline import TableBaseline, outputs_of
 from tfopt.baselines.tuning import RememberingEncoder, Scorer, mean_inner_score, plain_name, training_weights
 from tfopt.comparison.folds import Split
+from tfopt.comparison.importance import Probe, measure
 from tfopt.comparison.objective import Objective
 from tfopt.data.table import Table
 
@@ -78,6 +80,34 @@ def train_in_worker(
         path = Path(folder) / "model.skops"
         baseline.save(path)
         return path.read_bytes(), baseline.parameters, time.perf_counter() - started
+
+
+def importance_in_worker(
+    table: Table,
+    family: Family,
+    chosen: dict[str, Any],
+    rows: np.ndarray,
+    inner: Sequence[Split],
+    objective: Objective,
+    seed: int,
+    probe: Probe,
+    also: Sequence[str],
+) -> dict[str, Any]:
+    """Return what `measure` finds of a family, fitted on an outer fold's training rows with what it chose there."""
+    setting = Setting.of(table, len(rows), inner, seed)
+    pipeline = pipeline_of(table, tunable(family, setting), chosen)
+    features = table.features.set_axis(pd.RangeIndex(table.num_rows), axis=0)
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        weights = training_weights(family, table, rows)
+        options = {} if weights is None else {"model__sample_weight": weights}
+        pipeline.fit(features.iloc[rows], table.target[rows], **options)
+        encoder, model = pipeline["encode"].encoder_, pipeline["model"]
+
+        def predict(encoded: np.ndarray) -> np.ndarray:
+            return outputs_of(model, encoded.astype(np.float64), table.task, setting.num_classes)
+
+        return as_json(measure(probe, table, objective, encoder, predict, also))
 
 
 def pipeline_of(table: Table, how: Tunable, chosen: dict[str, Any]) -> Pipeline:

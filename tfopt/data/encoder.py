@@ -131,6 +131,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "fill_")
         return np.array(self._layout()[0], dtype=object)
 
+    @property
+    def sources(self) -> list[str]:
+        """The table's column that each column of the matrix comes from."""
+        slots = [c.name for c in self._of_kind("categorical") for _ in range(self._slot_width(c))]
+        return [
+            *(column.name for column in self._value_columns()),
+            *(column.name for column in self._of_kind("text") for _ in range(NUM_TOPICS)),
+            *(column.name for column in self._of_kind("boolean")),
+            *(column.name for column in self._of_kind("date") for _ in CYCLES),
+            *slots,
+            *(column.name for column in self._indicated()),
+        ]
+
     def _of_kind(self, kind: str) -> list[Column]:
         return [column for column in self.columns if column.kind == kind]
 

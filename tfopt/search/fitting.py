@@ -1,6 +1,6 @@
 """Fits of configurations on splits of a table: what the nested comparison has trained, in the engines' terms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from tfopt.training.rows import Examples
 # Rows in whole batches that a configuration is trained on; its schedule depends on them.
 _NUM_ROWS = "tuner/num_rows"
 _UNPENALIZED = "unpenalized_loss"
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,17 @@ class Fitting:
             return None
         output, _ = self._forms(values, len(task.split.train))
         return decode(result.outputs, output, self._coder.scaler(task.split.train))
+
+    def predictor(self, values: dict[str, Any], task: Task, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what predicts encoded rows, in the table's units, by a model that `trained` returned."""
+        output, _ = self._forms(values, len(task.split.train))
+        scaler = self._coder.scaler(task.split.train)
+
+        def predict(rows: np.ndarray) -> np.ndarray:
+            parts = np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
+            return decode(np.concatenate([model(part, training=False) for part in parts]), output, scaler)
+
+        return predict
 
     def engine(self, name: tuple[str, Any]) -> Engine:
         """Return the engine over all splits' rows, scaled and with their targets in the form that a `Fit` names."""

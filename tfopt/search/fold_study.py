@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tfopt")
 
 
+CHOSEN = "chosen"  # the refits of what a fold chose
+
+
 class GivenTrials(Study):
     """Configurations known beforehand, fitted on splits of one fold; those that the journal holds are not fitted again.
 
@@ -213,6 +216,7 @@ class Refits(GivenTrials):
             name: np.full((count, len(fold.test), search.num_outputs), np.nan) for name, count in num_seeds.items()
         }
         self._predict_seconds: dict[str, float] = {}
+        self._importance: Record | None = None
 
     def tasks(self, trial: Trial) -> list[Task]:
         """Return a task for each seed."""
@@ -226,12 +230,14 @@ class Refits(GivenTrials):
     def _predicted(self, trial: Trial, member: Member, task: Task, prediction: np.ndarray, result: FitResult) -> None:
         name = trial.trial_id
         self._predictions[name][member.fold or 0] = prediction
-        if name not in self._predict_seconds:
+        if not member.fold:
             model = self._fitting.trained(_values(trial), task, result)
             features = self._search.coder.features(task.split.train, task.split.test, scaling_of(_values(trial)))[1]
             started = time.perf_counter()
             model(features, training=False)
             self._predict_seconds[name] = time.perf_counter() - started
+            if name == CHOSEN:
+                self._importance = self._search.importance(self.fold, _values(trial), task, model)
 
     def _record(self, trial: Trial, members: list[Member]) -> Record:
         if failure := self._failure(trial, members):
@@ -248,6 +254,7 @@ class Refits(GivenTrials):
             "fit_seconds": float(np.mean([member.seconds for member in members])) if members else math.nan,
             "predict_seconds": self._predict_seconds.get(trial.trial_id, math.nan),
             "predictions": path.as_posix(),
+            "importance": self._importance if trial.trial_id == CHOSEN else None,
             "fits": [fit_facts(member) for member in members],
         }
 

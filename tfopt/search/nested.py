@@ -12,12 +12,13 @@ import numpy as np
 
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
+from tfopt.comparison.importance import Probe, measure
 from tfopt.data.table import Table
 from tfopt.errors import one_line
 from tfopt.search import loop
 from tfopt.search.coding import SplitCoder, for_objective
-from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates
-from tfopt.search.fold_study import FoldStudy, GivenTrials, Refits, fit_facts, losses, seed_of
+from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
+from tfopt.search.fold_study import CHOSEN, FoldStudy, GivenTrials, Refits, fit_facts, losses, seed_of
 from tfopt.search.journal import DEFAULT, Journal, Record, proposed_before
 from tfopt.search.oracles import check_grid, default_values, discover
 from tfopt.search.parallel import ParallelTrainer
@@ -234,9 +235,9 @@ class NetworkSearch:
         for fold in folds:
             if fold.key not in self._chosen:
                 continue
-            given, seeds = {"chosen": self._chosen[fold.key]}, {"chosen": self.config.seeds if in_time else 1}
+            given, seeds = {CHOSEN: self._chosen[fold.key]}, {CHOSEN: self.config.seeds if in_time else 1}
             trial = self.journal.find("trial", fold=fold.key, trial_id=DEFAULT, values=default)
-            if in_time and trial is not None and trial["status"] == "COMPLETED" and given["chosen"] != default:
+            if in_time and trial is not None and trial["status"] == "COMPLETED" and given[CHOSEN] != default:
                 given[DEFAULT], seeds[DEFAULT] = default, 1
             study = Refits(self, fold, given, seeds)
             for refit in study.ask(len(given)):
@@ -304,6 +305,29 @@ class NetworkSearch:
                     )
                 )
         return results
+
+    def probe(self, fold: Fold) -> Probe | None:
+        """Return what of an outer fold is shuffled to see what the columns matter, the same for every model."""
+        return Probe.of(self._table, fold.test, int(fold.key), self.config.seed, len(self._plan.outer) == 1)
+
+    def importance(self, fold: Fold, values: dict[str, Any], task: Task, model: keras.Model) -> Record | None:
+        """Return what the columns matter to a fold's refitted network; None for a table of very many columns."""
+        probe = self.probe(fold)
+        if probe is None:
+            return None
+        encoder = self.coder.encoder(task.split.train, scaling_of(values))
+        return measure(probe, self._table, self._objective, encoder, self.fitting.predictor(values, task, model))
+
+    def importances(self, folds: Sequence[Fold]) -> list[Record]:
+        """Return what the columns matter to the folds' networks; nothing where it was not measured in every fold."""
+        found = []
+        for fold in folds:
+            best = self.best_values(fold)
+            record = None if best is None else self.refitted(fold, best[0])
+            if record is None or not record.get("importance"):
+                return []
+            found.append(record["importance"])
+        return found
 
     # The network for use
 

@@ -16,6 +16,7 @@ from tfopt.search.run_folder import check_existing, read_json
 NETWORK_FILE = "best.keras"
 BASELINE_FILE = "best.skops"
 PREDICTIONS_FILE = "predictions.npz"
+IMPORTANCE_FILE = "importance.json"
 NETWORK = "network"
 
 
@@ -81,6 +82,16 @@ def read_oof(run: str | Path) -> OutOfFold:
         held = dict(arrays)
     named = {name.removeprefix("prediction "): held[name] for name in held if name.startswith("prediction ")}
     return OutOfFold(held["rows"], held["folds"], held["target"], named)
+
+
+def read_importance(run: str | Path) -> dict[str, Any]:
+    """Return what the columns matter, as `importance.json` of a run has it; empty where it was not measured.
+
+    `columns`, sorted by the recommended model's: `column`, `kind` and, for `network` and `baseline` (the best one;
+    `models` has their names), `mean`, `low` and `high` of how much the score falls when the column is shuffled. `effects`
+    of the first of them: `values` and, for each model, the mean prediction there: (values, outputs), or None.
+    """
+    return read_json(check_existing(run) / IMPORTANCE_FILE)
 
 
 def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:

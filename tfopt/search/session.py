@@ -13,6 +13,7 @@ from tfopt.search import run_folder, saved
 from tfopt.search.baseline_runs import BaselineRuns, workers_of
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.fitting import scaling_of
+from tfopt.search.importances import write_importance
 from tfopt.search.journal import Journal, proposed_before
 from tfopt.search.loop import engines_in_words
 from tfopt.search.nested import FINAL, NetworkSearch
@@ -96,6 +97,7 @@ def _search(
     if comparison is not None:
         saved.write_oof(folder, plan, results)
         _keep_best(folder, comparison.best_baseline)
+        write_importance(folder, plan, search, comparison, journal, workers, progress, limit)
     outcome = _outcome(plan, folder, journal, comparison, search.final_failure)
     write_json(folder / "result.json", outcome.result)
     if comparison is not None:
