@@ -88,8 +88,8 @@ def read_importance(run: str | Path) -> dict[str, Any]:
     """Return what the columns matter, as `importance.json` of a run has it; empty where it was not measured.
 
     `columns`, sorted by the recommended model's: `column`, `kind` and, for `network` and `baseline` (the best one;
-    `models` has their names), `mean`, `low` and `high` of how much the score falls when the column is shuffled. `effects`
-    of the first of them: `values` and, for each model, the mean prediction there: (values, outputs), or None.
+    `models` has their names), `mean`, `low` and `high` of how much the score falls when the column is shuffled.
+    `effects` of the first few: `values` and, by model, the mean prediction there: (values, outputs), or None.
     """
     return read_json(check_existing(run) / IMPORTANCE_FILE)
 
