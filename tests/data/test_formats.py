@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -272,3 +273,66 @@ def test_json_numbers_keep_their_digits(tmp_path):
     table = load_table(tmp_path / "t.jsonl")
     assert table.ignored == ("key",)
     np.testing.assert_array_equal(table.features["x"], [k / 3 for k in range(20)])
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_what_spreadsheets_put_around_a_table(tmp_path, kind):
+    rows = [[f"shop {k % 3}", k * 7 % 11, k / 4, "", ""] for k in range(30)]
+    titles = [["Sales of 2024", "", "", "", ""], ["by Ann, Berlin", "", "", "", ""], [""] * 5]
+    totals = ["Grand Total:", sum(row[1] for row in rows), sum(row[2] for row in rows), "", ""]
+    frame = pd.DataFrame([*titles, ["shop", "sold", "price", "", " "], *rows, totals])
+    path = tmp_path / f"t.{kind}"
+    if kind == "csv":
+        frame.to_csv(path, index=False, header=False, lineterminator="\r\n")
+    else:
+        pytest.importorskip("openpyxl")
+        frame.to_excel(path, index=False, header=False)
+    table = load_table(path)
+    assert (table.num_rows, list(table.features), table.target_names) == (30, ["shop", "sold"], ("price",))
+    assert table.target.sum() == totals[2]
+    assert any("above the names left out: 'Sales of 2024', 'by Ann, Berlin'" in note for note in table.notes)
+    assert any("a row of totals: 'Grand Total:' in 'shop'" in note for note in table.notes)
+    rows = read_rows(path, table.columns, target_names=table.target_names)
+    assert rows["sold"].tolist() == table.features["sold"].tolist()
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        (["2019", "", "2020", ""], ["low", "high", "low", "high"], ["2019 low", "2019 high", "2020 low", "2020 high"]),
+        (["plant", "size", "", "y"], ["", "a", "b", "kg"], ["plant", "size a", "size b", "y kg"]),
+        (["plant", "a", "b", "y"], ["", "cm", "mm", "kg"], ["plant", "a", "b", "y"]),
+    ],
+)
+def test_names_in_two_lines(tmp_path, kind, first, second, names):
+    rows = [[k % 5 / 2 if names[0] != "plant" else "AB"[k % 2], k % 7 / 4, k % 3, k / 8] for k in range(30)]
+    path = tmp_path / f"t.{kind}"
+    frame = pd.DataFrame([first, second, *rows])
+    if kind == "csv":
+        frame.to_csv(path, index=False, header=False)
+    else:
+        pytest.importorskip("openpyxl")
+        frame.to_excel(path, index=False, header=False)
+    table = load_table(path)
+    assert [*table.features, *table.target_names] == names
+    assert table.target.tolist() == [row[-1] for row in rows]
+    assert any(all(repr(word) in note for word in second if word) for note in table.notes)
+
+
+def test_a_level_called_total_and_a_line_of_words_are_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("sex,n\n" + "".join(f"{('f', 'm', 'total')[k % 3]},{k / 3}\n" for k in range(30)))
+    assert load_table(path).num_rows == 30
+    path.write_text("a,b,y\nunknown,n.a.,1\n" + "".join(f"{k / 3},{k / 7},{k / 5}\n" for k in range(30)))
+    assert load_table(path).num_rows == 31
+
+
+def test_commas_in_names_of_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place, name in enumerate(("a,b.csv", "c.csv", "d,e,f.csv")):
+        Path(name).write_text("x,y\n" + "".join(f"{k},{k / 3 + place}\n" for k in range(20)))
+    assert load_table("a,b.csv").num_rows == 20
+    assert load_table(["a,b.csv", "c.csv", "d,e,f.csv"]).num_rows == 60
+    with pytest.raises(UserError, match=r"'a,x\.csv'"):
+        load_table("a,x.csv")

@@ -465,3 +465,10 @@ def test_thousands_points_beside_decimal_commas_are_said(tmp_path):
     assert "thousands points" in note
     assert "20 cells" in note
     assert "--column income=decimal-point" in note
+
+
+def test_levels_that_differ_in_case_are_said(write):
+    path = write({"a": np.arange(40) / 3, "city": ["Rome", "ROME"] * 20, "y": ["Yes", "yes", "no", "NO"] * 10})
+    notes = load_table(path).notes
+    assert "levels of 'y' that differ in case only are kept apart: 'NO' and 'no', 'Yes' and 'yes'" in notes
+    assert any(note.startswith("levels of 'city' that differ") for note in notes)

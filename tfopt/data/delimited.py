@@ -25,6 +25,7 @@ from tfopt.data.dialect import (
 from tfopt.data.guesses import shown
 from tfopt.data.raw import RawTable, stem
 from tfopt.data.spelling import MISSING_TEXT, quoted
+from tfopt.data.surroundings import without_surroundings
 from tfopt.errors import UserError
 
 _NUMBERED = re.compile(r"column_\d+")
@@ -74,6 +75,8 @@ def read_delimited(
     text, num_comments = blank_out_comments(preamble, text, separator)
     if num_comments:
         notes.append(f"{num_comments} line{'s' * (num_comments > 1)} beginning with '#' left out")
+    text, said = without_surroundings(text, separator) if header != "no" else (text, [])
+    notes += said
     records = first_records(text, separator)
     if not records:
         raise UserError(f"no columns, only quotes and blanks ({source}). Give a table with a header line and rows.")
@@ -102,6 +105,8 @@ def read_delimited(
     if has_header and len(records) < 2:
         raise UserError(f"a header and no rows ({source}: {shown(names, 6)}). Add rows, or pass --no-header.")
     frame, read_text = _parse(text, names + trailing, separator, decimal, has_header, source)
+    if trailing and frame[trailing].notna().any(axis=None):
+        _complain_about_ragged_rows(text.decode(), len(names), separator, has_header, source)
     frame = frame[names] if trailing else frame
 
     @cache
@@ -184,12 +189,18 @@ def _names(cells: list[str], source: str) -> tuple[list[str], list[str]]:
 def _allow_trailing_separator(
     records: list[list[str]], names: list[str], has_header: bool
 ) -> tuple[list[str], list[str]]:
-    """Return the names to keep, and one for the empty field after a separator that ends every line."""
+    """Return the names to keep, and one for each empty field after separators that end every line."""
     body = records[has_header:]
-    width = len(names) + has_header
-    if body and all(len(record) == width and not record[-1].strip() for record in body):
-        return (names, ["(nothing)"]) if has_header else (names[:-1], ["(nothing)"])
+    width = max(map(len, body), default=0)
+    kept = len(names) if has_header else max((_last_filled(record) for record in body), default=0)
+    if kept < width and all(len(record) == width and _last_filled(record) <= kept for record in body):
+        return names[:kept], [f"(nothing {place})" for place in range(kept, width)]
     return names, []
+
+
+def _last_filled(record: list[str]) -> int:
+    """Return how many fields there are up to the last that is not blank."""
+    return next((place for place in range(len(record), 0, -1) if record[place - 1].strip()), 0)
 
 
 def _parse(

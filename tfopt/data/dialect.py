@@ -238,11 +238,11 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
     others = records[1:]
     others = [record for record in others if record != records[0]] or others  # joined files have the header twice
     below = [[record[place].strip() for record in others if place < len(record)] for place in range(len(first))]
-    numeric = [bool(values) and all(map(_is_number_or_missing, values)) for values in below]
+    numeric = [bool(values) and all(map(is_number_or_missing, values)) for values in below]
     if any(cell == "?" or (_DATE.fullmatch(cell) and not _NUMBER.fullmatch(cell)) for cell in first):
         return False, ""
     words = sum(
-        is_numeric and cell != "" and not _is_number_or_missing(cell)
+        is_numeric and cell != "" and not is_number_or_missing(cell)
         for cell, is_numeric in zip(first, numeric, strict=True)
     )
     seen = [cell for cell, values in zip(first, below, strict=True) if cell and cell in values]
@@ -287,7 +287,13 @@ def _value(number: str) -> float:
     return float(number.replace(",", "."))
 
 
-def _is_number_or_missing(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell is a plain number."""
+    return _NUMBER.fullmatch(text.strip()) is not None
+
+
+def is_number_or_missing(text: str) -> bool:
+    """Whether a cell without outer blanks is a plain number or empty."""
     return text in MISSING_TEXT or _NUMBER.fullmatch(text) is not None
 
 

@@ -21,9 +21,11 @@ from tfopt.data.formats import read_excel, read_json, read_npz, read_parquet
 from tfopt.data.guesses import shown
 from tfopt.data.raw import RawTable, stem
 from tfopt.data.spelling import quoted
+from tfopt.data.surroundings import without_totals
 from tfopt.errors import UserError, nearest
 
 STANDARD_INPUT = "-"
+_MOST_COMMAS = 9  # in one file's name
 _ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet", ".pq", ".npz", ".xlsx", ".json", ".jsonl", ".ndjson")
 
 
@@ -42,10 +44,23 @@ def files_of(source: str) -> list[str]:
         if not files:
             raise UserError(f"no table in the folder {source}. Give a folder of {', '.join(_ENDINGS[:3])}, … files.")
         return files
-    parts = [part.strip() for part in source.split(",")]
-    if len(parts) > 1 and all(os.path.exists(part) for part in parts):
+    if parts := _listed(source):
         return [file for part in parts for file in files_of(part)]
     return sorted(file for file in glob.glob(source) if os.path.isfile(file)) or [source]
+
+
+def _listed(source: str) -> list[str]:
+    """Return the paths of a list with commas between, an empty list where some do not exist; a name may have commas."""
+    found: list[str] = []
+    rest = source.split(",")
+    while rest:
+        ends = range(min(len(rest), _MOST_COMMAS + 1), 0, -1)
+        paths = {end: ",".join(rest[:end]).strip() for end in ends}
+        end = next((end for end in ends if os.path.exists(paths[end])), 0)
+        if not end:
+            return []
+        found, rest = [*found, paths[end]], rest[end:]
+    return found if len(found) > 1 else []
 
 
 def absolute(source: str) -> str:
@@ -93,6 +108,7 @@ def _read_file(
         raw = read_json(data, name, encoding)
     else:
         raw = read_delimited(data, name, header=header, encoding=encoding, separator=separator, known_names=known_names)
+    raw = without_totals(raw) if kind in ("text", "excel") else raw
     return replace(raw, name=stem(name), sha256=sha256), targets
 
 

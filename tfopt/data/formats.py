@@ -14,6 +14,7 @@ from tfopt.data.dialect import decode, guess_header
 from tfopt.data.guesses import shown
 from tfopt.data.raw import RawTable, stem
 from tfopt.data.spelling import level_text, quoted
+from tfopt.data.surroundings import names_in_two_lines, said_of_names, said_of_titles, titles_of
 from tfopt.errors import UserError
 
 
@@ -147,7 +148,7 @@ def read_excel(data: bytes, source: str, header: str) -> RawTable:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl's, about styles and validation that it leaves out
             book = pd.ExcelFile(io.BytesIO(data), engine="openpyxl")
-            frame = book.parse(0, header=None, dtype=object, keep_default_na=False, na_values=[""])
+            frame = book.parse(0, header=None, dtype=object, keep_default_na=False, na_values=["", " ", "  ", "\xa0"])
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise UserError(f"not an Excel file ({source}: {error}). Save it again as .xlsx, or as CSV.") from None
     sheets = list(map(str, book.sheet_names))
@@ -155,7 +156,15 @@ def read_excel(data: bytes, source: str, header: str) -> RawTable:
     frame = frame.dropna(how="all").dropna(how="all", axis=1).reset_index(drop=True)
     if frame.empty:
         raise UserError(f"the first sheet is empty ({source}). Give a table with a header line and rows.")
-    written = [["" if pd.isna(cell) else level_text(cell) for cell in row] for row in frame.head(500).to_numpy()]
+    written = _texts(frame)
+    if header != "no" and (num_titles := titles_of(written)):
+        notes.append(said_of_titles(written[:num_titles]))
+        frame = frame.iloc[num_titles:].dropna(how="all", axis=1)
+        written = _texts(frame)
+    if header != "no" and (two := names_in_two_lines(written)):
+        notes.append(said_of_names(written))
+        frame = frame.iloc[1:]
+        written = [two, *written[2:]]
     has_header, doubt = guess_header(written) if header == "auto" else (header == "yes", "")
     notes += [doubt] if doubt else []
     names = [f"column_{place}" for place in range(1, len(frame.columns) + 1)]
@@ -170,6 +179,10 @@ def read_excel(data: bytes, source: str, header: str) -> RawTable:
     raw = typed_table(frame.set_axis(names, axis=1), stem(source), source, notes=notes)
     raw.has_header, raw.unnamed = has_header, nameless
     return raw
+
+
+def _texts(frame: pd.DataFrame) -> list[list[str]]:
+    return [["" if pd.isna(cell) else level_text(cell) for cell in row] for row in frame.head(500).to_numpy()]
 
 
 def read_json(data: bytes, source: str, encoding: str) -> RawTable:

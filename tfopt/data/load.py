@@ -215,6 +215,7 @@ def _read_target(
             "Choose another target, or add rows of another class."
         )
     classes = _in_order(list(labels.cat.categories))
+    _say_alike(name, classes, notes)
     longest = max(classes, key=len)
     if len(longest) > _LONGEST_LABEL:
         raise UserError(
@@ -266,6 +267,14 @@ def _complain_about_missing(reading: Reading, frame: pd.DataFrame, what: str, ra
         raise UserError(f"{count} in {what} {quoted(reading.column.name)} ({raw.source}: {places}). {fix}{names}")
 
 
+def _say_alike(name: str, levels: list[str], notes: list[str]) -> None:
+    first: dict[str, str] = {}
+    twice = [(first[key], level) for level in levels if first.setdefault(key := level.casefold(), level) != level]
+    if twice:
+        listed = shown((f"{quoted(one)} and {quoted(other)}" for one, other in twice), 3)
+        notes.append(f"levels of {quoted(name)} that differ in case only are kept apart: {listed}")
+
+
 def _in_order(labels: list[str]) -> list[str]:
     """Return labels in the order of their numbers where all are numbers, else alphabetically."""
     try:
@@ -298,6 +307,8 @@ def _read_features(
         if whole and _is_nearly_unique(readings[name].values):
             notes.append(f"{quoted(name)} is nearly unique and may be an identifier; leave it out with --drop if it is")
         columns.append(column)
+        if column.kind == "categorical":
+            _say_alike(name, list(readings[name].values.cat.categories), notes)
     if not columns:
         reasons = "; ".join(f"{reason}: {shown(names, 3)}" for reason, names in dropped.items())
         raise UserError(
