@@ -99,8 +99,10 @@ def regression(hp):
 
 
 def tfopt_search(kind, build, trials, turn, engine="auto", workers=1, **options):
+    tuner_class = getattr(tfopt.search, kind)  # which is imported here
+
     def run(folder):
-        tuner = getattr(tfopt.search, kind)(
+        tuner = tuner_class(
             build, "val_accuracy", seed=turn, engine=engine, directory=folder, project_name="p",
             **({} if trials is None else {"max_trials": trials}), **options,
         )  # fmt: skip
@@ -230,12 +232,12 @@ def scikit_learn_folds(trials, turn):
 
 
 def tfopt_folds(trials, turn, workers=1):
+    tuner_class = tfopt.search.RandomSearch  # which is imported here
+
     def run(folder):
         x, y = diabetes()
         objective = keras_tuner.Objective("val_r2_score", "max")
-        tuner = tfopt.search.RandomSearch(
-            regression, objective, max_trials=trials, seed=turn, directory=folder, project_name="p"
-        )
+        tuner = tuner_class(regression, objective, max_trials=trials, seed=turn, directory=folder, project_name="p")
         tuner.search(x, y, folds=5, epochs=40, batch_size=BATCH, verbose=0, workers=workers)
         trials_of = tuner.oracle.trials.values()
         return [np.mean([m.history["val_r2_score"] for m in trial.members], axis=0).tolist() for trial in trials_of]

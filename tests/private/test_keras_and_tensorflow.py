@@ -103,8 +103,7 @@ def test_the_loss_and_the_metrics_that_a_model_was_compiled_with():
     def parts(**compiled):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
         model.compile("sgd", **compiled)
-        make_variables(model, (np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32")))
-        return compiled_parts(model)
+        return compiled_parts(model, np.zeros((4, 2), "float32"))
 
     loss, metrics, weighted = parts(loss=keras.losses.Huber(), metrics=["mae", keras.metrics.AUC(name="auc")])
     assert isinstance(loss, keras.losses.Huber)

@@ -342,8 +342,10 @@ def wrong_masks(monkeypatch):
 
 
 def wrong_penalty(monkeypatch):
-    spread = numpy_model.Penalties._spread
-    monkeypatch.setattr(numpy_model.Penalties, "_spread", lambda *a: None if (s := spread(*a)) is None else 1.1 * s)
+    columns = numpy_model.Penalties._columns
+    monkeypatch.setattr(
+        numpy_model.Penalties, "_columns", lambda *a: [(place, 1.1 * column) for place, column in columns(*a)]
+    )
 
 
 def wrong_moving_average(monkeypatch):

@@ -138,9 +138,14 @@ ACTIVATIONS = {
 LINEAR = ACTIVATIONS[keras.activations.linear]
 
 
+def highest(z: Array) -> Array:
+    """Return the largest (..., 1) of the logits (..., classes) of each row; class by class, as there are few."""
+    return np.ascontiguousarray(z.reshape(-1, z.shape[-1]).T).max(axis=0).reshape(*z.shape[:-1], 1)
+
+
 def softmax(z: Array) -> Array:
     """Return the probabilities of logits (..., classes)."""
-    z = z - z.max(axis=-1, keepdims=True)
+    z = z - highest(z)
     np.exp(z, out=z)
     z /= z.sum(axis=-1, keepdims=True)
     return z

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import keras
@@ -11,10 +12,19 @@ import tfopt.layers
 from tfopt._private.keras_models import calls_of
 from tfopt.errors import CannotStack
 from tfopt.training.numpy_stack.activations import ACTIVATIONS
+from tfopt.training.numpy_stack.masks import kept_scale
 from tfopt.training.numpy_stack.numbers import Column, MemberNumbers, Workspace
 
 Array = np.ndarray
 Views = dict[int, Array]  # of each variable, by its id
+
+
+_TURNED_FIRST = 64  # units from which a product with a turned kernel is slower than turning the smaller factor before
+
+
+@lru_cache(maxsize=64)
+def _ones(rows: int) -> Array:
+    return np.ones((1, rows), "float32")
 
 
 class Operation(ABC):
@@ -77,12 +87,18 @@ class _Dense(Operation):
             gradient = np.multiply(gradient, self.activation.slope(self._before, self._output), out=through)
         np.matmul(self._input.swapaxes(1, 2), gradient, out=self._kernel_gradient)
         if self._bias_gradient is not None:
-            ones = np.ones((1, gradient.shape[1]), "float32")  # a product is four times as fast as a sum
+            ones = _ones(gradient.shape[1])  # a product is four times as fast as a sum
             np.matmul(ones, gradient, out=self._bias_gradient[:, None])
         if not wanted:
             return None
         back = self.workspace("back", self._input.shape)
-        return [np.matmul(gradient, self._kernel.swapaxes(1, 2), out=back)]
+        if min(self._kernel.shape[1:]) < _TURNED_FIRST:
+            return [np.matmul(gradient, self._kernel.swapaxes(1, 2), out=back)]
+        turned = self.workspace("turned", gradient.swapaxes(1, 2).shape)
+        np.copyto(turned, gradient.swapaxes(1, 2))
+        product = self.workspace("product", back.swapaxes(1, 2).shape)
+        np.copyto(back, np.matmul(self._kernel, turned, out=product).swapaxes(1, 2))
+        return [back]
 
 
 class _Activation(Operation):
@@ -106,7 +122,7 @@ class _Activation(Operation):
 
 
 class _Dropout(Operation):
-    """`keras.layers.Dropout` and `tfopt.layers.Dropout`; its masks are put into `mask` before each step.
+    """`keras.layers.Dropout` and `tfopt.layers.Dropout`; what a step keeps is told before it.
 
     Attributes:
         rate: Gives the (members,) shares that are dropped.
@@ -125,24 +141,30 @@ class _Dropout(Operation):
             raise CannotStack(f"the rate of {layer.name} is no variable of its own")
         else:
             numbers.column(layer.initial_strength)  # for the configuration; no step looks at it
-        self.mask: Array | None = None
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
-        self.mask = None
+        self._mask: Array | None = None
         if self.always:
             rates = states[id(self.layer.rate)]
             self.rate = lambda: rates
+        self._scale = kept_scale(self.rate())[:, None, None]
+
+    def keep(self, kept: Array) -> None:
+        """Take what the next step keeps: true or false (members, rows, units)."""
+        self._mask = self.workspace("mask", kept.shape)
+        np.copyto(self._mask, kept)  # a cast is faster by itself than within a product
+        self._mask *= self._scale
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
-        if not training or self.mask is None:
+        if not training or self._mask is None:
             return inputs[0]
-        return np.multiply(inputs[0], self.mask, out=self.workspace("output", inputs[0].shape))
+        return np.multiply(inputs[0], self._mask, out=self.workspace("output", inputs[0].shape))
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        if self.mask is None:
+        if self._mask is None:
             return [gradient]
-        return [np.multiply(gradient, self.mask, out=self.workspace("back", gradient.shape))]
+        return [np.multiply(gradient, self._mask, out=self.workspace("back", gradient.shape))]
 
 
 class _BatchNormalization(Operation):

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfopt._private.keras_models import function_of
 from tfopt.errors import CannotStack
-from tfopt.training.numpy_stack.activations import softmax
+from tfopt.training.numpy_stack.activations import highest, softmax
 from tfopt.training.numpy_stack.numbers import Column, MemberNumbers
 from tfopt.training.stack import Logs
 
@@ -28,7 +28,7 @@ def _absolute(out: Array, y: Array) -> Rows:
 
 
 def _sparse(z: Array, y: Array) -> Rows:
-    shifted = z - z.max(axis=-1, keepdims=True)
+    shifted = z - highest(z)
     gradient = np.exp(shifted)
     total = gradient.sum(axis=-1, keepdims=True)
     gradient /= total
@@ -41,8 +41,8 @@ def _sparse(z: Array, y: Array) -> Rows:
 
 def _categorical(z: Array, y: Array) -> Rows:
     probabilities = softmax(z)
-    highest = z.max(axis=-1, keepdims=True)
-    logarithms = z - highest - np.log(np.exp(z - highest).sum(axis=-1, keepdims=True))
+    shifted = z - highest(z)
+    logarithms = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     # TensorFlow's gradient, which takes targets for probabilities even where they do not add up to one.
     return -np.sum(y * logarithms, axis=-1), probabilities - y
 

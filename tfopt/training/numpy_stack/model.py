@@ -10,11 +10,11 @@ import keras
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from tfopt._private.keras_models import compiled_parts, make_variables
+from tfopt._private.keras_models import compiled_parts
 from tfopt._private.keras_optimizers import learning_rate_of
 from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.errors import CannotStack
-from tfopt.training.fits import State, UnpenalizedLoss
+from tfopt.training.fits import State, UnpenalizedLoss, complete
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.numpy_stack.activations import ACTIVATIONS, LINEAR, softmax
 from tfopt.training.numpy_stack.layers import Network
@@ -92,8 +92,7 @@ class NumpyStack(Stack):
         self._measure = measure
         if model.optimizer.built:
             raise CannotStack("its optimizer is built before the training")
-        make_variables(model, train.take(np.arange(min(32, len(train)))))
-        model.optimizer.build(model.trainable_variables)
+        complete(model, train)
         self._rates = LearningRates(model.optimizer, walk, self.varying)
         self._numbers = MemberNumbers(self.varying - self._rates.numbers, walk.numbers, walk.setters)
         self._network = Network(model, self._numbers)
@@ -105,7 +104,7 @@ class NumpyStack(Stack):
         self._penalties = Penalties(self._trained, self._numbers)
         self._update = update_of(model.optimizer, self._numbers)
         self._decay = WeightDecay(model.optimizer, self._numbers)
-        self._read_loss(model)
+        self._read_loss(model, train)
         if self._numbers.unread:
             raise CannotStack(f"{min(self._numbers.unread)} differs, whose use is not known here")
         self._train = self._columns_of(train)
@@ -113,8 +112,8 @@ class NumpyStack(Stack):
         self._drawing = DropoutMasks()
         self._make_places(model, extra)
 
-    def _read_loss(self, model: keras.Model) -> None:
-        loss, metrics, weighted = compiled_parts(model)
+    def _read_loss(self, model: keras.Model, train: Examples) -> None:
+        loss, metrics, weighted = compiled_parts(model, train.y)
         last = self._network.output
         self._units = last.units
         function = getattr(last.layer, "activation", keras.activations.linear)
@@ -257,7 +256,7 @@ class NumpyStack(Stack):
         norms = np.zeros((2, len(orders)))
         for start, size, drawn in zip(starts, sizes, self._masks(sizes), strict=True):
             for operation, mask in zip(self._dropping, drawn, strict=True):
-                operation.mask = mask
+                operation.keep(mask)
             picked = orders[:, start : start + size]
             x, y, weight = self._taken(self._train, picked)
             out = self._network.forward(x, training=True)

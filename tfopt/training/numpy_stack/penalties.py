@@ -68,26 +68,26 @@ class Penalties:
     def load(self, members: int) -> None:
         """Look up the members' strengths."""
         self._work = np.empty((members, self._size), "float32")
-        self._l1, self._twice_l2 = self._spread("l1", 1, members), self._spread("l2", 2, members)
+        self._l1, self._twice_l2 = self._columns("l1", 1), self._columns("l2", 2)
 
-    def _spread(self, name: str, factor: int, members: int) -> Array | None:
-        spread = np.zeros((members, self._size), "float32")
-        for place, column in self._strengths[name]:
-            spread[:, place] = factor * column()[:, None]
-        return spread if spread.any() else None
+    def _columns(self, name: str, factor: int) -> list[tuple[slice, Array]]:
+        columns = [(place, (factor * column()[:, None]).astype("float32")) for place, column in self._strengths[name]]
+        return [(place, column) for place, column in columns if column.any()]
 
     def add(self, weights: Array, gradients: Array | None = None) -> Array:
         """Return the (members,) penalties of (members, size) weights; add their gradients to these."""
         total = np.zeros(len(weights), "float32")
-        if self._twice_l2 is not None:
-            pull = np.multiply(self._twice_l2, weights, out=self._work)
-            total += np.vecdot(pull, weights) / 2
+        for place, column in self._twice_l2:
+            own = weights[:, place]
+            pull = np.multiply(own, column, out=self._work[:, place])
+            total += np.vecdot(pull, own) / 2
             if gradients is not None:
-                gradients += pull
-        if self._l1 is not None:
-            pull = np.sign(weights, out=self._work)
-            pull *= self._l1
-            total += np.vecdot(pull, weights)
+                gradients[:, place] += pull
+        for place, column in self._l1:
+            own = weights[:, place]
+            pull = np.sign(own, out=self._work[:, place])
+            pull *= column
+            total += np.vecdot(pull, own)
             if gradients is not None:
-                gradients += pull
+                gradients[:, place] += pull
         return total
