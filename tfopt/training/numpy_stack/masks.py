@@ -111,34 +111,33 @@ def _masks(layers: Sequence[DropoutDraws], steps: range, rows: int) -> list[np.n
     for units in {layer.units for layer in layers}:
         alike = [layer for layer in layers if layer.units == units]
         seeds = np.stack([layer.seeds_of(steps) for layer in alike])
-        rates = np.broadcast_to(np.stack([layer.rates for layer in alike])[:, None], seeds.shape[:3])
-        draws = np.column_stack([seeds.reshape(-1, 2), rates.reshape(-1).astype("float32").view("int32")])
-        draws, place = np.unique(draws, axis=0, return_inverse=True)  # fits on several folds have the seed of one
-        padded = np.resize(draws, (-(-len(draws) // _DRAWS_PER_TURN) * _DRAWS_PER_TURN, 3))
-        limits = padded[:, 2].astype("int32").view("float32")
-        kept = _graph()(tf.constant(padded[:, :2]), tf.constant(limits), tf.constant([rows, units])).numpy()
-        for layer, own in zip(alike, place.reshape(seeds.shape[:3]), strict=True):
-            masks[id(layer)] = kept[own]
+        draws, place = np.unique(seeds.reshape(-1, 2), axis=0, return_inverse=True)  # configurations may share a seed
+        shared = len(draws) < place.size
+        draws = draws if shared else seeds.reshape(-1, 2)
+        padded = np.resize(draws, (-(-len(draws) // _DRAWS_PER_TURN) * _DRAWS_PER_TURN, 2))
+        uniform = _graph()(tf.constant(padded), tf.constant([rows, units])).numpy()
+        drawn = (uniform[place] if shared else uniform[: len(draws)]).reshape(*seeds.shape[:3], rows, units)
+        for layer, own in zip(alike, drawn, strict=True):
+            masks[id(layer)] = own >= layer.rates[:, None, None].astype("float32")
     return [masks[id(layer)] for layer in layers]
 
 
 @lru_cache(maxsize=1)
 def _graph() -> Any:
-    def kept(seed: tf.Tensor, rate: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-        # What `tf.random.stateless_uniform` does on a CPU.
+    def uniform(seed: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+        """Do what `tf.random.stateless_uniform` does on a CPU, without its questions, which are traced each time."""
         key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
-        return tf.raw_ops.StatelessRandomUniformV2(shape=shape, key=key, counter=counter, alg=_PHILOX) >= rate
+        return tf.raw_ops.StatelessRandomUniformV2(shape=shape, key=key, counter=counter, alg=_PHILOX)
 
-    def draw(seeds: tf.Tensor, rates: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    def draw(seeds: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
         turns = tf.shape(seeds)[0] // _DRAWS_PER_TURN
-        results = tf.TensorArray(tf.bool, turns, element_shape=(_DRAWS_PER_TURN, None, None))
+        results = tf.TensorArray(tf.float32, turns, element_shape=(_DRAWS_PER_TURN, None, None))
 
         def body(turn: tf.Tensor, results: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            own = slice(turn * _DRAWS_PER_TURN, (turn + 1) * _DRAWS_PER_TURN)
-            lanes = zip(*(tf.unstack(part[own], _DRAWS_PER_TURN) for part in (seeds, rates)), strict=True)
-            return turn + 1, results.write(turn, tf.stack([kept(*lane, shape) for lane in lanes]))
+            lanes = tf.unstack(seeds[turn * _DRAWS_PER_TURN : (turn + 1) * _DRAWS_PER_TURN], _DRAWS_PER_TURN)
+            return turn + 1, results.write(turn, tf.stack([uniform(seed, shape) for seed in lanes]))
 
         return tf.while_loop(lambda turn, _: turn < turns, body, (0, results), parallel_iterations=1)[1].concat()
 
-    specification = [tf.TensorSpec((None, 2), tf.int64), tf.TensorSpec((None,)), tf.TensorSpec((2,), tf.int32)]
+    specification = [tf.TensorSpec((None, 2), tf.int64), tf.TensorSpec((2,), tf.int32)]
     return tf.function(draw, input_signature=specification, autograph=False).get_concrete_function()
