@@ -50,7 +50,10 @@ def test_predictions_are_the_models_own(result, frame, table_path):
     network = keras.models.load_model(result.folder / "best.keras", compile=False)
     expected = network.predict(frame.drop(columns="price"), verbose=0)[:, 0]
     for rows in (frame, frame.drop(columns="price"), str(table_path), frame.drop(columns="price").to_numpy()):
-        np.testing.assert_allclose(result.predict(rows), expected, rtol=1e-6)
+        np.testing.assert_allclose(result.predict(rows, model="network"), expected, rtol=1e-6)
+    best = result.best_model
+    assert result.best == best.family == "ridge"  # a straight line, and two epochs
+    np.testing.assert_array_equal(result.predict(frame), best.predict(frame))
     with pytest.raises(UserError, match=r"must have the 3 columns .* Received: 2\."):
         result.predict(np.ones((2, 2)))
     with pytest.raises(UserError, match="is a regression"):
@@ -60,13 +63,12 @@ def test_predictions_are_the_models_own(result, frame, table_path):
 def test_a_result_is_read_again_shown_and_copied(result, frame, tmp_path):
     again = tfopt.load(result.save(tmp_path / "copy"))
     np.testing.assert_array_equal(again.predict(frame), result.predict(frame))
-    assert again.best_params == json.loads((result.folder / "result.json").read_text())["best_network"]
+    assert again.best_params == json.loads((result.folder / "result.json").read_text())["chosen"]["ridge"]
     assert len(repr(result)) < 600
     assert "<table" in result._repr_html_()
     assert result.plot().axes
     assert result.verdict.split()[0] in result.report().read_text(encoding="utf-8")
-    pickled = pickle.loads(pickle.dumps(again))
-    assert pickled.verdict == result.verdict
+    assert pickle.loads(pickle.dumps(again)).verdict == result.verdict
     keras.models.load_model(result.save(tmp_path / "network.keras"), compile=False)
     with pytest.raises(UserError, match="exists already"):
         result.save(tmp_path / "copy")

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tfopt.errors import UserError, nearest, one_line
+from tfopt.errors import UserError, nearest
 from tfopt.search.run_folder import check_existing
+from tfopt.search.saved import NETWORK, NETWORK_FILE, choose_model, load_model, outputs_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tfopt.data import TableModel
-
 
 class SearchResult:
-    """What a search found: the verdict, the leaderboard, and the network to predict with.
+    """What a search found: the verdict, the leaderboard, and the models to predict with.
 
     `tfopt.search.run` returns one, and `tfopt.load` reads it from the run folder of any search, the command line's too.
 
@@ -45,6 +44,7 @@ class SearchResult:
 
         self._run = load_run(folder)
         self._custom_objects = dict(custom_objects or {})
+        self._models: dict[str, Any] = {}
 
     @property
     def folder(self) -> Path:
@@ -76,67 +76,85 @@ class SearchResult:
         """What was guessed about the table, or dropped from it."""
         return list(self._run.result.get("notes", ()))
 
+    @functools.cached_property
+    def best(self) -> str:
+        """The leaderboard's name of the model that the verdict recommends; the network's while there is no verdict."""
+        return choose_model(self.folder)[0]
+
+    @property
+    def best_model(self) -> Any:
+        """The recommended model, trained on all rows, with its preprocessing: it takes raw columns."""
+        return self.model()
+
     @property
     def best_params(self) -> dict[str, Any]:
-        """The hyperparameters of `best_model`."""
+        """The hyperparameters of the recommended model."""
+        if self.best != NETWORK:
+            return dict(self.model().parameters)
         final = self._run.final()
         if final is None:
             raise UserError(self._no_network())
         return dict(final["values"])
 
-    @functools.cached_property
-    def best_model(self) -> "TableModel":
-        """The best network, trained on all rows, with its preprocessing: a Keras model that takes raw columns."""
-        import keras
+    def model(self, name: str | None = None) -> Any:
+        """Return a model of the run, trained on all rows.
 
-        from tfopt.search.user_space import own_classes
+        Args:
+            name: `"network"`, `"baseline"` (the best), or a family's name; None for the one that is recommended.
 
-        if not (self.folder / "best.keras").exists():
+        Returns:
+            A `tfopt.data.TableModel`, which is a Keras model, or a `tfopt.baselines.TableBaseline`.
+
+        Raises:
+            UserError: There is no such model.
+        """
+        name = choose_model(self.folder, name)[0]
+        if name == NETWORK and not (self.folder / NETWORK_FILE).exists():
             raise UserError(self._no_network())
-        space = str(self._run.config.get("space", ""))
-        path = Path(space.rpartition(":")[0])
-        classes = own_classes(space) if path.suffix == ".py" and path.is_file() else {}
-        try:
-            return keras.models.load_model(
-                self.folder / "best.keras", custom_objects={**classes, **self._custom_objects}, compile=False
-            )
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                f"{self.folder / 'best.keras'} holds a class that is not known here ({one_line(error)[:200]}). "
-                "Give it: tfopt.load(folder, custom_objects={'Name': Name})."
-            ) from error
+        if name not in self._models:
+            self._models[name] = load_model(self.folder, name, self._custom_objects)
+        return self._models[name]
 
-    def predict(self, rows: Any) -> np.ndarray:
+    def predict(self, rows: Any, model: str | None = None) -> np.ndarray:
         """Return the prediction for each row.
 
         Args:
             rows: A data frame or a file with the columns of the training table, or an array of them in their order.
+            model: As for `model`: the recommended one by default.
 
         Returns:
             The numbers, (rows,) or (rows, targets), or the class labels as the training table has them.
         """
-        outputs = self._outputs(rows)
-        if self.best_model.task == "classification":
-            return self.classes[outputs.argmax(axis=1)]
+        chosen = self.model(model)
+        outputs = outputs_of(chosen, self._frame(rows, chosen))
+        if chosen.task == "classification":
+            return self.classes[outputs if outputs.ndim == 1 else outputs.argmax(axis=1)]
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
-    def predict_proba(self, rows: Any) -> np.ndarray:
+    def predict_proba(self, rows: Any, model: str | None = None) -> np.ndarray:
         """Return the probability of each class for each row, in the order of `classes`.
 
+        Args:
+            rows: As for `predict`.
+            model: As for `predict`.
+
         Raises:
-            UserError: It is a regression.
+            UserError: It is a regression, or the model gives no probabilities.
         """
-        self.classes  # noqa: B018, a regression has none
-        return self._outputs(rows)
+        chosen = self.model(model)
+        if chosen.task == "regression":
+            raise UserError(f"{self._run.name} is a regression: there are no classes. Use predict.")
+        outputs = outputs_of(chosen, self._frame(rows, chosen))
+        if outputs.ndim == 1:
+            raise UserError(f"{chosen.family} gives no class probabilities. Use predict, or model='network'.")
+        return outputs
 
     @property
     def classes(self) -> np.ndarray:
-        """The class labels; numbers where the target column holds numbers."""
-        if self.best_model.task != "classification":
-            raise UserError(f"{self._run.name} is a regression: there are no classes. Use predict.")
-        labels = np.array(self.best_model.classes, dtype=object)
+        """The class labels; numbers where the target column holds numbers. Empty for a regression."""
+        labels = np.array(self.model().classes, dtype=object)
         columns = self._run.environment.get("data", {}).get("target_columns") or [{}]
-        if columns[0].get("kind") == "numeric":
+        if columns[0].get("kind") == "numeric" and len(labels):
             numbers = labels.astype(float)
             return numbers.astype(int) if (numbers == numbers.round()).all() else numbers
         if columns[0].get("kind") == "boolean" and set(labels) <= {"True", "False"}:
@@ -172,29 +190,25 @@ class SearchResult:
         if copy.exists():
             raise UserError(f"{copy} exists already. Name another path.")
         if copy.suffix == ".keras":
-            check_existing(self.folder, "best.keras")
-            return Path(shutil.copyfile(self.folder / "best.keras", copy))
+            check_existing(self.folder, NETWORK_FILE)
+            return Path(shutil.copyfile(self.folder / NETWORK_FILE, copy))
         return Path(shutil.copytree(self.folder, copy))
 
-    def _outputs(self, rows: Any) -> np.ndarray:
-        from tfopt.data.rows import read_rows
-
-        columns = self.best_model.columns
+    def _frame(self, rows: Any, model: Any) -> Any:
+        """Return the rows with the names of their columns."""
+        used = [column.name for column in model.columns]
         if isinstance(rows, str | os.PathLike):
-            rows = read_rows(os.fspath(rows), columns)
-        elif not hasattr(rows, "keys"):
-            rows = self._named(rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows))
-        return self.best_model.predict(rows, verbose=0)
+            from tfopt.data.rows import read_rows
 
-    def _named(self, array: np.ndarray) -> pd.DataFrame:
-        """Return an array as a table: of the training table's columns, or of those that are used."""
+            return read_rows(os.fspath(rows), model.columns)
+        if hasattr(rows, "keys"):
+            return rows
+        array = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
         if array.ndim == 0:
             raise UserError(f"Argument `rows` must be a table. Received: {array!r}.")
         array = array.reshape(len(array), -1)
-        used = [column.name for column in self.best_model.columns]
-        targets = self.best_model.target_names
         whole = self._run.environment.get("data", {}).get("source_columns", used)
-        features = [name for name in whole if name not in targets]
+        features = [name for name in whole if name not in model.target_names]
         names = features if array.shape[1] == len(features) else used
         if array.shape[1] != len(names):
             raise UserError(

@@ -129,12 +129,13 @@ def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:
     return which, "as asked"
 
 
-def load_model(run: str | Path, which: str | None = None) -> Any:
+def load_model(run: str | Path, which: str | None = None, custom_objects: Mapping[str, type] | None = None) -> Any:
     """Return a model of a run: a `tfopt.data.TableModel` for the network, else a `tfopt.baselines.TableBaseline`.
 
     Args:
         run: The run folder.
         which: As for `choose_model`.
+        custom_objects: Classes of the user's own that the network holds, by name.
 
     Raises:
         UserError: There is no such model, or it cannot be read.
@@ -142,7 +143,7 @@ def load_model(run: str | Path, which: str | None = None) -> Any:
     folder = Path(run)
     name, _ = choose_model(folder, which)
     if name == NETWORK:
-        return _load_network(check_existing(folder, NETWORK_FILE))
+        return _load_network(check_existing(folder, NETWORK_FILE), custom_objects or {})
     from tfopt.baselines import TableBaseline  # scikit-learn and skops, which a network does without
 
     return TableBaseline.load(check_existing(folder, model_file(name)) / model_file(name))
@@ -153,8 +154,8 @@ def outputs_of(model: Any, frame: Any) -> np.ndarray:
     return model.outputs(frame) if hasattr(model, "family") else model.predict(frame, verbose=0)
 
 
-def _load_network(folder: Path) -> Any:
-    """Return a run's network; what it holds of the user's own classes is in the file of its space."""
+def _load_network(folder: Path, given: Mapping[str, type]) -> Any:
+    """Return a run's network; what it holds of the user's own classes is given, or in the file of its space."""
     import keras
 
     import tfopt  # noqa: F401  # registers the classes
@@ -167,11 +168,11 @@ def _load_network(folder: Path) -> Any:
 
         classes = own_classes(space)
     try:
-        return keras.models.load_model(folder / NETWORK_FILE, custom_objects=classes, compile=False)
+        return keras.models.load_model(folder / NETWORK_FILE, custom_objects={**classes, **given}, compile=False)
     except (TypeError, ValueError) as error:
+        restore = f"Restore {path}, which the search took its space from"
         if path.suffix != ".py":
-            raise
+            restore = "Give it from Python: tfopt.load(folder, custom_objects={'Name': Name})"
         raise UserError(
-            f"{folder / NETWORK_FILE} holds a class that is not known here ({one_line(error)[:200]}). Restore {path}, "
-            "which the search took its space from."
+            f"{folder / NETWORK_FILE} holds a class that is not known here ({one_line(error)[:200]}). {restore}."
         ) from error
