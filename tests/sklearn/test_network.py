@@ -26,6 +26,7 @@ EXCEPTIONS = {
 }
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [NetworkClassifier(epochs=40, batch_size=16, random_state=0), NetworkRegressor(epochs=40, random_state=0)],
     expected_failed_checks=lambda estimator: EXCEPTIONS,

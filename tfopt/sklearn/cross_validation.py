@@ -10,7 +10,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.utils import indexable
 
-from tfopt.sklearn.network import Network, build
+from tfopt.sklearn.network import NetworkEstimator, build
 from tfopt.training.fits import FitRequest
 from tfopt.training.population_engine import PopulationEngine
 
@@ -55,7 +55,7 @@ def cross_validate(
         >>> tfopt.sklearn.cross_validate(network, x, y, cv=3)["test_score"].shape
         (3,)
     """
-    if not isinstance(estimator, Network):
+    if not isinstance(estimator, NetworkEstimator):
         params = None if sample_weight is None else {"sample_weight": sample_weight}
         return model_selection.cross_validate(
             estimator, X, y, groups=groups, cv=cv, scoring=scoring, params=params,

@@ -63,7 +63,7 @@ def build(settings: dict[str, Any]) -> keras.Model:
     return model
 
 
-class Network(BaseEstimator):
+class NetworkEstimator(BaseEstimator):
     """What the two estimators share; see `NetworkClassifier` for the arguments."""
 
     _is_classifier = False
@@ -202,7 +202,7 @@ class Network(BaseEstimator):
         keras.activations.get(self.activation)
 
 
-class NetworkClassifier(ClassifierMixin, Network):
+class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     """A multilayer perceptron as a scikit-learn classifier.
 
     Use it where scikit-learn wants an estimator: pipelines, `cross_val_score`, `GridSearchCV`, stacking. Columns are
@@ -263,7 +263,7 @@ class NetworkClassifier(ClassifierMixin, Network):
         return codes, len(self.classes_)
 
 
-class NetworkRegressor(RegressorMixin, Network):
+class NetworkRegressor(RegressorMixin, NetworkEstimator):
     """A multilayer perceptron as a scikit-learn regressor, of one target or several.
 
     Use it where scikit-learn wants an estimator: pipelines, `cross_val_score`, `GridSearchCV`, stacking. Columns and
