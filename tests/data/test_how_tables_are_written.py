@@ -447,6 +447,7 @@ def test_lines_keep_their_numbers_below_comments(tmp_path):
         (["region", "2019", "unit", "price"], "wvwv", True),
         (["sample", "1100", "1102", "1104", "y"], "wvvvv", True),
         (["0.5", "1.0", "1.5", "y"], "vvvv", True),
+        (["dose", "1e-9", "time", "y"], "vvvv", True),
         (["0", "1", "2", "y"], "vvvv", True),
         (["class", "odor", "y"], "cww", True),
         (["a", "b"], "ww", False),

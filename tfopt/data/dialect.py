@@ -249,7 +249,11 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
     if numbers:
         stand_out = all(_stands_out(cell, below[place]) for place, cell in numbers.items())
         regular = _are_names(list(numbers.values()))
-        named = stand_out or regular if words else stand_out and regular and len(numbers) < len(first)
+        named = (
+            stand_out or regular or words > len(numbers)
+            if words
+            else stand_out and regular and len(numbers) < len(first)
+        )
         if seen or not named:
             return False, ""
         return (
