@@ -34,6 +34,17 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
+def share(text: str) -> float:
+    """Convert a number between 0 and 1, such as `0.9`, or `90%`."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 0.9 or 90%")
+    return value
+
+
 def duration(text: str) -> float:
     """Convert `90`, `90s`, `10m`, `1h` or `1h30m` to seconds."""
     match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", text.strip().lower())

@@ -269,3 +269,44 @@ def test_the_programs_of_the_docs_predict_and_serve(regression, tfopt, tmp_path,
     served = tf.saved_model.load("served/1").signatures["serving_default"]
     given = served(size=tf.constant([2.0], tf.float64), column_2=tf.constant([1.0], tf.float64))
     np.testing.assert_allclose(given["output_0"], [[26.0]], rtol=1e-6)
+
+
+def test_intervals_and_sets_stand_beside_the_predictions(regression, run_folder, tfopt, tmp_path):
+    errors = np.arange(1.0, 20.0)  # of 19 rows the 18th largest, 18, is what 0.9 takes
+    oof = {"rows": np.arange(19), "folds": np.arange(19) % 2, "target": errors, "prediction network": np.zeros((19, 1))}
+    np.savez(regression / "predictions.npz", **oof)
+    table = tmp_path / "new.csv"
+    table.write_text('size,年龄,"price, net"\n2,1,30\n-1,0.5,50\n')
+    code, out, err = tfopt("predict", regression, table, "--interval", "90%")
+    assert code == 0
+    assert out.splitlines() == ['"price, net","price, net_low","price, net_high"', "26,8,44", "11,-7,29"]
+    assert "90% intervals of network on the search's own test rows: covered 95%\n" in err  # 18 of 19
+    assert err.endswith("1 of 2 targets are in their intervals\n")
+    code, _, err = tfopt("predict", regression, table, "--interval", "0.99")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "Ask for 0.95 or less" in err
+    assert "is not a share such as 0.9" in tfopt("predict", regression, table, "--interval", "90")[2]
+
+    regression.rename(tmp_path / "first")
+    classes = TableModel(
+        preprocessing("a"),
+        network([[0.5, 0.0, 0.0]], [0.0] * 3),
+        task="classification",
+        output="logits",
+        classes=("a|b", "y", "z"),
+    )
+    folder = run_folder(classes)
+    shares = np.tile([0.3, 0.3, 0.4], (40, 1))  # of the true class 0.3 at least 38 times in 40
+    target = np.where(np.arange(40) < 38, 1, 2)
+    np.savez(
+        folder / "predictions.npz",
+        rows=np.arange(40),
+        folds=np.arange(40) % 2,
+        target=target,
+        **{"prediction network": shares},
+    )
+    table.write_text("a\n0\n4\n-4\n")
+    code, out, err = tfopt("predict", folder, table, "--interval", "0.8")
+    assert code == 0
+    assert [row["set"] for row in rows_of(out)] == [r"a\|b|y|z", r"a\|b", "y|z"]
+    assert "80% sets of classes, 3 in each, of network on the search's own test rows: covered 100%" in err

@@ -12,20 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt._files import write_text
-from tfopt._words import names
+from tfopt._words import names, share
 from tfopt.cli.parser import Parser
 from tfopt.data.column import Column
 from tfopt.errors import UserError, nearest
 from tfopt.search.run_folder import check_existing
-from tfopt.search.saved import NETWORK, choose_model, load_model, model_file, outputs_of
+from tfopt.search.saved import NETWORK, choose_model, load_model, model_file, outputs_of, read_oof
 
 if TYPE_CHECKING:
+    from tfopt.comparison.conformal import Band
     from tfopt.data.rows import NewRows
 
 EXAMPLES = """
   tfopt predict runs/houses__0__… new.csv > predictions.csv
   tfopt predict runs/houses__0__… new.csv --output predictions.csv --id parcel
   tfopt predict runs/houses__0__… new.csv --model network
+  tfopt predict runs/houses__0__… new.csv --interval 0.9
   zcat new.csv.gz | tfopt predict runs/houses__0__… -
 """
 USAGE = "tfopt predict RUN TABLE [options]"
@@ -52,6 +54,12 @@ def add_arguments(parser: Parser) -> None:
         "--model",
         metavar="NAME",
         help="network, baseline (the best), or a name on the leaderboard (default: what the verdict says to keep)",
+    )
+    group.add_argument(
+        "--interval",
+        type=share,
+        metavar="CONFIDENCE",
+        help="such as 0.9: add TARGET_low and TARGET_high, or the set of classes, that hold the truth so often",
     )
     group.add_argument("--output", "-o", metavar="FILE", help="write here instead of to standard output")
     reading = parser.add_argument_group("how to read TABLE")
@@ -104,13 +112,33 @@ def run(arguments: argparse.Namespace) -> int:
     inputs = to_inputs(rows.features, model.columns)
     copied = _copied(rows, arguments.id, trained.get("identifiers", ()))
     outputs = outputs_of(model, rows.features)
-    _write(as_csv(model, outputs, copied), arguments.output)
+    band, covered = (None, "") if arguments.interval is None else _band(folder, name, model, arguments.interval)
+    _write(as_csv(model, outputs, copied, band), arguments.output)
     if not arguments.quiet:
         unused = [name for name in rows.unknown if name not in copied]
         lines = [f"not used: {', '.join(unused)}, unknown to the model"] if unused else []
-        for line in [*lines, *surprises(model, inputs), *score(model, rows, outputs, searched.config)]:
+        if band is not None:
+            lines.append(covered)
+        for line in [*lines, *surprises(model, inputs), *score(model, rows, outputs, searched.config, band)]:
             say(line)
     return 0
+
+
+def _band(folder: Path, name: str, model: Any, confidence: float) -> tuple["Band", str]:
+    """Return what may be promised about a model's predictions, and how often such promises were kept."""
+    from tfopt.comparison.conformal import Band, coverage
+
+    oof, classes = read_oof(folder), model.task == "classification"
+    prediction = oof.predictions.get(name)
+    if prediction is None or prediction.ndim == 1:
+        why = "was not compared on every fold" if prediction is None else "gives no class probabilities"
+        others = [other for other, found in oof.predictions.items() if found.ndim == 2 and "(" not in other]
+        raise UserError(f"--interval: {name} {why}. Choose another with --model: {', '.join(others)}.")
+    band = Band.fit(oof.target, prediction, confidence, classes)
+    covered = coverage(oof.target, prediction, oof.rows, oof.folds, confidence, classes)
+    what = f"sets of classes, {band.size(prediction):.3g} in each," if classes else "intervals"
+    measured = "too few rows to measure how many they cover" if covered != covered else f"covered {covered:.0%}"
+    return band, f"{100 * confidence:.4g}% {what} of {name} on the search's own test rows: {measured}"
 
 
 def _targets(model: Any, trained: dict[str, Any]) -> list[Column]:

@@ -40,7 +40,8 @@ class Comparison:
             `difference` to the best baseline (the best baseline's own row: to the network) with `difference_low`,
             `difference_high`, `p_value`, `p_holm`, `p_better`, `p_equivalent`, `p_worse`; `num_configurations` in a
             fold, `tune_seconds` in all, `fit_seconds` and `predict_seconds` of one fold; `num_members` (above 1: an
-            ensemble), `failed_folds`.
+            ensemble), `failed_folds`. A search adds `interval_coverage`, the share of the outer rows that their 90 %
+            intervals (classes: sets) cover, and `interval_size`, their width (classes in a set).
         verdict: One sentence.
         outcome: `"better"`, `"worse"`, `"equivalent"` or `"undecided"`, about the network against the best baseline;
             or `"guessing"` (nothing clearly beats the dummy), `"only dummy"`, `"only networks"`, `"only baselines"`,

@@ -71,6 +71,7 @@ _COLUMNS = (
     BoardColumn("p (Holm)", lambda row: _optional(row, "p_holm", ".2g"), 7),
     BoardColumn("untuned", lambda row: _optional(row, "default_score", ".3f"), 6),
     BoardColumn("optimism", lambda row: _optional(row, "optimism", "+.3f"), 7),
+    BoardColumn("90% covers", lambda row: _percent(row, "interval_coverage"), 6),
     BoardColumn("tried", lambda row: str(row.get("num_configurations") or ""), 6),
     BoardColumn("tune s", lambda row: _optional(row, "tune_seconds", ".1f"), 6),
     BoardColumn("fit s", lambda row: _optional(row, "fit_seconds", ".2g"), 7),

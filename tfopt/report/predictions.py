@@ -2,8 +2,9 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from tfopt.data.rows import NewRows, read_as
 from tfopt.data.spelling import quoted
 from tfopt.data.values import to_categories
 from tfopt.errors import UserError
+
+if TYPE_CHECKING:
+    from tfopt.comparison.conformal import Band
 
 
 def surprises(model: Any, inputs: dict[str, np.ndarray]) -> Iterator[str]:
@@ -35,8 +39,10 @@ def surprises(model: Any, inputs: dict[str, np.ndarray]) -> Iterator[str]:
                 yield f"{column.name!r}: {cells} hold a level unseen in training{beyond}: {shown}"
 
 
-def score(model: Any, rows: NewRows, outputs: np.ndarray, config: dict[str, Any]) -> Iterator[str]:
-    """Yield the score of the predictions, where the rows hold the targets."""
+def score(
+    model: Any, rows: NewRows, outputs: np.ndarray, config: dict[str, Any], band: "Band | None" = None
+) -> Iterator[str]:
+    """Yield the score of the predictions, and how many of the band's promises hold, where the rows hold the targets."""
     if not rows.targets or len(rows.targets) < len(model.target_names):
         return
     objective = get_objective(config.get("objective"), model.task)
@@ -54,6 +60,9 @@ def score(model: Any, rows: NewRows, outputs: np.ndarray, config: dict[str, Any]
     gone = f"; {(~known).sum()} without a known {' and '.join(model.target_names)} left out" if not known.all() else ""
     weighted = ", weighted" if weights is not None else ""
     yield f"{objective.name} {objective.raw(score):.6g} on {known.sum()} rows{weighted}{gone}"
+    if band is not None:
+        held = band.holds(target[known], outputs[known])
+        yield f"{held.sum()} of {held.size} targets are in their {'sets' if band.classes else 'intervals'}"
 
 
 def _target(model: Any, rows: NewRows) -> tuple[np.ndarray, np.ndarray]:
@@ -76,16 +85,36 @@ def _weights(rows: NewRows, name: str | None) -> np.ndarray | None:
     return read_as(Column(name, "numeric"), rows.others[name], raw).fillna(0.0).to_numpy(dtype=np.float64)
 
 
-def as_csv(model: Any, outputs: np.ndarray, copied: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Return predictions as CSV text, with all the digits that the model knows, behind the columns `copied`."""
+def as_csv(
+    model: Any,
+    outputs: np.ndarray,
+    copied: Mapping[str, Sequence[str]] | None = None,
+    band: "Band | None" = None,
+) -> str:
+    """Return predictions as CSV text, with all the digits that the model knows, behind the columns `copied`.
+
+    With a band each target is followed by `TARGET_low` and `TARGET_high`, and a class by `set`, its labels joined by
+    `|` (a `|` within a label is written `\\|`).
+    """
     labels = [*map(csv_cell, model.classes)]
     if model.task == "regression":
         targets = model.target_names or [f"prediction_{place}" for place in range(1, outputs.shape[1] + 1)]
         columns = dict(zip(targets, map(_written, outputs.T, model.target_scale), strict=True))
+        if band is not None:
+            low, high = (dict(zip(targets, side.T, strict=True)) for side in band.bounds(outputs))
+            scales = dict(zip(targets, model.target_scale, strict=True))
+            columns = {
+                f"{name}{ending}": texts if side is None else _written(side[name], scales[name])
+                for name, texts in columns.items()
+                for ending, side in (("", None), ("_low", low), ("_high", high))
+            }
     elif outputs.ndim == 1:
         columns = {"prediction": [labels[code] for code in outputs]}
     else:
         columns = {"prediction": [labels[code] for code in outputs.argmax(axis=1)]}
+        if band is not None:
+            names = [name.replace("|", r"\|") for name in model.classes]
+            columns["set"] = [csv_cell("|".join(itertools.compress(names, held))) for held in band.sets(outputs)]
         for name, shares in zip(model.classes, outputs.T.tolist(), strict=True):
             columns[f"probability_{name}"] = [f"{share:.7g}" for share in shares]
     text = io.StringIO()

@@ -1,5 +1,6 @@
 """A whole search: baselines and networks on the same folds, the comparison, and the best network on all rows."""
 
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt._files import replace, write_json
-from tfopt.comparison import Comparison, compare
+from tfopt.comparison import Comparison, compare, conformal
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.search import run_folder, saved
 from tfopt.search.baseline_runs import BaselineRuns, workers_of
@@ -95,7 +96,11 @@ def _search(
     results = baselines.results() + networks
     comparison = _compare(plan, results)
     if comparison is not None:
-        saved.write_oof(folder, plan, results)
+        oof = saved.write_oof(folder, plan, results)
+        intervals = conformal.of_models(oof, conformal.DEFAULT_CONFIDENCE, plan.table.task == "classification")
+        for name in ("coverage", "size"):
+            column = [intervals.get(model, {}).get(name, math.nan) for model in comparison.leaderboard["model"]]
+            comparison.leaderboard[f"interval_{name}"] = column
         _keep_best(folder, comparison.best_baseline)
         write_importance(folder, plan, search, comparison, journal, workers, progress, limit)
     outcome = _outcome(plan, folder, journal, comparison, search.final_failure)
