@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 SCORES = {"svm": 0.499, "ridge": 0.487, "network": 0.472, "knn": 0.431, "random_forest": 0.433, "dummy": -0.021}
@@ -41,6 +42,12 @@ def trials():
     return records
 
 
+def save_predictions(folder, target, **predictions):
+    arrays = {f"prediction {model}": values for model, values in predictions.items()}
+    folds, rows = np.arange(len(target)) % 2, np.arange(len(target))
+    np.savez(folder / "predictions.npz", target=target, rows=rows, folds=folds, **arrays)
+
+
 @pytest.fixture
 def run_folder(tmp_path):
     """Return a finished run's folder."""
@@ -57,7 +64,11 @@ def run_folder(tmp_path):
     }
     (folder / "config.json").write_text(json.dumps(config))
     environment = {
-        "data": {"name": "diabetes", "rows": 442},
+        "data": {
+            "name": "diabetes",
+            "rows": 442,
+            "target_columns": [{"name": "price", "kind": "numeric", "unit": "$"}],
+        },
         "versions": {"keras": "3.15.1"},
         "command": ["/usr/bin/tfopt", "search", "<x> & y"],
     }
@@ -77,6 +88,12 @@ def run_folder(tmp_path):
         "seconds": 61.2,
     }
     (folder / "result.json").write_text(json.dumps(result))
+    save_predictions(
+        folder,
+        target=np.arange(60.0),
+        network=(np.arange(60.0) + [3.0, -1.0] * 30)[:, None],
+        svm=np.full((60, 1), 30.0),
+    )
     baselines = [
         {"kind": "baseline", "model": model, "fold": fold, "score": score, "inner_score": score + 0.01}
         for model, score in SCORES.items()

@@ -68,7 +68,7 @@ def test_report_is_one_page_with_everything_in_it(run_folder, tfopt):
     assert page.open == []
     assert page.loads == []
     assert not re.search(r"url\((?!#)|@import", source)
-    assert source.count("<svg") == 4
+    assert source.count("<svg") == 8
     for text in (
         "Keep the support vector machine: the network is worse, and costs 20 times as much to fit.",
         "Keep svm: the network is worse.",
@@ -86,8 +86,8 @@ def test_report_is_one_page_with_everything_in_it(run_folder, tfopt):
     places = [page.text.index(text) for text in ("Keep the support", "Keep svm", "random_forest", "How to repeat it")]
     assert places == sorted(places)
     names = {path.name for path in (run_folder / "figures").iterdir()}
-    stems = ("differences", "leaderboard", "best_so_far", "training")
-    assert names == {f"{stem}.{end}" for stem in stems for end in ("png", "svg")}
+    stems = ("differences", "leaderboard", "best_so_far", "training", "residuals")
+    assert names >= {f"{stem}.{end}" for stem in stems for end in ("png", "svg")}
 
 
 def test_inline_figures_take_the_pages_colours(run_folder):
@@ -135,7 +135,7 @@ def test_choices_that_differ_between_folds_are_shown(run_folder):
     (run_folder / "trials.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     page = Page(write_report(run_folder).read_text(encoding="utf-8"))
     # Each fold's best of the trials is the fifth; only `units` differs. The final network's trials are not a fold's.
-    assert "in best.keras chosen in 2 folds learning_rate 0.01 0.01 units 64 64 (1 ×), 32 (1 ×)" in page.text
+    assert "on all rows chosen in 2 folds learning_rate 0.01 0.01 units 64 64 (1 ×), 32 (1 ×)" in page.text
 
 
 def test_baselines_choices_are_shown_by_their_range_or_their_counts(run_folder):

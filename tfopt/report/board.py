@@ -37,7 +37,7 @@ def figure(value: Any, digits: int = 3) -> str:
     """Return a number with `digits` decimals, `–` for what is missing or not a number."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:.{digits}f}" if abs(value) < 10_000 else f"{value:.4g}"
+    return f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 10_000 else f"{value:.4g}"
 
 
 def _percent(row: Row, key: str) -> str:

@@ -44,7 +44,7 @@ def differences(
         if row["model"] != best_baseline and _finite(row.get("difference"))
     ]
     ax = _intervals(points, 0.0, rope, f"{best_baseline}, the best baseline", signed=True, ax=ax)
-    ax.set_xlabel(_wrapped(f"difference in {objective} (to the right: better), 95 % interval"), loc="right")
+    ax.set_xlabel(wrapped(f"difference in {objective} (to the right: better), 95 % interval"), loc="right")
     return ax
 
 
@@ -68,7 +68,7 @@ def leaderboard(
         ax = _intervals(points, None, None, "", ax=ax)
     else:
         ax = _intervals(points, baseline.value, rope, f"best baseline: {baseline.row['model']}", ax=ax)
-    ax.set_xlabel(_wrapped(f"{objective} on held-out rows (higher is better), 95 % interval"), loc="right")
+    ax.set_xlabel(wrapped(f"{objective} on held-out rows (higher is better), 95 % interval"), loc="right")
     return ax
 
 
@@ -91,7 +91,7 @@ def _intervals(
 ) -> Axes:
     """Draw values with their intervals, a line to compare them with, and the band round it that does not matter."""
     points = sorted(points, key=lambda point: point.value)
-    ax = ax or _new_axes(_WIDTH, 1.1 + 0.34 * max(len(points), 2))
+    ax = ax or new_axes(_WIDTH, 1.1 + 0.34 * max(len(points), 2))
     left, right = _limits(points, line, rope)
     if line is not None:
         if rope:
@@ -160,7 +160,7 @@ def best_so_far(
         baseline: Name and inner score of the best baseline, drawn as a line.
         ax: Axes to draw on; None for a new figure.
     """
-    ax = ax or _new_axes(_WIDTH, 3.2)
+    ax = ax or new_axes(_WIDTH, 3.2)
     by_fold: dict[Any, list[Row]] = {}
     for trial in trials:
         by_fold.setdefault(trial["fold"], []).append(trial)
@@ -203,7 +203,7 @@ def best_so_far(
     ax.set_xlim(0.5, longest + 0.5 if longest else 1.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("trials in each fold")
-    ax.set_ylabel(_wrapped(f"best inner {objective} so far", 36))
+    ax.set_ylabel(wrapped(f"best inner {objective} so far", 36))
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     return ax
@@ -248,7 +248,8 @@ def training_curves(curve: Mapping[str, Sequence[float]], *, axes: Sequence[Axes
     return axes
 
 
-def _new_axes(width: float, height: float) -> Axes:
+def new_axes(width: float, height: float) -> Axes:
+    """Return the axes of a new figure, in inches."""
     return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
@@ -269,7 +270,7 @@ def _limits(points: Sequence[_Point], line: float | None, rope: float | None) ->
     return min(lows) - margin, max(highs) + margin
 
 
-def _wrapped(text: str, width: int = 56) -> str:
+def wrapped(text: str, width: int = 62) -> str:
     """Return a label in lines that a figure is wide enough for."""
     return textwrap.fill(literal(text), width)
 

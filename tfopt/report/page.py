@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfopt._escape import printable
@@ -41,11 +42,13 @@ class Picture:
     """A figure of a page.
 
     Args:
+        name: The stem of its files.
         title: What it shows, in a few words.
         caption: How to read it.
         figure: The figure.
     """
 
+    name: str
     title: str
     caption: str
     figure: Figure
@@ -61,6 +64,13 @@ class Picture:
         for colour, variable in _VARIABLES.items():
             svg = svg.replace(colour, variable)
         return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(self.title)}" ', 1)
+
+
+def picture(name: str, title: str, caption: str, axes: Axes) -> Picture:
+    """Return the picture of the figure that some axes are in."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)  # for the type checker: never a subfigure here
+    return Picture(name, title, caption, figure)
 
 
 @dataclass

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.comparison.fold_result import DUMMY
+from tfopt.report import figures as draw
 from tfopt.report.board import Board, shown_model
 from tfopt.report.headline import called
-from tfopt.report.page import PageTable, Picture, Section
+from tfopt.report.page import PageTable, Section, picture
 from tfopt.report.run import Record, SearchRun
 from tfopt.search.options import OPTIONS
 
@@ -38,7 +39,20 @@ def facts(run: SearchRun) -> str:
     return " · ".join(fact for fact in said if fact)
 
 
-def scores(run: SearchRun, pictures: Mapping[str, Picture]) -> Section | None:
+def lead(run: SearchRun) -> Section | None:
+    """Return the picture that the verdict is drawn from: paired differences to the best baseline."""
+    best = run.result.get("best_baseline")
+    if best is None or len(run.leaderboard) < 2:
+        return None
+    caption = (
+        f"Each model less {best} on the same held-out rows. A bar that crosses the line leaves open which of the two "
+        "is better; inside the grey band the difference does not matter in practice."
+    )
+    axes = draw.differences(run.leaderboard, best, objective=run.scale, rope=run.rope)
+    return Section("", pictures=[picture("differences", f"Difference to {best}, the best baseline", caption, axes)])
+
+
+def scores(run: SearchRun) -> Section | None:
     """Return the leaderboard: scores and differences first, tuning and costs after them."""
     if not run.leaderboard:
         return None
@@ -59,8 +73,12 @@ def scores(run: SearchRun, pictures: Mapping[str, Picture]) -> Section | None:
     )
     if len(costs.headings) > 1:
         section.folded.append(("tuning and costs", costs))
-    if "leaderboard" in pictures:
-        section.pictures.append(pictures["leaderboard"])
+    caption = "Every model on the same outer folds. Intervals are corrected for overlapping training parts."
+    if run.config.get("holdout"):
+        caption = "Every model on the same held-out rows. Intervals are from a bootstrap of these rows."
+    caption += " They are wide because rows differ; models are compared by their differences, above."
+    axes = draw.leaderboard(run.leaderboard, objective=run.scale, rope=run.rope)
+    section.pictures.append(picture("leaderboard", "Scores", caption, axes))
     return section
 
 
@@ -86,25 +104,30 @@ def chosen(run: SearchRun) -> Section | None:
         if record.get("chosen") and record["model"] != DUMMY:
             found.setdefault(record["model"], []).append(record["chosen"])
     final = run.final()
-    saved = {"network": ("best.keras", final["values"])} if final else {}
+    saved = {"network": final["values"]} if final else {}
+    for model, values in run.result.get("chosen", {}).items():
+        saved[model] = {name.rpartition("__")[2]: value for name, value in values.items()}  # paths of a Pipeline
     order = [row["model"] for row in run.leaderboard if row["model"] in found]
     section = Section("What each family chose")
     for model in dict.fromkeys([*order, *found]):
-        table = _choices(found[model], *saved.get(model, ("", {})))
-        if model in saved:
-            section.tables.append((f"{called(model)}".capitalize(), table))
+        table = _choices(found[model], saved.get(model, {}))
+        if model in (run.result.get("network"), run.result.get("best_baseline")):
+            section.tables.append((f"{called(model)[0].upper()}{called(model)[1:]}", table))
         else:
             section.folded.append((called(model), table))
-    section.note = "Choices that differ from fold to fold matter little, or there are too few rows to be sure of them."
+    section.note = (
+        "On all rows: what the saved models were trained with. Choices that differ from fold to fold matter little, or "
+        "there are too few rows to be sure of them."
+    )
     return section if found else None
 
 
-def _choices(folds: Sequence[Record], file: str, saved: Record) -> PageTable:
+def _choices(folds: Sequence[Record], saved: Record) -> PageTable:
     names = dict.fromkeys([*saved, *(name for values in folds for name in values)])
     rows = [[name, _agreement([values[name] for values in folds if name in values])] for name in names]
     headings = ["", f"chosen in {len(folds)} folds" if len(folds) > 1 else "chosen"]
-    if file:
-        headings.insert(1, f"in {file}")
+    if saved:
+        headings.insert(1, "on all rows")
         rows = [[name, plain(saved[name]) if name in saved else "", said] for name, said in rows]
     return PageTable(headings, rows, text=range(len(headings)), sortable=False)
 
@@ -123,11 +146,18 @@ def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else plain(value)
 
 
-def search(run: SearchRun, pictures: Mapping[str, Picture]) -> Section | None:
+def search(run: SearchRun) -> Section | None:
     """Return the course of the search and of the last training, and what failed."""
-    section = Section(
-        "How the search went", pictures=[p for n in ("best_so_far", "training") if (p := pictures.get(n))]
-    )
+    section = Section("How the search went")
+    if trials := run.of_kind("trial"):
+        axes = draw.best_so_far(trials, objective=run.scale, baseline=_baseline(run))
+        caption = "The score by which configurations were chosen, on inner folds; one grey line for each outer fold."
+        section.pictures.append(picture("best_so_far", "Best score so far", caption, axes))
+    final = run.final()
+    if final and final.get("curve", {}).get("loss"):
+        upper, _ = draw.training_curves(final["curve"])
+        caption = "The network in best.keras, trained on all rows; the loss includes its penalties."
+        section.pictures.append(picture("training", "Training of the best network", caption, upper))
     failures, total = run.failures(), len(run.of_kind("trial"))
     if failures:
         reasons: dict[str, int] = {}
@@ -140,11 +170,19 @@ def search(run: SearchRun, pictures: Mapping[str, Picture]) -> Section | None:
     return section if section.pictures or section.items else None
 
 
+def _baseline(run: SearchRun) -> tuple[str, float] | None:
+    """Return the best baseline's name and inner score."""
+    best = run.best_baseline()
+    inner = None if best is None else run.baseline_inner_score(best["model"])
+    return None if best is None or inner is None else (best["model"], inner)
+
+
 def use(run: SearchRun) -> Section | None:
     """Return the commands and the program that use what the run found."""
     if not (run.folder / "best.keras").exists():
         return None
     folder = shlex.quote(str(run.folder))
+    recommended = run.result.get("recommended")
     program = (
         "import keras, tfopt\n"
         "from tfopt.data import read_rows\n\n"
@@ -153,6 +191,7 @@ def use(run: SearchRun) -> Section | None:
     )
     return Section(
         "How to use it",
+        text=f"tfopt predict uses {recommended} ({run.result.get('why')})." if recommended else "",
         code=[
             ("Predictions for the rows of a file:", f"tfopt predict {folder} new.csv > predictions.csv"),
             ("The network in Python, which takes raw columns:", program),
