@@ -50,7 +50,10 @@ def residuals(true: np.ndarray, models: Sequence[Predicted], *, name: str = "tar
     """
     ax = ax or new_axes(4.2, 3.8)
     off = [predicted - true for _, _, predicted in models]
-    edges = np.histogram_bin_edges(np.concatenate(off), bins=min(40, max(10, int(np.sqrt(len(true))))))
+    low, high = min(map(np.min, off)), max(map(np.max, off))
+    half = max((high - low) / 2, 1e-6 * max(abs(low), abs(high)), 1e-12)  # residuals may be equal up to rounding
+    number = min(40, max(10, int(np.sqrt(len(true)))))
+    edges = np.linspace((low + high) / 2 - half, (low + high) / 2 + half, number + 1)
     for (model, is_network, _), values in zip(models, off, strict=True):
         counts, _ = np.histogram(values, edges)
         ax.stairs(counts, edges, color=ACCENT if is_network else INK, lw=1.5, label=literal(model))
