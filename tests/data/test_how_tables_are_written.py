@@ -208,18 +208,46 @@ def test_bounds_are_missing_and_said_apart(read):
     ("written", "words"),
     [
         ([f"{value} {'kg' if value > 50 else 'g'}" for value in VALUES], " g' in"),
-        ([f"{value}{'kMB'[place % 3]}" for place, value in enumerate(VALUES)], ""),
+        ([f"{value} {('m', 'km')[place % 2]}" for place, value in enumerate(VALUES)], "m' in"),
+        ([f"{value}{(' m', '')[place % 2]}" for place, value in enumerate(VALUES)], ""),
+        ([f"{value}{(' K', ' °C')[place % 2]}" for place, value in enumerate(VALUES)], "°C"),
         (every([str(place % 4) for place in range(NUM_ROWS)], 8, "3+"), "'3+'"),
         (every(texts(VALUES, "{:.0f}%"), 8, "0.5"), "'0.5'"),
         ([text if place % 3 else "abc"[place % 2] for place, text in enumerate(texts(VALUES))], "'a'"),
         (texts(VALUES, "~{:.1f}"), "~"),
-        ([f"{place % 24}:30" for place in range(NUM_ROWS)], ":"),
+        ([f"{place % 24}:3" for place in range(NUM_ROWS)], ":"),
         ([f"{place % 5}0-{place % 5}9" for place in range(NUM_ROWS)], "'10-19' in 12"),
     ],
 )
 def test_what_looks_like_numbers_and_is_not_read_so_is_said(read, written, words):
     table = read({"x": written, "z": texts(VALUES), "y": texts(TARGET)})
     assert said(table, "not read as numbers", "'x'", words, "--column x=")
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        (["950", "1.2k", "3M", "2.5 bn", "0"], [950, 1200, 3e6, 2.5e9, 0]),
+        (["€565K", "€110.5M", "€0", "-€3m"], [565e3, 110.5e6, 0, -3e6]),
+        (["1,5 Mio. €", "2 Mrd. €", "700 €", "30 Tsd. €"], [1.5e6, 2e9, 700, 3e4]),
+        (["3 万", "1.5亿", "20"], [3e4, 1.5e8, 20]),
+        (["13:45", "00:00", "23:59"], [49500, 0, 86340]),
+        (["1:30 pm", "12:05 AM", "9 p.m."], [48600, 300, 75600]),
+        (["00:05:12", "1:00:00.5", "-0:00:01"], [312, 3600.5, -1]),
+        (["58:12", "1:02:33", "3:07"], [3492, 3753, 187]),
+        (["1:23.45", "0:59.99"], [83.45, 59.99]),
+        (["1h 20m", "45 min", "2 hours", "1d 3h", "30 sec", "13h45"], [4800, 2700, 7200, 97200, 30, 49500]),
+        (["0 days 00:10:00", "2 days 01:00:00"], [600, 176400]),
+    ],
+)
+def test_factors_times_and_durations(read, tmp_path, written, values):
+    cells = (written * NUM_ROWS)[:NUM_ROWS]
+    table = read({"x": cells, "z": texts(VALUES), "y": texts(TARGET)}, ";")
+    np.testing.assert_allclose(table.features["x"], (values * NUM_ROWS)[:NUM_ROWS], rtol=1e-12)
+    how = "read as seconds" if any(sign in "".join(written) for sign in ":h") else "multiplied"
+    assert said(table, how, "'x'", "--column x=category")
+    (tmp_path / "new.csv").write_text(f"x;z\n{written[0]};1\n", encoding="utf-8")
+    assert read_rows(tmp_path / "new.csv", table.columns)["x"].tolist() == values[:1]
 
 
 def test_missing_values_of_the_target_are_named(read):
@@ -236,11 +264,13 @@ def test_leading_zeros_are_said_and_can_be_levels(read):
 
 
 def dates(days, form):
-    return [day.strftime(form) for day in days]
+    return [day.strftime(form).replace("q", str(day.quarter)) for day in days]
 
 
 MONTHS = pd.date_range("2015-01-01", periods=NUM_ROWS, freq="MS")
 WEEKS = pd.date_range("2015-01-04", periods=NUM_ROWS, freq="7D")
+MONDAYS = pd.date_range("2014-12-29", periods=NUM_ROWS, freq="7D")
+QUARTERS = pd.date_range("2015-01-01", periods=NUM_ROWS, freq="QS")
 LOW_DAYS = pd.DatetimeIndex([pd.Timestamp(2015, place * 7 % 12 + 1, place * 5 % 12 + 1) for place in range(NUM_ROWS)])
 
 
@@ -262,6 +292,10 @@ LOW_DAYS = pd.DatetimeIndex([pd.Timestamp(2015, place * 7 % 12 + 1, place * 5 % 
         (MONTHS, "%Y-%m", ""),
         (MONTHS, "%b %Y", ""),
         (WEEKS, "%d %B %Y", ""),
+        (MONTHS, "%B-%y", ""),
+        (MONDAYS, "%G-W%V", ""),
+        (QUARTERS, "%Y-Qq", ""),
+        (QUARTERS, "Qq %Y", ""),
         (WEEKS, "%m/%d/%Y %I:%M %p", "month first"),
     ],
 )

@@ -16,15 +16,34 @@ _ISO_PATTERN = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{
 _MONTH_FIRST = tuple(f"%m{sign}%d{sign}%{year}" for sign in "/-" for year in "Yy")
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d.%m.%Y", "%d.%m.%y", *_MONTH_FIRST),
-    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y"),
+    *("%d-%B-%Y", "%d-%B-%y", "%d %B %Y", "%d. %B %Y", "%d de %B de %Y", "%B %d, %Y", "%B %d %Y"),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-_MONTHS = ("%Y-%m", "%b %Y", "%B %Y", "%b-%Y", "%b-%y")
+_WEEKS = ("%G-W%V", "%GW%V", "%G W%V")
+_QUARTERS = ("%Y-Q%q", "%YQ%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y")
+_MONTHS = ("%Y-%m", "%B %Y", "%B-%Y", "%B-%y", "%B de %Y", *_WEEKS, *_QUARTERS)
+_MONTH_WORDS = """
+    january jan januar jänner jän janvier janv enero ene gennaio gen janeiro januari janeiro
+    february feb februar feber février févr fév fevrier febrero febbraio fevereiro fev februari
+    march mar märz mär maerz mrz mars marzo março marco maart mrt
+    april apr avril avr abril abr aprile
+    may mai mayo maggio mag maio mei
+    june jun juni juin junio giugno giu junho
+    july jul juli juillet juil julio luglio lug julho
+    august aug août aout agosto ago augustus
+    september sep sept septembre septiembre settembre set setembro
+    october oct oktober okt octobre octubre ottobre ott outubro out
+    november nov novembre noviembre novembro
+    december dec dezember dez décembre déc decembre diciembre dic dicembre dezembro
+"""
+_MONTH_OF = {word: line.split()[0] for line in _MONTH_WORDS.strip().splitlines() for word in line.split()}
+_LETTERS = re.compile(r"[^\W\d_]{3,10}\.?")
 _CODES = {
     "%Y": r"\d{4}",
     **dict.fromkeys(("%m", "%d", "%H", "%I"), r"\d{1,2}"),
     **dict.fromkeys(("%y", "%M", "%S"), r"\d{2}"),
-    **{"%p": "[AaPp][Mm]", "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,9}"},
+    **{"%p": "[AaPp][Mm]", **dict.fromkeys(("%b", "%B"), _LETTERS.pattern)},
+    **{"%G": r"\d{4}", "%V": r"\d{2}", "%q": r"\d"},
 }
 
 
@@ -93,7 +112,19 @@ def parse_dates(texts: pd.Series, date_format: str) -> pd.Series:
     """Return naive UTC times, NaT where a text does not fit the format."""
     pattern = _FORMATS.get(date_format) or _pattern(date_format)
     fitting = texts.where(texts.str.fullmatch(pattern.pattern)).str.removesuffix(" UTC")
+    if "%b" in date_format or "%B" in date_format:  # names of any language, short ones too
+        date_format = date_format.replace("%b", "%B")
+        fitting = fitting.map(_in_english, na_action="ignore")
+    elif "%V" in date_format:  # the Monday of the week
+        date_format, fitting = date_format + " %u", fitting + " 1"
+    elif "%q" in date_format:  # the first month of the quarter
+        date_format = date_format.replace("Q%q", "%m")
+        fitting = fitting.str.replace(r"Q(\d)", lambda found: f"{3 * int(found[1]) - 2:02d}", regex=True)
     return naive(pd.to_datetime(fitting, format=date_format, errors="coerce", utc=True))
+
+
+def _in_english(text: str) -> str:
+    return _LETTERS.sub(lambda word: _MONTH_OF.get(word[0].lower().rstrip("."), word[0]), text)
 
 
 def naive(dates: pd.Series) -> pd.Series:

@@ -8,15 +8,13 @@ import pandas as pd
 
 from tfopt.data.column import Column
 from tfopt.data.date_formats import ENOUGH, DateGuess, guess_dates
-from tfopt.data.number_formats import Evidence, evidence, shapes
+from tfopt.data.number_formats import MOSTLY, Evidence, evidence, shapes
 from tfopt.data.raw import RawTable
 from tfopt.data.spelling import is_missing_mark, is_missing_text, level_text
 from tfopt.data.values import is_numeric
 
 NUMBER_KINDS = {"number": "", "decimal-comma": ",", "decimal-point": "."}
 DATE_KINDS = ("date", "day-first", "month-first")
-# With this share of numbers, a few words or signs that recur are missing values.
-MOSTLY = 0.8
 
 
 @dataclass(frozen=True)

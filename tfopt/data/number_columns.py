@@ -5,11 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 
+from tfopt.data.clock import HOURS, MINUTES
 from tfopt.data.column import Column
 from tfopt.data.date_formats import ENOUGH
-from tfopt.data.drafts import MOSTLY, NUMBER_KINDS, Cells, Draft, Habits, Reading
+from tfopt.data.drafts import NUMBER_KINDS, Cells, Draft, Habits, Reading
 from tfopt.data.guesses import Guesses, cells
-from tfopt.data.number_formats import Evidence, is_limit, looks_like_number, to_numbers
+from tfopt.data.number_formats import MOSTLY, MULTIPLIED, Evidence, is_limit, looks_like_number, to_numbers
 from tfopt.data.raw import RawTable
 from tfopt.data.spelling import is_missing_mark, quoted
 from tfopt.data.values import EXACT, checked
@@ -112,15 +113,26 @@ def _say_how_written(
     signs = {sign for shape in written for sign in _SEPARATED.findall(shape)} - {decimal}
     ways = ["decimal commas"] if decimal == "," and any("," in shape for shape in written) else []
     ways += [_THOUSANDS[sign] for sign in sorted(signs)]
-    ways += [f"the unit {known.unit}"] if known.unit else []
+    ways += _unit_in_words(known.unit)
     ways += ["brackets for minus"] if any("(" in shape for shape in written) else []
     place = max(odd[:1000], key=lambda place: len(found.texts[place]))
     if not ways and any("-" in found.shapes[k] and "-" not in found.texts[k] for k in odd):
         ways = ["other minus signs"]
-    what = "read as numbers" + (" with " + " and ".join(ways) if ways else "")
+    what = "read as seconds" if known.unit in (HOURS, MINUTES) else "read as numbers"
+    what += " with " + " and ".join(ways) if ways else ""
     detail = f"{cells(int(found.counts[odd].sum()))}, such as {quoted(found.texts[place])} as {values[place]:.15g}"
     otherwise = ("decimal-point" if decimal == "," else "decimal-comma") if known.unclear else "category"
     guesses.add(what, draft.name, detail, otherwise)
+
+
+def _unit_in_words(unit: str) -> list[str]:
+    if unit in ("", HOURS):
+        return []
+    if unit == MINUTES:
+        return ["minutes first where there are two parts"]
+    base = unit.removesuffix(MULTIPLIED).strip()
+    factors = ["suffixes such as k and M multiplied"] if base != unit else []
+    return [*factors, *([f"the unit {base}"] if base else [])]
 
 
 def say_missing(

@@ -5,11 +5,13 @@ Everything is decided on shapes, texts whose digits are all written `0`: a colum
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from tfopt.data.clock import HOURS, MINUTES, clock_seconds, clock_unit
 
 # Digits of other scripts as well; minus signs and dashes; blanks, thin and unbreakable ones too; apostrophes.
 _SHAPE = {start + digit: "0" for start in (0x30, 0x660, 0x6F0, 0x966, 0xFF10) for digit in range(10)}
@@ -37,6 +39,14 @@ _FACTOR = re.compile(
 )
 
 
+# What stands behind numbers of which some have it and some have another, or none: 950, 1.2k and 3M.
+_FACTORS = {"k": 1e3, "m": 1e6, "b": 1e9, "mn": 1e6, "bn": 1e9, "tsd": 1e3, "mio": 1e6, "mrd": 1e9}
+_FACTORS |= {"mill": 1e6, "thousand": 1e3, "million": 1e6, "billion": 1e9, "lakh": 1e5, "crore": 1e7}
+_FACTORS |= {"千": 1e3, "万": 1e4, "萬": 1e4, "亿": 1e8, "億": 1e8}
+_SCALED = re.compile(rf"({'|'.join(sorted(_FACTORS, key=len, reverse=True))})\.?\ *({_CURRENCY})?", re.IGNORECASE)
+MULTIPLIED = "×"  # ends the unit of a column of such numbers
+
+
 def _pattern(decimal: str) -> re.Pattern[str]:
     point, comma = re.escape(decimal), re.escape(",."[decimal == ","])
     return re.compile(
@@ -50,6 +60,8 @@ def _pattern(decimal: str) -> re.Pattern[str]:
 
 
 _PATTERNS = {decimal: _pattern(decimal) for decimal in ".,"}
+# With this share of numbers, a few words or signs that recur are missing values.
+MOSTLY = 0.8
 _MOST_DIGITS = 15  # of a whole number that float64 holds
 _POWER = re.compile(r"(?<=[mtn])[23](?!\w)")  # in m2, ft3, in2
 _LIMIT = re.compile(r"\s*[<>≤≥]=?\s*")
@@ -88,6 +100,7 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
     decisive, unclear, units = Counter[str](), Counter[str](), Counter[str]()
     fitting = {".": Counter[str](), ",": Counter[str]()}
     spellings: dict[str, str] = {"": ""}
+    scaled: dict[str, _Fit] = {}
     for shape, weight in weights.items():
         point, comma = _fit(shape, "."), _fit(shape, ",")
         if (fit := point or comma) is None:
@@ -95,6 +108,7 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
         unit = _same(fit.unit)
         units[unit] += weight
         spellings.setdefault(unit, fit.unit)
+        scaled.setdefault(unit, fit)
         fitting["."][unit] += weight if point else 0
         fitting[","][unit] += weight if comma else 0
         if point is None or comma is None:
@@ -106,8 +120,27 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
         decimal = _decimal_of_unclear(texts, sign)
     unit = _commonest(Counter({unit: weight for unit, weight in units.items() if unit}))
     fitted = fitting[decimal or "."]
-    share = sum(fitted[unit] for unit in {unit, ""}) / max(int(counts.sum()), 1)
+    num_cells = max(int(counts.sum()), 1)
+    if (base := _base_of_factors(scaled, units)) is not None:
+        alike = [unit for unit, fit in scaled.items() if _same(fit.base) in (_same(base), "")]
+        share = sum(fitted[unit] for unit in alike) / num_cells
+        return Evidence(decimal, "" if decisive else sign, f"{base} {MULTIPLIED}".strip(), share)
+    share = sum(fitted[unit] for unit in {unit, ""}) / num_cells
+    if share < MOSTLY:
+        clock, clock_share = clock_unit(texts, counts)
+        if clock_share > share:
+            return Evidence("", "", clock, clock_share)
     return Evidence(decimal, "" if decisive else sign, spellings[unit], share)
+
+
+def _base_of_factors(scaled: Mapping[str, "_Fit"], units: Counter[str]) -> str | None:
+    """Return the currency, or `""`, of a column whose numbers have several factors behind them, else None."""
+    factors = {fit.factor for fit in scaled.values()} - {1.0}
+    metres = factors == {1e6} and {fit.unit for fit in scaled.values() if fit.factor != 1.0} == {"m"}
+    if not factors or metres or len({fit.factor for fit in scaled.values()}) < 2:
+        return None
+    weights = Counter({fit.base: units[unit] for unit, fit in scaled.items() if _CURRENCY_ONLY.fullmatch(fit.base)})
+    return _commonest(weights)
 
 
 def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, unit: str) -> np.ndarray:
@@ -120,17 +153,21 @@ def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, u
         **({0xFF0C: None} if comma == "," else {0xFF0E: None}),
     }
     clean |= {ord(decimal): ".", (0xFF0C if decimal == "," else 0xFF0E): "."}
+    if unit in (HOURS, MINUTES):
+        return clock_seconds(texts, unit)
+    multiplied, unit = unit.endswith(MULTIPLIED), unit.removesuffix(MULTIPLIED)
     wanted, bare = _same(unit), not _FACTOR.fullmatch(unit) or bool(_CURRENCY_ONLY.fullmatch(unit))
     values = np.full(len(texts), np.nan)
     held = np.array(texts, dtype=object)
     for shape, places in _places_of(cell_shapes):
         fit = _fit(shape, decimal)
-        if fit is None or _same(fit.unit) not in (wanted, ""):
+        if fit is None or _same(fit.base if multiplied else fit.unit) not in (wanted, ""):
             continue
         numbers = _by_digits(held[places], shape, fit.body, decimal)
         if numbers is None:
             numbers = np.array([float(text[fit.body].translate(clean)) for text in held[places]])
-        known = True if fit.unit or bare or not wanted else numbers == 0
+        numbers = numbers * fit.factor if multiplied else numbers
+        known = True if fit.unit or bare or multiplied or not wanted else numbers == 0
         values[places] = np.where(known, -numbers if fit.negative else numbers, np.nan)
     return values
 
@@ -176,12 +213,17 @@ def is_limit(text: str, cell_shape: str, decimal: str, unit: str) -> bool:
 
 @dataclass(frozen=True)
 class _Fit:
-    """How a shape is a number: where its digits stand, its unit, and whether it is below zero."""
+    """How a shape is a number: where its digits stand, its unit, and whether it is below zero.
+
+    The unit may be a factor, such as k, and the currency, or nothing, that is its base.
+    """
 
     body: slice
     unit: str
     negative: bool
     value_shape: str
+    factor: float
+    base: str
 
 
 def _fit(shape: str, decimal: str) -> _Fit | None:
@@ -195,7 +237,10 @@ def _fit(shape: str, decimal: str) -> _Fit | None:
     start, end = match.start("body"), match.end("exponent") if match["exponent"] else match.end("body")
     value_shape = re.sub(r"[ '_]", "", shape[start:end]).replace("." if decimal == "," else ",", "").replace(",", ".")
     unit = " ".join(part.strip() for part in (match["before"], match["after"]) if part)
-    return _Fit(slice(start, end), unit, bool(opened) or "-" in signs, value_shape)
+    scaled = _SCALED.fullmatch((match["after"] or "").strip())
+    factor = _FACTORS[scaled[1].casefold()] if scaled else 1.0
+    base = "".join(part.strip() for part in (match["before"], scaled[2]) if part) if scaled else unit
+    return _Fit(slice(start, end), unit, bool(opened) or "-" in signs, value_shape, factor, base)
 
 
 def _same(unit: str) -> str:
