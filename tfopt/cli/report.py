@@ -1,4 +1,4 @@
-"""Draw a run's leaderboard, its search and its best network's training, and write `report.html`.
+"""Write one page about a run into its folder, `report.html`; of several runs, compare them too.
 
 Works for a search that is still going or was interrupted, with what has finished so far.
 """
@@ -14,6 +14,7 @@ from tfopt.cli.parser import Parser
 
 EXAMPLES = """
   tfopt report runs/diabetes__0__…               figures/ and report.html in the run folder
+  tfopt report runs/small runs/wide              a page for each, and the runs side by side
   tfopt report runs/* --format md                the leaderboards as Markdown
   tfopt report runs/diabetes__0__… --format json
 """
@@ -43,14 +44,35 @@ def run(arguments: argparse.Namespace) -> int:
         results: list[Any] = [each.result for each in runs]
         print(json_text(results[0] if len(results) == 1 else results))
     elif arguments.format == "md":
-        print("\n\n".join(_markdown(each) for each in runs))
+        print("\n\n".join([*map(_markdown, runs), *([_compared(runs, to_markdown=True)] if len(runs) > 1 else [])]))
     else:
         from tfopt.report.write import write_report
 
         for each in runs:
             print(printable(str(write_report(each.folder))))
             sys.stdout.flush()
+        if len(runs) > 1:
+            print(f"\n{_compared(runs)}")
     return 0
+
+
+def _compared(runs: Any, to_markdown: bool = False) -> str:
+    from rich.cells import cell_len
+
+    from tfopt.report.across import side_by_side
+
+    headings, rows, notes = side_by_side(runs)
+    if to_markdown:
+        lines = ["| " + " | ".join(map(markdown, cells)) + " |" for cells in (headings, *rows)]
+        lines.insert(1, "|---" * len(headings) + "|")
+        return "\n".join([*lines, "", *(f"- {markdown(note)}" for note in notes)])
+    shown = [[printable(cell) for cell in cells] for cells in (headings, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
+    lines = [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in shown
+    ]
+    return "\n".join([*lines, "", *map(printable, notes)])
 
 
 def _markdown(run: Any) -> str:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfopt.report.board import shown_model
+from tfopt.report.hyperparameters import Effect
 from tfopt.report.style import ACCENT, GREY, INK, PALE, WARNING, hover, literal
 
 Row = Mapping[str, Any]
@@ -206,6 +207,30 @@ def best_so_far(
     ax.set_ylabel(wrapped(f"best inner {objective} so far", 36))
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    return ax
+
+
+def shares(effects: Sequence[Effect], *, ax: Axes | None = None) -> Axes:
+    """Draw the parts of a variance that hyperparameters explain, with their intervals, the largest at the top.
+
+    Args:
+        effects: What `tfopt.report.hyperparameters.effects_of` found.
+        ax: Axes to draw on; None for a new figure.
+    """
+    ax = ax or new_axes(_WIDTH, 0.8 + 0.3 * max(len(effects), 2))
+    for height, effect in enumerate(reversed(effects)):
+        low, high = 100 * effect.low, 100 * effect.high
+        said = hover(f"{' × '.join(effect.names)}: {100 * effect.share:.0f} %, 90 % interval {low:.0f} to {high:.0f} %")
+        [bar] = ax.plot([low, high], [height, height], color=ACCENT, lw=1.6, solid_capstyle="butt")
+        [mark] = ax.plot(100 * effect.share, height, "o", color=ACCENT, ms=6)
+        bar.set_gid(said)
+        mark.set_gid(said)
+    names = [literal(" × ".join(effect.names)) for effect in reversed(effects)]
+    ax.set_yticks(range(len(effects)), [textwrap.fill(name, 30) for name in names])
+    ax.tick_params(axis="y", length=0, pad=9)
+    ax.set_xlim(-1, max(100 * max(effect.high for effect in effects), 10) * 1.05)
+    ax.set_ylim(-0.6, len(effects) - 0.4)
+    ax.set_xlabel("part of the variance of the scores, %", loc="right")
     return ax
 
 

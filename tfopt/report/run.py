@@ -81,17 +81,32 @@ class SearchRun:
         return next(reversed(self.of_kind("final")), None)
 
     def best_trials(self) -> list[Record]:
-        """Return each fold's completed trial with the best score."""
+        """Return each fold's completed trial with the best score, of those that were trained the longest."""
+        completed = [trial for trial in self.of_kind("trial") if trial["status"] == "COMPLETED"]
         best: dict[Any, Record] = {}
-        for trial in self.of_kind("trial"):
+        for trial in completed:
             kept = best.get(trial["fold"])
-            if trial["status"] == "COMPLETED" and (kept is None or trial["score"] > kept["score"]):
+            if kept is None or _rank(trial) > _rank(kept):
                 best[trial["fold"]] = trial
         return list(best.values())
+
+    def network_scores(self) -> dict[Any, float]:
+        """Return the mean score of the refits of each outer fold's chosen network; without failed ones."""
+        chosen = {trial["fold"]: trial["values"] for trial in self.best_trials()}
+        return {
+            record["fold"]: sum(record["scores"]) / len(record["scores"])
+            for record in self.of_kind("refit")
+            if record["values"] == chosen.get(record["fold"]) and None not in record["scores"]
+        }
 
     def failures(self) -> list[Record]:
         """Return the failed trials."""
         return [record for record in self.of_kind("trial") if record.get("status") == "FAILED"]
+
+
+def _rank(trial: Record) -> tuple[float, float]:
+    # Hyperband trains most trials for a few epochs only.
+    return trial["values"].get("tuner/epochs", 0), trial["score"]
 
 
 def load_run(folder: str | os.PathLike[str]) -> SearchRun:

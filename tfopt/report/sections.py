@@ -11,6 +11,7 @@ from tfopt.comparison.fold_result import DUMMY
 from tfopt.report import figures as draw
 from tfopt.report.board import Board, shown_model
 from tfopt.report.headline import called
+from tfopt.report.hyperparameters import FEWEST, effects_of
 from tfopt.report.page import PageTable, Section, picture
 from tfopt.report.run import Record, SearchRun
 from tfopt.search.options import OPTIONS
@@ -144,6 +145,37 @@ def _agreement(values: Sequence[Any]) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else plain(value)
+
+
+def hyperparameters(run: SearchRun) -> Section | None:
+    """Return how the network's hyperparameters mattered, or why that cannot be told."""
+    trials = [trial for trial in run.of_kind("trial") if trial["fold"] != "final"]
+    if not trials:
+        return None
+    found = effects_of(trials)
+    of = f"{found.num_configurations} configurations that differ in {found.num_varying} hyperparameters"
+    section = Section("How the network's hyperparameters matter")
+    if found.num_configurations < FEWEST:
+        section.text = f"{of} are too few to tell: a search of at least {FEWEST} --max-trials is needed, better of 50."
+    elif not found.effects:
+        section.text = (
+            f"{of} do not tell: from some of them the scores of the others cannot be predicted. More --max-trials may."
+        )
+    else:
+        section.text = (
+            f"From {of}; a forest predicts the scores of those that it has not seen with R² {found.explained:.2f}."
+        )
+        caption = (
+            "Part of the differences in score that each explains alone, and two together beyond that (×), with a 90 % "
+            "interval; a bar that reaches 0 may be chance. Only within the values that were tried."
+        )
+        drawn = found.effects[:12]
+        section.pictures.append(picture("hyperparameters", section.title, caption, draw.shares(drawn)))
+        rows = [
+            [*effect.names, f"{100 * effect.share:.0f}%", effect.best] for effect in drawn if len(effect.names) == 1
+        ]
+        section.folded.append(("best values", PageTable(["hyperparameter", "explains", "best at"], rows, (0, 2))))
+    return section
 
 
 def search(run: SearchRun) -> Section | None:

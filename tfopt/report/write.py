@@ -21,6 +21,7 @@ def report_sections(run: SearchRun) -> list[Section]:
             sections.scores(run),
             errors(run),
             sections.chosen(run),
+            sections.hyperparameters(run),
             sections.search(run),
             sections.data(run),
             sections.use(run),
