@@ -12,17 +12,11 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# What registers classes with Keras on import. `tfopt.data.table_model` holds the exported models of `tfopt search`.
-_REGISTERING = (
-    "schedules",
-    "regularizers",
-    "initializers",
-    "constraints",
-    "layers",
-    "callbacks",
-    "models",
-    "data.table_model",
-)
+# What registers classes with Keras on import: what is written in `keras.ops`, for any backend of Keras, and what needs
+# TensorFlow. `tfopt.data.table_model` holds the exported models of `tfopt search`.
+_ANY_BACKEND = ("schedules", "regularizers", "initializers", "constraints", "layers", "models")
+_TENSORFLOW = ("callbacks", "data.table_model")
+_REGISTERING = (*_ANY_BACKEND, *_TENSORFLOW)
 _PACKAGES = (
     "baselines",
     "comparison",
@@ -54,8 +48,10 @@ def _is_command_line() -> bool:
 
 
 def register() -> None:
-    """Import every module that registers serialisable classes with Keras."""
-    for name in _REGISTERING:
+    """Import every module that registers serialisable classes with Keras, as far as Keras's backend serves it."""
+    import keras
+
+    for name in _REGISTERING if keras.backend.backend() == "tensorflow" else _ANY_BACKEND:
         importlib.import_module(f"tfopt.{name}")
 
 

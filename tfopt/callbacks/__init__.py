@@ -1,4 +1,9 @@
-"""Callbacks that measure or schedule without disturbing the training."""
+"""Callbacks that measure or schedule without disturbing the training. They need TensorFlow."""
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(f"tfopt.callbacks needs Keras's TensorFlow backend. Received: {keras.backend.backend()}.")
 
 from tfopt.callbacks.activation_stats import ActivationStats
 from tfopt.callbacks.dropout_effects import DropoutEffects

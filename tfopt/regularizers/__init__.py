@@ -11,14 +11,16 @@ from tfopt.regularizers.concentration import SLOPE, Hoyer, HoyerSquare
 from tfopt.regularizers.elementwise import L1, L1L2, L2, ElasticNet, TextbookL2
 from tfopt.regularizers.fused import TotalVariation
 from tfopt.regularizers.group import L21, GroupLasso, SparseGroupLasso
-from tfopt.regularizers.jacobian import JacobianModel, jacobian_penalty
 from tfopt.regularizers.losses import EpsilonInsensitive
 from tfopt.regularizers.matrix import Nuclear, Orthogonality, Spectral
 from tfopt.regularizers.nonconvex import MCP, SCAD, LHalf, LogSum
-from tfopt.regularizers.proximal import ProximalOptimizer
 from tfopt.regularizers.reference import L2SP
 from tfopt.regularizers.sklearn_estimators import to_sklearn
 from tfopt.regularizers.sklearn_map import SklearnPenalty, from_sklearn
+
+if keras.backend.backend() == "tensorflow":
+    from tfopt.regularizers.jacobian import JacobianModel, jacobian_penalty
+    from tfopt.regularizers.proximal import ProximalOptimizer
 
 __all__ = [
     "L1",
@@ -81,6 +83,14 @@ _CLASSES: tuple[type, ...] = (
     TextbookL2,
     TotalVariation,
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"JacobianModel", "ProximalOptimizer", "jacobian_penalty"}:
+        raise ImportError(
+            f"tfopt.regularizers.{name} needs Keras's TensorFlow backend. Received: {keras.backend.backend()}."
+        )
+    raise AttributeError(f"module 'tfopt.regularizers' has no attribute {name!r}")
 
 
 def get(identifier: Any) -> Any:
