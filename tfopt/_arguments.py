@@ -156,6 +156,11 @@ def is_live(value: Any) -> bool:
     return isinstance(value, keras.Variable) or ops.is_tensor(value) or hasattr(value, "assign_add")
 
 
+def widest_float() -> str:
+    """Return `"float64"`, which holds whole numbers up to 2**53; JAX has only float32 unless it is told otherwise."""
+    return "float32" if keras.backend.backend() == "jax" else "float64"
+
+
 def as_tensor(value: Value, dtype: Any) -> Any:
     """`value` in `dtype`, read where it stands: a variable is read inside the graph, a float is not rounded twice."""
     if is_live(value):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.polynomial import legendre
 
-from tfopt._arguments import choice_argument
+from tfopt._arguments import choice_argument, widest_float
 
 MODES = ("forward", "backward", "average")
 # These mix the elements of their input, so no gain of a single element describes them.
@@ -69,7 +69,7 @@ def _moments(function: Callable[[Any], Any], label: str) -> tuple[float, float]:
     starts = np.arange(-_HALF_WIDTH, _HALF_WIDTH, _PANEL)
     z = starts[:, None] + _PANEL * (nodes + 1) / 2
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * weights * _PANEL / 2
-    values = keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(z, dtype="float64")))
+    values = keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(z, dtype=widest_float())))
     if values.shape != z.shape:
         raise ValueError(
             f"Activation {label} must keep the shape of its input. It returned {values.shape} for {z.shape}."

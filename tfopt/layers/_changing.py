@@ -40,8 +40,8 @@ class ChangingLayer(ScheduledLayer):
         self.initial_strength = np.asarray(strength).tolist()
         self.strength = self.add_weight(
             name=strength_name,
-            shape=ops.shape(strength),
-            initializer=lambda shape, dtype: ops.cast(self.initial_strength, dtype),
+            shape=np.shape(strength),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(self.initial_strength, dtype),
             dtype="float32",
             autocast=False,
             trainable=False,

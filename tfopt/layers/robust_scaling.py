@@ -123,6 +123,6 @@ class TargetScaling(_FromData):
         inputs = ops.cast(inputs, "float32")
         outputs = inputs * self.scale + self.mean
         if not training:
-            return ops.clip(outputs, self.lowest, self.highest)
+            return ops.clip(outputs, ops.convert_to_tensor(self.lowest), ops.convert_to_tensor(self.highest))
         slow = inputs / self.scale
         return slow + ops.stop_gradient(outputs - slow)

@@ -3,23 +3,17 @@
 import itertools
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import is_live, num_steps, number
-
-
-def compute_dtype() -> str:
-    """Return ``"float64"``, in which steps are exact up to 2**53; JAX has only float32 unless it is told otherwise."""
-    return "float32" if keras.backend.backend() == "jax" else "float64"
+from tfopt._arguments import is_live, num_steps, number, widest_float
 
 
 def read(value: Any) -> Any:
-    """Return a number, a stack, a tensor or a variable as a tensor of `compute_dtype`."""
+    """Return a number, a stack, a tensor or a variable as a tensor of `widest_float`."""
     if is_live(value):
-        return ops.cast(value, compute_dtype())
-    return ops.convert_to_tensor(value, dtype=compute_dtype())
+        return ops.cast(value, widest_float())
+    return ops.convert_to_tensor(value, dtype=widest_float())
 
 
 def increasing_steps(name: str, value: Any, minimum: int = 1, at_least: int = 1, strictly: bool = True) -> list[Any]:

@@ -7,8 +7,7 @@ import keras
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import is_live, number
-from tfopt.schedules._arguments import compute_dtype
+from tfopt._arguments import is_live, number, widest_float
 from tfopt.schedules.schedule import Schedule
 
 
@@ -64,4 +63,4 @@ def inner_value(schedule: Any, step: Any) -> Any:
     """Return the float64 value of a schedule of tfopt or of Keras at a float64 step; Keras's get whole steps."""
     if isinstance(schedule, Schedule):
         return schedule.evaluate(step)
-    return ops.cast(schedule(ops.cast(step, "int64" if compute_dtype() == "float64" else "int32")), compute_dtype())
+    return ops.cast(schedule(ops.cast(step, "int64" if widest_float() == "float64" else "int32")), widest_float())

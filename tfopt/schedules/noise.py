@@ -3,11 +3,12 @@
 import math
 from typing import Any
 
+import keras
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import choice, num_steps, number, plain
-from tfopt.schedules._arguments import compute_dtype, read
+from tfopt._arguments import choice, num_steps, number, plain, widest_float
+from tfopt.schedules._arguments import read
 from tfopt.schedules.constant import inner_schedule, inner_value
 from tfopt.schedules.schedule import Schedule
 
@@ -95,16 +96,20 @@ class Noise(Schedule):
 def _uniform(count: Any, seed: int, stream: int) -> Any:
     """Return numbers in (0, 1) as a hash of whole float64 counts: Mueller's 32-bit mixer, twice, in int64.
 
-    A product of 32 by 27 bits stays below 2**63, so nothing overflows on any device.
+    A product of 32 by 27 bits stays below 2**63, so nothing overflows on any device. JAX has no int64 by default; there
+    the products wrap around in uint32, which leaves the same 32 bits.
     """
-    low = ops.cast(ops.mod(count, 2.0**31), "int64")
-    high = ops.cast(ops.mod(ops.floor(count / 2.0**31), 2.0**20), "int64")
-    mixed = _mix(_mix(_mix(low + 1) + high + seed) + 2654435769 * (stream + 1))
-    return (ops.cast(mixed, compute_dtype()) + 0.5) / 2.0**32
+    dtype = "uint32" if keras.backend.backend() == "jax" else "int64"
+    low = ops.cast(ops.mod(count, 2.0**31), dtype)
+    high = ops.cast(ops.mod(ops.floor(count / 2.0**31), 2.0**20), dtype)
+    begin = _mix(low + 1) + high + seed
+    mixed = _mix(_mix(begin) + ops.convert_to_tensor(2654435769 * (stream + 1) % 2**32, dtype))
+    return (ops.cast(mixed, widest_float()) + 0.5) / 2.0**32
 
 
 def _mix(bits: Any) -> Any:
-    bits = ops.bitwise_and(bits, 0xFFFFFFFF)
+    mask = ops.convert_to_tensor(0xFFFFFFFF, bits.dtype)
+    bits = ops.bitwise_and(bits, mask)
     for _ in range(2):
-        bits = ops.bitwise_and(ops.bitwise_xor(bits, ops.right_shift(bits, 16)) * 0x45D9F3B, 0xFFFFFFFF)
+        bits = ops.bitwise_and(ops.bitwise_xor(bits, ops.right_shift(bits, 16)) * 0x45D9F3B, mask)
     return ops.bitwise_xor(bits, ops.right_shift(bits, 16))

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import choice, is_live, plain
-from tfopt.schedules._arguments import compute_dtype, read
+from tfopt._arguments import choice, is_live, plain, widest_float
+from tfopt.schedules._arguments import read
 
 REACH_END = ("decay_steps", "last_step")
 _CHUNK = 2**20
@@ -119,12 +119,12 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     def _at(self, step: Any) -> Any:
         """Return the float64 value at `step`, of shape ``step.shape + stack shape``."""
         if is_live(step):
-            step = ops.cast(step, compute_dtype())
+            step = ops.cast(step, widest_float())
         else:
             array = np.asarray(step)
             if array.dtype.kind not in "iufO" or isinstance(step, bool):
                 raise TypeError(f"A step must be a number or an array of numbers. Received: step={step!r}.")
-            step = ops.convert_to_tensor(array.astype("float64"), dtype=compute_dtype())
+            step = ops.convert_to_tensor(array.astype("float64"), dtype=widest_float())
         rank = self.stack_rank()
         if rank and len(step.shape):
             step = ops.reshape(step, tuple(ops.shape(step)) + (1,) * rank)

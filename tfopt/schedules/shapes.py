@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import choice, is_live, num_steps, number
-from tfopt.schedules._arguments import compute_dtype, positive_if_exponential, read
+from tfopt._arguments import choice, is_live, num_steps, number, widest_float
+from tfopt.schedules._arguments import positive_if_exponential, read
 from tfopt.schedules._shapes import FALLS, RISES, fall, rise
 from tfopt.schedules.schedule import Schedule
 
@@ -369,7 +369,7 @@ class ChebyshevSteps(Schedule):
     def evaluate(self, step: Any) -> Any:
         """Look the root up in the table of one cycle."""
         order = _fractal_order(self.cycle_steps)
-        roots = ops.convert_to_tensor(np.cos(np.pi * (order + 0.5) / len(order)), compute_dtype())
+        roots = ops.convert_to_tensor(np.cos(np.pi * (order + 0.5) / len(order)), widest_float())
         place = ops.cast(ops.mod(ops.floor(ops.maximum(step, 0.0)), float(len(order))), "int32")
         condition = read(self.condition_number)
         divisor = 0.5 * (condition + 1.0) - 0.5 * (condition - 1.0) * ops.take(roots, place)
