@@ -96,14 +96,12 @@ def _forward(table: Table, rows: np.ndarray, early: np.ndarray, late: np.ndarray
     train = rows[early]
     first = times[test].min()
     train = train[times[train] <= first - gap]
-    gone = "The gap leaves" if len(train) == 0 else ""
-    if table.groups is not None:
+    gone, remedy = "The gap leaves", "a smaller gap"
+    if table.groups is not None and len(train):
         train = train[~np.isin(table.groups[train], table.groups[test])]
-        gone = gone or "Groups that are also in the test part leave"
+        gone, remedy = "Groups that are also in the test part leave", "no --group, so that a group's own past counts"
     if len(train) == 0:
-        raise UserError(
-            f"{gone} no training row before one of the {what}. Use fewer {what}, or a smaller gap or finer groups."
-        )
+        raise UserError(f"{gone} no training row before one of the {what}. Use fewer {what}, or {remedy}.")
     if table.task == "classification" and len(np.unique(table.target[train])) < 2:
         raise UserError(
             f"The {len(train)} training rows before one of the {what} are all of class "
