@@ -7,7 +7,7 @@ from tfopt.data.column import Column
 from tfopt.data.table import Table
 
 # Rows that are looked at: 4000 of an ordinary table, fewer of a wide one.
-_MOST_ROWS, _FEWEST_ROWS, _MOST_CELLS = 4000, 500, 4_000_000
+_MOST_ROWS, _FEWEST_ROWS, _MOST_CELLS, _CELLS_AT_ONCE = 4000, 500, 4_000_000, 500_000
 # Fewer rows outside the largest class, or fewer rows in all, are put in order by chance.
 _FEWEST_OTHERS, _FEWEST_NUMBERS = 10, 20
 _UNEXPLAINED = 0.001  # share of a target's variance
@@ -30,13 +30,21 @@ def leaks(table: Table) -> list[tuple[Column, list[str]]]:
         rows = np.sort(np.random.default_rng(0).choice(rows, num_rows, replace=False))
     features = table.features.iloc[rows]
     targets = _targets(table, rows)
-    found = []
+    classes = table.task == "classification"
+    given: dict[str, list[str]] = {column.name: [] for column in table.columns}
+    plain = [column.name for column in table.columns if column.kind == "numeric" and not column.has_missing]
+    num_columns = max(1, _CELLS_AT_ONCE // len(rows))
+    for start in range(0, len(plain) if targets else 0, num_columns):
+        names = plain[start : start + num_columns]
+        values = features[names].to_numpy(dtype=np.float64)
+        for target_name, target in targets.items():
+            for place in np.flatnonzero(_give(values, target, classes)):
+                given[names[place]].append(target_name)
     for column in table.columns:
-        if column.kind != "text" and targets:
+        if column.kind != "text" and (column.kind != "numeric" or column.has_missing):
             values = _as_numbers(column, features[column.name])
-            given = [name for name, target in targets.items() if _gives(values, target, table.task == "classification")]
-            found += [(column, given)] if given else []
-    return found
+            given[column.name] += [name for name, target in targets.items() if _gives(values, target, classes)]
+    return [(column, given[column.name]) for column in table.columns if given[column.name]]
 
 
 def _targets(table: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -60,22 +68,42 @@ def _as_numbers(column: Column, values: pd.Series) -> np.ndarray:
     return values.to_numpy(dtype=np.float64)
 
 
+def _give(values: np.ndarray, target: np.ndarray, classes: bool) -> np.ndarray:
+    """Return which columns of numbers, none missing, give the target."""
+    order = np.argsort(values, axis=0, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=0)
+    codes = np.zeros(values.shape, dtype=np.int64)
+    np.cumsum(np.diff(ordered, axis=0) != 0, axis=0, out=codes[1:])
+    distinct = codes[-1] + 1
+    few = distinct * _ROWS_PER_LEVEL <= len(values)
+    if classes:
+        given = _ranges_are_pure(target, order)
+    elif target.std() > 0:
+        given = _are_functions(ordered, codes, target, order)
+    else:
+        return np.zeros(len(few), dtype=bool)
+    for place in np.flatnonzero(few & (distinct > 1)):
+        given[place] = _levels_give(codes[:, place], target[order[:, place]], classes)
+    return given & (distinct > 1)
+
+
 def _gives(values: np.ndarray, target: np.ndarray, classes: bool) -> bool:
+    """Whether a column that may have missing values, or codes of levels, gives the target."""
     distinct, codes = np.unique(values, return_inverse=True)  # one NaN at most, the last
     if len(distinct) < 2:
         return False
-    few = len(distinct) * _ROWS_PER_LEVEL <= len(values)
+    if len(distinct) * _ROWS_PER_LEVEL <= len(values):
+        return _levels_give(codes, target, classes)
     if classes:
-        return _levels_are_pure(codes, target) if few else _ranges_are_pure(codes, target)
-    if not target.std() > 0:
-        return False
-    target = (target - target.mean()) / target.std()
-    if few:
-        return _levels_are_constant(codes, target)
+        return bool(_give(codes[:, None].astype(np.float64), target, classes)[0])
     present = ~np.isnan(values)
-    if present.mean() < 0.5:
-        return False
-    return _is_function(values[present], codes[present], target[present])
+    return bool(present.mean() >= 0.5 and _give(values[present, None], target[present], classes)[0])
+
+
+def _levels_give(codes: np.ndarray, target: np.ndarray, classes: bool) -> bool:
+    if classes:
+        return _levels_are_pure(codes, target)
+    return bool(target.std() > 0) and _levels_are_constant(codes, (target - target.mean()) / target.std())
 
 
 def _levels_are_pure(codes: np.ndarray, target: np.ndarray) -> bool:
@@ -85,12 +113,12 @@ def _levels_are_pure(codes: np.ndarray, target: np.ndarray) -> bool:
     return bool(wrong <= _WRONG * (len(target) - np.bincount(target).max()))
 
 
-def _ranges_are_pure(codes: np.ndarray, target: np.ndarray) -> bool:
-    """Whether the classes stand one after another when the rows are sorted, but for a few rows."""
+def _ranges_are_pure(target: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Whether the classes stand one after another when the rows are sorted, but for a few rows; for each order."""
     counts = np.bincount(target)
-    changes = (np.diff(target[np.argsort(codes, kind="stable")]) != 0).sum()
+    changes = (np.diff(target[order], axis=0) != 0).sum(axis=0)
     needed = (counts > 0).sum() - 1
-    return bool(changes - needed <= 2 * _WRONG * (len(target) - counts.max()))  # a row out of place changes it twice
+    return changes - needed <= 2 * _WRONG * (len(target) - counts.max())  # a row out of place changes it twice
 
 
 def _levels_are_constant(codes: np.ndarray, target: np.ndarray) -> bool:
@@ -98,23 +126,21 @@ def _levels_are_constant(codes: np.ndarray, target: np.ndarray) -> bool:
     return bool(np.mean((target - means[codes]) ** 2) <= _UNEXPLAINED)
 
 
-def _is_function(values: np.ndarray, codes: np.ndarray, target: np.ndarray) -> bool:
+def _are_functions(ordered: np.ndarray, codes: np.ndarray, target: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Whether the target is a straight line, a monotone or a smooth function of each column, all in sorted order."""
     least = 1 - _UNEXPLAINED
-    spread, variance = np.ptp(target), target.var()
-    if spread == 0:
-        return False
-    if _correlation(values, target) ** 2 >= least:
-        return True
+    target = (target - target.mean()) / target.std()
     ranks = np.unique(target, return_inverse=True)[1]
-    if _correlation(codes, ranks) ** 2 >= least:
-        return True
-    steps = np.diff(target[np.argsort(codes, kind="stable")])
-    return bool(np.mean(steps**2) <= 2 * _UNEXPLAINED * variance)
+    straight = _correlations(ordered, target[order]) ** 2 >= least
+    monotone = _correlations(codes.astype(np.float64), ranks[order].astype(np.float64)) ** 2 >= least
+    smooth = np.mean(np.diff(target[order], axis=0) ** 2, axis=0) <= 2 * _UNEXPLAINED
+    return straight | monotone | smooth
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    one = one - one.mean()
-    one = one / max(np.abs(one).max(), np.finfo(float).tiny)
-    other = other - other.mean()
-    length = np.sqrt((one**2).sum() * (other**2).sum())
-    return float((one * other).sum() / length) if length > 0 else 0.0
+def _correlations(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the correlation of each column with the same column of the others."""
+    ones = ones - ones.mean(axis=0)
+    ones = ones / np.maximum(np.abs(ones).max(axis=0), np.finfo(float).tiny)
+    others = others - others.mean(axis=0)
+    lengths = np.sqrt((ones**2).sum(axis=0) * (others**2).sum(axis=0))
+    return (ones * others).sum(axis=0) / np.where(lengths > 0, lengths, 1.0)
