@@ -8,6 +8,8 @@ processes that `tfopt search` starts, with ``TFOPT_LAZY`` set, to fit scikit-lea
 import importlib
 import os
 import sys
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 __version__ = "0.1.0"
@@ -26,6 +28,7 @@ _PACKAGES = (
     "errors",
     "report",
     "search",
+    "sklearn",
     "training",
     "uncertainty",
 )
@@ -48,11 +51,29 @@ def _is_command_line() -> bool:
 
 
 def register() -> None:
-    """Import every module that registers serialisable classes with Keras, as far as Keras's backend serves it."""
+    """Import every module that registers serialisable classes with Keras, as far as Keras's backend serves it.
+
+    From then on they say what is meant where an argument or a name is misspelt.
+    """
     import keras
 
+    from tfopt._names import explain
+
     for name in _REGISTERING if keras.backend.backend() == "tensorflow" else _ANY_BACKEND:
-        importlib.import_module(f"tfopt.{name}")
+        module = importlib.import_module(f"tfopt.{name}")
+        here = [value for value in map(vars(module).get, module.__all__) if isinstance(value, type)]
+        explain(here)
+        module.__getattr__ = partial(_missing, module.__name__, module.__all__)  # type: ignore[method-assign]
+
+
+def _missing(module: str, names: Sequence[str], name: str) -> Any:
+    from tfopt._names import missing_attribute
+
+    raise missing_attribute(module, name, names)
+
+
+def __dir__() -> list[str]:
+    return sorted({*_PACKAGES, *_REGISTERING, *_FUNCTIONS, "__version__"} - {"data.table_model"})
 
 
 def __getattr__(name: str) -> Any:
@@ -60,7 +81,13 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"tfopt.{name}")
     if name in _FUNCTIONS:
         return getattr(importlib.import_module(f"tfopt.{_FUNCTIONS[name]}"), name)
-    raise AttributeError(f"module 'tfopt' has no attribute {name!r}")
+    from tfopt._names import missing_attribute
+
+    pieces = [importlib.import_module(f"tfopt.{home}") for home in _REGISTERING] if name[:1].isupper() else []
+    here = {known: f"{piece.__name__}.{known}" for piece in pieces for known in piece.__all__}
+    if name in here:
+        raise AttributeError(f"module 'tfopt' has no attribute {name!r}. It is {here[name]}.")
+    raise missing_attribute("tfopt", name, [*here, *__dir__()])
 
 
 if not _is_command_line() and "TFOPT_LAZY" not in os.environ:

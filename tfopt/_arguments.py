@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfopt._names import known_as
 from tfopt.errors import nearest
 
 Value = Any  # a float, a float64 array, a tensor, or a Keras or TensorFlow variable
@@ -231,5 +232,8 @@ def look_up(identifier: Any, classes: Iterable[type], keras_get: Callable[[Any],
     try:
         return keras_get(identifier)
     except ValueError as error:
-        names = ", ".join(sorted(snake_case(cls.__name__) for cls in classes))
-        raise ValueError(f"Unknown {what}: {identifier!r}. tfopt has: {names}; or any of Keras's own names.") from error
+        names = sorted(snake_case(cls.__name__) for cls in classes)
+        hint = known_as(identifier, names) if isinstance(identifier, str) else ""
+        raise ValueError(
+            f"Unknown {what}: {identifier!r}.{hint} tfopt has: {', '.join(names)}; or any of Keras's own names."
+        ) from error

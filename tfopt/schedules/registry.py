@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfopt._arguments import num_steps, number
-from tfopt.errors import nearest
+from tfopt._names import argument_hint, known_as
 from tfopt.schedules.composition import AccumulatedSteps, Anneal, Clip, Offset, Product, Scale, Sequence
 from tfopt.schedules.constant import Constant
 from tfopt.schedules.cosine import CosineDecay, CosineRestarts, CosLog
@@ -97,7 +97,7 @@ def schedule_class(name: str) -> type[Schedule]:
     for cls in known.values():
         if _flat(cls.__name__) == _flat(name):
             return cls
-    raise ValueError(f"Unknown schedule: {name!r}.{nearest(name, known)} Known: {', '.join(sorted(known))}.")
+    raise ValueError(f"Unknown schedule: {name!r}.{known_as(name, known)} Known: {', '.join(sorted(known))}.")
 
 
 def get(identifier: Any, **arguments: Any) -> Any:
@@ -194,7 +194,7 @@ def from_name(
         family, warmup_fraction = name.removeprefix(_WARMUP), warmup_fraction or _WARMUP_FRACTION
     if family not in _FAMILIES:
         known = [*_FAMILIES, *(_WARMUP + known for known in _FAMILIES)]
-        raise ValueError(f"Unknown schedule: {name!r}.{nearest(name, known)} Known: {', '.join(names())}.")
+        raise ValueError(f"Unknown schedule: {name!r}.{known_as(name, known)} Known: {', '.join(names())}.")
     cls = _FAMILIES[family]
     check_argument_names(cls, arguments)
     warmup_steps = min(round(warmup_fraction * total_steps), total_steps - 1)
@@ -207,9 +207,7 @@ def check_argument_names(cls: type[Schedule], arguments: Mapping[str, Any]) -> N
     known = list(inspect.signature(cls).parameters)
     for name in arguments:
         if name not in known:
-            raise ValueError(
-                f"{cls.__name__} has no argument {name!r}.{nearest(name, known)} It has: {', '.join(known)}."
-            )
+            raise ValueError(argument_hint(name, cls.__name__, known))
 
 
 def _flat(name: str) -> str:

@@ -89,12 +89,24 @@ class SearchResult:
     @property
     def best_params(self) -> dict[str, Any]:
         """The hyperparameters of the recommended model."""
-        if self.best != NETWORK:
-            return dict(self.model().parameters)
+        return self.params()
+
+    def params(self, name: str | None = None) -> dict[str, Any]:
+        """Return the hyperparameters of a model, named as for `model`."""
+        name = choose_model(self.folder, name)[0]
+        if name != NETWORK:
+            return dict(self.model(name).parameters)
         final = self._run.final()
         if final is None:
             raise UserError(self._no_network())
         return dict(final["values"])
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row for each configuration of the network in each fold: its hyperparameters, score and how it ended."""
+        records = self._run.of_kind("trial")
+        facts = ("fold", "trial_id", "status", "score", "seconds")
+        return pd.DataFrame([{**{key: each.get(key) for key in facts}, **each["values"]} for each in records])
 
     def model(self, name: str | None = None) -> Any:
         """Return a model of the run, trained on all rows.

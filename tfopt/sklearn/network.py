@@ -120,7 +120,7 @@ class NetworkEstimator(BaseEstimator):
         """Learn the scaling of the columns, and return what is to be trained; `end` takes the result."""
         self._check_settings()
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=not self._is_classifier)
-        weights = None if sample_weight is None else _checked_weights(sample_weight, X)
+        weights = None if sample_weight is None else checked_weights(sample_weight, X)
         if weights is not None:
             X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
             weights = weights / weights.mean()
@@ -318,7 +318,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         return (y - self.target_mean_) / self.target_scale_, y.shape[1]
 
 
-def _checked_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
+def checked_weights(sample_weight: Any, X: Any) -> np.ndarray:
+    """Return weights of the rows of X, or say what they cannot be."""
     weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weights.ndim != 1:
         raise ValueError(f"Argument `sample_weight` must be a weight a row. Received: shape {weights.shape}.")
