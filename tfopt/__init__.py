@@ -8,7 +8,7 @@ processes that `tfopt search` starts, with ``TFOPT_LAZY`` set, to fit scikit-lea
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -63,10 +63,14 @@ def register() -> None:
         module = importlib.import_module(f"tfopt.{name}")
         here = [value for value in map(vars(module).get, module.__all__) if isinstance(value, type)]
         explain(here)
-        module.__getattr__ = partial(_missing, module.__name__, module.__all__)  # type: ignore[method-assign]
+        own = vars(module).get("__getattr__")
+        if not isinstance(own, partial):
+            module.__getattr__ = partial(_missing, module.__name__, module.__all__, own)  # type: ignore[method-assign]
 
 
-def _missing(module: str, names: Sequence[str], name: str) -> Any:
+def _missing(module: str, names: Sequence[str], own: Callable[[str], Any] | None, name: str) -> Any:
+    if own is not None and name in names:
+        return own(name)
     from tfopt._names import missing_attribute
 
     raise missing_attribute(module, name, names)
@@ -83,7 +87,7 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"tfopt.{_FUNCTIONS[name]}"), name)
     from tfopt._names import missing_attribute
 
-    pieces = [importlib.import_module(f"tfopt.{home}") for home in _REGISTERING] if name[:1].isupper() else []
+    pieces = [sys.modules[f"tfopt.{home}"] for home in _REGISTERING if f"tfopt.{home}" in sys.modules]
     here = {known: f"{piece.__name__}.{known}" for piece in pieces for known in piece.__all__}
     if name in here:
         raise AttributeError(f"module 'tfopt' has no attribute {name!r}. It is {here[name]}.")

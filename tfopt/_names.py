@@ -1,6 +1,7 @@
-"""What tutorials and other libraries call things, so that an error can say what they are called here."""
+"""Names: those that a package loads late, and what tutorials call things, so that an error can say what is meant."""
 
 import functools
+import importlib
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -180,3 +181,11 @@ def missing_attribute(module: str, name: str, here: Iterable[str]) -> AttributeE
     """Return the error for a name that a module does not have."""
     hint = "" if name.startswith("__") else known_as(name, here)
     return AttributeError(f"module {module!r} has no attribute {name!r}.{hint}")
+
+
+def loaded(module: str, homes: Mapping[str, str], name: str) -> Any:
+    """Return a name of a package from the module that holds it, which is imported at the name's first use."""
+    if name not in homes:
+        raise missing_attribute(module, name, homes)
+    home = homes[name]
+    return getattr(importlib.import_module(home if "." in home else f"{module}.{home}"), name)

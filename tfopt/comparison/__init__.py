@@ -3,8 +3,9 @@
 Names are loaded at their first use, so that a command which only checks its arguments does not wait for SciPy.
 """
 
-import importlib
 from typing import Any
+
+from tfopt._names import loaded
 
 _HOMES = {
     "compare": "leaderboard",
@@ -32,7 +33,9 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return loaded(__name__, _HOMES, name)

@@ -3,8 +3,9 @@
 Names load on first use: `import tfopt` imports this package, and should not pay for pandas and scikit-learn.
 """
 
-import importlib
 from typing import Any
+
+from tfopt._names import loaded
 
 _HOMES = {
     "Column": "column",
@@ -17,19 +18,12 @@ _HOMES = {
     "to_inputs": "rows",
 }
 
-__all__ = [
-    "Column",
-    "Table",
-    "TableEncoder",
-    "TableModel",
-    "TablePreprocessing",
-    "load_table",
-    "read_rows",
-    "to_inputs",
-]
+__all__ = list(_HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"tfopt.data.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'tfopt.data' has no attribute {name!r}")
+    return loaded(__name__, _HOMES, name)

@@ -3,8 +3,9 @@
 Names load on first use: `import tfopt` should not pay for matplotlib.
 """
 
-import importlib
 from typing import Any
+
+from tfopt._names import loaded
 
 _HOMES = {
     "SearchRun": "run",
@@ -16,10 +17,12 @@ _HOMES = {
     "write_report": "write",
 }
 
-__all__ = ["SearchRun", "best_so_far", "house_style", "leaderboard", "load_run", "training_curves", "write_report"]
+__all__ = list(_HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"tfopt.report.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'tfopt.report' has no attribute {name!r}")
+    return loaded(__name__, _HOMES, name)

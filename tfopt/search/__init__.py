@@ -3,8 +3,9 @@
 Names are loaded at their first use: a configuration can be made without importing TensorFlow, a search cannot.
 """
 
-import importlib
 from typing import Any
+
+from tfopt._names import loaded
 
 _HOMES = {
     "BayesianOptimization": "tuners",
@@ -35,7 +36,4 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOMES[name]
-    return getattr(importlib.import_module(home if "." in home else f"{__name__}.{home}"), name)
+    return loaded(__name__, _HOMES, name)

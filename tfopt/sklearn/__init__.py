@@ -3,8 +3,9 @@
 Names are loaded at their first use: `import tfopt` does without scikit-learn.
 """
 
-import importlib
 from typing import Any
+
+from tfopt._names import loaded
 
 _HOMES = {
     "NetworkClassifier": "network",
@@ -13,13 +14,7 @@ _HOMES = {
     "TunedNetworkRegressor": "tuned",
     "cross_validate": "cross_validation",
 }
-__all__ = [
-    "NetworkClassifier",
-    "NetworkRegressor",
-    "TunedNetworkClassifier",
-    "TunedNetworkRegressor",
-    "cross_validate",
-]
+__all__ = list(_HOMES)
 
 
 def __dir__() -> list[str]:
@@ -27,6 +22,4 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return loaded(__name__, _HOMES, name)

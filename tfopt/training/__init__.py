@@ -4,8 +4,9 @@
 their first use: the names of the engines are known without importing TensorFlow.
 """
 
-import importlib
 from typing import Any
+
+from tfopt._names import loaded
 
 ENGINES = ("auto", "population", "shared", "plain")
 BACKENDS = ("loky", "ray", "dask")  # whose processes are workers
@@ -19,7 +20,9 @@ _HOMES = {
 __all__ = ["BACKENDS", "ENGINES", *_HOMES]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return loaded(__name__, _HOMES, name)
