@@ -17,7 +17,6 @@ from tfopt.cli.parser import Parser
 from tfopt.data.column import Column
 from tfopt.errors import UserError, nearest
 from tfopt.search.run_folder import check_existing
-from tfopt.search.saved import NETWORK, choose_model, load_model, model_file, outputs_of, read_oof
 
 if TYPE_CHECKING:
     from tfopt.comparison.conformal import Band
@@ -81,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tfopt.cli.startup import start
     from tfopt.data.files import STANDARD_INPUT
     from tfopt.report.run import load_run
+    from tfopt.search.saved import NETWORK, choose_model, load_model, model_file, outputs_of
 
     folder = check_existing(arguments.run)
     name, why = choose_model(folder, arguments.model)
@@ -127,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _band(folder: Path, name: str, model: Any, confidence: float) -> tuple["Band", str]:
     """Return what may be promised about a model's predictions, and how often such promises were kept."""
     from tfopt.comparison.conformal import Band, coverage
+    from tfopt.search.saved import read_oof
 
     oof, classes = read_oof(folder), model.task == "classification"
     prediction = oof.predictions.get(name)

@@ -101,7 +101,7 @@ def resolve(arguments: argparse.Namespace, environment: Any) -> SearchConfig:
 
 
 def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
-    from tfopt.cli import console, output
+    from tfopt.cli import console, output, show
     from tfopt.cli.main import NO_NETWORK
     from tfopt.cli.startup import start
     from tfopt.search import baseline_runs
@@ -134,6 +134,9 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         return _nothing_completed(outcome)
     output.print_result(outcome.result, arguments.format)
     if not arguments.quiet:
+        for name, chosen in show.choices(outcome.result):
+            if name == outcome.result.get("recommended"):
+                console.say(f"{name} chose {chosen}")
         if outcome.num_failed:
             trials = "1 trial" if outcome.num_failed == 1 else f"{outcome.num_failed} trials"
             console.say(f"{trials} failed; the first: {one_line(outcome.first_failure or '')}")
@@ -149,6 +152,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         return NO_NETWORK
     if not arguments.quiet:
         kept = outcome.result.get("recommended", NETWORK)
+        console.say(f"  tfopt show {outcome.run_folder} --code       {kept} as a program in Python")
         other = "" if kept == NETWORK else "; --model network: the network's"
         console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions of {kept} for new rows{other}")
     return 0

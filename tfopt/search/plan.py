@@ -71,20 +71,12 @@ class Plan:
         return [Split(fold.train, fold.test) for fold in self.outer]
 
 
-def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.DataFrame | None = None) -> Plan:
-    """Read the table, draw the folds and choose the baselines; say what was guessed.
-
-    Args:
-        config: What to do.
-        progress: Told what was guessed.
-        frame: The table, where Python holds it.
+def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
+    """Return the table that a search is about.
 
     Raises:
-        UserError: The table, the folds or a name cannot be used as asked.
+        UserError: It cannot be read, or was given in Python and is not at hand.
     """
-    started = time.monotonic()
-    progress = progress or Progress()
-    config.validate()
     if frame is None and config.data == GIVEN_TABLE:
         raise UserError(
             "the table of this run was given in Python, which the run folder does not hold. Go on from Python: "
@@ -103,6 +95,27 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         encoding=config.encoding,
         separator=config.separator,
     )
+    if config.class_weight != "none" and table.task == "regression":
+        raise UserError(f"--class-weight {config.class_weight} is for classes, but the target is for regression.")
+    table.class_weight = config.class_weight
+    return table
+
+
+def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.DataFrame | None = None) -> Plan:
+    """Read the table, draw the folds and choose the baselines; say what was guessed.
+
+    Args:
+        config: What to do.
+        progress: Told what was guessed.
+        frame: The table, where Python holds it.
+
+    Raises:
+        UserError: The table, the folds or a name cannot be used as asked.
+    """
+    started = time.monotonic()
+    progress = progress or Progress()
+    config.validate()
+    table = table_of(config, frame)
     for note in table.notes:
         progress.note(note)
 
@@ -110,9 +123,6 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         table.notes.append(note)
         progress.note(note)
 
-    if config.class_weight != "none" and table.task == "regression":
-        raise UserError(f"--class-weight {config.class_weight} is for classes, but the target is for regression.")
-    table.class_weight = config.class_weight
     objective = get_objective(config.objective, table.task)
     holdout = config.holdout
     for note in cautions(table, objective.name):

@@ -1,0 +1,84 @@
+"""Print a run's leaderboard, its verdict and what each model chose, or a model of it as a program.
+
+The program trains a baseline as the search did, by pandas and scikit-learn, and predicts the same; that of the network
+loads it.
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from tfopt._escape import printable
+from tfopt.cli.parser import Parser
+from tfopt.search.run_folder import check_existing, check_same_data, read_json
+
+EXAMPLES = """
+  tfopt show runs/houses__0__…                       the leaderboard, the verdict, and what was chosen
+  tfopt show runs/houses__0__… --code > model.py     the model to keep, as a program
+  tfopt show runs/houses__0__… --code --model svm
+"""
+USAGE = "tfopt show RUN [options]"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `tfopt show`."""
+    group = parser.add_argument_group("what to show")
+    group.add_argument("run", metavar="RUN", help="run folder that tfopt search made")
+    group.add_argument("--code", action="store_true", help="print a model as a program in Python")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="with --code: network, baseline (the best), or a name on the leaderboard (default: what the verdict says "
+        "to keep)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show."""
+    folder = check_existing(arguments.run, "result.json")
+    result = read_json(folder / "result.json")
+    if arguments.code:
+        print(_code(folder, result, arguments.model), end="")
+        return 0
+    from tfopt.cli import output
+
+    output.print_table(result)
+    print("\nchosen for the models that were trained on all rows:")
+    lines = dict(choices(result))
+    width = max(map(len, lines), default=0)
+    for name, text in lines.items():
+        print(f"  {printable(name):<{width}}  {printable(text)}")
+    if result.get("recommended"):
+        print(f"\nmodel to keep: {result['recommended']}, {printable(result['why'])}")
+    return 0
+
+
+def choices(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what each model chose in a line, in the order of the leaderboard."""
+    chosen = {name: _short(parameters) for name, parameters in result.get("chosen", {}).items()}
+    if result.get("best_network"):
+        chosen["network"] = _short(result["best_network"])
+    return [(row["model"], chosen[row["model"]]) for row in result["leaderboard"] if chosen.get(row["model"])]
+
+
+def _short(parameters: Mapping[str, Any]) -> str:
+    named = {name.rsplit("__", 1)[-1]: value for name, value in parameters.items()}
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}" for name, value in named.items()
+    )
+
+
+def _code(folder: Any, result: Mapping[str, Any], which: str | None) -> str:
+    from tfopt.search import code
+    from tfopt.search.config import SearchConfig
+    from tfopt.search.plan import table_of
+    from tfopt.search.saved import NETWORK, choose_model, load_model
+
+    name, _ = choose_model(folder, which)
+    config = SearchConfig.from_dict(read_json(folder / "config.json"))
+    if name == NETWORK:
+        check_existing(folder, "best.keras")
+        return code.network_code(folder, result["task"], result["data"], config.space)
+    table = table_of(config)
+    check_same_data(folder, table.sha256)
+    return code.baseline_code(load_model(folder, name), table, config)
