@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+from typing import Any
 
 import keras
 import pytest
@@ -108,3 +109,9 @@ def test_dir_shows_what_there_is_and_all_of_it_loads(package):
 @pytest.mark.parametrize("name", dir(tfopt))
 def test_the_top_level_is_what_dir_says(name):
     assert getattr(tfopt, name) is not None
+
+
+@pytest.mark.parametrize("name", [name for name in tfopt.schedules.__all__ if name[0].isupper()])
+def test_the_arguments_of_a_schedule_say_what_they_take(name):
+    for parameter in inspect.signature(getattr(tfopt.schedules, name)).parameters.values():
+        assert parameter.annotation not in (inspect.Parameter.empty, Any), parameter

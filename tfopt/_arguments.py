@@ -14,6 +14,8 @@ from tfopt._names import known_as
 from tfopt.errors import nearest
 
 Value = Any  # a float, a float64 array, a tensor, or a Keras or TensorFlow variable
+# What may be given for one: a number, numbers for a stack of members, a tensor or a variable.
+Number = float | Sequence[float] | np.ndarray | keras.Variable | keras.KerasTensor
 
 
 def number(

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Value, as_tensor, config_of, look_up, number_argument, value_argument
+from tfopt._arguments import Number, as_tensor, config_of, look_up, number_argument, value_argument
 
 __all__ = ["Box", "L1Ball", "L2Ball", "Simplex", "SpectralBall", "deserialize", "get", "serialize"]
 
@@ -59,7 +59,7 @@ class Simplex(_Projection):
     Reference: Duchi et al. (2008), "Efficient projections onto the l1-ball for learning in high dimensions".
     """
 
-    def __init__(self, total: Value = 1.0, axis: int = 0):
+    def __init__(self, total: Number = 1.0, axis: int = 0):
         self.total = value_argument(total, "Simplex", "total")
         self.axis = axis
 
@@ -93,7 +93,7 @@ class L1Ball(_Projection):
     Reference: Duchi et al. (2008), "Efficient projections onto the l1-ball for learning in high dimensions".
     """
 
-    def __init__(self, radius: Value = 1.0, axis: int | None = None):
+    def __init__(self, radius: Number = 1.0, axis: int | None = None):
         self.radius = value_argument(radius, "L1Ball", "radius")
         self.axis = axis
 
@@ -133,7 +133,7 @@ class L2Ball(_Projection):
     Reference: Srebro, Rennie and Jaakkola (2005), "Maximum-margin matrix factorization".
     """
 
-    def __init__(self, radius: Value = 1.0, axis: int | list[int] | None = None):
+    def __init__(self, radius: Number = 1.0, axis: int | list[int] | None = None):
         self.radius = value_argument(radius, "L2Ball", "radius")
         self.axis = axis
 
@@ -206,7 +206,7 @@ class SpectralBall(_Projection):
     https://arxiv.org/abs/1804.04368
     """
 
-    def __init__(self, radius: Value = 1.0):
+    def __init__(self, radius: Number = 1.0):
         self.radius = value_argument(radius, "SpectralBall", "radius")
 
     def __call__(self, w: Any) -> Any:

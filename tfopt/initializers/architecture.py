@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Value, choice_argument, count_argument, number_argument, value_argument
+from tfopt._arguments import Number, choice_argument, count_argument, number_argument, value_argument
 from tfopt.initializers.base import RandomInitializer, draw, drawing_seed, float_dtype, scaled, seed_argument
 from tfopt.initializers.fans import compute_fans
 
@@ -39,7 +39,7 @@ class Normal(RandomInitializer):
     Reference: Krizhevsky, Sutskever and Hinton (2012), who used 0.01.
     """
 
-    def __init__(self, stddev: Value = 0.01, seed: Any = None):
+    def __init__(self, stddev: Number = 0.01, seed: Any = None):
         self.stddev = value_argument(stddev, "Normal", "stddev")
         self.seed = seed_argument(seed, "Normal")
 
@@ -74,7 +74,7 @@ class Sparse(RandomInitializer):
     Reference: Martens (2010), "Deep learning via Hessian-free optimization", section 5.
     """
 
-    def __init__(self, connections: int = 15, stddev: Value = 1.0, seed: Any = None):
+    def __init__(self, connections: int = 15, stddev: Number = 1.0, seed: Any = None):
         self.connections = count_argument(connections, "Sparse", "connections")
         self.stddev = value_argument(stddev, "Sparse", "stddev")
         self.seed = seed_argument(seed, "Sparse")
@@ -117,7 +117,7 @@ class DepthScaled(RandomInitializer):
     Reference: Radford et al. (2019), "Language models are unsupervised multitask learners", section 2.3.
     """
 
-    def __init__(self, num_layers: int = 1, stddev: Value = 0.02, branches: int = 2, seed: Any = None):
+    def __init__(self, num_layers: int = 1, stddev: Number = 0.02, branches: int = 2, seed: Any = None):
         self.num_layers = count_argument(num_layers, "DepthScaled", "num_layers")
         self.stddev = value_argument(stddev, "DepthScaled", "stddev")
         self.branches = count_argument(branches, "DepthScaled", "branches")
@@ -162,7 +162,7 @@ class Fixup(RandomInitializer):
         num_branches: int = 1,
         layers_per_branch: int = 2,
         last: bool = False,
-        gain: Value = 1.0,
+        gain: Number = 1.0,
         seed: Any = None,
     ):
         self.num_branches = count_argument(num_branches, "Fixup", "num_branches")
@@ -206,7 +206,7 @@ class DeepNorm(RandomInitializer):
     Reference: Wang et al. (2022), "DeepNet: scaling transformers to 1,000 layers". https://arxiv.org/abs/2203.00555
     """
 
-    def __init__(self, num_layers: int = 1, gain: Value = 1.0, seed: Any = None):
+    def __init__(self, num_layers: int = 1, gain: Number = 1.0, seed: Any = None):
         self.num_layers = count_argument(num_layers, "DeepNorm", "num_layers")
         self.gain = value_argument(gain, "DeepNorm", "gain")
         self.seed = seed_argument(seed, "DeepNorm")
@@ -249,7 +249,7 @@ class SIREN(RandomInitializer):
     https://arxiv.org/abs/2006.09661
     """
 
-    def __init__(self, first: bool = False, omega: float = 30.0, gain: Value = 1.0, seed: Any = None):
+    def __init__(self, first: bool = False, omega: float = 30.0, gain: Number = 1.0, seed: Any = None):
         self.first = bool(first)
         self.omega = number_argument(omega, "SIREN", "omega", minimum=0, exclusive=True)
         self.gain = value_argument(gain, "SIREN", "gain")
@@ -289,7 +289,7 @@ class MuP(RandomInitializer):
     Reference: Yang et al. (2021), "Tensor programs V", table 3. https://arxiv.org/abs/2203.03466
     """
 
-    def __init__(self, role: str = "hidden", gain: Value = 1.0, seed: Any = None):
+    def __init__(self, role: str = "hidden", gain: Number = 1.0, seed: Any = None):
         self.role = choice_argument(role, "MuP", "role", ROLES)
         self.gain = value_argument(gain, "MuP", "gain")
         self.seed = seed_argument(seed, "MuP")
@@ -355,7 +355,7 @@ class PriorBias(RandomInitializer):
     https://arxiv.org/abs/1708.02002
     """
 
-    def __init__(self, probability: Value = 0.5, activation: str = "sigmoid"):
+    def __init__(self, probability: Number = 0.5, activation: str = "sigmoid"):
         self.probability = value_argument(probability, "PriorBias", "probability", maximum=1.0)
         self.activation = choice_argument(activation, "PriorBias", "activation", ("sigmoid", "softmax"))
 

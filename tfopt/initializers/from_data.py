@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Value, count_argument, value_argument
+from tfopt._arguments import Number, count_argument, value_argument
 from tfopt._layers import sublayers
 from tfopt.initializers.base import RandomInitializer, seed_argument
 from tfopt.initializers.scaling import draw, float_dtype, scaled
@@ -40,7 +40,7 @@ class UnitVariance(RandomInitializer):
     Reference: Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default", https://arxiv.org/abs/2407.04491
     """
 
-    def __init__(self, stddev: Value = 1.0, seed: Any = None):
+    def __init__(self, stddev: Number = 1.0, seed: Any = None):
         self.stddev = value_argument(stddev, "UnitVariance", "stddev")
         self.seed = seed_argument(seed, "UnitVariance")
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Value, count_argument, value_argument
+from tfopt._arguments import Number, count_argument, value_argument
 from tfopt.initializers.base import RandomInitializer, drawing_seed, float_dtype, scaled, seed_argument
 
 
@@ -59,7 +59,7 @@ class Orthogonal(RandomInitializer):
     linear neural networks". https://arxiv.org/abs/1312.6120
     """
 
-    def __init__(self, gain: Value = 1.0, seed: Any = None):
+    def __init__(self, gain: Number = 1.0, seed: Any = None):
         self.gain = value_argument(gain, "Orthogonal", "gain")
         self.seed = seed_argument(seed, "Orthogonal")
 
@@ -96,7 +96,7 @@ class DeltaOrthogonal(RandomInitializer):
     https://arxiv.org/abs/1806.05393
     """
 
-    def __init__(self, gain: Value = 1.0, seed: Any = None):
+    def __init__(self, gain: Number = 1.0, seed: Any = None):
         self.gain = value_argument(gain, "DeltaOrthogonal", "gain")
         self.seed = seed_argument(seed, "DeltaOrthogonal")
 
@@ -136,7 +136,7 @@ class Dirac(RandomInitializer):
     Reference: Zagoruyko and Komodakis (2017), "DiracNets". https://arxiv.org/abs/1706.00388
     """
 
-    def __init__(self, gain: Value = 1.0, groups: int = 1):
+    def __init__(self, gain: Number = 1.0, groups: int = 1):
         self.gain = value_argument(gain, "Dirac", "gain")
         self.groups = count_argument(groups, "Dirac", "groups")
 
@@ -177,7 +177,7 @@ class ZerO(RandomInitializer):
     Reference: Zhao, Schäfer and Anandkumar (2022), "ZerO initialization". https://arxiv.org/abs/2110.12661
     """
 
-    def __init__(self, gain: Value = 1.0):
+    def __init__(self, gain: Number = 1.0):
         self.gain = value_argument(gain, "ZerO", "gain")
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:

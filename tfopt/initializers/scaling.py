@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfopt._arguments import Value, choice_argument, value_argument
+from tfopt._arguments import Number, Value, choice_argument, value_argument
 from tfopt.initializers.base import DISTRIBUTIONS, RandomInitializer, draw, float_dtype, scaled, seed_argument
 from tfopt.initializers.fans import LAYOUTS, compute_fans
 from tfopt.initializers.gains import MODES
@@ -25,7 +25,7 @@ class _Scaling(RandomInitializer, keras.initializers.VarianceScaling):
 
     def __init__(
         self,
-        gain: Value,
+        gain: Number,
         mode: str,
         distribution: str,
         seed: Any,
@@ -93,7 +93,7 @@ class VarianceScaling(_Scaling):
 
     def __init__(
         self,
-        gain: Value = 1.0,
+        gain: Number = 1.0,
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: Any = None,
@@ -144,7 +144,7 @@ class Glorot(_Scaling):
 
     def __init__(
         self,
-        gain: Value = 1.0,
+        gain: Number = 1.0,
         distribution: str = "truncated_normal",
         seed: Any = None,
         layout: str = "auto",
@@ -194,7 +194,7 @@ class He(_Scaling):
 
     def __init__(
         self,
-        gain: Value = 1.0,
+        gain: Number = 1.0,
         distribution: str = "truncated_normal",
         seed: Any = None,
         layout: str = "auto",
@@ -243,7 +243,7 @@ class LeCun(_Scaling):
 
     def __init__(
         self,
-        gain: Value = 1.0,
+        gain: Number = 1.0,
         distribution: str = "truncated_normal",
         seed: Any = None,
         layout: str = "auto",

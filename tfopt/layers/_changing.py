@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import value_argument
+from tfopt._arguments import Number, value_argument
 from tfopt.layers._scheduled import ScheduledLayer, is_schedule, scheduled_argument, scheduled_config
 
 
@@ -21,7 +21,7 @@ class ChangingLayer(ScheduledLayer):
     variable takes its value at every batch of training, which the layer counts.
     """
 
-    def __init__(self, strength: Any, limit: float | None, seed: int | None, strength_name: str, **kwargs: Any):
+    def __init__(self, strength: Number, limit: float | None, seed: int | None, strength_name: str, **kwargs: Any):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.seed = seed

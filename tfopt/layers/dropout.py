@@ -7,6 +7,7 @@ import keras
 from keras import ops
 from keras.saving import register_keras_serializable
 
+from tfopt._arguments import Number
 from tfopt.layers._changing import ChangingLayer
 
 # Klambauer et al. (2017): SELU's value far below 0, which alpha dropout writes in place of a dropped unit.
@@ -16,7 +17,7 @@ _ALPHA = -1.7580993408473766
 class _ChangingRate(ChangingLayer):
     """A layer with a `rate` in [0, 1]."""
 
-    def __init__(self, rate: Any, seed: int | None = None, **kwargs: Any):
+    def __init__(self, rate: Number, seed: int | None = None, **kwargs: Any):
         super().__init__(rate, limit=1.0, seed=seed, strength_name="rate", **kwargs)
 
     @property
@@ -32,7 +33,7 @@ class _ChangingRate(ChangingLayer):
 class _MaskedByShape(_ChangingRate):
     """Adds `noise_shape`."""
 
-    def __init__(self, rate: Any, noise_shape: Any = None, seed: int | None = None, **kwargs: Any):
+    def __init__(self, rate: Number, noise_shape: Any = None, seed: int | None = None, **kwargs: Any):
         super().__init__(rate, seed=seed, **kwargs)
         self.noise_shape = _checked_noise_shape(noise_shape)
 
@@ -95,7 +96,7 @@ class _SpatialDropout(Dropout):
 
     _axes: int
 
-    def __init__(self, rate: Any, seed: int | None = None, **kwargs: Any):
+    def __init__(self, rate: Number, seed: int | None = None, **kwargs: Any):
         super().__init__(rate, seed=seed, **kwargs)
         self.input_spec = keras.layers.InputSpec(ndim=self._axes + 2)
 
@@ -140,7 +141,7 @@ class SpatialDropout1D(_SpatialDropout):
 class _SpatialDropoutWithFormat(_SpatialDropout):
     """Adds `data_format`."""
 
-    def __init__(self, rate: Any, data_format: str | None = None, seed: int | None = None, **kwargs: Any):
+    def __init__(self, rate: Number, data_format: str | None = None, seed: int | None = None, **kwargs: Any):
         super().__init__(rate, seed=seed, **kwargs)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         if self.data_format not in ("channels_last", "channels_first"):
@@ -280,7 +281,7 @@ class GaussianNoise(ChangingLayer):
         TensorShape([2, 3])
     """
 
-    def __init__(self, stddev: Any, seed: int | None = None, **kwargs: Any):
+    def __init__(self, stddev: Number, seed: int | None = None, **kwargs: Any):
         super().__init__(stddev, limit=None, seed=seed, strength_name="stddev", **kwargs)
 
     @property

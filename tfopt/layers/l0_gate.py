@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Held, Value, as_tensor, number_argument, plain, value_argument
+from tfopt._arguments import Held, Number, Value, as_tensor, number_argument, plain, value_argument
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
@@ -44,7 +44,7 @@ class L0Gate(keras.layers.Layer):
 
     def __init__(
         self,
-        strength: Value = 0.01,
+        strength: Number = 0.01,
         open_probability: float = 0.9,
         temperature: float = 2 / 3,
         seed: Any = None,

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Held, Value, count_argument, plain, value_argument
+from tfopt._arguments import Held, Number, Value, count_argument, plain, value_argument
 from tfopt.regularizers.elementwise import ElasticNet
 
 
@@ -42,7 +42,7 @@ class ProductDense(keras.layers.Layer):
     def __init__(
         self,
         units: int,
-        l1: Value = 0.01,
+        l1: Number = 0.01,
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",

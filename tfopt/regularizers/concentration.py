@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Value, as_tensor, choice_argument, number_argument, value_argument
+from tfopt._arguments import Number, as_tensor, choice_argument, number_argument, value_argument
 from tfopt.regularizers.base import Penalty
 from tfopt.regularizers.group import safe_norm
 
@@ -41,7 +41,7 @@ class Hoyer(Penalty):
     Reference: Hoyer (2004), "Non-negative matrix factorization with sparseness constraints".
     """
 
-    def __init__(self, strength: Value = 0.01):
+    def __init__(self, strength: Number = 0.01):
         self.strength = value_argument(strength, "Hoyer", "strength")
 
     def __call__(self, x: Any) -> Any:
@@ -73,7 +73,7 @@ class HoyerSquare(Penalty):
     Reference: Yang, Wen and Li (2020), "DeepHoyer". https://arxiv.org/abs/1908.09979
     """
 
-    def __init__(self, strength: Value = 0.01):
+    def __init__(self, strength: Number = 0.01):
         self.strength = value_argument(strength, "HoyerSquare", "strength")
 
     def __call__(self, x: Any) -> Any:
@@ -108,7 +108,7 @@ class SLOPE(Penalty):
     https://arxiv.org/abs/1407.3824
     """
 
-    def __init__(self, strength: Value = 0.01, sequence: str = "bh", q: float = 0.1):
+    def __init__(self, strength: Number = 0.01, sequence: str = "bh", q: float = 0.1):
         self.strength = value_argument(strength, "SLOPE", "strength")
         self.sequence = choice_argument(sequence, "SLOPE", "sequence", ("bh", "linear"))
         self.q = number_argument(q, "SLOPE", "q", minimum=0, maximum=1, exclusive=True)

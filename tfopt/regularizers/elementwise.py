@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Value, as_tensor, choice_argument, number_argument, value_argument
+from tfopt._arguments import Number, as_tensor, choice_argument, number_argument, value_argument
 from tfopt.regularizers.base import Penalty
 
 
@@ -39,7 +39,7 @@ class L1(Penalty):
     Reference: Tibshirani (1996), "Regression shrinkage and selection via the lasso".
     """
 
-    def __init__(self, l1: Value = 0.01):
+    def __init__(self, l1: Number = 0.01):
         self.l1 = value_argument(l1, "L1", "l1")
 
     def __call__(self, x: Any) -> Any:
@@ -77,7 +77,7 @@ class L2(Penalty):
 
     smooth = True
 
-    def __init__(self, l2: Value = 0.01):
+    def __init__(self, l2: Number = 0.01):
         self.l2 = value_argument(l2, "L2", "l2")
 
     def __call__(self, x: Any) -> Any:
@@ -114,7 +114,7 @@ class L1L2(Penalty):
     Reference: Zou and Hastie (2005), "Regularization and variable selection via the elastic net".
     """
 
-    def __init__(self, l1: Value = 0.0, l2: Value = 0.0):
+    def __init__(self, l1: Number = 0.0, l2: Number = 0.0):
         self.l1 = value_argument(l1, "L1L2", "l1")
         self.l2 = value_argument(l2, "L1L2", "l2")
 
@@ -155,7 +155,7 @@ class ElasticNet(Penalty):
     Reference: Zou and Hastie (2005), "Regularization and variable selection via the elastic net".
     """
 
-    def __init__(self, strength: Value = 0.01, l1_ratio: Value = 0.5):
+    def __init__(self, strength: Number = 0.01, l1_ratio: Number = 0.5):
         self.strength = value_argument(strength, "ElasticNet", "strength")
         self.l1_ratio = value_argument(l1_ratio, "ElasticNet", "l1_ratio", maximum=1.0)
 
@@ -202,7 +202,7 @@ class TextbookL2(Penalty):
 
     smooth = True
 
-    def __init__(self, strength: Value = 1.0, num_samples: float = 1, loss: str = "mse"):
+    def __init__(self, strength: Number = 1.0, num_samples: float = 1, loss: str = "mse"):
         self.strength = value_argument(strength, "TextbookL2", "strength")
         self.num_samples = number_argument(num_samples, "TextbookL2", "num_samples", minimum=0, exclusive=True)
         self.loss = choice_argument(loss, "TextbookL2", "loss", ("mse", "crossentropy"))

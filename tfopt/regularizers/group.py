@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Value, as_tensor, choice_argument, value_argument
+from tfopt._arguments import Number, as_tensor, choice_argument, value_argument
 from tfopt.regularizers.base import Penalty
 from tfopt.regularizers.elementwise import soft_threshold
 
@@ -76,7 +76,7 @@ class L21(Penalty):
     multiple classification problems".
     """
 
-    def __init__(self, strength: Value = 0.01, groups: str = "rows", l2: Value = 0.0):
+    def __init__(self, strength: Number = 0.01, groups: str = "rows", l2: Number = 0.0):
         self.strength = value_argument(strength, "L21", "strength")
         self.groups = choice_argument(groups, "L21", "groups", GROUPS)
         self.l2 = value_argument(l2, "L21", "l2")
@@ -119,7 +119,7 @@ class GroupLasso(Penalty):
     et al. (2017) for networks, https://arxiv.org/abs/1607.00485
     """
 
-    def __init__(self, strength: Value = 0.01, groups: str = "rows"):
+    def __init__(self, strength: Number = 0.01, groups: str = "rows"):
         self.strength = value_argument(strength, "GroupLasso", "strength")
         self.groups = choice_argument(groups, "GroupLasso", "groups", GROUPS)
 
@@ -160,7 +160,7 @@ class SparseGroupLasso(Penalty):
     Reference: Simon et al. (2013), "A sparse-group lasso".
     """
 
-    def __init__(self, l1: Value = 0.01, group: Value = 0.01, groups: str = "rows"):
+    def __init__(self, l1: Number = 0.01, group: Number = 0.01, groups: str = "rows"):
         self.l1 = value_argument(l1, "SparseGroupLasso", "l1")
         self.group = value_argument(group, "SparseGroupLasso", "group")
         self.groups = choice_argument(groups, "SparseGroupLasso", "groups", GROUPS)

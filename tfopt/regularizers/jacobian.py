@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfopt._arguments import Held, Value, as_tensor, config_of, count_argument, value_argument
+from tfopt._arguments import Held, Number, Value, as_tensor, config_of, count_argument, value_argument
 
 
 def jacobian_penalty(model: Any, x: Any, num_projections: int = 1, seed: Any = None, training: bool = False) -> Any:
@@ -82,7 +82,7 @@ class JacobianModel(keras.Model):
     https://arxiv.org/abs/1908.02729
     """
 
-    def __init__(self, model: Any, strength: Value = 0.01, num_projections: int = 1, **kwargs: Any):
+    def __init__(self, model: Any, strength: Number = 0.01, num_projections: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.model = model
         self._strength = Held(value_argument(strength, "JacobianModel", "strength"))

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Value, as_tensor, choice_argument, value_argument
+from tfopt._arguments import Number, as_tensor, choice_argument, value_argument
 from tfopt.regularizers.base import Penalty
 from tfopt.regularizers.group import safe_norm
 
@@ -49,7 +49,7 @@ class Nuclear(Penalty):
     Reference: Fazel, Hindi and Boyd (2001); Cai, Candès and Shen (2010), "A singular value thresholding algorithm".
     """
 
-    def __init__(self, strength: Value = 0.01):
+    def __init__(self, strength: Number = 0.01):
         self.strength = value_argument(strength, "Nuclear", "strength")
 
     def __call__(self, x: Any) -> Any:
@@ -94,7 +94,7 @@ class Spectral(Penalty):
     learning". https://arxiv.org/abs/1705.10941
     """
 
-    def __init__(self, strength: Value = 0.01):
+    def __init__(self, strength: Number = 0.01):
         self.strength = value_argument(strength, "Spectral", "strength")
 
     def __call__(self, x: Any) -> Any:
@@ -132,7 +132,7 @@ class Orthogonality(Penalty):
     networks?" https://arxiv.org/abs/1810.09102
     """
 
-    def __init__(self, strength: Value = 0.01, mode: str = "columns"):
+    def __init__(self, strength: Number = 0.01, mode: str = "columns"):
         self.strength = value_argument(strength, "Orthogonality", "strength")
         self.mode = choice_argument(mode, "Orthogonality", "mode", ("columns", "rows"))
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Value, lifted, number_argument, total, value_argument
+from tfopt._arguments import Number, lifted, number_argument, total, value_argument
 from tfopt.regularizers.base import Penalty
 
 
@@ -48,7 +48,7 @@ class MCP(Penalty):
     Reference: Zhang (2010), "Nearly unbiased variable selection under minimax concave penalty".
     """
 
-    def __init__(self, strength: Value = 0.01, gamma: float = 3.0):
+    def __init__(self, strength: Number = 0.01, gamma: float = 3.0):
         self.strength = value_argument(strength, "MCP", "strength")
         self.gamma = number_argument(gamma, "MCP", "gamma", minimum=0, exclusive=True)
 
@@ -94,7 +94,7 @@ class SCAD(Penalty):
     Reference: Fan and Li (2001), "Variable selection via nonconcave penalized likelihood and its oracle properties".
     """
 
-    def __init__(self, strength: Value = 0.01, a: float = 3.7):
+    def __init__(self, strength: Number = 0.01, a: float = 3.7):
         self.strength = value_argument(strength, "SCAD", "strength")
         self.a = number_argument(a, "SCAD", "a", minimum=2, exclusive=True)
 
@@ -147,7 +147,7 @@ class LogSum(Penalty):
     Reference: Candès, Wakin and Boyd (2008), "Enhancing sparsity by reweighted L1 minimization".
     """
 
-    def __init__(self, strength: Value = 0.01, epsilon: float = 0.1):
+    def __init__(self, strength: Number = 0.01, epsilon: float = 0.1):
         self.strength = value_argument(strength, "LogSum", "strength")
         self.epsilon = number_argument(epsilon, "LogSum", "epsilon", minimum=0, exclusive=True)
 
@@ -191,7 +191,7 @@ class LHalf(Penalty):
     Reference: Xu et al. (2012), "L1/2 regularization: a thresholding representation theory and a fast solver".
     """
 
-    def __init__(self, strength: Value = 0.01, epsilon: float = 1e-4):
+    def __init__(self, strength: Number = 0.01, epsilon: float = 1e-4):
         self.strength = value_argument(strength, "LHalf", "strength")
         self.epsilon = number_argument(epsilon, "LHalf", "epsilon", minimum=0, exclusive=True)
 

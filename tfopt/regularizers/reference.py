@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Value, as_tensor, value_argument
+from tfopt._arguments import Number, as_tensor, value_argument
 from tfopt.regularizers.base import Penalty
 
 
@@ -38,7 +38,7 @@ class L2SP(Penalty):
 
     smooth = True
 
-    def __init__(self, strength: Value = 0.01, reference: Any = None):
+    def __init__(self, strength: Number = 0.01, reference: Any = None):
         self.strength = value_argument(strength, "L2SP", "strength")
         if hasattr(reference, "numpy"):
             reference = reference.numpy()

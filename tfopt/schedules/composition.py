@@ -1,12 +1,14 @@
 """Schedules made of schedules: one after another, multiplied, moved, scaled, clipped, annealed."""
 
 import math
+from collections import abc
 from typing import Any
 
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import choice, num_steps, number, plain
+from tfopt._arguments import Number, choice, num_steps, number, plain
 from tfopt.schedules._arguments import increasing_steps, positive_if_exponential, read
 from tfopt.schedules._shapes import FALLS, fall
 from tfopt.schedules.constant import inner_schedule, inner_value
@@ -38,7 +40,9 @@ class Sequence(Schedule):
         [1.0, 0.5, 0.5, 0.4, 0.3, 0.2]
     """
 
-    def __init__(self, schedules: Any, boundaries: Any, name: str | None = None):
+    def __init__(
+        self, schedules: abc.Sequence[LearningRateSchedule], boundaries: abc.Sequence[Number], name: str | None = None
+    ):
         super().__init__(name=name)
         self.schedules = _several(schedules)
         self.boundaries = increasing_steps("boundaries", boundaries, at_least=0)
@@ -83,7 +87,7 @@ class Product(Schedule):
         [1.0, 0.75, 0.25, 0.125, 0.0]
     """
 
-    def __init__(self, schedules: Any, name: str | None = None):
+    def __init__(self, schedules: abc.Sequence[LearningRateSchedule], name: str | None = None):
         super().__init__(name=name)
         self.schedules = _several(schedules)
 
@@ -121,7 +125,7 @@ class Offset(Schedule):
         [1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
     """
 
-    def __init__(self, schedule: Any, offset_steps: Any, name: str | None = None):
+    def __init__(self, schedule: LearningRateSchedule, offset_steps: Number, name: str | None = None):
         super().__init__(name=name)
         self.schedule = inner_schedule("schedule", schedule)
         self.offset_steps = num_steps("offset_steps", offset_steps, minimum=-(2**62))
@@ -156,7 +160,7 @@ class Scale(Schedule):
         [10.0, 7.5, 5.0]
     """
 
-    def __init__(self, schedule: Any, factor: Any, name: str | None = None):
+    def __init__(self, schedule: LearningRateSchedule, factor: Number, name: str | None = None):
         super().__init__(name=name)
         self.schedule = inner_schedule("schedule", schedule)
         self.factor = number("factor", factor, minimum=0)
@@ -191,7 +195,13 @@ class Clip(Schedule):
         [1.0, 0.75, 0.5, 0.3, 0.3]
     """
 
-    def __init__(self, schedule: Any, minimum: Any = None, maximum: Any = None, name: str | None = None):
+    def __init__(
+        self,
+        schedule: LearningRateSchedule,
+        minimum: Number | None = None,
+        maximum: Number | None = None,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         self.schedule = inner_schedule("schedule", schedule)
         self.minimum = None if minimum is None else number("minimum", minimum, minimum=0)
@@ -244,10 +254,10 @@ class Anneal(Schedule):
 
     def __init__(
         self,
-        schedule: Any,
-        start_step: Any,
-        anneal_steps: Any,
-        end_learning_rate: Any,
+        schedule: LearningRateSchedule,
+        start_step: Number,
+        anneal_steps: Number,
+        end_learning_rate: Number,
         shape: str = "cosine",
         name: str | None = None,
     ):
@@ -303,7 +313,7 @@ class AccumulatedSteps(Schedule):
         [1.0, 1.0, 0.75, 0.75, 0.5, 0.5]
     """
 
-    def __init__(self, schedule: Any, gradient_accumulation_steps: Any, name: str | None = None):
+    def __init__(self, schedule: LearningRateSchedule, gradient_accumulation_steps: Number, name: str | None = None):
         super().__init__(name=name)
         self.schedule = inner_schedule("schedule", schedule)
         self.gradient_accumulation_steps = num_steps("gradient_accumulation_steps", gradient_accumulation_steps)

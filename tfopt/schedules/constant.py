@@ -7,7 +7,7 @@ import keras
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import is_live, number, widest_float
+from tfopt._arguments import Number, is_live, number, widest_float
 from tfopt.schedules.schedule import Schedule
 
 
@@ -30,7 +30,7 @@ class Constant(Schedule):
         0.10
     """
 
-    def __init__(self, learning_rate: Any, name: str | None = None):
+    def __init__(self, learning_rate: Number, name: str | None = None):
         super().__init__(name=name)
         self.learning_rate = number("learning_rate", learning_rate, minimum=0)
 

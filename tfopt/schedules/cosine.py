@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import num_steps, number, plain
+from tfopt._arguments import Number, num_steps, number, plain
 from tfopt.schedules.schedule import Schedule
 
 
@@ -45,11 +45,11 @@ class CosineDecay(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any,
-        alpha: Any = 0.0,
-        exponent: Any = 1.0,
-        k: Any = 1.0,
+        initial_learning_rate: Number,
+        decay_steps: Number,
+        alpha: Number = 0.0,
+        exponent: Number = 1.0,
+        k: Number = 1.0,
         reach_end: str = "decay_steps",
         name: str | None = None,
     ):
@@ -102,11 +102,11 @@ class CosineRestarts(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        first_decay_steps: Any,
-        t_mul: Any = 2.0,
-        m_mul: Any = 1.0,
-        alpha: Any = 0.0,
+        initial_learning_rate: Number,
+        first_decay_steps: Number,
+        t_mul: Number = 2.0,
+        m_mul: Number = 1.0,
+        alpha: Number = 0.0,
         num_cycles: int | None = None,
         name: str | None = None,
     ):
@@ -187,7 +187,7 @@ class CosLog(Schedule):
 
     length_argument = "total_steps"
 
-    def __init__(self, learning_rate: Any, total_steps: Any, num_cycles: Any = 4, name: str | None = None):
+    def __init__(self, learning_rate: Number, total_steps: Number, num_cycles: Number = 4, name: str | None = None):
         super().__init__(name=name)
         self.learning_rate = number("learning_rate", learning_rate, minimum=0)
         self.total_steps = num_steps("total_steps", total_steps)

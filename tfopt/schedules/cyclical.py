@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import choice, num_steps, number
+from tfopt._arguments import Number, choice, num_steps, number
 from tfopt.schedules.schedule import Schedule
 
 _SCALES = ("triangular", "triangular2", "exp_range")
@@ -43,12 +43,12 @@ class Cyclical(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        maximal_learning_rate: Any,
-        step_size: Any,
-        step_size_down: Any = None,
+        initial_learning_rate: Number,
+        maximal_learning_rate: Number,
+        step_size: Number,
+        step_size_down: Number | None = None,
         scale: str = "triangular",
-        gamma: Any = 0.9994,
+        gamma: Number = 0.9994,
         name: str | None = None,
     ):
         super().__init__(name=name)

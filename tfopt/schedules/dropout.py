@@ -1,11 +1,9 @@
 """Schedules of a dropout rate; drive them by `tfopt.callbacks.HyperparameterScheduler`."""
 
-from typing import Any
-
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import num_steps, number
+from tfopt._arguments import Number, num_steps, number
 from tfopt.schedules.schedule import Schedule
 
 
@@ -32,7 +30,7 @@ class CurriculumDropout(Schedule):
         Morerio, Cavazza, Volpi, Vidal, Murino (2017), "Curriculum Dropout", https://arxiv.org/abs/1703.06229.
     """
 
-    def __init__(self, rate: Any, total_steps: Any, gamma: Any = 10.0, name: str | None = None):
+    def __init__(self, rate: Number, total_steps: Number, gamma: Number = 10.0, name: str | None = None):
         super().__init__(name=name)
         self.rate = number("rate", rate, minimum=0, below=1)
         self.total_steps = num_steps("total_steps", total_steps)
@@ -69,7 +67,7 @@ class EarlyDropout(Schedule):
 
     length_argument = "cutoff_steps"
 
-    def __init__(self, rate: Any, cutoff_steps: Any, decay: bool = True, name: str | None = None):
+    def __init__(self, rate: Number, cutoff_steps: Number, decay: bool = True, name: str | None = None):
         super().__init__(name=name)
         self.rate = number("rate", rate, minimum=0, below=1)
         self.cutoff_steps = num_steps("cutoff_steps", cutoff_steps)
@@ -105,7 +103,7 @@ class LateDropout(Schedule):
 
     length_argument = "cutoff_steps"
 
-    def __init__(self, rate: Any, cutoff_steps: Any, name: str | None = None):
+    def __init__(self, rate: Number, cutoff_steps: Number, name: str | None = None):
         super().__init__(name=name)
         self.rate = number("rate", rate, minimum=0, below=1)
         self.cutoff_steps = num_steps("cutoff_steps", cutoff_steps)

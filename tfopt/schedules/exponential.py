@@ -1,11 +1,12 @@
 """Decay by a factor: smoothly, in steps, at milestones, or hyperbolically."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import num_steps, number
+from tfopt._arguments import Number, num_steps, number
 from tfopt.schedules._arguments import increasing_steps
 from tfopt.schedules.schedule import Schedule
 
@@ -36,11 +37,11 @@ class ExponentialDecay(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any,
-        decay_rate: Any,
+        initial_learning_rate: Number,
+        decay_steps: Number,
+        decay_rate: Number,
         staircase: bool = False,
-        end_learning_rate: Any = None,
+        end_learning_rate: Number | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
@@ -91,7 +92,9 @@ class StepDecay(Schedule):
         [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
     """
 
-    def __init__(self, initial_learning_rate: Any, decay_steps: Any, decay_rate: Any = 0.1, name: str | None = None):
+    def __init__(
+        self, initial_learning_rate: Number, decay_steps: Number, decay_rate: Number = 0.1, name: str | None = None
+    ):
         super().__init__(name=name)
         self.initial_learning_rate = number("initial_learning_rate", initial_learning_rate, minimum=0)
         self.decay_steps = num_steps("decay_steps", decay_steps)
@@ -129,7 +132,13 @@ class MultiStepDecay(Schedule):
         [1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01]
     """
 
-    def __init__(self, initial_learning_rate: Any, milestones: Any, decay_rate: Any = 0.1, name: str | None = None):
+    def __init__(
+        self,
+        initial_learning_rate: Number,
+        milestones: Sequence[Number],
+        decay_rate: Number = 0.1,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
         self.initial_learning_rate = number("initial_learning_rate", initial_learning_rate, minimum=0)
         self.milestones = increasing_steps("milestones", milestones)
@@ -189,11 +198,11 @@ class InverseTimeDecay(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any,
-        decay_rate: Any,
+        initial_learning_rate: Number,
+        decay_steps: Number,
+        decay_rate: Number,
         staircase: bool = False,
-        end_learning_rate: Any = 0.0,
+        end_learning_rate: Number = 0.0,
         name: str | None = None,
     ):
         super().__init__(name=name)

@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import choice, num_steps, number, plain, widest_float
+from tfopt._arguments import Number, choice, num_steps, number, plain, widest_float
 from tfopt.schedules._arguments import read
 from tfopt.schedules.constant import inner_schedule, inner_value
 from tfopt.schedules.schedule import Schedule
@@ -50,13 +51,13 @@ class Noise(Schedule):
 
     def __init__(
         self,
-        schedule: Any,
-        amount: Any = 0.1,
+        schedule: LearningRateSchedule,
+        amount: Number = 0.1,
         distribution: str = "uniform",
         seed: int = 0,
-        start_step: Any = 0,
-        end_step: Any = None,
-        hold_steps: Any = 1,
+        start_step: Number = 0,
+        end_step: Number | None = None,
+        hold_steps: Number = 1,
         name: str | None = None,
     ):
         super().__init__(name=name)

@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import choice, num_steps, number
+from tfopt._arguments import Number, choice, num_steps, number
 from tfopt.schedules._arguments import read
 from tfopt.schedules._shapes import interpolate
 from tfopt.schedules.schedule import Schedule
@@ -77,11 +77,11 @@ class OneCycle(_Cycle):
 
     def __init__(
         self,
-        maximal_learning_rate: Any,
-        total_steps: Any,
-        warmup_fraction: Any = 0.3,
-        initial_divisor: Any = 25.0,
-        final_divisor: Any = 1e4,
+        maximal_learning_rate: Number,
+        total_steps: Number,
+        warmup_fraction: Number = 0.3,
+        initial_divisor: Number = 25.0,
+        final_divisor: Number = 1e4,
         shape: str = "cosine",
         num_phases: int = 2,
         reach_end: str = "decay_steps",
@@ -133,10 +133,10 @@ class OneCycleMomentum(_Cycle):
 
     def __init__(
         self,
-        total_steps: Any,
-        maximal_momentum: Any = 0.95,
-        minimal_momentum: Any = 0.85,
-        warmup_fraction: Any = 0.3,
+        total_steps: Number,
+        maximal_momentum: Number = 0.95,
+        minimal_momentum: Number = 0.85,
+        warmup_fraction: Number = 0.3,
         shape: str = "cosine",
         num_phases: int = 2,
         reach_end: str = "decay_steps",

@@ -1,11 +1,12 @@
 """Values at chosen steps: kept until the next one, or joined up."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import choice, number, plain
+from tfopt._arguments import Number, choice, number, plain
 from tfopt.schedules._arguments import increasing_steps, read
 from tfopt.schedules._shapes import interpolate, rise
 from tfopt.schedules.composition import Scale
@@ -36,7 +37,7 @@ class PiecewiseConstant(Schedule):
         [1.0, 1.0, 0.5, 0.1, 0.1]
     """
 
-    def __init__(self, boundaries: Any, values: Any, name: str | None = None):
+    def __init__(self, boundaries: Sequence[Number], values: Sequence[Number], name: str | None = None):
         super().__init__(name=name)
         self.boundaries = increasing_steps("boundaries", boundaries, at_least=0)
         self.values = [number("values", value, minimum=0) for value in values]
@@ -91,7 +92,9 @@ class PiecewiseInterpolation(Schedule):
         [0.0, 0.5, 1.0, 0.75, 0.5, 0.5]
     """
 
-    def __init__(self, steps: Any, values: Any, interpolation: str = "linear", name: str | None = None):
+    def __init__(
+        self, steps: Sequence[Number], values: Sequence[Number], interpolation: str = "linear", name: str | None = None
+    ):
         super().__init__(name=name)
         self.steps = increasing_steps("steps", steps, minimum=0, strictly=False)
         self.values = [number("values", value, minimum=0) for value in values]

@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import num_steps, number
+from tfopt._arguments import Number, num_steps, number
 from tfopt.schedules.schedule import Schedule
 
 
@@ -44,9 +44,9 @@ class LinearDecay(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any,
-        end_learning_rate: Any = 0.0,
+        initial_learning_rate: Number,
+        decay_steps: Number,
+        end_learning_rate: Number = 0.0,
         reach_end: str = "decay_steps",
         name: str | None = None,
     ):
@@ -99,11 +99,11 @@ class PolynomialDecay(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any,
-        end_learning_rate: Any = 0.0,
-        power: Any = 1.0,
-        k: Any = 1.0,
+        initial_learning_rate: Number,
+        decay_steps: Number,
+        end_learning_rate: Number = 0.0,
+        power: Number = 1.0,
+        k: Number = 1.0,
         cycle: bool = False,
         reach_end: str = "decay_steps",
         name: str | None = None,

@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import num_steps, number
+from tfopt._arguments import Number, num_steps, number
 from tfopt.schedules.composition import Scale
 from tfopt.schedules.schedule import Schedule
 
@@ -35,7 +35,7 @@ class InverseSquareRootDecay(Schedule):
         Zhai, Kolesnikov, Houlsby, Beyer (2022), "Scaling Vision Transformers", https://arxiv.org/abs/2106.04560.
     """
 
-    def __init__(self, initial_learning_rate: Any, decay_steps: Any, name: str | None = None):
+    def __init__(self, initial_learning_rate: Number, decay_steps: Number, name: str | None = None):
         super().__init__(name=name)
         self.initial_learning_rate = number("initial_learning_rate", initial_learning_rate, minimum=0)
         self.decay_steps = num_steps("decay_steps", decay_steps)
@@ -75,7 +75,7 @@ class NoamDecay(Schedule):
         Vaswani et al. (2017), "Attention Is All You Need", https://arxiv.org/abs/1706.03762.
     """
 
-    def __init__(self, factor: Any, warmup_steps: Any, model_size: Any = 512, name: str | None = None):
+    def __init__(self, factor: Number, warmup_steps: Number, model_size: Number = 512, name: str | None = None):
         super().__init__(name=name)
         self.factor = number("factor", factor, minimum=0)
         self.warmup_steps = num_steps("warmup_steps", warmup_steps)
@@ -126,10 +126,10 @@ class PowerLawDecay(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any = None,
-        power: Any = -0.5,
-        cooldown_fraction: Any = 0.1,
+        initial_learning_rate: Number,
+        decay_steps: Number | None = None,
+        power: Number = -0.5,
+        cooldown_fraction: Number = 0.1,
         reach_end: str = "decay_steps",
         name: str | None = None,
     ):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import choice, is_live, num_steps, number, widest_float
+from tfopt._arguments import Number, choice, is_live, num_steps, number, widest_float
 from tfopt.schedules._arguments import positive_if_exponential, read
 from tfopt.schedules._shapes import FALLS, RISES, fall, rise
 from tfopt.schedules.schedule import Schedule
@@ -42,9 +42,9 @@ class RexDecay(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any,
-        end_learning_rate: Any = 0.0,
+        initial_learning_rate: Number,
+        decay_steps: Number,
+        end_learning_rate: Number = 0.0,
         reach_end: str = "decay_steps",
         name: str | None = None,
     ):
@@ -93,11 +93,11 @@ class TanhDecay(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any,
-        end_learning_rate: Any = 0.0,
-        lower: Any = -7.0,
-        upper: Any = 3.0,
+        initial_learning_rate: Number,
+        decay_steps: Number,
+        end_learning_rate: Number = 0.0,
+        lower: Number = -7.0,
+        upper: Number = 3.0,
         reach_end: str = "decay_steps",
         name: str | None = None,
     ):
@@ -148,10 +148,10 @@ class FlatThenAnneal(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any,
-        flat_fraction: Any = 0.75,
-        end_learning_rate: Any = 0.0,
+        initial_learning_rate: Number,
+        decay_steps: Number,
+        flat_fraction: Number = 0.75,
+        end_learning_rate: Number = 0.0,
         shape: str = "cosine",
         reach_end: str = "decay_steps",
         name: str | None = None,
@@ -211,11 +211,11 @@ class WarmupStableDecay(Schedule):
 
     def __init__(
         self,
-        learning_rate: Any,
-        total_steps: Any,
-        warmup_steps: Any = 0,
-        cooldown_steps: Any = None,
-        end_learning_rate: Any = 0.0,
+        learning_rate: Number,
+        total_steps: Number,
+        warmup_steps: Number = 0,
+        cooldown_steps: Number | None = None,
+        end_learning_rate: Number = 0.0,
         warmup_shape: str = "linear",
         cooldown_shape: str = "1-sqrt",
         reach_end: str = "decay_steps",
@@ -289,10 +289,10 @@ class CosineWave(Schedule):
 
     def __init__(
         self,
-        initial_learning_rate: Any,
-        decay_steps: Any,
-        num_cycles: Any = 0.5,
-        alpha: Any = 0.0,
+        initial_learning_rate: Number,
+        decay_steps: Number,
+        num_cycles: Number = 0.5,
+        alpha: Number = 0.0,
         reach_end: str = "decay_steps",
         name: str | None = None,
     ):
@@ -346,8 +346,8 @@ class ChebyshevSteps(Schedule):
 
     def __init__(
         self,
-        maximal_learning_rate: Any,
-        condition_number: Any = 20.0,
+        maximal_learning_rate: Number,
+        condition_number: Number = 20.0,
         cycle_steps: int = 32,
         name: str | None = None,
     ):

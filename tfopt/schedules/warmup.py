@@ -3,9 +3,10 @@
 from typing import Any
 
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import choice, num_steps, number, plain
+from tfopt._arguments import Number, choice, num_steps, number, plain
 from tfopt.schedules._arguments import read
 from tfopt.schedules._shapes import RISES, rise
 from tfopt.schedules.constant import inner_schedule, inner_value
@@ -46,11 +47,11 @@ class Warmup(Schedule):
 
     def __init__(
         self,
-        schedule: Any,
-        warmup_steps: Any,
-        initial_learning_rate: Any = 0.0,
+        schedule: LearningRateSchedule,
+        warmup_steps: Number,
+        initial_learning_rate: Number = 0.0,
         shape: str = "linear",
-        power: Any = 2.0,
+        power: Number = 2.0,
         name: str | None = None,
     ):
         super().__init__(name=name)

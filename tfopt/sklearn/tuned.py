@@ -69,6 +69,8 @@ class TunedNetworkEstimator(BaseEstimator):
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         targets = self._targets(y)
         check_consistent_length(frame, targets)
+        if len(frame) < 2:
+            raise ValueError(f"{type(self).__name__} needs rows to train on and to choose by. Received: n_samples=1.")
         names = [_TARGET.format(place) for place in range(targets.shape[1])]
         table = pd.concat([frame, pd.DataFrame(targets, columns=names, index=frame.index)], axis=1)
         weights = None
@@ -171,7 +173,7 @@ class TunedNetworkClassifier(ClassifierMixin, TunedNetworkEstimator):
         return self._outputs(X)
 
     def _targets(self, y: Any) -> np.ndarray:
-        y = column_or_1d(y, warn=True)
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         return codes.reshape(-1, 1)
