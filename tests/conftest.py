@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,27 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # Property tests draw new examples on a developer's machine, and the same ones where a change is judged.
-settings.register_profile("everywhere", deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("everywhere")
+settings.register_profile("default", deadline=None, max_examples=40, derandomize="CI" in os.environ)
+settings.register_profile("long", deadline=None, max_examples=2000)
+settings.load_profile("default")  # `--hypothesis-profile long` for the other
+
+# What starts processes, runs a recipe or searches is slow, whichever test asks for it.
+SLOW_FIXTURES = {"fresh_python", "smoke", "run_recipe", "recipe_names", "quick", "workers"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what is slow by what it uses; the files with most of it come first, so that no worker ends long before."""
+    slow = Counter()
+    for item in items:
+        if SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker("slow")
+        slow[item.path] += item.get_closest_marker("slow") is not None
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # by number of tests, which says little
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -154,6 +154,7 @@ def test_precision_without_units_for_it_is_warned_about(two_gpus, monkeypatch, c
     assert "slower than float32 on a CPU" in caplog.text
 
 
+@pytest.mark.slow
 def test_real_process_before_and_after_tensorflow_loads():
     seen = in_fresh_process("""
 import json, os, sys
@@ -228,6 +229,7 @@ def test_gpus_are_divided_among_processes(device, num_found, visible, own, each,
     assert devices.one_each(device) == (own, each)
 
 
+@pytest.mark.slow
 def test_one_model_on_two_devices_trains_as_on_one():
     seen = in_fresh_process("""
 import json

@@ -77,6 +77,7 @@ def test_the_readmes_space_builds_a_model():
     assert model.output_shape == (None, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["DropoutEffects((", "tfopt.regularizers.from_sklearn("])
 def test_the_pieces_page_runs(piece):
     (block,) = [block for block in blocks("python") if piece in block]
@@ -88,6 +89,7 @@ def test_the_pieces_page_runs(piece):
         assert {"grad_norm", "dropout_gap", "dropout", "learning_rate"} <= set(logs)
 
 
+@pytest.mark.slow
 def test_the_readmes_callbacks_run():
     (block,) = [block for block in blocks("python") if "norms.plot()" in block]
     names: dict = {}
@@ -95,6 +97,7 @@ def test_the_readmes_callbacks_run():
     assert {"grad_norm", "learning_rate"} <= set(names["model"].history.history)
 
 
+@pytest.mark.slow
 def test_the_readmes_search_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = [block for block in blocks("python") if "RandomSearch(" in block]

@@ -1,8 +1,5 @@
 """Choosing families: words, names, and reasons for what is left out."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -75,12 +72,12 @@ def test_families_that_ignore_weights_are_named(make_table):
     assert unweighted_families(families, classes) == ("knn",)
 
 
-def test_choosing_imports_neither_scikit_learn_nor_tensorflow():
+def test_choosing_imports_neither_scikit_learn_nor_tensorflow(fresh_python):
     code = (
         "import sys; sys.argv = ['tfopt'];"
         "from tfopt.baselines import select_families; from tfopt.comparison import get_objective;"
         "select_families('fast', 'regression', get_objective(None, 'regression'), 10);"
         "print([name for name in ('sklearn', 'scipy.stats', 'tensorflow', 'keras') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    done = fresh_python("-c", code)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -50,6 +50,7 @@ def _classification(make_table, classes=3, weights=None):
     return make_table(features, target.astype(np.int64), task="classification", weights=weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", [1, 2])
 @pytest.mark.parametrize("name", family_names("regression"))
 def test_every_regression_family(make_table, name, targets):
@@ -61,6 +62,7 @@ def test_every_regression_family(make_table, name, targets):
         assert result.score > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["accuracy", "log_loss"])
 @pytest.mark.parametrize("name", family_names("classification"))
 def test_every_classification_family(make_table, name, objective):
@@ -205,6 +207,7 @@ def test_the_seed_repeats_the_result(make_table):
     np.testing.assert_array_equal(first.prediction, again.prediction)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["svm", "hist_gradient_boosting"])
 def test_more_jobs_give_the_same_result(make_table, name):
     table = _classification(make_table)
@@ -231,6 +234,7 @@ def test_a_class_unknown_to_a_fold_gets_probability_zero():
     assert scorer.predict(Model(), [[1.0]]).tolist() == [[0.25, 0.0, 0.75]]
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_its_parent():
     """Killed, a search must not leave processes behind that go on fitting."""
     worker = (

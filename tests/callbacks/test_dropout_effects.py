@@ -114,6 +114,7 @@ class Naive(keras.callbacks.Callback):
         self.model(tf.ones((4, 6)), training=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_training_is_untouched(rows, name):
     probe = tuple(part[:24] for part in rows)
@@ -131,6 +132,7 @@ def test_training_is_untouched(rows, name):
     assert len(effects.history[0]["layers"]) == expected_layers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Sequential and normalisation", "attention"])
 def test_the_usual_recipe_changes_the_weights(rows, name):
     """What the test above would catch."""
@@ -139,6 +141,7 @@ def test_the_usual_recipe_changes_the_weights(rows, name):
     assert any(not np.array_equal(a, b) for a, b in zip(naive, expected, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{"jit_compile": True}, {"run_eagerly": True}], ids=str)
 def test_untouched_under_xla_and_eagerly(rows, arguments):
     _, _, expected, _ = train(sequential, rows, [], **arguments)

@@ -49,6 +49,7 @@ def test_dropout_masks_are_those_of_the_step(build, data, tape_squares):
     np.testing.assert_allclose(by_variable(norms), expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer(build, data, name):
     """The reference is a tape at the weights that each step found, whatever the optimizer made of the last gradient."""
@@ -85,6 +86,7 @@ CLIPPING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "steps", "jit_compile"),
     [*((kind, steps, False) for kind in CLIPPING for steps in (None, 3)), ("global_clipnorm", 3, True)],
@@ -168,6 +170,7 @@ def test_learning_rate_of_a_schedule_is_that_of_the_step(build, data):
     np.testing.assert_allclose(norms.history["learning_rate"], 0.1 * (1 - np.arange(6) / 6), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "jit_compile"),
     [
@@ -229,6 +232,7 @@ def test_a_variable_without_gradient_is_left_out(data):
     assert history["grad_norm_nonfinite"] == [0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "jit"])
 def test_mixed_precision_with_skipped_steps(data, jit_compile):
     """The scale starts so high that float16 overflows: those steps are skipped, counted, and no part of the mean."""
@@ -274,6 +278,7 @@ def test_sample_and_class_weights_count(build, data):
     np.testing.assert_allclose(norms.history["grad_norm"][0], float(tf.linalg.global_norm(gradients)), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "arguments"),
     [("apply", {}), ("apply", {"jit_compile": True}), ("apply_gradients", {"steps_per_execution": 2})],
@@ -304,6 +309,7 @@ def test_custom_train_step(data, tape_squares, method, arguments):
     assert {"custom", "grad_norm"} <= set(history)
 
 
+@pytest.mark.slow
 def test_two_networks_with_two_optimizers():
     """A GAN: gradients of both players, told apart by the attribute that holds the optimizer."""
 

@@ -53,6 +53,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_bit_identical(build, data, case):
     make, arguments = CASES[case]
@@ -76,6 +77,7 @@ def test_bit_identical_with_every_option(build, data, options):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_later_fits_are_untouched_too(build, data):
     """Plain, measured, plain, measured: the same as four plain fits, and the tapped function is traced once."""
     plain = build(ON.Adam(0.01), dropout=0.3)
@@ -130,6 +132,7 @@ def test_the_optimizer_is_clean_inside_other_callbacks(build, data, tmp_path):
     assert is_clean(model)
 
 
+@pytest.mark.slow
 def test_saved_files_hold_the_same(build, data, tmp_path):
     for name, callbacks in (("plain", []), ("measured", [tfopt.callbacks.GradientNorms(cosine=True)])):
         model = build(ON.Adam(0.01))
@@ -158,6 +161,7 @@ class Crash(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", ["fit", "train_on_batch", "measured fit"])
 def test_after_a_crash_everything_heals(build, data, after):
     model = build(ON.Adam(0.01))
@@ -181,6 +185,7 @@ def test_after_a_crash_everything_heals(build, data, after):
         assert len(norms.history["step"]) == 15
 
 
+@pytest.mark.slow
 def test_a_crash_inside_the_step_leaves_no_trace(data):
     class Failing(keras.Sequential):
         def train_step(self, data):
@@ -193,6 +198,7 @@ def test_a_crash_inside_the_step_leaves_no_trace(data):
     assert is_clean(model)
 
 
+@pytest.mark.slow
 def test_two_in_one_fit_see_the_same(build, data):
     plain = build(ON.Adam(0.01))
     fit(plain, data, [])
@@ -208,6 +214,7 @@ def test_two_in_one_fit_see_the_same(build, data):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_recompile_between_and_within_fits(build, data):
     class Recompile(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -228,6 +235,7 @@ def test_recompile_between_and_within_fits(build, data):
     assert len(norms.history["step"]) == 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, -1])
 def test_beside_a_callback_that_wraps_the_train_function(build, data, order):
     class Wrapper(keras.callbacks.Callback):
@@ -247,6 +255,7 @@ def test_beside_a_callback_that_wraps_the_train_function(build, data, order):
     assert wrapper.calls == len(norms.history["step"]) == 15
 
 
+@pytest.mark.slow
 def test_training_inside_a_callback_is_not_mistaken_for_a_step(build, data):
     class Extra(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -257,6 +266,7 @@ def test_training_inside_a_callback_is_not_mistaken_for_a_step(build, data):
     assert len(norms.history["step"]) == 15
 
 
+@pytest.mark.slow
 def test_a_step_that_bypasses_the_optimizer_is_told(data):
     class ByHand(keras.Sequential):
         def train_step(self, data):
@@ -277,6 +287,7 @@ def test_a_step_that_bypasses_the_optimizer_is_told(data):
     assert np.isnan(history["grad_norm"]).all()
 
 
+@pytest.mark.slow
 def test_copies_keep_settings_and_numbers_only(build, data):
     norms = tfopt.callbacks.GradientNorms(log_layers=True, prefix="g")
     assert copy.deepcopy(norms).prefix == "g"
@@ -288,6 +299,7 @@ def test_copies_keep_settings_and_numbers_only(build, data):
         np.testing.assert_array_equal(twin.history["g"], norms.history["g"])
 
 
+@pytest.mark.slow
 def test_the_model_is_freed(build, data):
     import weakref
 
@@ -299,6 +311,7 @@ def test_the_model_is_freed(build, data):
     assert alive() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, -1])
 def test_beside_the_callbacks_that_hook_the_train_step(build, data, order):
     """Schedules of other hyperparameters rebuild the train function as training begins and ends."""

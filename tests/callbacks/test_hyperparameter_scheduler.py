@@ -83,6 +83,7 @@ MODES = [(name, mode) for name in OPTIMIZERS for mode in ({}, BOTH)]
 MODES += [("momentum", {"jit_compile": True}), ("momentum", {"steps_per_execution": 3})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), MODES)
 def test_live_in_every_mode(by_hand, name, mode):
     expected, untouched = by_hand[name]
@@ -138,6 +139,7 @@ def test_gradient_accumulation_counts_updates():
     assert history["momentum"] == pytest.approx(LINE.curve([1, 3, 5]).tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restart", ["keras file", "weights"])
 def test_resumed_at_the_right_step_with_the_config_intact(tmp_path, restart):
     whole = _model("weight_decay")
@@ -157,6 +159,7 @@ def test_resumed_at_the_right_step_with_the_config_intact(tmp_path, restart):
     assert _distance(again.get_weights(), whole.get_weights()) < 1e-6
 
 
+@pytest.mark.slow
 def test_two_of_them_beside_gradient_norms_in_any_order():
     expected = None
     for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
@@ -174,6 +177,7 @@ def test_two_of_them_beside_gradient_norms_in_any_order():
         assert _distance(model.get_weights(), expected) == 0
 
 
+@pytest.mark.slow
 def test_mixed_precision_and_a_distribution_strategy():
     keras.config.set_dtype_policy("mixed_float16")
     try:

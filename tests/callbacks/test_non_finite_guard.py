@@ -40,6 +40,7 @@ def fit(model, x, y, callbacks, **arguments):
     return model.fit(x, y, callbacks=callbacks, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [{}, {"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 4}], ids=str
 )
@@ -92,6 +93,7 @@ def test_an_explosion_is_called_one():
     assert "They grow: clip the gradient" in guard.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_restore_goes_back_and_on(optimizer, caplog):
     """A learning rate that diverges is lowered until it does not; what is left is finite and learns."""
@@ -153,6 +155,7 @@ def test_skipped_float16_steps_pass(caplog):
     assert len(history["loss"]) == 2
 
 
+@pytest.mark.slow
 def test_healthy_training_is_untouched(build, data, caplog):
     results = []
     for callbacks in ([], [NonFiniteGuard()], [NonFiniteGuard(action="restore")]):

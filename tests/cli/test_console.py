@@ -129,6 +129,7 @@ def test_bars_on_a_real_terminal():
     assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", plain))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a thing of Unix")
 def test_no_color_is_obeyed():
     colours = r"\x1b\[[0-9;]*(3[0-7]|38;5;\d+|9[0-7])m"

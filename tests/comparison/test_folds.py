@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 
@@ -38,7 +38,6 @@ def test_classes_keep_their_shares(make_table):
         np.testing.assert_array_equal(np.bincount(table.target[split.test]), [10, 6, 4])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     num_groups=st.integers(6, 30),

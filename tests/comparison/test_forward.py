@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import TimeSeriesSplit
 
@@ -24,7 +24,6 @@ def test_regular_times_are_split_as_scikit_learn_does(make_table):
         assert set(split.test) == set(order[test])
 
 
-@settings(max_examples=60)
 @given(
     st.lists(st.integers(0, 12), min_size=12, max_size=60),
     st.integers(2, 5),

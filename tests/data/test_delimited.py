@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tfopt.data import TableEncoder, load_table
@@ -120,7 +120,6 @@ CELLS = st.one_of(
     rows=st.integers(2, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=3)),
     separator=st.sampled_from(",;\t|"),
 )
-@settings(max_examples=60, deadline=None)
 def test_what_csv_writes_is_read_back(tmp_path_factory, rows, separator):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
@@ -165,7 +164,6 @@ AWKWARD = (
         max_size=12,
     )
 )
-@settings(max_examples=150, deadline=None)
 def test_any_text_is_a_table_or_a_mistake_of_the_user(tmp_path_factory, lines):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_text("\n".join(lines), encoding="utf-8")

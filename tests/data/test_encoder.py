@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.base import clone
@@ -136,7 +136,6 @@ def test_a_column_that_is_missing_throughout_a_fold():
     ),
     scaling=st.sampled_from(SCALINGS),
 )
-@settings(max_examples=200, deadline=None)
 def test_any_finite_numbers_give_finite_numbers(values, scaling):
     frame = pd.DataFrame(values, columns=list("abc"))
     columns = [Column("a", "numeric", has_missing=True), *numeric_columns(frame[["b", "c"]])]
@@ -148,7 +147,6 @@ def test_any_finite_numbers_give_finite_numbers(values, scaling):
 
 
 @given(seed=st.integers(0, 10**6), rows=st.lists(st.integers(0, 59), min_size=1, max_size=60))
-@settings(max_examples=25, deadline=None)
 def test_width_and_block_order_depend_on_the_columns_alone(columns, make_rows, seed, rows):
     frame = make_rows(seed)
     encoder = TableEncoder(columns).fit(frame.iloc[rows])

@@ -1,9 +1,6 @@
 """Columns, target and task are decided as a user would; what cannot be used is refused in one line."""
 
 import importlib.util
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +10,6 @@ from sklearn import datasets
 from tfopt.data import load_table, sources
 from tfopt.errors import UserError
 
-ROOT = Path(__file__).parents[2]
 NUM_ROWS = 40
 
 
@@ -440,7 +436,7 @@ def test_parquet_without_an_engine(tmp_path, monkeypatch):
         load_table(path)
 
 
-def test_reading_and_encoding_import_no_tensorflow_and_the_package_no_pandas(write):
+def test_reading_and_encoding_import_no_tensorflow_and_the_package_no_pandas(write, fresh_python):
     script = f"""
 import sys
 sys.argv[0] = "tfopt"
@@ -453,9 +449,7 @@ TableEncoder(table.columns).fit_transform(table.features)
 load_table("iris")
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
+    done = fresh_python("-c", script)
     assert done.returncode == 0, done.stderr
 
 

@@ -69,7 +69,7 @@ def make(column, country, rng, num_rows):
     country=st.sampled_from(sorted(COUNTRIES)),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_is_read(tmp_path, columns, country, seed):
     rng = np.random.default_rng(seed)
     decimal, _, separator, _ = COUNTRIES[country]

@@ -1,9 +1,5 @@
 """Text columns: scikit-learn's numbers in the encoder, and the same ones in the exported graph, raw text or words."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pandas as pd
@@ -17,7 +13,6 @@ from tfopt.data.text import TopicCoder, words_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-ROOT = Path(__file__).parents[2]
 WORDS = [
     "red",
     "wine",
@@ -104,7 +99,7 @@ def test_layer_equals_encoder_on_words_and_on_raw_text(scaling):
     np.testing.assert_allclose(layer({**raw, "price": tf.constant(inputs["price"])}), expected, atol=1e-6)
 
 
-def test_it_is_in_the_saved_model_and_in_the_served_one(tmp_path):
+def test_it_is_in_the_saved_model_and_in_the_served_one(tmp_path, fresh_python):
     encoder = TableEncoder(COLUMNS).fit(rows(0))
     network = keras.Sequential([keras.Input((encoder.width,)), keras.layers.Dense(1)])
     layer = TablePreprocessing.from_encoder(encoder)
@@ -123,14 +118,7 @@ raw = {name: tf.constant(frame[name].fillna("").tolist()) for name in ("note", "
 raw["price"] = tf.constant(frame["price"].to_numpy())
 np.save("served.npy", tf.saved_model.load("served").signatures["serving_default"](**raw)["output_0"])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", "PYTHONUTF8": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = fresh_python("-c", script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "given.npy"), expected, atol=1e-6)
     np.testing.assert_allclose(np.load(tmp_path / "served.npy"), expected, atol=1e-6)

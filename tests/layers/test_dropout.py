@@ -1,8 +1,6 @@
 """Layers that change while training: Keras's masks, exact statistics, one graph for every rate."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -169,7 +167,7 @@ def test_a_tensor_cannot_change():
         layer.rate = 0.1
 
 
-def test_every_layer_in_fit_save_and_load_in_a_fresh_process(tmp_path):
+def test_every_layer_in_fit_save_and_load_in_a_fresh_process(tmp_path, fresh_python):
     x = keras.Input((6,))
     y = keras.layers.Reshape((6, 1, 1, 1))(x)
     y = layers.SpatialDropout3D(0.1)(y)
@@ -181,7 +179,7 @@ def test_every_layer_in_fit_save_and_load_in_a_fresh_process(tmp_path):
     for name in ("Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise"):
         y = getattr(layers, name)(0.1)(y)
     model = keras.Model(x, keras.layers.Dense(1)(y))
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     data = np.random.default_rng(0).normal(size=(16, 6)).astype("float32")
     model.fit(data, data[:, 0], verbose=0)
     model.save(tmp_path / "model.keras")
@@ -190,7 +188,7 @@ def test_every_layer_in_fit_save_and_load_in_a_fresh_process(tmp_path):
         "x = numpy.random.default_rng(0).normal(size=(16, 6)).astype('float32'); "
         "m.fit(x, x[:, 0], verbose=0); print(len(m.layers))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.keras")], capture_output=True, text=True)
+    done = fresh_python("-c", code, tmp_path / "model.keras")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(model.layers)
     assert tfopt.layers is layers

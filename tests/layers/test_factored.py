@@ -38,6 +38,7 @@ def _expected(make, kernel, bias, factors, decay, steps):
     return kernel.numpy(), bias.numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("decays", [False, True])
 def test_factor_and_decay_are_those_of_an_optimizer_for_each_weight(name, decays):

@@ -3,8 +3,6 @@
 import inspect
 import json
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -80,7 +78,7 @@ def test_shape_type_and_gradients(name, policy):
     assert all(variable.dtype == "float32" for variable in layer.trainable_weights)
 
 
-def test_all_in_one_model_that_a_fresh_process_goes_on_training(tmp_path):
+def test_all_in_one_model_that_a_fresh_process_goes_on_training(tmp_path, fresh_python):
     inputs = keras.Input((6,))
     numbers = layers.RobustScaling()(layers.SelectColumns([0, 1, 2])(inputs))
     codes = layers.SelectColumns([3, 4, 5])(inputs)
@@ -91,7 +89,7 @@ def test_all_in_one_model_that_a_fresh_process_goes_on_training(tmp_path):
     hidden = layers.BatchEnsembleDense(5, 4)(layers.EnsembleScaling(4, "signs")(hidden))
     hidden = keras.layers.Flatten()(layers.SeparateDense(2, 4)(hidden))
     model = keras.Model(inputs, layers.TargetScaling()(layers.NeuralTangentDense(1)(hidden)))
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", run_eagerly=True)
     data = np.concatenate([X, np.tile(CODES, (10, 1))], axis=1)
     model.fit(data, X[:, 0], verbose=0)
     model.save(tmp_path / "model.keras")
@@ -101,8 +99,7 @@ def test_all_in_one_model_that_a_fresh_process_goes_on_training(tmp_path):
         "numpy.testing.assert_allclose(m.predict(d['x'], verbose=0), d['y'], rtol=1e-4, atol=1e-6); "
         "m.fit(d['x'], d['y'], verbose=0)"
     )
-    paths = [str(tmp_path / "model.keras"), str(tmp_path / "data.npz")]
-    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True)
+    done = fresh_python("-c", code, tmp_path / "model.keras", tmp_path / "data.npz")
     assert done.returncode == 0, done.stderr
 
 

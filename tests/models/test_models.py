@@ -2,8 +2,6 @@
 
 import inspect
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -30,10 +28,12 @@ MAKE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKE)
 def test_regression_on_raw_targets(name):
     keras.utils.set_random_seed(0)
     model = MAKE[name]("regression")
+    model.run_eagerly = name != "mlp"  # the others' graphs are traced as the docs' programs run
     initializers.from_data(model, X, Y)
     model.fit(X, Y, batch_size=20, epochs=10, verbose=0, validation_data=(X, Y))
     predicted = model.predict(X, verbose=0)
@@ -44,10 +44,11 @@ def test_regression_on_raw_targets(name):
     assert model.evaluate(X, Y, verbose=0) == pytest.approx(np.mean((predicted[:, 0] - Y) ** 2), rel=1e-3)
 
 
-def test_classes_and_what_a_fresh_process_makes_of_saved_models(tmp_path):
+def test_classes_and_what_a_fresh_process_makes_of_saved_models(tmp_path, fresh_python):
     keras.utils.set_random_seed(0)
     for name, make in MAKE.items():
         model = make("classification", 3)
+        model.run_eagerly = True
         initializers.from_data(model, X)
         history = model.fit(X, LABELS, batch_size=20, epochs=6, verbose=0, validation_data=(X, LABELS)).history
         assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
@@ -61,11 +62,12 @@ def test_classes_and_what_a_fresh_process_makes_of_saved_models(tmp_path):
 import sys, numpy, keras, tfopt
 for name in sys.argv[2:]:
     model, data = keras.models.load_model(f"{sys.argv[1]}/{name}.keras"), numpy.load(f"{sys.argv[1]}/{name}.npz")
+    model.run_eagerly = True
     numpy.testing.assert_allclose(model.predict(data["x"], verbose=0), data["logits"], rtol=1e-4, atol=1e-5)
     model.fit(data["x"], data["y"], verbose=0)
     print(int(model.optimizer.iterations))
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), *MAKE], capture_output=True, text=True)
+    done = fresh_python("-c", code, tmp_path, *MAKE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["40"] * len(MAKE)  # 6 epochs of 6 steps, and then 4 of 32 rows
 
@@ -106,6 +108,7 @@ def test_members_of_classes_average_probabilities():
     np.testing.assert_allclose(models.MeanOfMembers(True)(logits), np.log(probabilities), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["realmlp", "tabm"])
 def test_mixed_precision(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -127,6 +130,7 @@ def test_any_kind_of_columns_alone(name, columns):
     assert model(np.zeros((3, len(columns)), "float32")).shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_the_programs_of_the_docs_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "tabular-networks.md").read_text(encoding="utf-8")
     x = np.column_stack([RNG.normal(size=(60, 8)), *(RNG.integers(-1, levels, 60) for levels in (2, 5, 300))])

@@ -143,6 +143,7 @@ WITHOUT = {  # what trains a dense model; and what one of other layers, where th
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NEEDS if NEEDS[name].used_by != "tuners"])
 def test_fits_are_those_of_keras_without_a_need(name, hide, told, plain_losses):
     others = {other for need in NEEDS.values() if need.name != name for other in need.names}
@@ -181,6 +182,7 @@ def test_dropout_effects_and_mc_dropout_without_their_need(hide, told):
     assert spread.max() > 0
 
 
+@pytest.mark.slow
 def test_a_search_without_the_methods_of_keras_tuner(hide, told, tmp_path):
     def build(hp):
         return dense({"rate": hp.Float("rate", 0.01, 0.1)})

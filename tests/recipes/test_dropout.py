@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.slow
 def test_what_dropout_does(smoke):
     done = smoke("dropout")
     assert done.verdict("dropout-off-in-inference") == "holds"
@@ -18,7 +17,6 @@ def test_what_dropout_does(smoke):
     assert {"small, rate 0.984, l2 0", "large, rate 0.996, l2 0", "tutorial, rate 0.5, l2 0"} <= set(runs)
 
 
-@pytest.mark.slow
 def test_a_table_of_ones_own(run_recipe, tmp_path):
     rows = "\n".join(f"{i % 7},{i % 3},{'ab'[i % 2]}" for i in range(120))
     (tmp_path / "table.csv").write_text(f"first,second,kind\n{rows}\n")

@@ -20,7 +20,6 @@ def chinese():
     return tomllib.loads((RECIPES / "zh-CN.toml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_small_and_ends_in_verdicts(name, smoke, chinese):
     done = smoke(name)

@@ -2,13 +2,11 @@
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 import tfopt
 
 
-@pytest.mark.slow
 def test_what_vanishes(smoke):
     done = smoke("gradient_norms")
     found = done.result["results"]["log10_and_accuracy"]
@@ -18,7 +16,6 @@ def test_what_vanishes(smoke):
     assert "2 seeds, 1 epochs" in done.printed
 
 
-@pytest.mark.slow
 def test_a_table_of_ones_own(run_recipe, tmp_path):
     rows = "\n".join(f"{i % 7},{i % 3},{i % 5},{'ab'[i % 2]}" for i in range(120))
     (tmp_path / "table.csv").write_text(f"first,second,third,kind\n{rows}\n")

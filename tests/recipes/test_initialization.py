@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.slow
 def test_the_spread_by_depth_is_that_of_theory(smoke):
     results = smoke("initialization").result["results"]
     he, glorot, small = (np.array(results["forward"][f"relu, {way}"]) for way in ("He", "Glorot", "N(0, 0.01)"))
@@ -16,7 +15,6 @@ def test_the_spread_by_depth_is_that_of_theory(smoke):
     assert (small[-1] / small[0]) ** (1 / layers) == pytest.approx(0.01 * np.sqrt(48 / 2), rel=0.15)
 
 
-@pytest.mark.slow
 def test_zeros(smoke):
     done = smoke("initialization")
     assert done.verdict("init-zeros-hidden-still") == "holds"

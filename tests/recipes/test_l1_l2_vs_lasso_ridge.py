@@ -7,7 +7,6 @@ import pytest
 from sklearn import datasets, linear_model, model_selection, preprocessing
 
 
-@pytest.mark.slow
 def test_the_solutions_are_scikit_learns(smoke):
     done = smoke("l1_l2_vs_lasso_ridge")
     results = done.result["results"]
@@ -24,7 +23,6 @@ def test_the_solutions_are_scikit_learns(smoke):
     assert results["literal_ratio"] == pytest.approx(ratio, rel=1e-4)
 
 
-@pytest.mark.slow
 def test_what_the_tutorials_say(smoke):
     done = smoke("l1_l2_vs_lasso_ridge")
     for claim in ("same-number", "keras-l1-zeros", "grid-of-l1-and-l2", "norm-is-l2"):
@@ -32,7 +30,6 @@ def test_what_the_tutorials_say(smoke):
     assert done.result["results"]["zeros"]["keras_sgd"] == 0
 
 
-@pytest.mark.slow
 def test_a_table_of_ones_own(run_recipe, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 3)).round(3)

@@ -8,7 +8,6 @@ import tensorflow as tf
 import tfopt
 
 
-@pytest.mark.slow
 def test_the_convex_suite(smoke):
     results = smoke("learning_rate_schedules").result["results"]
     assert results["schedules"][0] == "linear"
@@ -19,7 +18,6 @@ def test_the_convex_suite(smoke):
     assert np.mean(results["mean_rank"]) == pytest.approx((1 + len(results["schedules"])) / 2, rel=1e-5)
 
 
-@pytest.mark.slow
 def test_what_the_tutorials_programs_do(smoke):
     done = smoke("learning_rate_schedules")
     for claim in ("keras-has-linear-decay", "staircase-of-all-steps", "optimizer-lr"):

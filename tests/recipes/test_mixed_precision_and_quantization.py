@@ -4,8 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow  # the run that all of them look at
-
 
 @pytest.fixture(scope="module")
 def ran(recipe_names):

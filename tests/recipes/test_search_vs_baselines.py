@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.slow
 def test_it_leaves_a_leaderboard_and_a_run_folder(smoke):
     done = smoke("search_vs_baselines")
     results = done.result["results"]

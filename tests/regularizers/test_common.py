@@ -6,8 +6,6 @@ import inspect
 import io
 import json
 import re
-import subprocess
-import sys
 import textwrap
 import warnings
 
@@ -196,7 +194,7 @@ def model_with(instance):
     return keras.Sequential([keras.Input((6,)), keras.layers.Reshape((3, 2)), convolution, keras.layers.Flatten()])
 
 
-def test_trained_models_load_in_a_fresh_process(tmp_path):
+def test_trained_models_load_in_a_fresh_process(tmp_path, fresh_python):
     """Compile, fit, save; then a process that knows only `import tfopt` gives the same predictions and losses."""
     x = np.random.default_rng(1).normal(size=(16, 6)).astype("float32")
     expected = {}
@@ -220,9 +218,8 @@ def test_trained_models_load_in_a_fresh_process(tmp_path):
             print(json.dumps([number, float(np.asarray(model(x)).astype(float).sum()), float(sum(model.losses))]))
         """
     )
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path), str(len(instances))], capture_output=True, text=True, check=True
-    )
+    run = fresh_python("-c", script, tmp_path, len(instances))
+    assert run.returncode == 0, run.stderr
     found = {number: values for number, *values in map(json.loads, run.stdout.splitlines())}
     assert len(found) == len(instances)
     for number, values in expected.items():

@@ -26,6 +26,9 @@ def fit(model, optimizer, steps=300, loss="mse", steps_per_execution=50, **optio
     return model.fit(tf.data.Dataset.from_tensors((X, Y)).repeat(steps), shuffle=False, verbose=0)
 
 
+EAGERLY = {"steps_per_execution": 1, "run_eagerly": True}  # a few steps are not worth a graph
+
+
 def kernel(model):
     return model.layers[0].get_weights()[0][:, 0]
 
@@ -54,6 +57,7 @@ def test_keras_alone_has_no_zero():
     assert np.sum(kernel(model) == 0) == 0
 
 
+@pytest.mark.slow
 def test_keras_own_penalties_too():
     for regularizer in (keras.regularizers.L1(0.2), keras.regularizers.L1L2(0.2, 0.0)):
         model = linear(regularizer)
@@ -90,10 +94,10 @@ def test_gradient_accumulation_takes_one_step_per_update():
 
 def test_loss_scaling_does_not_scale_the_penalty():
     plain, scaled, wrapped = linear(L1(0.2)), linear(L1(0.2)), linear(L1(0.2))
-    fit(plain, ProximalOptimizer(keras.optimizers.SGD(0.1)), 20)
-    fit(scaled, ProximalOptimizer(keras.optimizers.SGD(0.1, loss_scale_factor=1024.0)), 20)
+    fit(plain, ProximalOptimizer(keras.optimizers.SGD(0.1)), 20, **EAGERLY)
+    fit(scaled, ProximalOptimizer(keras.optimizers.SGD(0.1, loss_scale_factor=1024.0)), 20, **EAGERLY)
     inner = ProximalOptimizer(keras.optimizers.SGD(0.1))
-    fit(wrapped, keras.optimizers.LossScaleOptimizer(inner), 20)
+    fit(wrapped, keras.optimizers.LossScaleOptimizer(inner), 20, **EAGERLY)
     np.testing.assert_allclose(kernel(scaled), kernel(plain), atol=1e-6)
     np.testing.assert_allclose(kernel(wrapped), kernel(plain), atol=1e-6)
 
@@ -108,23 +112,20 @@ def test_mixed_precision():
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "lion", "adagrad", "nadam"])
 def test_adaptive_optimizers_give_zeros_but_not_lasso(optimizer):
-    inner = keras.optimizers.get(optimizer)
-    inner.learning_rate = 0.02
-    model = linear(L1(0.2))
-    fit(model, ProximalOptimizer(inner), 60)
     # Decoupled: every step takes rate · strength off a weight on which there is no other pull.
     free = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_regularizer=L1(0.25), use_bias=False)])
     free.set_weights([np.ones((1, 1))])
     again = keras.optimizers.get(optimizer)
     again.learning_rate, again.weight_decay = 0.5, None
-    free.compile(ProximalOptimizer(again), "mse")
+    free.compile(ProximalOptimizer(again), "mse", run_eagerly=True)
     free.train_on_batch(np.zeros((2, 1)), np.zeros((2, 1)))
     assert free.get_weights()[0][0, 0] == pytest.approx(1 - 0.5 * 0.25, abs=1e-6)
     strong = linear(L1(50.0))
-    fit(strong, ProximalOptimizer(keras.optimizers.get(optimizer)), 3)
+    fit(strong, ProximalOptimizer(keras.optimizers.get(optimizer)), 3, **EAGERLY)
     assert np.all(kernel(strong) == 0)
 
 
+@pytest.mark.slow
 def test_adam_is_not_lasso():
     """What the documentation says of the adaptive ones, measured."""
     model = linear(L1(0.2))
@@ -139,9 +140,6 @@ def test_adam_is_not_lasso():
 def test_other_weights_and_penalties_train_as_before():
     """Without a penalty that has a corner, the wrapped and the plain optimizer give the same bits."""
 
-    def momentum_sgd():
-        return keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
-
     for regularizer in (None, L2(0.1), Hoyer(0.01), keras.regularizers.L2(0.1)):
         for make in (
             lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
@@ -151,12 +149,13 @@ def test_other_weights_and_penalties_train_as_before():
             start = [np.full((10, 1), 0.1, "float32"), np.zeros(1, "float32")]
             plain.set_weights(start)
             wrapped.set_weights(start)
-            fit(plain, make(), 5)
-            fit(wrapped, ProximalOptimizer(make()), 5)
+            fit(plain, make(), 5, **EAGERLY)
+            fit(wrapped, ProximalOptimizer(make()), 5, **EAGERLY)
             for ours, theirs in zip(wrapped.get_weights(), plain.get_weights(), strict=True):
                 np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_structured_penalties():
     targets = tf.concat([Y, X[:, :1] - X[:, 1:2]], axis=1)
     for penalty, holds in (
@@ -172,6 +171,7 @@ def test_structured_penalties():
         assert holds(model.get_weights()[0]), penalty
 
 
+@pytest.mark.slow
 def test_constraint_comes_last():
     positive = linear_model.Lasso(0.1, positive=True, tol=1e-12, max_iter=100_000)
     positive.fit(X.astype("float64"), Y[:, 0].astype("float64"))
@@ -188,7 +188,7 @@ def test_weight_decay_stays_with_the_wrapped_optimizer():
         for strength in (0.0, 1e-12):  # a proximal step of nothing
             model = linear(L1(strength) if strength else None)
             optimizer = keras.optimizers.SGD(0.05, momentum=momentum, nesterov=nesterov, weight_decay=0.1)
-            fit(model, ProximalOptimizer(optimizer), 20)
+            fit(model, ProximalOptimizer(optimizer), 20, **EAGERLY)
             weights.append(kernel(model))
         np.testing.assert_allclose(weights[1], weights[0], atol=1e-5)
 

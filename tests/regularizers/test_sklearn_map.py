@@ -1,8 +1,5 @@
 """Every row of the map: a one-layer Keras model, trained on the full batch, reaches scikit-learn's coefficients."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -82,6 +79,7 @@ def check(estimator, table, tolerance=1e-6, outputs=1, steps=3000, curvature=2.0
         np.testing.assert_array_equal(kernel == 0, expected == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.1, 10.0, 100.0])
 def test_ridge(alpha):
     check(linear_model.Ridge(alpha).fit(*DIABETES), DIABETES)
@@ -110,6 +108,7 @@ def test_positive_lasso():
     check(linear_model.Lasso(1.0, positive=True, **EXACT).fit(*DIABETES), DIABETES, zeros=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.2, 0.5, 0.9])
 def test_elastic_net(ratio):
     check(linear_model.ElasticNet(1.0, l1_ratio=ratio, **EXACT).fit(*DIABETES), DIABETES, zeros=0)
@@ -133,6 +132,7 @@ def test_logistic_regression(strength):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "zeros"), [(1.0, 20), (0.5, 10)])
 def test_sparse_logistic_regression(ratio, zeros):
     estimator = linear_model.LogisticRegression(C=0.1, l1_ratio=ratio, solver="saga", random_state=0, **EXACT)
@@ -162,11 +162,13 @@ def test_liblinear_penalizes_the_intercept():
     check(sparse.fit(*CANCER), CANCER, curvature=0.25, zeros=20)
 
 
+@pytest.mark.slow
 def test_poisson_regression():
     estimator = linear_model.PoissonRegressor(alpha=0.5, solver="newton-cholesky", tol=1e-12).fit(*COUNTS)
     check(estimator, COUNTS, curvature=30.0, steps=4000)
 
 
+@pytest.mark.slow
 def test_linear_support_vector_classifier():
     estimator = svm.LinearSVC(C=0.01, tol=1e-10, max_iter=100_000, random_state=0).fit(*CANCER)
     check(estimator, CANCER, curvature=2.0)
@@ -193,6 +195,7 @@ def test_linear_support_vector_regression():
     check(estimator.fit(*table), table)
 
 
+@pytest.mark.slow
 def test_perceptrons_without_hidden_layers():
     options = {"hidden_layer_sizes": (), "solver": "lbfgs", "max_iter": 100_000, "max_fun": 200_000, "tol": 1e-16}
 
@@ -217,6 +220,7 @@ def objective(p, x, y, kernel, bias):
     return float(p.loss(tf.constant(y.reshape(len(y), -1)), model(tf.constant(x)))) + float(sum(model.losses))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "table"),
     [
@@ -460,10 +464,10 @@ def test_no_penalty():
     assert from_sklearn(linear_model.SGDRegressor(penalty=None), 10).kernel_regularizer is None
 
 
-def test_importing_tfopt_does_not_import_sklearn():
+def test_importing_tfopt_does_not_import_sklearn(fresh_python):
     """Keras imports scikit-learn's base by itself; the estimators are ours to leave alone."""
     script = (
         "import sys, tfopt.regularizers; print('sklearn.linear_model' in sys.modules, 'sklearn.svm' in sys.modules)"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout == "False False\n"
+    run = fresh_python("-c", script)
+    assert run.stdout == "False False\n", run.stderr

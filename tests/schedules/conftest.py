@@ -65,3 +65,9 @@ def pytest_generate_tests(metafunc):
 def example(class_name):
     """A schedule of `class_name`; a class without an example here fails every battery."""
     return EXAMPLES[class_name]()
+
+
+@pytest.fixture
+def all_examples():
+    """The schedules of all classes by name."""
+    return {name: EXAMPLES[name]() for name in public_classes()}

@@ -1,8 +1,5 @@
 """Schedules in fit: every family, every optimizer, saved, loaded in a fresh process, continued at the right step."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -31,18 +28,21 @@ def _fit(model, epochs=2):
     return logger.rates["learning_rate"]
 
 
-def test_every_schedule_drives_a_compiled_graph(example):
-    """The rates that a graph of 12 steps used are those of the curve."""
+@pytest.mark.parametrize("name", ["Sequence", "Noise"])
+def test_the_rates_of_a_graph_of_many_steps(name, all_examples):
+    """They are those of the curve; that every schedule can be traced is in `test_common`."""
+    example = all_examples[name]
     model = _model(keras.optimizers.SGD(example), jit_compile=False, steps_per_execution=6)
     np.testing.assert_allclose(_fit(model), example.curve(12), rtol=1e-6)
     assert model.optimizer.iterations == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_saved_and_continued(name, tmp_path):
     schedule = schedules.Warmup(schedules.CosineDecay(0.05, 20), 4)
     make = getattr(keras.optimizers, name)
-    whole, half = _model(make(schedule)), _model(make(schedule))
+    whole, half = (_model(make(schedule), run_eagerly=True) for _ in range(2))  # a dozen steps are not worth a graph
     expected = schedule.curve(12)
     np.testing.assert_allclose(_fit(whole), expected, rtol=1e-6)
     first = _fit(half, epochs=1)
@@ -50,7 +50,7 @@ def test_every_optimizer_saved_and_continued(name, tmp_path):
     again = keras.models.load_model(tmp_path / "half.keras")
     np.testing.assert_allclose(first + _fit(again, epochs=1), expected, rtol=1e-6)
     half.save_weights(tmp_path / "half.weights.h5")
-    weights_only = _model(make(schedule))
+    weights_only = _model(make(schedule), run_eagerly=True)
     assert schedules.resume_from_weights(weights_only, tmp_path / "half.weights.h5") == 6
     np.testing.assert_allclose(first + _fit(weights_only, epochs=1), expected, rtol=1e-6)
     if name != "ScheduleFreeAdamW":  # it moves its weights between training and use; the step is what matters here
@@ -69,7 +69,7 @@ def test_keras_restarts_adam_at_step_0_when_it_resumes_from_weights(tmp_path):
     assert theirs.optimizer.iterations == 0
 
 
-def test_a_fresh_process_loads_nested_schedules_with_import_tfopt_alone(tmp_path):
+def test_a_fresh_process_loads_nested_schedules_with_import_tfopt_alone(tmp_path, fresh_python):
     inner = schedules.Product([schedules.OneCycle(0.1, 30), keras.optimizers.schedules.ExponentialDecay(1.0, 9, 0.5)])
     schedule = schedules.Sequence([schedules.Warmup(inner, 3), schedules.Noise(0.01, seed=4)], [20])
     model = _model(keras.optimizers.Adam(schedule))
@@ -79,7 +79,7 @@ def test_a_fresh_process_loads_nested_schedules_with_import_tfopt_alone(tmp_path
         "import sys, keras, tfopt; o = keras.models.load_model(sys.argv[1]).optimizer; "
         "print(int(o.iterations), repr(float(o.learning_rate)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.keras")], capture_output=True, text=True)
+    done = fresh_python("-c", code, tmp_path / "model.keras")
     assert done.returncode == 0, done.stderr
     step, rate = done.stdout.split()
     assert int(step) == 12

@@ -4,6 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from tfopt.training.plain import PlainEngine
+from tfopt.training.rows import Examples, row_orders
+
 layers, regularizers, optimizers = keras.layers, keras.regularizers, keras.optimizers
 ROWS = 70  # two full batches of 32 and a partial one
 
@@ -127,3 +130,49 @@ def nothing_dense(monkeypatch):
         raise CannotStack("this test wants a graph")
 
     monkeypatch.setattr(stack_pool, "make_numpy_stack", refuse)
+
+
+@pytest.fixture(scope="session")
+def plain():
+    """Return the maker of what Keras's own fits of an engine's requests give."""
+    return plain_fits
+
+
+def plain_fits(engine, requests):
+    """Build and fit each request, step by step: `fit` itself would trace a graph for each of them."""
+
+    def build(hp):
+        model = engine.build(hp)
+        model.run_eagerly = True
+        return model
+
+    arguments = engine.arguments() | {"build": build}
+    return [PlainEngine(**arguments, fit=_stepwise(request.seed)).fit([request])[0] for request in requests]
+
+
+def _stepwise(seed):
+    def fit(
+        _, model, x, y, sample_weight, batch_size, epochs, initial_epoch, shuffle, validation_data, callbacks, **__
+    ):
+        examples = Examples(x, y, sample_weight)
+        order = row_orders("once" if shuffle else False, seed, len(examples), 0, 1)[0]
+        callbacks[0].set_model(model)
+        for epoch in range(initial_epoch, epochs):
+            logs = _over(model, model.train_step, examples, order, batch_size)
+            if validation_data is not None:
+                held = Examples(*validation_data)
+                tests = _over(model, model.test_step, held, np.arange(len(held)), batch_size)
+                logs |= {f"val_{name}": value for name, value in tests.items()}
+            callbacks[0].on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        model.optimizer.finalize_variable_values(model.trainable_variables)  # averages of weights
+
+    return fit
+
+
+def _over(model, step, examples, order, batch_size):
+    model.reset_metrics()
+    for rows in np.split(order, range(batch_size, len(order), batch_size)):
+        step(examples.take(rows))
+    return dict(model.get_metrics_result())

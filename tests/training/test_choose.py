@@ -41,6 +41,7 @@ def test_free_memory_is_plausible():
     assert 2**28 <= free_memory() < 2**50
 
 
+@pytest.mark.slow
 def test_few_or_short_fits_run_one_after_another(nothing_dense, mlp_model, rows):
     build, (hp, *_) = mlp_model
     engine = engine_for("auto", build, *rows)
@@ -50,6 +51,7 @@ def test_few_or_short_fits_run_one_after_another(nothing_dense, mlp_model, rows)
     assert "not worth a stack" in short[0].reason
 
 
+@pytest.mark.slow
 def test_every_path_validates(nothing_dense, mlp_model, rows, monkeypatch):
     build, (hp, *_) = mlp_model
     x, y = rows
@@ -61,6 +63,7 @@ def test_every_path_validates(nothing_dense, mlp_model, rows, monkeypatch):
             assert set(result.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
 
 
+@pytest.mark.slow
 def test_long_work_is_stacked_and_ends_as_the_shared_graph_does(nothing_dense, mlp_model, rows, monkeypatch):
     monkeypatch.setattr(choose, "_WORTH_STACKING", 0.0)
     build, (hp, *_) = mlp_model
@@ -71,6 +74,7 @@ def test_long_work_is_stacked_and_ends_as_the_shared_graph_does(nothing_dense, m
         np.testing.assert_allclose(mine.history["loss"], theirs.history["loss"], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack_wins", [True, False])
 def test_where_the_work_is_long_both_are_timed_and_the_faster_one_is_taken(
     nothing_dense, mlp_model, rows, monkeypatch, stack_wins
@@ -95,6 +99,7 @@ def test_where_the_work_is_long_both_are_timed_and_the_faster_one_is_taken(
         assert "ms a step one after another" in results[1].reason
 
 
+@pytest.mark.slow
 def test_large_models_and_convolutions_run_one_after_another(nothing_dense, rows):
     def build(hp):
         hidden = [keras.layers.Dense(500, "relu"), keras.layers.Dense(500, "relu")]
@@ -128,6 +133,7 @@ def a_gpu(monkeypatch):
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [gpu] if kind == "GPU" else found(kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numpy_wins", [True, False])
 def test_beside_a_gpu_both_populations_are_timed_and_the_faster_one_is_taken(
     a_gpu, mlp_model, rows, monkeypatch, numpy_wins
@@ -154,6 +160,7 @@ def test_beside_a_gpu_both_populations_are_timed_and_the_faster_one_is_taken(
         np.testing.assert_allclose(mine.history["loss"], theirs.history["loss"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_beside_a_gpu_small_dense_networks_of_short_work_stay_in_numpy(a_gpu, mlp_model, rows):
     build, (hp, *_) = mlp_model
     engine = engine_for("auto", build, *rows, memory=2**30)
@@ -162,6 +169,7 @@ def test_beside_a_gpu_small_dense_networks_of_short_work_stay_in_numpy(a_gpu, ml
     assert [type(stack) for stack in engine.pool.stacks()] == [NumpyStack]
 
 
+@pytest.mark.slow
 def test_a_failure_inside_a_stack_is_told_and_the_fits_are_trained_alone(mlp_model, rows, monkeypatch, caplog):
     build, (hp, *_) = mlp_model
     train = NumpyStack.train

@@ -70,7 +70,7 @@ def outcomes(workers, calls):
 
 def test_calls_are_made_by_the_cluster_on_a_value_that_is_sent_once(cluster):
     def call(shared, i):
-        time.sleep(0.05)
+        time.sleep(0.05)  # lest one process makes all the calls
         shared["calls"] = shared.get("calls", 0) + 1
         shared["array"][0] = 1.0
         return i, os.getpid(), shared["array"].sum(), shared["calls"]
@@ -88,7 +88,7 @@ def test_calls_are_made_by_the_cluster_on_a_value_that_is_sent_once(cluster):
 
 def test_a_worker_that_dies_loses_its_call_only_and_one_that_always_dies_has_failed(cluster, tmp_path):
     def call(shared, i):
-        time.sleep(0.05)
+        time.sleep(0.05)  # lest one process makes all the calls
         first = not (tmp_path / "died").exists()
         if i == 5 or (i == 2 and first):
             (tmp_path / "died").touch()

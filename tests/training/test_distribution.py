@@ -143,6 +143,7 @@ def test_a_group_that_ends_its_workers_has_failed(rows):
     assert [result.failure for result in results] == ["WorkerDiedError: killed"] * 3
 
 
+@pytest.mark.slow
 def test_an_exception_of_an_engine_fails_its_fits_and_is_logged(rows, caplog):
     maker = maker_of(rows=rows)
     maker().fit = lambda *args: 1 / 0

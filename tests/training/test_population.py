@@ -54,6 +54,7 @@ def test_folds_and_seeds_are_members(rows):
     assert evaluated["loss"] == pytest.approx(member.history["val_loss"][-1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_class_weights_and_example_weights_of_folds(rows):
     """Validation rows have the example weights alone, as `evaluate` gives them."""
     x, y = rows
@@ -76,6 +77,7 @@ def test_class_weights_and_example_weights_of_folds(rows):
     assert multiplied[0].history["loss"] == pytest.approx(result[0].history["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_class_weights_are_those_of_fit(rows):
     x, y = rows
     weights = {0: 2.0, 1: 0.5, 2: 1.0}

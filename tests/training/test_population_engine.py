@@ -16,11 +16,10 @@ layers, optimizers, regularizers = keras.layers, keras.optimizers, keras.regular
 ATOL, ATOL_NORMALIZED = 2e-6, 2e-3
 
 
-def engines(build, rows, **arguments):
+def engine(build, rows, **arguments):
     x, y = rows
     validation = keras.tree.map_structure(lambda array: array[:20], (x, y))
-    arguments = {"validation": validation, "shuffle": "once"} | arguments
-    return PopulationEngine(build, x, y, **arguments), PlainEngine(build, x, y, **arguments)
+    return PopulationEngine(build, x, y, **{"validation": validation, "shuffle": "once"} | arguments)
 
 
 def assert_same(mine, theirs, atol=ATOL):
@@ -42,23 +41,42 @@ def assert_same(mine, theirs, atol=ATOL):
         )
 
 
-def check(build, configurations, rows, atol=ATOL, seeds=(1, 2, 1), epochs=2, batch_size=16, options=None, **arguments):
-    requests = [
-        FitRequest(hp, seed, epochs, batch_size, **arguments) for hp, seed in zip(configurations, seeds, strict=False)
-    ]
-    population, plain = engines(build, rows, **(options or {}))
-    results, refused = population.attempt(requests)
-    assert refused == {}
-    for mine, theirs in zip(results, plain.fit(requests), strict=True):
-        assert_same(mine, theirs, atol)
-    return population, results
+@pytest.fixture
+def check(plain):
+    """Return the comparison of a population's fits with Keras's own."""
+
+    def compare(
+        build, configurations, rows, atol=ATOL, epochs=2, batch_size=16, options=None, traced=False, **arguments
+    ):
+        pairs = zip(configurations, (1, 2, 1), strict=False)
+        requests = [FitRequest(hp, seed, epochs, batch_size, **arguments) for hp, seed in pairs]
+        population = engine(build, rows, **(options or {}))
+        results, refused = population.attempt(requests)
+        assert refused == {}
+        keras_own = PlainEngine(**population.arguments()).fit(requests) if traced else plain(population, requests)
+        for mine, theirs in zip(results, keras_own, strict=True):
+            assert_same(mine, theirs, atol)
+        return population
+
+    return compare
 
 
-@pytest.mark.parametrize("model", ["mlp", "normalized", "functional"], indirect=True)  # the others have their own tests
-def test_members_are_fresh_builds_and_fits(model, rows):
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["normalized", "functional"], indirect=True)  # the others have their own tests
+def test_members_are_fresh_builds_and_fits(model, rows, check):
     build, configurations = model
     atol = ATOL_NORMALIZED if build.__name__ == "normalized" else ATOL
     check(build, configurations, rows, atol, batch_size=32, monitor=Monitor("val_loss", "min"), predict=np.arange(9))
+
+
+@pytest.mark.slow
+def test_fits_of_the_plain_engine_as_it_is(mlp_model, rows):
+    """The other tests take Keras's steps eagerly; this one traces them, as users do."""
+    build, configurations = mlp_model
+    requests = [FitRequest(hp, 1, 2, monitor=Monitor("val_loss", "min")) for hp in configurations[:2]]
+    population = engine(build, rows)
+    for mine, theirs in zip(population.fit(requests), PlainEngine(**population.arguments()).fit(requests), strict=True):
+        assert_same(mine, theirs)
 
 
 class Scale(layers.Layer):
@@ -98,7 +116,8 @@ def many_layers(hp):
     return model
 
 
-def test_layers_of_every_kind():
+@pytest.mark.slow
+def test_layers_of_every_kind(check):
     random = np.random.default_rng(0)
     x = (random.normal(size=(44, 6)).astype("float32"), random.integers(0, 9, (44, 5)).astype("int32"))
     configurations = [
@@ -111,17 +130,19 @@ def test_layers_of_every_kind():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
-def test_recurrent_layers(cell, rows):
+def test_recurrent_layers(cell, rows, check):
     def build(hp):
         hidden = [layers.Reshape((4, 4)), getattr(layers, cell)(5, dropout=hp["rate"]), layers.Dense(4, "softmax")]
         model = keras.Sequential([keras.Input((16,)), *hidden])
         model.compile(optimizers.RMSprop(hp["lr"]), "sparse_categorical_crossentropy")
         return model
 
-    check(build, [{"lr": 0.01, "rate": 0.2}, {"lr": 0.02, "rate": 0.4}], rows, epochs=1)
+    # Masks drawn in a loop are others eagerly.
+    check(build, [{"lr": 0.01, "rate": 0.2}, {"lr": 0.02, "rate": 0.4}], rows, epochs=1, traced=True)
 
 
-def test_outputs_losses_and_metrics_of_a_model_with_two_heads(rows):
+@pytest.mark.slow
+def test_outputs_losses_and_metrics_of_a_model_with_two_heads(rows, check):
     def build(hp):
         inputs = keras.Input((16,))
         hidden = layers.Dense(4, "tanh", kernel_regularizer=tfopt.regularizers.ElasticNet(hp["penalty"]))(inputs)
@@ -140,7 +161,7 @@ def test_outputs_losses_and_metrics_of_a_model_with_two_heads(rows):
     check(build, configurations, (x, y), predict=np.arange(30))
 
 
-def test_a_subclassed_model_with_a_loss_of_its_own(rows):
+def test_a_subclassed_model_with_a_loss_of_its_own(rows, check):
     class Own(keras.Model):
         def __init__(self, strength):
             super().__init__()
@@ -200,27 +221,27 @@ OPTIMIZERS = {
 def small(make):
     def build(hp):
         held = keras.constraints.MaxNorm(hp["norm"])
-        model = keras.Sequential(
-            [keras.Input((16,)), layers.Dense(6, "tanh", kernel_constraint=held), layers.Dense(4, "softmax")]
-        )
+        model = keras.Sequential([keras.Input((16,)), layers.Dense(4, "softmax", kernel_constraint=held)])
         model.compile(make(hp["lr"], hp["b"]), "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_elementwise_optimizers(name, rows):
+def test_elementwise_optimizers(name, rows, check):
     make, (first, second) = OPTIMIZERS[name]
     configurations = [{"lr": 0.02, "b": first, "norm": 1.0}, {"lr": 0.01, "b": second, "norm": 0.7}]
     check(small(make), configurations, rows, options={"validation": None})
 
 
-def test_folds_weights_and_early_stopping(rows):
+@pytest.mark.slow
+def test_folds_weights_and_early_stopping(rows, plain):
     x, _ = rows
     weights = np.random.default_rng(1).uniform(0.5, 1.5, len(x)).astype("float32")
     build = small(lambda a, b: optimizers.Adam(a, beta_1=b))
-    population, plain = engines(build, rows, sample_weight=weights, validation=None, shuffle="once")
+    population = engine(build, rows, sample_weight=weights, validation=None, shuffle="once")
     monitor = Monitor("val_loss", "min", patience=2)
     everyone = np.arange(len(x))
     requests = []
@@ -231,7 +252,7 @@ def test_folds_weights_and_early_stopping(rows):
             requests.append(FitRequest(hp, 3, 8, 16, rest, fold, predict=fold, monitor=monitor))
     ended = []
     results = population.fit(requests, done=lambda index, result: ended.append(index))
-    for mine, theirs in zip(results, plain.fit(requests), strict=True):
+    for mine, theirs in zip(results, plain(population, requests), strict=True):
         assert_same(mine, theirs, atol=2e-5)
     lengths = [len(result.history["loss"]) for result in results]
     assert min(lengths) < 8, "one stopped early"
@@ -239,13 +260,14 @@ def test_folds_weights_and_early_stopping(rows):
     assert sorted(ended) == list(range(len(requests)))
 
 
-def test_a_fit_that_diverges_fails_alone(rows):
+@pytest.mark.slow
+def test_a_fit_that_diverges_fails_alone(rows, plain):
     build = small(lambda a, b: optimizers.SGD(a, momentum=b))
     good = {"lr": 0.02, "b": 0.9, "norm": 1.0}
     requests = [FitRequest(hp, 1, 4, 16) for hp in (good, {**good, "lr": 1e38}, good)]
-    population, plain = engines(build, rows)
+    population = engine(build, rows)
     results = population.fit(requests)
-    theirs = plain.fit(requests[:2])
+    theirs = plain(population, requests[:2])
     assert results[1].failure == theirs[1].failure
     assert results[1].failure.startswith("The loss became nan in epoch 1.")
     assert_same(results[0], theirs[0])
@@ -255,6 +277,7 @@ def test_a_fit_that_diverges_fails_alone(rows):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fit_goes_on_where_it_ended(rows):
     """Hyperband's rungs: optimizer, schedule and random streams continue."""
 
@@ -265,7 +288,7 @@ def test_a_fit_goes_on_where_it_ended(rows):
         return model
 
     configurations = [{"lr": 0.02, "rate": 0.2}, {"lr": 0.01, "rate": 0.4}]
-    population, _ = engines(build, rows, shuffle=True)
+    population = engine(build, rows, shuffle=True)
     whole = population.fit([FitRequest(hp, 5, 4, 16) for hp in configurations])
     half = population.fit([FitRequest(hp, 5, 2, 16) for hp in configurations])
     rest = population.fit(
@@ -278,17 +301,19 @@ def test_a_fit_goes_on_where_it_ended(rows):
     assert len(population.pool.stacks()) == 1, "one graph for all of them"
 
 
-def test_members_of_different_steps_and_validation_rows_are_kept_apart(rows):
+@pytest.mark.slow
+def test_members_of_different_steps_and_validation_rows_are_kept_apart(rows, plain):
     build = small(lambda a, b: optimizers.Adam(a, beta_1=b))
     hp = {"lr": 0.02, "b": 0.9, "norm": 1.0}
-    population, plain = engines(build, rows, shuffle=False)
-    begun = plain.fit([FitRequest(hp, 1, 1, 16), FitRequest(hp, 1, 1, 32)])
+    population = engine(build, rows, shuffle=False)
+    begun = plain(population, [FitRequest(hp, 1, 1, 16), FitRequest(hp, 1, 1, 32)])
     requests = [FitRequest(hp, 1, 2, 16, initial_epoch=1, state=result.state) for result in begun]
     requests.append(FitRequest(hp, 1, 2, 16, validation=np.arange(40, 60)))
-    for mine, theirs in zip(population.fit(requests), plain.fit(requests), strict=True):
+    for mine, theirs in zip(population.fit(requests), plain(population, requests), strict=True):
         assert_same(mine, theirs)
 
 
+@pytest.mark.slow
 def test_gradient_norms_are_those_of_the_callback(rows):
     build = small(lambda a, b: optimizers.SGD(a, momentum=b))
     configurations = [{"lr": lr, "b": 0.9, "norm": 1.0} for lr in (0.02, 0.1)]
@@ -308,6 +333,7 @@ def refusal(build, hp, rows, **arguments):
     return refused[0]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_stacked_is_refused_with_the_reason(rows):
     hp = {"lr": 0.02, "b": 0.9, "norm": 1.0}
     assert "Lamb is not known" in refusal(small(lambda a, b: optimizers.Lamb(a, beta_1=b)), hp, rows)
@@ -334,6 +360,7 @@ def test_what_cannot_be_stacked_is_refused_with_the_reason(rows):
     assert "depend on what ran before" in refusal(stateful, hp, rows)
 
 
+@pytest.mark.slow
 def test_refused_fits_are_trained_by_the_other_engine(rows):
     build = small(lambda a, b: optimizers.Lamb(a, beta_1=b))
     ended = []
@@ -345,16 +372,18 @@ def test_refused_fits_are_trained_by_the_other_engine(rows):
     assert ended == [0]
 
 
-def test_a_number_that_python_decides_on_gets_a_graph_of_its_own(mlp_model, rows):
+@pytest.mark.slow
+def test_a_number_that_python_decides_on_gets_a_graph_of_its_own(mlp_model, rows, check):
     build, (hp, other, _) = mlp_model
-    population, _ = check(build, [hp, {**other, "rate": 0.0}, other], rows)
+    population = check(build, [hp, {**other, "rate": 0.0}, other], rows)
     assert len(population.pool.stacks()) == 2
 
 
+@pytest.mark.slow
 def test_memory_bounds_the_stack_and_is_halved_when_it_runs_out(rows, monkeypatch, caplog):
     build = small(lambda a, b: optimizers.Adam(a, beta_1=b))
     requests = [FitRequest({"lr": lr, "b": 0.9, "norm": 1.0}, 1, 2, 16) for lr in (0.01, 0.02, 0.03, 0.04, 0.05)]
-    population, _ = engines(build, rows)
+    population = engine(build, rows)
     expected = population.fit(requests)
     [stack] = population.pool.stacks()
     sizes, train = [], stack.train
@@ -381,6 +410,7 @@ def test_memory_bounds_the_stack_and_is_halved_when_it_runs_out(rows, monkeypatc
     assert max(sizes) == 3
 
 
+@pytest.mark.slow
 def test_a_wrong_stack_is_found_by_its_first_step(rows, monkeypatch):
     """A number that the graph does not read changes nothing in it: the plain step shows it."""
     from tfopt.training import symbolic

@@ -52,7 +52,7 @@ def test_a_caller_that_leaves_stops_the_workers():
     next(lanes)
     lanes.close()
     number = len(begun)
-    time.sleep(0.05)
+    time.sleep(0.05)  # in which a worker that goes on would begin some five
     assert len(begun) == number < 1000
 
 

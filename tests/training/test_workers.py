@@ -18,6 +18,7 @@ from tfopt.training.workers import Call, Shared, Workers
 
 ROOT = Path(__file__).parents[2]
 HERE = os.getpid()
+A_MOMENT = 0.02  # seconds that a call takes, lest this process makes them all before another one has begun
 
 
 def outcomes(workers, calls):
@@ -38,6 +39,7 @@ def test_one_worker_is_this_process():
         ]
 
 
+@pytest.mark.slow
 def test_calls_reach_all_workers_and_a_shared_value_is_sent_once(tmp_path):
     meeting = tmp_path / "meeting"
 
@@ -62,10 +64,11 @@ def test_calls_reach_all_workers_and_a_shared_value_is_sent_once(tmp_path):
     assert all(sorted(counts) == list(range(1, len(counts) + 1)) for counts in by_process.values())
 
 
+@pytest.mark.slow
 def test_an_exception_comes_back_with_its_traceback():
     def fails():
         if os.getpid() == HERE:
-            time.sleep(0.05)
+            time.sleep(A_MOMENT)
             return "here"
         raise KeyError("no such thing")
 
@@ -77,11 +80,12 @@ def test_an_exception_comes_back_with_its_traceback():
     assert "in fails" in "".join(error.__notes__)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_sent_is_done_here_and_said_once(caplog):
     lock = threading.Lock()
 
     def locked():
-        time.sleep(0.02)
+        time.sleep(A_MOMENT)
         with lock:
             return os.getpid()
 
@@ -91,6 +95,7 @@ def test_what_cannot_be_sent_is_done_here_and_said_once(caplog):
     assert "cannot pickle '_thread.lock' object" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_module_that_the_worker_lacks_is_no_failure(caplog, monkeypatch, tmp_path):
     (tmp_path / "only_here.py").write_text("def f():\n    import os, time; time.sleep(0.02); return os.getpid()\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -104,9 +109,10 @@ def test_a_module_that_the_worker_lacks_is_no_failure(caplog, monkeypatch, tmp_p
     assert "No module named 'only_here'" in caplog.text
 
 
+@pytest.mark.slow
 def test_log_records_of_a_worker_reach_this_process(caplog):
     def logs():
-        time.sleep(0.02)
+        time.sleep(A_MOMENT)
         if os.getpid() != HERE:
             try:
                 1 / 0  # noqa: B018
@@ -119,9 +125,10 @@ def test_log_records_of_a_worker_reach_this_process(caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_loses_its_call_only(caplog, tmp_path):
     def dies_once(i):
-        time.sleep(0.02)
+        time.sleep(A_MOMENT)
         if i == 3 and os.getpid() != HERE and not (tmp_path / "died").exists():
             (tmp_path / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -136,11 +143,12 @@ def test_a_worker_that_dies_loses_its_call_only(caplog, tmp_path):
     assert "A worker process ended (signal 9); what it was at is done again." in caplog.text
 
 
+@pytest.mark.slow
 def test_a_call_that_ends_two_workers_has_failed(caplog):
     def deadly():
         if os.getpid() != HERE:
             os._exit(7)
-        time.sleep(0.2)
+        time.sleep(A_MOMENT)
         return "here"
 
     with Workers(2) as workers:
@@ -170,6 +178,7 @@ def test_the_longest_are_first_and_the_urgent_before_them():
     assert order == ["next", "long", "mid", "short"]
 
 
+@pytest.mark.slow
 def test_calls_may_be_added_while_others_run():
     seen = []
 
@@ -199,6 +208,7 @@ def test_calls_that_are_dropped_are_not_made_and_nobody_is_told():
     assert told == [None] * 3
 
 
+@pytest.mark.slow
 def test_gpus_are_given_one_each_and_the_others_make_other_calls(tmp_path):
     def visible(i):
         (tmp_path / f"{os.getpid()}").touch()
@@ -217,13 +227,14 @@ def test_gpus_are_given_one_each_and_the_others_make_other_calls(tmp_path):
     assert all(pid != without for pid, _ in values[:9])
 
 
+@pytest.mark.slow
 def test_each_worker_has_its_share_of_the_cores(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
     monkeypatch.setenv("TFOPT_CORES", "6")
 
     def shares():
-        time.sleep(0.02)
+        time.sleep(A_MOMENT)
         return os.getpid(), [
             os.environ.get(name) for name in ("TFOPT_CORES", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
         ]
@@ -283,6 +294,7 @@ with Workers(3) as workers:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("ended_by", ["SIGKILL", "SIGINT", "SIGTERM"])
 def test_no_process_outlives_the_parent(ended_by):

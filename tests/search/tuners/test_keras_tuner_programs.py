@@ -54,6 +54,7 @@ def by_hand(hypermodel, trial, x, y, **kwargs):
 # Callbacks
 
 
+@pytest.mark.slow
 def test_hyperparameters_that_appear_in_later_builds_and_a_callback(tmp_path):
     def layers(hp):
         model = keras.Sequential([keras.Input((3,))])
@@ -85,6 +86,7 @@ class Looks(keras.callbacks.Callback):
         logs["text"], logs["three"] = "yes", np.arange(3.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["shared", "plain"])
 def test_callbacks_see_what_keras_gives_them(tmp_path, monkeypatch, engine):
     monkeypatch.setattr(Looks, "seen", [])
@@ -104,6 +106,7 @@ def test_callbacks_see_what_keras_gives_them(tmp_path, monkeypatch, engine):
     assert not trial.metrics.exists("three")
 
 
+@pytest.mark.slow
 def test_batch_functions_of_one_instance_are_called(tmp_path):
     seen = []
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
@@ -125,6 +128,7 @@ class Counted(keras.callbacks.Callback):
         Counted.alive -= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["shared", "plain"])
 def test_callbacks_are_copied_when_their_fit_begins(tmp_path, monkeypatch, engine):
     monkeypatch.setattr(Counted, "alive", 1)
@@ -133,6 +137,7 @@ def test_callbacks_are_copied_when_their_fit_begins(tmp_path, monkeypatch, engin
     assert Counted.most <= 3, "the user's, that of a fit, and one that is about to go"
 
 
+@pytest.mark.slow
 def test_a_callback_that_cannot_be_copied_ends_the_search(tmp_path):
     class Stream(keras.callbacks.Callback):
         def __deepcopy__(self, memo):
@@ -145,6 +150,7 @@ def test_a_callback_that_cannot_be_copied_ends_the_search(tmp_path):
 # Models and data
 
 
+@pytest.mark.slow
 def test_metrics_without_a_name_have_the_same_one_in_every_trial(tmp_path):
     before = keras.metrics.AUC().name
     objective = keras_tuner.Objective("val_auc", "max")
@@ -159,6 +165,7 @@ def test_metrics_without_a_name_have_the_same_one_in_every_trial(tmp_path):
     assert keras.metrics.AUC().name not in ("auc", before), "the user's own names go on"
 
 
+@pytest.mark.slow
 def test_a_metric_of_several_numbers_may_stand_beside_the_objective(tmp_path):
     def model(hp):
         one = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, "softmax")])
@@ -176,6 +183,7 @@ def test_a_metric_of_several_numbers_may_stand_beside_the_objective(tmp_path):
         search(tmp_path, model, y=y, objective=keras_tuner.Objective("val_f1", "max"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["population", "shared", "plain"])
 def test_class_weights_never_reach_the_validation(tmp_path, engine):
     class_weight = {0: 1.0, 1: 5.0, 2: 20.0}
@@ -200,6 +208,7 @@ def two_outputs(hp):
     return model
 
 
+@pytest.mark.slow
 def test_each_output_has_weights_of_its_own(tmp_path):
     y, weights = {"a": X[:, :1], "b": X[:, 1:2]}, {"a": np.linspace(0, 1, 48), "b": np.linspace(1, 0, 48)}
     [trial] = trials(search(tmp_path, two_outputs, y=y, max_trials=1, sample_weight=weights))
@@ -208,6 +217,7 @@ def test_each_output_has_weights_of_its_own(tmp_path):
         assert trial.members[0].history[name] == pytest.approx(values, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_sparse_matrices_are_rows(tmp_path, monkeypatch):
     sparse = np.where(X > 0, X, 0)
     scores = []
@@ -256,6 +266,7 @@ class Idle(keras_tuner.Oracle):
         return {"status": "RUNNING", "values": {"rate": 0.01 * self.asked}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Idle, keras_tuner.oracles.RandomSearchOracle, tfopt.search.RandomSearchOracle])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # KerasTuner's oracles call `threading.currentThread`
 def test_a_tuner_takes_any_oracle(tmp_path, kind, capsys):
@@ -274,6 +285,7 @@ def test_a_tuner_takes_any_oracle(tmp_path, kind, capsys):
     assert again.get_best_models()[0].get_weights()[0].shape == (3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_failing_build_ends_a_search_with_an_oracle_of_keras_tuners(tmp_path):
     def fails(hp):
@@ -287,6 +299,7 @@ def test_a_failing_build_ends_a_search_with_an_oracle_of_keras_tuners(tmp_path):
         tuner.search(X, Y, **FIT)
 
 
+@pytest.mark.slow
 def test_what_is_put_into_one_tuner_is_called(tmp_path):
     tuner = tfopt.search.RandomSearch(build, "val_loss", 1, seed=1, directory=str(tmp_path), overwrite=True)
     own, called = tuner._build_and_fit_model, []
@@ -317,6 +330,7 @@ def test_a_result_without_the_objective_ends_the_search_at_once(tmp_path, object
     assert len(tuner.oracle.trials) == 1
 
 
+@pytest.mark.slow
 def test_trials_before_a_fatal_one_are_kept(tmp_path):
     rates = []
 

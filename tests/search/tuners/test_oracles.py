@@ -155,6 +155,7 @@ def test_bayesian_search_repeats_no_point(drive):
     assert {"a": 3, "b": 1} in ours[:16]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 8])
 def test_bayesian_search_finds_what_random_search_does_not(drive, batch):
     """Choices, conditional ranges and logarithms together; the same optimum, in batches as one by one."""

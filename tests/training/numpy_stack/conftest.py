@@ -7,9 +7,7 @@ import pytest
 from tfopt.training import stack_pool
 from tfopt.training.fits import FitRequest
 from tfopt.training.numpy_stack.model import NumpyStack
-from tfopt.training.plain import PlainEngine
 from tfopt.training.population_engine import PopulationEngine
-from tfopt.training.rows import Examples, row_orders
 
 STATE, LOG = 2e-6, 1e-4  # absolute and relative: rounding, after half a dozen steps
 
@@ -81,7 +79,7 @@ def assert_same():
 
 
 @pytest.fixture
-def check(numpy_engine, assert_same):
+def check(numpy_engine, assert_same, plain):
     """Return the comparison of fits in NumPy with Keras's own."""
 
     def compare(build, configurations, epochs=2, seeds=(1, 2, 1), engine=None, **request):
@@ -90,53 +88,8 @@ def check(numpy_engine, assert_same):
         results, refused = population.attempt(requests)
         assert refused == {}
         assert {type(stack) for stack in population.pool.stacks()} == {NumpyStack}
-        for mine, theirs in zip(results, plain_fits(population, requests), strict=True):
+        for mine, theirs in zip(results, plain(population, requests), strict=True):
             assert_same(mine, theirs)
         return population, results
 
     return compare
-
-
-@pytest.fixture(scope="session")
-def plain():
-    """Return the maker of what Keras's own fits of an engine's requests give."""
-    return plain_fits
-
-
-def plain_fits(engine, requests):
-    """Build and fit each request, step by step: `fit` itself would trace a graph for each of them."""
-
-    def build(hp):
-        model = engine.build(hp)
-        model.run_eagerly = True
-        return model
-
-    arguments = engine.arguments() | {"build": build}
-    return [PlainEngine(**arguments, fit=_stepwise(request.seed)).fit([request])[0] for request in requests]
-
-
-def _stepwise(seed):
-    def fit(
-        _, model, x, y, sample_weight, batch_size, epochs, initial_epoch, shuffle, validation_data, callbacks, **__
-    ):
-        examples = Examples(x, y, sample_weight)
-        order = row_orders("once" if shuffle else False, seed, len(examples), 0, 1)[0]
-        callbacks[0].set_model(model)
-        for epoch in range(initial_epoch, epochs):
-            logs = _over(model, model.train_step, examples, order, batch_size)
-            if validation_data is not None:
-                held = Examples(*validation_data)
-                tests = _over(model, model.test_step, held, np.arange(len(held)), batch_size)
-                logs |= {f"val_{name}": value for name, value in tests.items()}
-            callbacks[0].on_epoch_end(epoch, logs)
-            if model.stop_training:
-                return
-
-    return fit
-
-
-def _over(model, step, examples, order, batch_size):
-    model.reset_metrics()
-    for rows in np.split(order, range(batch_size, len(order), batch_size)):
-        step(examples.take(rows))
-    return dict(model.get_metrics_result())

@@ -124,6 +124,7 @@ METRICS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics(name, network, check, rows):
     metrics, targets = METRICS[name]
@@ -142,6 +143,7 @@ def _again(metric):
     return metric if isinstance(metric, str) else type(metric).from_config(metric.get_config())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sparse, softmax", "mse, four numbers"])
 def test_weights_of_rows(kind, network, check, rows):
     loss, targets, units, last = LOSSES[kind]

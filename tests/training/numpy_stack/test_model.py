@@ -67,10 +67,13 @@ def test_layers(name, network, check):
     check(network(*hidden), configurations)
 
 
-@pytest.mark.parametrize("as_layer", [False, True], ids=["of Dense", "Activation"])
-@pytest.mark.parametrize("function", ACTIVATIONS, ids=lambda function: function.__name__)
-def test_activations(function, as_layer, network, check):
-    hidden = [linear, lambda hp: layers.Activation(function)] if as_layer else [lambda hp: layers.Dense(8, function)]
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, len(ACTIVATIONS), 4))
+def test_activations(first, network, check):
+    """Four in a network, each of a Dense and as a layer; their values and slopes one by one are in `test_losses`."""
+    four = list(ACTIVATIONS)[first : first + 4]
+    hidden = [lambda hp, function=function: layers.Dense(8, function) for function in four]
+    hidden += [lambda hp, function=function: layers.Activation(function) for function in four]
     check(network(*hidden), RATES[:1], epochs=1)
 
 
@@ -283,6 +286,7 @@ def test_products_stay_on_one_thread_until_the_last_stack_is_done():
         assert limits() == {2}
 
 
+@pytest.mark.slow
 def test_gradient_norms_are_those_of_a_graph(numpy_engine, rows, monkeypatch):
     from tfopt.errors import CannotStack
     from tfopt.training import stack_pool as module
@@ -301,6 +305,7 @@ def test_gradient_norms_are_those_of_a_graph(numpy_engine, rows, monkeypatch):
         np.testing.assert_allclose(own.history["grad_norm"], other.history["grad_norm"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_fit_by_the_plain_engine_as_it_is(rows, network, numpy_engine, assert_same):
     """The other tests take Keras's steps eagerly; this one traces them, as users do."""
     requests = [FitRequest({"lr": 0.1, "rate": 0.2}, 1, 2)]
@@ -358,6 +363,7 @@ def wrong_moving_average(monkeypatch):
     monkeypatch.setattr(numpy_layers._BatchNormalization, "load", swapped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "plant", [wrong_slope, wrong_backward, wrong_epsilon, wrong_masks, wrong_penalty, wrong_moving_average]
 )
