@@ -17,23 +17,11 @@ import pytest
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
-# Recipes whose tests look at what they define, or run them on a table of one's own as well: their small run is made in
-# this process. The others are run as the programs that they are; so must be whatever changes Keras's kind of floats.
-IN_THIS_PROCESS = frozenset(
-    {
-        "adaptive_regularization",
-        "batch_size",
-        "data_augmentation",
-        "dropout",
-        "gradient_descent_and_adam",
-        "gradient_norms",
-        "mixed_precision_and_quantization",
-        "normalization",
-        "regularization_cocktail",
-        "search_strategies",
-        "vectorization",
-    }
-)
+# Recipes that are run as the programs that they are; the others in this process, where TensorFlow is loaded already.
+AS_PROGRAMS = {
+    "l1_l2_vs_lasso_ridge": "changes Keras's kind of floats",
+    "search_vs_baselines": "starts processes of its own",
+}
 
 
 @dataclass
@@ -57,23 +45,26 @@ def result_of(name, folder):
 def run(name, folder, *words):
     """Run a recipe with `--smoke` in a folder; return what it left in `out` there."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, str(RECIPES / f"{name}.py"), "--smoke", "--out", "out", *map(str, words)]
+    script, words = str(RECIPES / f"{name}.py"), ["--smoke", "--out", "out", *map(str, words)]
+    return (_as_a_program if name in AS_PROGRAMS else _here)(name, folder, script, words)
+
+
+def _as_a_program(name, folder, script, words):
     environment = {**os.environ, "PYTHONPATH": str(RECIPES.parent)}  # this tree, installed or not
+    command = [sys.executable, script, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return Smoke(folder, done.stdout, result_of(name, folder))
 
 
-def run_here(name, folder):
-    """Do the same in this process."""
-    folder.mkdir(exist_ok=True)
+def _here(name, folder, script, words):
     floats, policy = keras.config.floatx(), keras.config.dtype_policy()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.chdir(folder)
-        patch.setattr(sys, "argv", [f"{name}.py", "--smoke", "--out", str(folder / "out")])
+        patch.setattr(sys, "argv", [f"{name}.py", *words])
         patch.setattr(sys, "excepthook", sys.excepthook)
         try:
-            names = runpy.run_path(str(RECIPES / f"{name}.py"))
+            names = runpy.run_path(script)
         finally:
             keras.config.set_floatx(floats)
             keras.config.set_dtype_policy(policy)
@@ -90,7 +81,7 @@ def run_recipe(tmp_path):
 def smoke(tmp_path_factory):
     """Return a function that gives a recipe's small run."""
     base = tmp_path_factory.mktemp("smoke")
-    return cache(lambda name: (run_here if name in IN_THIS_PROCESS else run)(name, base / name))
+    return cache(lambda name: run(name, base / name))
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +89,7 @@ def recipe_names(smoke):
     """Return a function that gives everything a recipe defines, after its small run in this process."""
 
     def names(name):
-        assert name in IN_THIS_PROCESS, f"{name} is not among IN_THIS_PROCESS, and is run as a program"
+        assert name not in AS_PROGRAMS, f"{name} is run as a program"
         return smoke(name).names
 
     return names

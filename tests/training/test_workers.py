@@ -97,7 +97,9 @@ def test_what_cannot_be_sent_is_done_here_and_said_once(caplog):
 
 @pytest.mark.slow
 def test_a_module_that_the_worker_lacks_is_no_failure(caplog, monkeypatch, tmp_path):
-    (tmp_path / "only_here.py").write_text(f"def f():\n    import os, time; time.sleep({A_MOMENT}); return os.getpid()\n")
+    (tmp_path / "only_here.py").write_text(
+        f"def f():\n    import os, time; time.sleep({A_MOMENT}); return os.getpid()\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     import only_here
 
