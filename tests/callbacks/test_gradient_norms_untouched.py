@@ -30,16 +30,15 @@ def fit(model, data, callbacks, **arguments):
 
 
 CASES = {
-    "SGD": (lambda: ON.SGD(0.1), {}),
     "momentum, schedule": (lambda: ON.SGD(ON.schedules.CosineDecay(0.1, 15), momentum=0.9, nesterov=True), {}),
-    "Adam": (lambda: ON.Adam(0.01), {}),
     "ScheduleFreeAdamW": (lambda: ON.ScheduleFreeAdamW(0.01), {}),
-    "executions": (lambda: ON.Adam(0.01), {"steps_per_execution": 3}),
     "clipnorm": (lambda: ON.SGD(0.1, clipnorm=0.1), {}),
     "global_clipnorm": (lambda: ON.SGD(0.1, global_clipnorm=0.1), {}),
-    "clipvalue": (lambda: ON.SGD(0.1, clipvalue=0.05), {}),
-    "EMA": (lambda: ON.Adam(0.01, use_ema=True, ema_overwrite_frequency=4), {}),
-    "loss_scale_factor": (lambda: ON.SGD(0.1, loss_scale_factor=64.0), {}),
+    "clipvalue, loss_scale_factor": (lambda: ON.SGD(0.1, clipvalue=0.05, loss_scale_factor=64.0), {}),
+    "EMA, executions": (
+        lambda: ON.Adam(0.01, use_ema=True, ema_overwrite_frequency=4),
+        {"steps_per_execution": 3},
+    ),
     "loss scaling": (lambda: ON.LossScaleOptimizer(ON.SGD(0.1), initial_scale=2.0**10), {}),
     "accumulation": (lambda: ON.SGD(0.1, gradient_accumulation_steps=3), {}),
     "accumulation, clipping, jit": (
@@ -66,13 +65,12 @@ def test_bit_identical(build, data, case):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("options", [{"update_ratio": True}, {"cosine": True}], ids=str)
-def test_bit_identical_with_every_option(build, data, options):
+def test_bit_identical_with_every_option(build, data):
     plain = build(ON.Adam(0.01), dropout=0.3)
     fit(plain, data, [])
     expected = state(plain)
     measured = build(ON.Adam(0.01), dropout=0.3)
-    fit(measured, data, [tfopt.callbacks.GradientNorms(**options)])
+    fit(measured, data, [tfopt.callbacks.GradientNorms(update_ratio=True, cosine=True)])
     for ours, theirs in zip(state(measured), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

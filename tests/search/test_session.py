@@ -2,12 +2,8 @@
 
 import filecmp
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -219,44 +215,6 @@ def test_hyperbands_rungs_go_on_after_a_resumption_too(quick, tmp_path):
 
 def _is_promoted(record: dict) -> bool:
     return record["kind"] == "trial" and any("first_epoch" in fit for fit in record["fits"])
-
-
-@pytest.mark.slow
-def test_kill_9_and_resume_end_with_the_uninterrupted_leaderboard(whole, table_path, tmp_path):
-    arguments = [
-        *("search", str(table_path), "--space", "small", "--max-trials", "3", "--epochs", "3", "--folds", "2"),
-        *("--inner-folds", "2", "--seeds", "2", "--baselines", "dummy,ridge", "--workers", "1"),
-    ]
-    folder = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfopt", *arguments, "--out", str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if "trial 0" in line:  # the first trial after the default's
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    finished = len(lines(folder, "trial"))
-    assert 0 < finished < 6
-    assert not (folder / "result.json").exists()
-
-    again = subprocess.run(
-        [sys.executable, "-m", "tfopt", "search", "--resume", str(folder), "--format", "json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    resumed = {row["model"]: row["score"] for row in json.loads(again.stdout)["leaderboard"]}
-    assert resumed == pytest.approx(scores(whole), abs=1e-12)
-    inner = [
-        {(t["fold"], t["trial_id"]): t["inner_scores"] for t in lines(each, "trial")}
-        for each in (folder, whole.run_folder)
-    ]
-    assert inner[0] == inner[1]
 
 
 def test_a_folder_from_other_data_is_not_resumed(quick, tmp_path, table_path):
