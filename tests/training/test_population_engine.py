@@ -260,9 +260,12 @@ def test_folds_weights_and_early_stopping(rows, plain):
 
 @pytest.mark.slow
 def test_a_fit_that_diverges_fails_alone(rows, plain):
-    build = small(lambda a, b: optimizers.SGD(a, momentum=b))
-    good = {"lr": 0.02, "b": 0.9, "norm": 1.0}
-    requests = [FitRequest(hp, 1, 4, 16) for hp in (good, {**good, "lr": 1e38}, good)]
+    def build(hp):
+        model = keras.Sequential([keras.Input((16,)), layers.Dense(6, "tanh"), layers.Dense(4, "softmax")])
+        model.compile(optimizers.SGD(hp["lr"], momentum=0.9), "sparse_categorical_crossentropy")
+        return model
+
+    requests = [FitRequest({"lr": lr}, 1, 4, 16) for lr in (0.02, 1e38, 0.02)]
     population = engine(build, rows)
     results = population.fit(requests)
     theirs = plain(population, requests[:2])
