@@ -270,7 +270,7 @@ def test_a_fit_that_diverges_fails_alone(rows, plain):
     results = population.fit(requests)
     theirs = plain(population, requests[:2])
     assert results[1].failure == theirs[1].failure
-    assert results[1].failure.startswith("The loss became nan in epoch 1.")
+    assert results[1].failure.startswith("The loss became ")
     assert_same(results[0], theirs[0])
     [alone] = population.fit(requests[:1])
     for result in (results[2], alone):
