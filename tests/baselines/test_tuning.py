@@ -147,6 +147,7 @@ def test_convergence_warnings_are_counted_not_shown(make_table, monkeypatch, cap
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ridge", "svm", "linear"])
 def test_weights_reach_the_fit_and_the_scores(make_table, name):
     weights = np.random.default_rng(1).integers(0, 3, 90).astype(float)
@@ -199,6 +200,7 @@ def test_each_part_is_encoded_once_for_each_scaling(make_table, monkeypatch):
     assert len(calls) <= 8
 
 
+@pytest.mark.slow
 def test_the_seed_repeats_the_result(make_table):
     table = _classification(make_table)
     first, again = (_tuned("random_forest", table, seed=3)[0] for _ in range(2))

@@ -160,6 +160,7 @@ def linear(rate_layer, rows=4000, units=6, offset=1.0):
     return model, x, x.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "rate"),
     [
@@ -369,6 +370,7 @@ def test_arguments_are_checked(arguments, match):
         DropoutEffects(**arguments)
 
 
+@pytest.mark.slow
 def test_mixed_precision_is_untouched(rows):
     def make():
         keras.mixed_precision.set_global_policy("mixed_float16")
@@ -384,6 +386,7 @@ def test_mixed_precision_is_untouched(rows):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_named_inputs_and_several_outputs(rows):
     """The loss is that of all outputs, the classes those of the first; the running means of training stay its own."""
     x, labels = rows

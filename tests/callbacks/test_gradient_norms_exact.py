@@ -360,6 +360,7 @@ def test_two_networks_with_two_optimizers():
     np.testing.assert_allclose(history["grad_norm"], [np.mean(list(expected.values()))], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_more_steps_than_the_buffer_holds(build, data, tape_squares):
     x, y = data
     expected = tape_squares(build(), x, y, epochs=4, batch_size=1)
@@ -369,6 +370,7 @@ def test_more_steps_than_the_buffer_holds(build, data, tape_squares):
     np.testing.assert_allclose(norms.history["grad_norm"], np.sqrt(expected.sum(axis=1)), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_several_applies_in_each_batch(data):
     class Twice(keras.Sequential):
         def train_step(self, data):

@@ -97,6 +97,7 @@ def test_live_in_every_mode(by_hand, name, mode):
     assert "train_step" not in vars(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [{"run_eagerly": True}, {"jit_compile": True, "steps_per_execution": 3}])
 def test_dropout_follows_its_schedule(mode):
     """Early dropout that drops everything and then nothing: the first layer learns only after the cutoff."""

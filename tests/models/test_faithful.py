@@ -138,6 +138,7 @@ def test_realmlp(task):
         np.testing.assert_allclose(value, parameters[name], atol=0.01 * moved + 1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_realmlp_drops_units_as_flat_cos_says():
     model = models.realmlp(COLUMNS, "classification", T, 3, units=6, num_layers=1)
     (layer,) = [layer for layer in model.layers if type(layer).__name__ == "Dropout"]

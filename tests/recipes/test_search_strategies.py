@@ -91,6 +91,7 @@ def test_there_is_no_bayesian_search_in_scikit_learn():
         exec("from sklearn.model_selection import BayesianOptimization")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["GridSearchCV", "RandomizedSearchCV"])
 def test_half_of_a_grid_over_penalties_is_lost(search):
     x, y = load_breast_cancer(return_X_y=True)

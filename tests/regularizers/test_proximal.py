@@ -33,6 +33,7 @@ def kernel(model):
     return model.layers[0].get_weights()[0][:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{}, {"jit_compile": True}, {"steps_per_execution": 1}, {"run_eagerly": True, "steps_per_execution": 1}],

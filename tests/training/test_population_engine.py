@@ -159,6 +159,7 @@ def test_outputs_losses_and_metrics_of_a_model_with_two_heads(rows, check):
     check(build, configurations, (x, y), predict=np.arange(30), traced=True)
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_with_a_loss_of_its_own(rows, check):
     class Own(keras.Model):
         def __init__(self, strength):

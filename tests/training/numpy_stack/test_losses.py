@@ -67,6 +67,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(name, network, check, rows):
     loss, targets, units, last = LOSSES[name]
@@ -77,6 +78,7 @@ def test_losses(name, network, check, rows):
     assert set(result.history) == {prefix + log for prefix in ("", "val_") for log in ("loss", *metrics)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "targets", "units"),
     [

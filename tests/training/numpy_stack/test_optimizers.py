@@ -57,6 +57,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers(name, network, check):
     make, configurations = OPTIMIZERS[name]
