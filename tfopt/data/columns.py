@@ -52,11 +52,7 @@ def read_columns(raw: RawTable, frame: pd.DataFrame, told: Mapping[str, str], gu
         columns |= {str(name): values for name, values in raw.read_text(again).items()}
     drafts = [Draft(values, told.get(name, "")) for name, values in columns.items()]
     with_decimals = [
-        block.names[place]
-        for block in blocks
-        if block.values.dtype == "float64"
-        for place in np.flatnonzero(~block.whole)
-        if block.names[place] in plain
+        block.names[place] for block in blocks for place in np.flatnonzero(~block.whole) if block.names[place] in plain
     ]
     habits = Habits.of(drafts, raw, len(with_decimals))
     for block in blocks:

@@ -14,7 +14,7 @@ from tfopt.data.values import EXACT, checked, extremes, is_whole
 
 # Types that are kept: pictures are eight times smaller than as float64.
 _SMALL = (np.dtype(np.uint8), np.dtype(np.float32))
-_ROWS_OF_A_LOOK = 100
+_ROWS_OF_A_LOOK, _CELLS_AT_ONCE = 100, 1_000_000
 
 
 class NumberBlock:
@@ -24,8 +24,8 @@ class NumberBlock:
         frame: The columns.
 
     Attributes:
-        names: Their names.
-        values: (rows, columns) numbers, NaN for missing; float64 unless they are of a smaller type.
+        names: The columns' names.
+        frame: The columns, NaN for missing; float64 unless they are of a smaller type.
         lowest: The smallest number of each, 0 where there is none.
         highest: The largest.
         num_missing: How many cells are missing.
@@ -34,23 +34,16 @@ class NumberBlock:
     """
 
     def __init__(self, frame: pd.DataFrame):
-        self.names = list(frame)
-        values = frame.to_numpy()
-        with np.errstate(over="ignore"):
-            self.values = values if values.dtype in _SMALL else values.astype(np.float64, copy=False)
-        self.lowest, self.highest = (
-            np.nan_to_num(find.reduce(self.values, axis=0).astype(np.float64), posinf=math.inf, neginf=-math.inf)
-            for find in (np.fmin, np.fmax)
-        )
-        self.num_missing = np.zeros(len(self.names), dtype=np.int64)
-        self.whole = np.ones(len(self.names), dtype=bool)
-        if values.dtype.kind == "f":
-            self.num_missing += np.isnan(self.values).sum(axis=0)
-            head = self.values[:_ROWS_OF_A_LOOK]
-            self.whole = ~((head != np.floor(head)) & ~np.isnan(head)).any(axis=0)
-            if len(self.values) > _ROWS_OF_A_LOOK:
-                for place in np.flatnonzero(self.whole):
-                    self.whole[place] = is_whole(self.values[:, place])
+        self.names = [str(name) for name in frame]
+        if frame.size <= _CELLS_AT_ONCE:  # of thousands of short columns pandas makes thousands of blocks
+            frame = pd.DataFrame(frame.to_numpy(), columns=self.names, copy=False)
+        if frame.iloc[:, 0].dtype not in _SMALL:
+            with np.errstate(over="ignore"):
+                frame = frame.astype(np.float64)
+        self.frame = frame
+        width = max(1, _CELLS_AT_ONCE // max(len(frame), 1))
+        found = [_look(frame.iloc[:, start : start + width].to_numpy()) for start in range(0, frame.shape[1], width)]
+        self.lowest, self.highest, self.num_missing, self.whole = map(np.concatenate, zip(*found, strict=True))
         self.constant = (self.lowest == self.highest) & (self.num_missing == 0)
 
     @property
@@ -59,16 +52,29 @@ class NumberBlock:
         largest = np.maximum(-self.lowest, self.highest)
         return self.whole & (largest >= EXACT) & (largest < 1e25)
 
-    def series(self, place: int) -> pd.Series:
-        """Return one column."""
-        return pd.Series(self.values[:, place], name=self.names[place], copy=False)
-
     def check(self, places: Sequence[int], raw: RawTable) -> None:
         """Complain about a column with an infinite number, or with one beyond what float32 holds."""
         bad = ~((self.lowest >= -FLOAT32_MAX) & (self.highest <= FLOAT32_MAX))
         for place in places:
             if bad[place]:
-                checked(self.series(place), raw)
+                checked(self.frame.iloc[:, place], raw)
+
+
+def _look(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the smallest and the largest number of each column, its missing cells, and whether all are whole."""
+    lowest, highest = (
+        np.nan_to_num(find.reduce(values, axis=0).astype(np.float64), posinf=math.inf, neginf=-math.inf)
+        for find in (np.fmin, np.fmax)
+    )
+    num_columns = values.shape[1]
+    if values.dtype.kind != "f":
+        return lowest, highest, np.zeros(num_columns, dtype=np.int64), np.ones(num_columns, dtype=bool)
+    head = values[:_ROWS_OF_A_LOOK]
+    whole = ~((head != np.floor(head)) & ~np.isnan(head)).any(axis=0)
+    if len(values) > _ROWS_OF_A_LOOK:
+        for place in np.flatnonzero(whole):
+            whole[place] = is_whole(values[:, place])
+    return lowest, highest, np.isnan(values).sum(axis=0), whole
 
 
 class Readings(Mapping[str, Reading]):
@@ -94,7 +100,7 @@ class Readings(Mapping[str, Reading]):
         if name in self._others:
             return self._others[name]
         block, place = self._places[name]
-        return Reading(Column(name, "numeric", decimal=self._decimal), block.series(place))
+        return Reading(Column(name, "numeric", decimal=self._decimal), block.frame.iloc[:, place])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._order)
@@ -124,9 +130,8 @@ class Readings(Mapping[str, Reading]):
         wanted = set(names)
         parts = []
         for block in self.blocks:
-            places = [k for k, name in enumerate(block.names) if name in wanted and name not in self._others]
-            values = block.values if len(places) == len(block.names) else block.values[:, places]
-            parts += [pd.DataFrame(values, columns=[block.names[k] for k in places], copy=False)] if places else []
+            chosen = [name for name in block.names if name in wanted and name not in self._others]
+            parts += [block.frame if len(chosen) == block.frame.shape[1] else block.frame[chosen]] if chosen else []
         others = {name: self._others[name].values.array for name in names if name in self._others}
         parts += [pd.DataFrame(others, copy=False)] if others else []
         return parts[0] if len(parts) == 1 and list(parts[0]) == list(names) else pd.concat(parts, axis=1)[list(names)]
