@@ -32,6 +32,7 @@ class Terminal(io.StringIO):
         (Terminal(), {}, {"TERM": "dumb"}, LineProgress),
         (io.StringIO(), {}, {}, LineProgress),
         (Terminal(), {"quiet": True}, {}, QuietProgress),
+        (io.StringIO(), {"watch": True}, {}, LineProgress),
     ],
 )
 def test_progress_suits_the_terminal_and_the_user(stream, given, environment, kind, monkeypatch):
@@ -104,6 +105,20 @@ def on_a_terminal(program, **environment):
     os.close(ours)
     assert process.returncode == 0, seen
     return seen.decode()
+
+
+def test_time_left_is_said_for_the_whole():
+    for watch, shown in ((False, []), (True, ["best r2 0.5000  ▁▃▃█", "now: networks 3s, svm 1m15s"])):
+        progress = TerminalProgress(Terminal(), watch)
+        for score in (0.2, 0.3, 0.1, 0.5):
+            progress.scored("r2", score)
+        assert [line.plain for line in progress._below()] == shown[:1]
+        progress.follow(lambda: 100.0, lambda: [("fits", 3.2), ("svm", 75.0), ("", 1.0)])
+        *above, last = [line.plain for line in progress._below()]
+        assert above == shown
+        assert last.endswith("so far, time left about 1m40s")
+    progress.follow(lambda: None, list)
+    assert [line.plain for line in progress._below()][-1].endswith("time left not known yet")
 
 
 PROGRAM = """

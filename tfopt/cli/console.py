@@ -6,12 +6,13 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from tfopt._escape import printable
 from tfopt.search.progress import Progress
@@ -124,26 +125,36 @@ class _Phase:
 
 
 class TerminalProgress(QuietProgress):
-    """Bars with the time left, for a terminal."""
+    """Bars with the time left for the whole, for a terminal.
 
-    def __init__(self, stream: TextIO):
+    Args:
+        stream: The terminal.
+        watch: Whether the course of the best score, and what is being trained, are shown too.
+    """
+
+    def __init__(self, stream: TextIO, watch: bool = False):
         self._console = Console(file=stream, highlight=False)
-        self._bars = Bars(
+        self._bars = _Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[text]}", markup=False),
             console=self._console,
         )
+        self._bars.below = self._below
         self._tasks: dict[str, Any] = {}
+        self._watch, self._begun = watch, time.monotonic()
+        self._objective = ""
+        self._scores: list[float] = []
+        self._seconds_left: Callable[[], float | None] | None = None
 
     def __enter__(self) -> "TerminalProgress":
         self._bars.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._seconds_left = None
         self._bars.stop()
 
     def note(self, text: str) -> None:
@@ -160,7 +171,6 @@ class TerminalProgress(QuietProgress):
             self.start(phase, None)
         task = self._tasks[phase]
         self._bars.advance(task, amount)
-        text = printable(text)
         if text:
             self._bars.update(task, text=text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
@@ -170,6 +180,51 @@ class TerminalProgress(QuietProgress):
             self._bars.update(task, text="")
             self._bars.stop_task(task)
 
+    def scored(self, objective: str, score: float) -> None:
+        """Keep the best score so far."""
+        self._objective = objective
+        self._scores.append(max([score, *self._scores[-1:]]))
+
+    def follow(self, seconds_left: Callable[[], float | None], at_work: Callable[[], list[tuple[str, float]]]) -> None:
+        """Show the time left from now on."""
+        self._seconds_left, self._at_work = seconds_left, at_work
+
+    def _below(self) -> Iterator[Text]:
+        """Yield the lines below the bars."""
+        if self._watch and self._scores:
+            yield Text(f"best {self._objective} {self._scores[-1]:.4f}  {sparkline(self._scores)}", no_wrap=True)
+        if self._seconds_left is None:
+            return
+        if self._watch and (busy := self._at_work()):
+            said = ", ".join(f"{_AT_WORK.get(kind, kind)} {clock(seconds)}" for kind, seconds in busy if kind)
+            yield Text(f"now: {said}", no_wrap=True, overflow="ellipsis")
+        left = self._seconds_left()
+        said = "not known yet" if left is None else f"about {clock(left)}"
+        yield Text(f"{clock(time.monotonic() - self._begun)} so far, time left {said}", style="dim")
+
+
+_AT_WORK = {"fits": "networks"}  # kinds of calls, in words
+
+
+class _Bars(Bars):
+    """Bars with lines below them."""
+
+    below: Callable[[], Iterable[Text]]
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield the bars, then the lines."""
+        yield from super().get_renderables()
+        if hasattr(self, "below"):
+            yield from self.below()
+
+
+def sparkline(values: Sequence[float], width: int = 32) -> str:
+    """Return the last `width` numbers as bars of the height of a letter."""
+    values = values[-width:]
+    low, high = min(values), max(values)
+    steps = "▁▂▃▄▅▆▇█"
+    return "".join(steps[round((value - low) / (high - low) * 7) if high > low else 0] for value in values)
+
 
 def progress(arguments: argparse.Namespace, stream: TextIO | None = None) -> QuietProgress:
     """Return the progress display that the user and the terminal call for."""
@@ -178,7 +233,7 @@ def progress(arguments: argparse.Namespace, stream: TextIO | None = None) -> Qui
         return QuietProgress()
     if arguments.no_progress or not stream.isatty() or os.environ.get("TERM") == "dumb":
         return LineProgress(stream)
-    return TerminalProgress(stream)
+    return TerminalProgress(stream, getattr(arguments, "watch", False))
 
 
 def clock(seconds: float) -> str:

@@ -64,6 +64,9 @@ def add_arguments(parser: Parser) -> None:
         "--config", metavar="FILE", help="TOML file of settings; TFOPT_* variables and flags win over it"
     )
     group.add_argument("--print-config", action="store_true", help="print the settings as TOML for --config, and exit")
+    group.add_argument(
+        "--watch", action="store_true", help="on a terminal: show the course of the best score and what is trained now"
+    )
     group.add_argument("--dry-run", action="store_true", help="say what would be done, and exit")
     group.add_argument(
         "--format",

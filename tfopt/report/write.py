@@ -8,6 +8,7 @@ from tfopt.errors import UserError
 from tfopt.report import sections
 from tfopt.report.errors import errors
 from tfopt.report.headline import headline
+from tfopt.report.matters import matters
 from tfopt.report.page import Picture, Section, render
 from tfopt.report.run import SearchRun, load_run
 from tfopt.report.style import house_style, save
@@ -19,6 +20,7 @@ def report_sections(run: SearchRun) -> list[Section]:
         found = (
             sections.lead(run),
             sections.scores(run),
+            matters(run),
             errors(run),
             sections.chosen(run),
             sections.hyperparameters(run),

@@ -91,7 +91,11 @@ def _of_baseline(
             probe,
             also,
         )
-        workers.submit(Call(importance_in_worker, arguments, lambda *told_, fold=fold: told(fold, *told_), table))
+        workers.submit(
+            Call(
+                importance_in_worker, arguments, lambda *told_, fold=fold: told(fold, *told_), table, kind="importance"
+            )
+        )
     while len(ended) < len(plan.outer):
         workers.wait()
     records = [journal.find("importance", model=name, fold=fold.key) for fold in plan.outer]

@@ -92,6 +92,7 @@ class NetworkSearch:
         self.journal, self.folder, self._progress = journal, folder, progress
         self._limit = limit or TimeLimit(None, 0.0)
         engine_of = self.fitting.engine
+        self._steps_ahead: Callable[[], float | None] = lambda: None
         self._trainer = loop.Trainer(engine_of) if workers is None else ParallelTrainer(engine_of, workers)
 
     def say(self, text: str) -> None:
@@ -111,7 +112,8 @@ class NetworkSearch:
         self._told: dict[str, list[Record]] = defaultdict(list)  # of the trials that all folds share, by trial id
         self._num_told = self._num_completed = self._num_failed = 0
         self._folds, self._searching = list(folds), True
-        studies = [FoldStudy(self, fold, {DEFAULT: default}, others) for fold in folds]
+        self._studies = studies = [FoldStudy(self, fold, {DEFAULT: default}, others) for fold in folds]
+        self._steps_ahead = self._steps_of_search
         try:
             loop.run(studies, self._trainer, self._room)
         except loop.OutOfTime:
@@ -119,6 +121,7 @@ class NetworkSearch:
         except NothingCompletes as error:
             self._trainer.drop()
             self.say(str(error))
+        self._steps_ahead = self._steps_after_trials
         self._progress.finish(NETWORK)
 
     def told(self, fold: Fold, record: Record, steps: int | None) -> None:
@@ -163,6 +166,7 @@ class NetworkSearch:
         scores = [each["score"] for each in records if each["score"] is not None]
         if scores:
             text = f"{name}: {self._objective.name} {np.mean(scores):.4f}"
+            self._progress.scored(self._objective.name, float(np.mean(scores)))
         else:
             text = f"{name} failed: {one_line(records[0]['message'])}"
         report(NETWORK, text, amount=len(records))
@@ -195,8 +199,26 @@ class NetworkSearch:
     def _steps_after_trials(self) -> float:
         """Return the training steps that follow the trials: refits, and the final network."""
         outer = sum(self._steps(len(fold.train)) for fold in self._folds) * (self.config.seeds + 1)
+        return outer + self._steps_after_refits()
+
+    def _steps_after_refits(self) -> float:
+        """Return the training steps that follow the refits: the final network, chosen and trained."""
         choices = self._steps_of_a_trial() * min(len(self._folds), self.config.max_trials or len(self._folds))
-        return outer + choices + self._steps(self._table.num_rows)
+        return choices + self._steps(self._table.num_rows)
+
+    def _steps_of_search(self) -> float | None:
+        """Return the training steps of what has not been asked for yet; None if it is not known how much that is."""
+        if self.config.tuner == "hyperband" or self.config.max_trials is None:
+            return None
+        asked = self._num_told + sum(len(study.running) for study in self._studies)
+        trials = max(self.config.max_trials * len(self._folds) - asked, 0)
+        return trials * self._steps_of_a_trial() + self._steps_after_trials()
+
+    def seconds_ahead(self) -> float | None:
+        """Return how long the training will take that no worker has been asked for yet; None if that is unknown."""
+        steps = self._steps_ahead()
+        seconds = None if steps is None else self._limit.seconds_for(steps)
+        return None if steps and not seconds else seconds
 
     def _steps(self, num_rows: int) -> int:
         batch_size = batch_size_of(default_values(self.hyperparameters))
@@ -242,6 +264,7 @@ class NetworkSearch:
             study = Refits(self, fold, given, seeds)
             for refit in study.ask(len(given)):
                 study.begin(refit, self._trainer)
+        self._steps_ahead = self._steps_after_refits
         if self._limit.deadline < math.inf:
             self._end_refits()  # what follows them is for the time that is left
 
@@ -339,6 +362,7 @@ class NetworkSearch:
         if distinct and self._limit.left() > 0:
             given = {f"choice-{index}": values for index, values in enumerate(distinct)}
             loop.run([GivenTrials(self, fold, given)], self._trainer)
+        self._steps_ahead = lambda: 0.0  # the last fit is with the workers
         best = self.best_values(fold) or max(found, key=lambda choice: choice[1], default=None)
         return None if best is None else best[0]
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 
 class Progress:
@@ -33,6 +34,12 @@ class Progress:
 
     def finish(self, phase: str) -> None:
         """End a phase, complete or not."""
+
+    def scored(self, objective: str, score: float) -> None:
+        """Report the score of a configuration, higher is better."""
+
+    def follow(self, seconds_left: Callable[[], float | None], at_work: Callable[[], list[tuple[str, float]]]) -> None:
+        """Take what says how long the whole will still take, None if that is unknown, and what is being done."""
 
 
 class ProgressLine(Progress):

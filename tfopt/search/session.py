@@ -86,6 +86,7 @@ def _search(
     journal = Journal(folder / "trials.jsonl")
     limit = TimeLimit(plan.config.time_limit, plan.started, workers.number)
     search.open(journal, folder, progress, limit, workers)
+    progress.follow(lambda: _seconds_left(search, workers), workers.at_work)
     baselines.open(journal, folder, progress, limit)
     search.search(plan.outer)
     search.refit(plan.outer)
@@ -108,6 +109,12 @@ def _search(
     if comparison is not None:
         replace(folder / "leaderboard.csv", lambda beside: comparison.leaderboard.to_csv(beside, index=False))
     return outcome
+
+
+def _seconds_left(search: NetworkSearch, workers: Workers) -> float | None:
+    """Return how long calls that wait, and those that will follow, will still take; None if that is unknown."""
+    at_hand, ahead = workers.seconds_left(), search.seconds_ahead()
+    return None if at_hand is None or ahead is None else at_hand + ahead
 
 
 def _open_folder(plan: Plan) -> Path:

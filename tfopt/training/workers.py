@@ -137,6 +137,8 @@ class Workers:
         self._running = 0  # in workers other than this process
         self._ended: list[tuple[Call, Any, Exception | None, float]] = []
         self._seconds: dict[str, tuple[float, float]] = {}  # seconds and work of each kind so far
+        self._started: dict[Call, float] = {}  # of the calls that are being made
+        self._num_made, self._made_seconds = 0, 0.0
         self._changed = threading.Condition()
         self._closed = False
         self._warm_up = warm_up
@@ -213,6 +215,7 @@ class Workers:
                             return
                         self._changed.wait()
                         continue
+                    self._started[call] = time.perf_counter()
             if call is not None:
                 ended = [(call, *self._called_here(call))]
             for call, value, error, seconds in ended:
@@ -220,6 +223,30 @@ class Workers:
                 call.done(value, error)
                 call.arguments, call.done = (), _untold  # whoever keeps the call does not keep these
             return
+
+    def at_work(self) -> list[tuple[str, float]]:
+        """Return the kinds of the calls that are being made, and for how many seconds they have been."""
+        now = time.perf_counter()
+        with self._changed:
+            return [(call.kind, now - started) for call, started in self._started.items()]
+
+    def seconds_left(self) -> float | None:
+        """Return how long the calls at hand will still take, by what others of their kinds took.
+
+        None while less than half of them are of kinds that were measured.
+        """
+        now, left, longest, num_unknown = time.perf_counter(), 0.0, 0.0, 0
+        with self._changed:
+            calls = [*self._waiting, *self._started]
+            for call in calls:
+                seconds = self._expected_seconds(call)
+                if seconds == float("inf"):
+                    num_unknown += 1
+                    seconds = self._made_seconds / max(self._num_made, 1)
+                seconds -= now - self._started.get(call, now)
+                left += max(seconds, 0.0)
+                longest = max(longest, seconds)
+        return None if 2 * num_unknown > len(calls) else max(left / self.number, longest)
 
     def close(self) -> None:
         """End all worker processes, whatever they are doing."""
@@ -264,6 +291,9 @@ class Workers:
         with self._changed:
             past, work = self._seconds.get(call.kind, (0.0, 0.0))
             self._seconds[call.kind] = past + seconds, work + call.work
+            self._num_made += 1
+            self._made_seconds += seconds
+            self._started.pop(call, None)
 
     def _called_here(self, call: Call) -> tuple[Any, Exception | None, float]:
         started = time.perf_counter()
@@ -287,6 +317,8 @@ class Workers:
                 if self._closed:
                     return
                 self._running += call is not None
+                if call is not None:
+                    self._started[call] = time.perf_counter()
             if call is None:
                 warm = True
                 self._run(worker, Call(self._warm_up or _nothing))
@@ -294,6 +326,7 @@ class Workers:
             ended = self._run(worker, call)
             with self._changed:
                 self._running -= 1
+                self._started.pop(call, None)
                 if ended is None:
                     self._waiting.append(call)
                 else:
