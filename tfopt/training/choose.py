@@ -140,7 +140,8 @@ class FasterEngine:
     def _seconds_a_step(self, stack: Stack, members: list[StackMember]) -> float:
         rounded = members[0].structure, type(stack), int(np.log2(len(members)))
         if rounded not in self._together:
-            fitting = [m for m in self._pool.taken_at_once(members) if stack.mismatch(m.snapshot.numbers) is None]
+            alike = [member for member in members if member.num_rows == members[0].num_rows]
+            fitting = [m for m in self._pool.taken_at_once(alike) if stack.mismatch(m.snapshot.numbers) is None]
             with random_streams_kept():
                 stack.load([m.state for m in fitting], [m.snapshot.numbers for m in fitting])
                 for _ in range(2):  # the first call optimises the graph

@@ -55,13 +55,13 @@ def _differs(
 ) -> str | None:  # fmt: skip
     size = min(request.batch_size, len(examples))
     stack.load(states, numbers)
-    stack_logs = stack.train(np.tile(np.arange(size), (len(states), 1)), size)
+    stack_logs = stack.train([np.arange(size)] * len(states), size)
     own = stack.state(stack.arrays(), member)[: stack.length]
     own_logs = {name: value[member] for name, value in stack_logs.items() if name != "grad_norm"}
     tested = 0
     if validation is not None:
         tested = min(request.batch_size, len(validation))
-        tests = stack.evaluate(np.tile(np.arange(tested), (len(states), 1)), tested)
+        tests = stack.evaluate([np.arange(tested)] * len(states), tested)
         own_logs |= {f"val_{name}": value[member] for name, value in tests.items()}
     with random_streams_kept(), seeded(request.seed):
         _, model, _ = take_snapshot(build, request, examples)

@@ -176,22 +176,23 @@ class GraphStack(Stack):
 
     # The graph ------------------------------------------------------------------------------------------------------
 
-    def train(self, orders: np.ndarray, batch_size: int) -> Logs:
-        """Train an epoch on rows (members, rows) and return the logs, a value a member."""
+    def train(self, orders: Sequence[np.ndarray], batch_size: int) -> Logs:
+        """Train an epoch on each member's rows, which are as many, and return the logs, a value a member."""
         return _run(self._epoch, orders, batch_size)
 
-    def evaluate(self, rows: np.ndarray, batch_size: int) -> Logs:
-        """Return the logs over rows (members, rows) of the validation examples."""
+    def evaluate(self, rows: Sequence[np.ndarray], batch_size: int) -> Logs:
+        """Return the logs over each member's rows of the validation examples."""
         if self._evaluate is None:
             raise ValueError("This stack was made without rows of validation.")
         return _run(self._evaluate, rows, batch_size)
 
-    def outputs(self, rows: np.ndarray) -> list[Any]:
-        """Return each member's outputs for its rows (members, rows) of the training examples."""
+    def outputs(self, rows: Sequence[np.ndarray]) -> list[Any]:
+        """Return each member's outputs for its rows of the training examples."""
+        picked = np.stack(rows)
         if self._predict is None:
             self._predict = concrete(self._outputs, [_ROWS])
-        pieces = -(-rows.size // _PREDICTED)
-        parts = [self._predict(tf.constant(piece, tf.int32)) for piece in np.array_split(rows, pieces, axis=1)]
+        pieces = -(-picked.size // _PREDICTED)
+        parts = [self._predict(tf.constant(piece, tf.int32)) for piece in np.array_split(picked, pieces, axis=1)]
         stacked = keras.tree.map_structure(lambda *arrays: np.concatenate([a.numpy() for a in arrays], axis=1), *parts)
         return [
             keras.tree.map_structure(lambda array, member=member: array[member], stacked) for member in range(len(rows))
@@ -328,8 +329,8 @@ class GraphStack(Stack):
             weight.assign(tf.reshape(held, (-1, weight.shape[1])))
 
 
-def _run(function: Callable[..., Any], rows: np.ndarray, batch_size: int) -> Logs:
-    logs = function(tf.constant(rows, tf.int32), tf.constant(batch_size, tf.int32))
+def _run(function: Callable[..., Any], rows: Sequence[np.ndarray], batch_size: int) -> Logs:
+    logs = function(tf.constant(np.stack(rows), tf.int32), tf.constant(batch_size, tf.int32))
     return {key: value.numpy() for key, value in logs.items()}
 
 

@@ -50,6 +50,12 @@ class StackMember:
         return again
 
     @property
+    def num_rows(self) -> tuple[int, int, int]:
+        """How many rows it is trained on, validated on and asked to predict."""
+        held, predicted = (0 if rows is None else len(rows) for rows in (self.held, self.request.predict))
+        return len(self.rows), held, predicted
+
+    @property
     def num_steps(self) -> int:
         """How many steps it takes."""
         return max(1, self.request.epochs - self.request.initial_epoch) * self.steps_an_epoch
@@ -72,15 +78,15 @@ class StackMember:
 
 def train_epoch(stack: Stack, members: Sequence[StackMember], epoch: int, shuffle: Shuffle) -> Logs:
     """Train the members that are in a stack for an epoch, validate them, and return the logs, a value a member."""
-    orders: dict[int, np.ndarray] = {}
+    orders: dict[tuple[int, int], np.ndarray] = {}
     for member in members:
-        seed = member.request.seed
-        if seed not in orders:
-            orders[seed] = row_orders(shuffle, seed, len(member.rows), epoch, epoch + 1)[0]
+        key = member.request.seed, len(member.rows)
+        if key not in orders:
+            orders[key] = row_orders(shuffle, *key, epoch, epoch + 1)[0]
     batch_size = members[0].request.batch_size
-    logs = stack.train(np.stack([member.rows[orders[member.request.seed]] for member in members]), batch_size)
+    logs = stack.train([member.rows[orders[member.request.seed, len(member.rows)]] for member in members], batch_size)
     held = [member.held for member in members if member.held is not None]
     if held:
-        tests = stack.evaluate(np.stack(held), batch_size)
+        tests = stack.evaluate(held, batch_size)
         logs |= {f"val_{name}": value for name, value in tests.items()}
     return logs

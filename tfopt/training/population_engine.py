@@ -161,13 +161,14 @@ class PopulationEngine(Engine):
                 continue
             built.append((request, snapshot))
             member = StackMember(index, request, snapshot, self, multipliers)
-            held = None if member.held is None else len(member.held)
-            same = (member.structure, request.batch_size, len(member.rows), held, request.validation is None,
-                    request.initial_epoch, None if request.predict is None else len(request.predict))  # fmt: skip
+            whole, rest = divmod(len(member.rows), request.batch_size)
+            same = (member.structure, request.batch_size, whole, rest > 0, member.held is None,
+                    request.validation is None, request.initial_epoch, request.predict is None)  # fmt: skip
             groups[same].append(member)
         reason = self._builds.without_effect(built)
         share = (time.perf_counter() - started) / max(1, len(built))
         for members in groups.values():
+            members.sort(key=lambda member: member.num_rows)
             for member in members:
                 member.result.seconds += share
             if reason:
@@ -199,8 +200,9 @@ class PopulationEngine(Engine):
             fitting: list[StackMember] = []
             others: list[StackMember] = []
             for member in members:
+                alike = stack.takes_any_rows or member.num_rows == members[0].num_rows
                 fits = stack.mismatch(member.snapshot.numbers) is None and stack.steps_taken(member.state) == steps
-                (fitting if fits else others).append(member)
+                (fitting if alike and fits else others).append(member)
             members = others
             share = (time.perf_counter() - started) / len(fitting)
             for member in fitting:
@@ -310,7 +312,7 @@ class PopulationEngine(Engine):
         tails = [member.state[stack.length :] for member in members]
         states = [[*(member.result.state or []), *tail] for member, tail in zip(members, tails, strict=True)]
         stack.load(states, [member.snapshot.numbers for member in members])
-        rows = np.stack([np.asarray(member.request.predict) for member in members])
+        rows = [np.asarray(member.request.predict) for member in members]
         for member, outputs in zip(members, stack.outputs(rows), strict=True):
             member.result.outputs = outputs
 

@@ -21,9 +21,11 @@ class Stack(ABC):
 
     Attributes:
         length: Variables of the model and its optimizer, with which a `State` begins.
+        takes_any_rows: Whether members may differ in rows, as long as they take as many steps.
     """
 
     length: int
+    takes_any_rows = False
 
     def __init__(self, values: Values, varying: Iterable[str]):
         self.varying = frozenset(varying)
@@ -71,13 +73,13 @@ class Stack(ABC):
         return state[: self.length]
 
     @abstractmethod
-    def train(self, orders: np.ndarray, batch_size: int) -> Logs:
-        """Train an epoch on rows (members, rows) and return the logs, a value a member."""
+    def train(self, orders: Sequence[np.ndarray], batch_size: int) -> Logs:
+        """Train an epoch on each member's rows and return the logs, a value a member."""
 
     @abstractmethod
-    def evaluate(self, rows: np.ndarray, batch_size: int) -> Logs:
-        """Return the logs over rows (members, rows) of the validation examples."""
+    def evaluate(self, rows: Sequence[np.ndarray], batch_size: int) -> Logs:
+        """Return the logs over each member's rows of the validation examples."""
 
     @abstractmethod
-    def outputs(self, rows: np.ndarray) -> list[Any]:
-        """Return each member's outputs for its rows (members, rows) of the training examples."""
+    def outputs(self, rows: Sequence[np.ndarray]) -> list[Any]:
+        """Return each member's outputs for its rows of the training examples."""

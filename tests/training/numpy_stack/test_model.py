@@ -233,6 +233,38 @@ def test_one_output_is_the_same_to_the_last_bit_in_any_company(network, numpy_en
         np.testing.assert_array_equal(a, b)
 
 
+def test_members_of_different_rows_train_together_as_each_alone(numpy_engine, rows, monkeypatch):
+    def build(hp):
+        hidden = [layers.Dense(8), layers.BatchNormalization(), layers.Activation("relu"), layers.Dropout(hp["rate"])]
+        model = keras.Sequential([keras.Input((16,)), *hidden, layers.Dense(4, kernel_regularizer="l2")])
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=hp["smoothing"])
+        model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
+        return model
+
+    x, y = rows[0], keras.utils.to_categorical(rows[1], 4)
+    parts = [(39, 10, 7), (37, 8, 9), (39, 8, 9), (41, 8, 9)]  # rows to train on, to validate on, to predict
+    requests = [
+        FitRequest(
+            {"rate": rate, "smoothing": rate / 4}, seed, 2, 8, rows=np.arange(train)[::-1],
+            validation=np.arange(held), predict=np.arange(predicted), monitor=Monitor("val_loss", "min"),
+        )
+        for seed, rate, (train, held, predicted) in zip((1, 2, 1, 3), (0.2, 0.5, 0.4, 0.3), parts, strict=True)
+    ]  # fmt: skip
+    alone = [numpy_engine(build, x, y).fit([request])[0] for request in requests]
+    epochs, train = [], numpy_model.NumpyStack.train
+    counted = lambda stack, orders, size: epochs.append(len(orders)) or train(stack, orders, size)  # noqa: E731
+    monkeypatch.setattr(numpy_model.NumpyStack, "train", counted)
+    together = numpy_engine(build, x, y).fit(requests)
+    assert epochs[-4:] == [3, 3, 1, 1], "those of five steps an epoch, then the one of six"
+    for one, other in zip(alone, together, strict=True):
+        assert one.failure is None
+        assert (one.history, one.best_epoch) == (other.history, other.best_epoch)
+        for a, b in zip(
+            [*one.state, *one.best_state, one.outputs], [*other.state, *other.best_state, other.outputs], strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+
+
 @pytest.fixture
 def two_threads(monkeypatch):
     """Make any work worth two threads; return what says which members were trained in which."""

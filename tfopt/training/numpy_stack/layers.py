@@ -1,5 +1,6 @@
 """The layers that a plan knows, for a stack of members at once: arrays (members, rows, units), forwards and back."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
@@ -267,6 +268,10 @@ _KINDS: dict[type, type[Operation]] = {
 }
 
 
+def _dropouts(operations: Sequence[Operation]) -> list[_Dropout]:
+    return [one for one in operations if isinstance(one, _Dropout) and one.generator is not None]
+
+
 class Network:
     """A model's layers as operations, each after those whose outputs it takes.
 
@@ -303,11 +308,18 @@ class Network:
         if not any(isinstance(operation, _Dense) for operation in self.operations):
             raise CannotStack("it has no dense layer")
         self.output = self.operations[-1]
-        self.dropouts = [one for one in self.operations if isinstance(one, _Dropout) and one.generator is not None]
+        self.dropouts = _dropouts(self.operations)
         self._wanted = [False]  # whether the gradient of an output is wanted: not where no weight comes before it
         for operation, sources in zip(self.operations, self._sources, strict=True):
             trained = isinstance(operation, _Dense | _BatchNormalization)
             self._wanted.append(trained or any(self._wanted[source] for source in sources))
+
+    def copy(self) -> "Network":
+        """Return the same network, into which other members can be loaded."""
+        other = copy.copy(self)
+        other.operations = [copy.copy(operation) for operation in self.operations]
+        other.dropouts = _dropouts(other.operations)
+        return other
 
     def check(self) -> None:
         """Refuse activations that are not known here, once the loss has taken what it computes itself."""

@@ -117,11 +117,14 @@ class Loss:
         if options:
             raise CannotStack(f"the loss has {', '.join(options)}")
 
+    def load(self) -> None:
+        """Look up the members' smoothing."""
+        self._smooth = None if self._smoothing is None else self._smoothing()[:, None, None].astype("float32")
+
     def rows(self, output: Array, targets: Array) -> Rows:
         """Return each row's loss (members, rows), and its gradient by the output (members, rows, units)."""
-        if self._smoothing is not None:
-            smoothing = self._smoothing()[:, None, None].astype("float32")
-            targets = targets * (1 - smoothing) + smoothing * np.float32(self._pulled_to)
+        if self._smooth is not None:
+            targets = targets * (1 - self._smooth) + self._smooth * np.float32(self._pulled_to)
         return self._rows(output, targets)
 
 
@@ -149,17 +152,17 @@ class EpochMeans:
     """
 
     def __init__(self, metrics: Mapping[str, Any], unpenalized: Sequence[str], members: int):
-        self._metrics, self._unpenalized, self._rows = metrics, unpenalized, 0
+        self._metrics, self._unpenalized, self._rows = metrics, unpenalized, np.zeros(members)
         self._sums = {name: np.zeros(members) for name in ("loss", *metrics, *unpenalized)}
 
-    def add(self, rows: int, loss: Array, penalty: Array, out: Array, y: Array) -> None:
-        """Add a batch of so many rows: its mean losses (members,), penalties (members,), outputs and targets."""
-        self._rows += rows
-        self._sums["loss"] += rows * (loss + penalty)
+    def add(self, rows: int, loss: Array, penalty: Array, out: Array, y: Array, run: slice) -> None:
+        """Add a batch of so many rows for a run of members: their mean losses, penalties, outputs and targets."""
+        self._rows[run] += rows
+        self._sums["loss"][run] += rows * (loss + penalty)
         for name in self._unpenalized:
-            self._sums[name] += rows * loss
+            self._sums[name][run] += rows * loss
         for name, metric in self._metrics.items():
-            self._sums[name] += metric(out, y).sum(axis=1)
+            self._sums[name][run] += metric(out, y).sum(axis=1)
 
     def means(self) -> Logs:
         """Return the mean of each."""

@@ -1,5 +1,6 @@
 """A stack of dense networks that NumPy trains: the layers' own formulas, the members' weights side by side."""
 
+import copy
 import itertools
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,6 +83,7 @@ class NumpyStack(Stack):
     """
 
     second: Stack | None = None
+    takes_any_rows = True
 
     def __init__(
         self, model: keras.Model, walk: ModelWalk, extra: Mapping[str, Any], varying: Iterable[str],
@@ -207,18 +209,42 @@ class NumpyStack(Stack):
             else:
                 self._buffers[home[0]][:, self._spans[home[1]]] = values.reshape(number, -1)
         self._gradients = np.zeros((number, self._size), "float32")
+        self._members = members
+        self._parts: dict[tuple[int, int], NumpyStack] = {}  # of neighbours, by their places
+        self._rates.load(members)
+        self._look_up(members)
+        self._dropping = [layer for layer in self._network.dropouts if layer.always or layer.rate().any()]
+
+    def _look_up(self, members: Sequence[Values]) -> None:
+        """Give every part of the computation the members' arrays and numbers."""
         self._workspace = Workspace()
         self._numbers.set(members)
-        self._rates.load(members)
         views = {id(v): self._viewed(self._buffers["weights"], i) for i, v in enumerate(self._trained)}
         into = {id(v): self._viewed(self._gradients, i) for i, v in enumerate(self._trained)}
         states_of = {self._variables[index]: values for index, values in self._own.items() if index < self.length}
         for operation in self._network.operations:
             operation.load(views, into, states_of)
-        for part in (self._update, self._decay):
+        for part in (self._loss, self._update, self._decay):
             part.load()
-        self._penalties.load(number)
-        self._dropping = [layer for layer in self._network.dropouts if layer.always or layer.rate().any()]
+        self._penalties.load(len(members))
+
+    def _part(self, run: slice) -> "NumpyStack":
+        """Return a stack of neighbours among the members, whose arrays are views of this one's."""
+        if run == slice(0, len(self._members)):
+            return self
+        places = run.start, run.stop
+        if places not in self._parts:
+            part = self._parts[places] = copy.copy(self)
+            part._network = self._network.copy()
+            part._loss, part._update = copy.copy(self._loss), copy.copy(self._update)
+            part._decay, part._penalties = copy.copy(self._decay), copy.copy(self._penalties)
+            part._buffers = {name: buffer[run] for name, buffer in self._buffers.items()}
+            part._own = {index: values[run] for index, values in self._own.items()}
+            part._gradients = self._gradients[run]
+            part._look_up(self._members[run])
+            self._numbers.set(self._members)
+            part._dropping = [part._network.dropouts[self._network.dropouts.index(own)] for own in self._dropping]
+        return self._parts[places]
 
     def _viewed(self, buffer: Array, index: int) -> Array:
         shape = tuple(self._trained[index].shape)
@@ -237,8 +263,8 @@ class NumpyStack(Stack):
 
     # Training -------------------------------------------------------------------------------------------------------
 
-    def train(self, orders: Array, batch_size: int) -> Logs:
-        """Train an epoch on rows (members, rows) and return the logs, a value a member."""
+    def train(self, orders: Sequence[Array], batch_size: int) -> Logs:
+        """Train an epoch on each member's rows, in as many steps, and return the logs, a value a member."""
         with self._computing(batch_size):
             return self._train_epoch(orders, batch_size)
 
@@ -248,38 +274,49 @@ class NumpyStack(Stack):
         with np.errstate(all="ignore"), nullcontext() if self.is_threaded(rows) else _one_blas_thread:
             yield
 
-    def _train_epoch(self, orders: Array, batch_size: int) -> Logs:
-        rows = orders.shape[1]
-        starts = range(0, rows, batch_size)
-        sizes = [min(batch_size, rows - start) for start in starts]
+    def _train_epoch(self, orders: Sequence[Array], batch_size: int) -> Logs:
+        runs = _runs(orders)
+        longest, shortest = (choose(length for _, length in runs) for choose in (max, min))
+        padded = np.stack([np.resize(order, longest) for order in orders])
+        starts = range(0, longest, batch_size)
+        sizes = [min(batch_size, longest - start) for start in starts]
         totals = self._epoch_means(len(orders))
         norms = np.zeros((2, len(orders)))
+        everyone = [(slice(0, len(orders)), longest)]
         for start, size, drawn in zip(starts, sizes, self._masks(sizes), strict=True):
-            for operation, mask in zip(self._dropping, drawn, strict=True):
-                operation.keep(mask)
-            picked = orders[:, start : start + size]
-            x, y, weight = self._taken(self._train, picked)
-            out = self._network.forward(x, training=True)
-            losses, gradient = self._loss.rows(out, y)
-            gradient *= np.float32(1 / size) if weight is None else (weight / np.float32(size))[..., None]
-            self._network.backward(gradient)
-            weights = self._buffers["weights"]
-            penalty = self._penalties.add(weights, self._gradients)
-            totals.add(size, self._mean(losses, weight), penalty, self._finished(out), y)
-            if self._measure:
-                norm = np.sqrt(np.vecdot(self._gradients, self._gradients))
-                norms += np.where(np.isfinite(norm), norm, 0), np.isfinite(norm)
-            self._step()
+            iterations = self._own[self._iterations]
+            rate = self._rates.at(
+                int(iterations[0]), self._own[self._constant_rate] if self._rates.constant else iterations
+            )
+            for run, length in everyone if start + size <= shortest else runs:
+                rows = padded[run, start : min(start + size, length)]
+                masks = [mask[run, : rows.shape[1]] for mask in drawn]
+                self._part(run)._train_step(rows, masks, rate[run], totals, norms, run)
         logs = totals.means()
         if self._measure:
             logs["grad_norm"] = np.divide(norms[0], norms[1], out=np.zeros(len(orders)), where=norms[1] > 0)
         return logs
 
-    def _step(self) -> None:
+    def _train_step(
+        self, rows: Array, masks: list[Array], rate: Array, totals: EpochMeans, norms: Array, run: slice
+    ) -> None:
+        """Train one step; its logs are added to the run's."""
+        for operation, mask in zip(self._dropping, masks, strict=True):
+            operation.keep(mask)
+        size = rows.shape[1]
+        x, y, weight = self._taken(self._train, rows)
+        out = self._network.forward(x, training=True)
+        losses, gradient = self._loss.rows(out, y)
+        gradient *= np.float32(1 / size) if weight is None else (weight / np.float32(size))[..., None]
+        self._network.backward(gradient)
+        weights = self._buffers["weights"]
+        penalty = self._penalties.add(weights, self._gradients)
+        totals.add(size, self._mean(losses, weight), penalty, self._finished(out), y, run)
+        if self._measure:
+            norm = np.sqrt(np.vecdot(self._gradients, self._gradients))
+            norms[:, run] += np.where(np.isfinite(norm), norm, 0), np.isfinite(norm)
         iterations = self._own[self._iterations]
         step = int(iterations[0])
-        rate = self._rates.at(step, self._own[self._constant_rate] if self._rates.constant else iterations)
-        weights = self._buffers["weights"]
         self._decay.apply(weights, rate)
         rate = self._rate_factors.apply(rate, step)
         self._update.step(weights, self._gradients, self._buffers, rate, step + 1)
@@ -310,27 +347,42 @@ class NumpyStack(Stack):
     def _finished(self, out: Array) -> Array:
         return out if self._final is None or not self._metrics else self._final(out.copy())
 
-    def evaluate(self, rows: Array, batch_size: int) -> Logs:
-        """Return the logs over rows (members, rows) of the validation examples."""
+    def evaluate(self, rows: Sequence[Array], batch_size: int) -> Logs:
+        """Return the logs over each member's rows of the validation examples."""
         if self._validation is None:
             raise ValueError("This stack was made without rows of validation.")
         totals = self._epoch_means(len(rows))
         with self._computing(batch_size):
-            penalty = self._penalties.add(self._buffers["weights"])
-            for picked in self._pieces(rows):
-                x, y, weight = self._taken(self._validation, picked)
-                out = self._network.forward(x, training=False)
-                losses, _ = self._loss.rows(out, y)
-                totals.add(picked.shape[1], self._mean(losses, weight), penalty, self._finished(out), y)
+            for run, _ in _runs(rows):
+                part = self._part(run)
+                penalty = part._penalties.add(part._buffers["weights"])
+                for picked in self._pieces(np.stack(rows[run])):
+                    x, y, weight = part._taken(self._validation, picked)
+                    out = part._network.forward(x, training=False)
+                    losses, _ = part._loss.rows(out, y)
+                    totals.add(picked.shape[1], self._mean(losses, weight), penalty, self._finished(out), y, run)
         return totals.means()
 
-    def outputs(self, rows: Array) -> list[Any]:
-        """Return each member's outputs for its rows (members, rows) of the training examples."""
+    def outputs(self, rows: Sequence[Array]) -> list[Any]:
+        """Return each member's outputs for its rows of the training examples."""
+        found: list[Any] = []
         with self._computing(_AT_A_TIME):
-            pieces = [self._train[0][picked] for picked in self._pieces(rows)]
-            parts = [self._network.forward(piece, training=False).copy() for piece in pieces]
-            out = np.concatenate(parts, axis=1)
-            return list(out if self._final is None else self._final(out))
+            for run, _ in _runs(rows):
+                network = self._part(run)._network
+                pieces = [self._train[0][picked] for picked in self._pieces(np.stack(rows[run]))]
+                out = np.concatenate([network.forward(piece, training=False).copy() for piece in pieces], axis=1)
+                found += list(out if self._final is None else self._final(out))
+        return found
 
     def _pieces(self, rows: Array) -> list[Array]:
         return np.array_split(rows, -(-rows.shape[1] // _AT_A_TIME), axis=1)
+
+
+def _runs(rows: Sequence[Array]) -> list[tuple[slice, int]]:
+    """Return the neighbours that have as many rows, and how many."""
+    runs, start = [], 0
+    for length, same in itertools.groupby(map(len, rows)):
+        end = start + len(list(same))
+        runs.append((slice(start, end), length))
+        start = end
+    return runs
