@@ -169,3 +169,15 @@ def test_every_setting_is_described():
 def test_mistakes_are_named(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+def test_the_mean_of_networks_is_the_same_after_a_reload(tmp_path):
+    networks = [keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="one") for _ in range(2)]
+    model = models.MeanOfNetworks(networks, "softmax")
+    rows = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    logits = [rows @ np.array(network.layers[0].kernel) for network in networks]
+    expected = np.mean([np.exp(each) / np.exp(each).sum(axis=1, keepdims=True) for each in logits], axis=0)
+    model.save(tmp_path / "mean.keras")
+    loaded = keras.models.load_model(tmp_path / "mean.keras")
+    for each in (model, loaded):
+        np.testing.assert_allclose(each.predict(rows, verbose=0), expected, rtol=1e-5)

@@ -91,7 +91,7 @@ def test_every_task_scaling_and_range(task, target_range, scaling, tmp_path):
     matrix = coder.features(SPLIT.train, SPLIT.test, scaling)[1]
     kind = output_kind(network, wide, table)
     scored = decode(np.asarray(network(matrix)), kind, coder.scaler(SPLIT.train))
-    exported = coder.exported(network, SPLIT.train, scaling)
+    exported = coder.exported([network], SPLIT.train, scaling)
     header, printed, labels = printed_by(exported, tmp_path, frame, table.num_outputs)
     if table.task == "classification":
         assert header == ["prediction", *(f"probability_{name}" for name in table.classes)]
@@ -128,7 +128,7 @@ def test_a_trained_network(task, tmp_path):
     [result] = fitting.engine(fit.engine).fit([fit.request])
     scored = fitting.prediction(values, task, result)
     assert scored is not None, result.failure
-    exported = coder.exported(fitting.trained(values, task, result), SPLIT.train, "common")
+    exported = coder.exported([fitting.trained(values, task, result)], SPLIT.train, "common")
     _, printed, _ = printed_by(exported, tmp_path, frame, table.num_outputs)
     spread = table.target.std() if table.task == "regression" else 1.0
     assert np.ptp(scored) > 0.01 * spread

@@ -109,7 +109,16 @@ def test_what_a_search_leaves_for_use_is_read_back(whole, table_path):
     ridge = load_model(folder)
     assert ridge.parameters == result["chosen"]["ridge"]
     assert r2_score(table.target, ridge.predict(pd.read_csv(table_path))) > 0.99
-    assert load_model(folder, "network").task == "regression"
+    frame, network = pd.read_csv(table_path), load_model(folder, "network")
+    ensemble = load_model(folder, "ensemble")
+    first, second = ensemble.network.networks
+    for weight, other in zip(first.get_weights(), network.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+    assert not np.allclose(first.get_weights()[0], second.get_weights()[0])
+    ensemble.network.networks = [second]
+    other = ensemble.predict(frame, verbose=0)
+    mean = (network.predict(frame, verbose=0) + other) / 2
+    np.testing.assert_allclose(load_model(folder, "ensemble").predict(frame, verbose=0), mean, rtol=1e-6)
     assert filecmp.cmp(folder / "best.skops", folder / "models" / "ridge.skops", shallow=False)
     importance = read_importance(folder)
     assert importance["models"] == {"network": "network", "baseline": "ridge"}

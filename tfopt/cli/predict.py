@@ -52,7 +52,8 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="network, baseline (the best), or a name on the leaderboard (default: what the verdict says to keep)",
+        help="network, ensemble (of its seeds), baseline (the best), or a name on the leaderboard (default: what the "
+        "verdict says to keep)",
     )
     group.add_argument(
         "--interval",
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tfopt.cli.startup import start
     from tfopt.data.files import STANDARD_INPUT
     from tfopt.report.run import load_run
-    from tfopt.search.saved import NETWORK, choose_model, load_model, model_file, outputs_of
+    from tfopt.search.saved import choose_model, load_model, model_file, outputs_of
 
     folder = check_existing(arguments.run)
     name, why = choose_model(folder, arguments.model)
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.table != STANDARD_INPUT and "," not in arguments.table and not table.exists():
         siblings = [str(table.parent / entry.name) for entry in table.parent.glob("*")]
         raise UserError(f"no file {table}.{nearest(str(table), siblings)}")  # before TensorFlow, which takes seconds
-    if name == NETWORK:  # a baseline needs no TensorFlow, which takes seconds to start
+    if model_file(name).endswith(".keras"):  # a baseline needs no TensorFlow, which takes seconds to start
         with start(arguments.device, debug=arguments.debug):
             pass
     from tfopt.data.rows import read_new_rows, to_inputs

@@ -28,8 +28,8 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="with --code: network, baseline (the best), or a name on the leaderboard (default: what the verdict says "
-        "to keep)",
+        help="with --code: network, ensemble, baseline (the best), or a name on the leaderboard (default: what the "
+        "verdict says to keep)",
     )
 
 
@@ -72,13 +72,12 @@ def _code(folder: Any, result: Mapping[str, Any], which: str | None) -> str:
     from tfopt.search import code
     from tfopt.search.config import SearchConfig
     from tfopt.search.plan import table_of
-    from tfopt.search.saved import NETWORK, choose_model, load_model
+    from tfopt.search.saved import choose_model, load_model, model_file
 
     name, _ = choose_model(folder, which)
     config = SearchConfig.from_dict(read_json(folder / "config.json"))
-    if name == NETWORK:
-        check_existing(folder, "best.keras")
-        return code.network_code(folder, result["task"], result["data"], config.space)
+    if (file := model_file(name)).endswith(".keras"):
+        return code.network_code(check_existing(folder, file) / file, result["task"], result["data"], config.space)
     table = table_of(config)
     check_same_data(folder, table.sha256)
     return code.baseline_code(load_model(folder, name), table, config)

@@ -1,9 +1,18 @@
 """Networks for tables: compiled Keras models from a description of the columns."""
 
-from tfopt.models.ensemble import EnsembleModel, MeanOfMembers
+from tfopt.models.ensemble import EnsembleModel, MeanOfMembers, MeanOfNetworks
 from tfopt.models.mlp import mlp
 from tfopt.models.realmlp import realmlp, realmlp_s
 from tfopt.models.tabm import tabm
 from tfopt.models.targets import LabelCrossentropy
 
-__all__ = ["EnsembleModel", "LabelCrossentropy", "MeanOfMembers", "mlp", "realmlp", "realmlp_s", "tabm"]
+__all__ = [
+    "EnsembleModel",
+    "LabelCrossentropy",
+    "MeanOfMembers",
+    "MeanOfNetworks",
+    "mlp",
+    "realmlp",
+    "realmlp_s",
+    "tabm",
+]

@@ -1,6 +1,7 @@
 """Models whose members are trained each on its own loss and predict together."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -86,3 +87,46 @@ class EnsembleModel(keras.Model):
         if len(y_pred.shape) == 3:
             y_pred = self.layers[-1].mean(y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class MeanOfNetworks(keras.Model):
+    """Average what several trained networks predict for the same inputs: one model to save and to load.
+
+    Use it for the seeds of a deep ensemble (Lakshminarayanan, Pritzel and Blundell 2017, "Simple and scalable
+    predictive uncertainty estimation using deep ensembles").
+
+    Args:
+        networks: Models of the same inputs and outputs, built.
+        activation: Name of what each one's outputs go through first, such as `"softmax"` for logits; None for nothing.
+        **kwargs: Further arguments of `keras.Model`.
+
+    Example:
+        >>> first = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> second = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, bias_initializer="ones")])
+        >>> np.asarray(tfopt.models.MeanOfNetworks([first, second])(np.zeros((1, 3)))).tolist()
+        [[0.5]]
+    """
+
+    def __init__(self, networks: Sequence[keras.Model], activation: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.networks = list(networks)
+        self.activation = activation
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Return the mean of the predictions."""
+        activation = keras.activations.get(self.activation)
+        return ops.mean(ops.stack([activation(each(inputs, training=training)) for each in self.networks]), axis=0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration, the networks' included."""
+        networks = [keras.saving.serialize_keras_object(network) for network in self.networks]
+        return {**super().get_config(), "networks": networks, "activation": self.activation}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
+        """Return the model of a configuration, without weights."""
+        read = keras.saving.deserialize_keras_object
+        networks = [read(network, custom_objects=custom_objects) for network in config["networks"]]
+        return cls(**{**config, "networks": networks})

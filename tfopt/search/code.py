@@ -34,8 +34,8 @@ _SCALERS = {"standard": "StandardScaler()", "robust": "RobustScale()", "common":
 _SEPARATORS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",), ".txt": ("\t", ";", ",", "|")}
 
 
-def network_code(folder: Path, task: str, data: str, space: str) -> str:
-    """Return a program that predicts with `best.keras`."""
+def network_code(file: Path, task: str, data: str, space: str) -> str:
+    """Return a program that predicts with a network's file."""
     own, objects = "", ""
     if ".py:" in space:
         own = f"from tfopt.search.user_space import own_classes\n\nCLASSES = own_classes({space!r})\n"
@@ -46,7 +46,7 @@ def network_code(folder: Path, task: str, data: str, space: str) -> str:
             'predictions = pd.DataFrame(predicted, columns=[f"probability_{name}" for name in model.classes])\n'
             'predictions.insert(0, "prediction", np.array(model.classes, object)[predicted.argmax(axis=1)])'
         )
-    path = repr(os.path.abspath(folder / "best.keras"))
+    path = repr(os.path.abspath(file))
     title = f"The network for {printable(data)}, found by tfopt search."
     return NETWORK.format(title=title, own=own, path=path, objects=objects, result=result)
 

@@ -1,6 +1,7 @@
 """Between a table and a network: rows to numbers for one split, and the network's outputs back to predictions."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +13,16 @@ from tfopt.comparison.objective import Objective
 from tfopt.data.encoder import TableEncoder
 from tfopt.data.table import Table
 from tfopt.data.table_model import TableModel, TablePreprocessing
+from tfopt.models.ensemble import MeanOfNetworks
 
 Output = Literal["values", "logits", "probabilities", "binary_logit", "binary_probability"]
 TargetForm = Literal["values", "codes", "one_hot", "binary"]
+
+# What the mean of several networks emits, and what makes it of their outputs: it is probabilities that are averaged.
+_MEANS: dict[Output, tuple[Output, str]] = {
+    "logits": ("probabilities", "softmax"),
+    "binary_logit": ("binary_probability", "sigmoid"),
+}
 
 
 @dataclass(frozen=True)
@@ -117,14 +125,21 @@ class SplitCoder:
             return None
         return TargetScaler.fit(self._table.target[train].reshape(len(train), -1), self._target_scaling)
 
-    def exported(self, network: keras.Model, train: np.ndarray, scaling: str) -> TableModel:
-        """Return a network that was trained on these rows as a model of raw columns, which gives what `decode` does."""
-        scaler = self.scaler(train)
+    def exported(self, networks: Sequence[keras.Model], train: np.ndarray, scaling: str) -> TableModel:
+        """Return networks that were trained on these rows as a model of raw columns, which gives what `decode` does.
+
+        Of several networks it gives the mean.
+        """
+        scaler, network = self.scaler(train), networks[0]
+        output = output_kind(network, int(network.output_shape[-1]), self._table)
+        if len(networks) > 1:
+            output, activation = _MEANS.get(output, (output, None))
+            network = MeanOfNetworks(networks, activation)
         return TableModel(
             TablePreprocessing.from_encoder(self.encoder(train, scaling)),
             network,
             task=self._table.task,
-            output=output_kind(network, int(network.output_shape[-1]), self._table),
+            output=output,
             classes=self._table.classes,
             target_names=self._table.target_names,
             target_mean=() if scaler is None else scaler.mean.tolist(),

@@ -366,28 +366,36 @@ class NetworkSearch:
         best = self.best_values(fold) or max(found, key=lambda choice: choice[1], default=None)
         return None if best is None else best[0]
 
-    def train_final(self, fold: Fold, values: dict[str, Any]) -> tuple[keras.Model, Curve, dict[str, Any]] | None:
-        """Train a configuration on all rows.
+    def train_final(self, fold: Fold, values: dict[str, Any]) -> tuple[list[keras.Model], Curve, list[Record]] | None:
+        """Train a configuration on all rows, from as many seeds as the refits had.
 
-        Returns the model, its curve and how its fit was computed; None when the training fails.
+        Returns the models, the curve of the first and how the fits were computed; one model alone where another one's
+        training fails or the time is up, None when the first one's does.
         """
-        task = Task(self.whole[fold.key], seed_of(self.config.seed, "refit", 0), self.epochs_to_refit(fold, values))
-        results: list[FitResult] = []
+        epochs, whole = self.epochs_to_refit(fold, values), self.whole[fold.key]
+        num_seeds = self.config.seeds if self._limit.left() > 0 else 1
+        tasks = [Task(whole, seed_of(self.config.seed, "refit", index), epochs) for index in range(num_seeds)]
+        results: dict[int, FitResult] = {}
         try:
-            fit = self.fitting.fit(values, task, Member(task.seed))
-            self._trainer.submit([fit], lambda position, result: results.append(result))
+            fits = [self.fitting.fit(values, task, Member(task.seed)) for task in tasks]
+            self._trainer.submit(fits, results.__setitem__)
             while self._trainer.busy:
                 self._trainer.wait()
-            [result] = results
-            fit.ended(result)
-            if result.failure is not None:
-                self._say_not_trained(result.failure)
+            for place, fit in enumerate(fits):
+                fit.ended(results[place])
+            failures = [results[place].failure for place in range(num_seeds)]
+            if failures[0] is not None:
+                self._say_not_trained(failures[0])
                 return None
-            curve = losses(fit.member.history)
+            if failure := next(filter(None, failures), None):
+                self.say(f"The ensemble is not kept: one of its networks could not be trained: {one_line(failure)}")
+                tasks, fits = tasks[:1], fits[:1]
+            curve = losses(fits[0].member.history)
             steps = self.problem.with_rows(len(fold.train)).steps_per_epoch(batch_size_of(values))
             unused = self.fitting.model(values, len(fold.train))
             curve["learning_rate"] = learning_rates(unused, len(curve["loss"]), steps)
-            return self.fitting.trained(values, task, result), curve, fit_facts(fit.member)
+            networks = [self.fitting.trained(values, task, results[place]) for place, task in enumerate(tasks)]
+            return networks, curve, [fit_facts(fit.member) for fit in fits]
         except Exception as error:
             _log.info("the last training failed", exc_info=True)
             self._say_not_trained(error)

@@ -126,6 +126,7 @@ _WRITTEN = (
     "best.keras",
     "best.partial.keras",
     "best.skops",
+    "ensemble.keras",
     "predictions.npz",
     "importance.json",
     "report.html",

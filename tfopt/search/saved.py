@@ -14,6 +14,7 @@ from tfopt.search.plan import Plan
 from tfopt.search.run_folder import check_existing, read_json
 
 NETWORK_FILE = "best.keras"
+ENSEMBLE_FILE = "ensemble.keras"
 BASELINE_FILE = "best.skops"
 PREDICTIONS_FILE = "predictions.npz"
 IMPORTANCE_FILE = "importance.json"
@@ -22,7 +23,9 @@ NETWORK = "network"
 
 def model_file(model: str) -> str:
     """Return where a model is within the run folder, by its name on the leaderboard."""
-    return NETWORK_FILE if model == NETWORK else f"models/{model}.skops"
+    if model.startswith(NETWORK):
+        return NETWORK_FILE if model == NETWORK else ENSEMBLE_FILE
+    return f"models/{model}.skops"
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,8 @@ def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:
 
     Args:
         run: The run folder.
-        which: `"network"`, `"baseline"` (the best), `"ensemble"`, or a family's name; None for what the verdict
-            recommends, and for the network where the search has not come to a verdict.
+        which: `"network"`, `"ensemble"` (of the network's seeds), `"baseline"` (the best), or a family's name; None for
+            what the verdict recommends, and for the network where the search has not come to a verdict.
 
     Raises:
         UserError: There is no such model.
@@ -115,11 +118,13 @@ def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:
         if best is None:
             raise UserError(f"--model baseline: {folder} has no best baseline. See what there is: tfopt show {folder}")
         return best, "the best baseline"
-    if which == "ensemble":
-        raise UserError(
-            "--model ensemble: the ensemble of seeds is compared on the folds only and not kept. Use --model network, "
-            "which is one of its kind."
-        )
+    ensemble = next((row["model"] for row in result.get("leaderboard", ()) if row.get("num_members", 1) > 1), None)
+    if which in ("ensemble", ensemble):
+        if ensemble is None or not (folder / ENSEMBLE_FILE).exists():
+            raise UserError(
+                f"--model {which}: {folder} has no ensemble, as of --seeds 1. Use --model network, or search again."
+            )
+        return ensemble, "as asked"
     saved = [NETWORK, *sorted(path.stem for path in (folder / "models").glob("*.skops"))]
     if which not in saved:
         raise UserError(
@@ -142,11 +147,12 @@ def load_model(run: str | Path, which: str | None = None, custom_objects: Mappin
     """
     folder = Path(run)
     name, _ = choose_model(folder, which)
-    if name == NETWORK:
-        return _load_network(check_existing(folder, NETWORK_FILE), custom_objects or {})
+    path = check_existing(folder, model_file(name)) / model_file(name)
+    if path.suffix == ".keras":
+        return _load_network(path, custom_objects or {})
     from tfopt.baselines import TableBaseline  # scikit-learn and skops, which a network does without
 
-    return TableBaseline.load(check_existing(folder, model_file(name)) / model_file(name))
+    return TableBaseline.load(path)
 
 
 def outputs_of(model: Any, frame: Any) -> np.ndarray:
@@ -154,13 +160,13 @@ def outputs_of(model: Any, frame: Any) -> np.ndarray:
     return model.outputs(frame) if hasattr(model, "family") else model.predict(frame, verbose=0)
 
 
-def _load_network(folder: Path, given: Mapping[str, type]) -> Any:
+def _load_network(file: Path, given: Mapping[str, type]) -> Any:
     """Return a run's network; what it holds of the user's own classes is given, or in the file of its space."""
     import keras
 
     import tfopt  # noqa: F401  # registers the classes
 
-    space = read_json(folder / "config.json").get("space", "")
+    space = read_json(file.parent / "config.json").get("space", "")
     path = Path(space.rpartition(":")[0])
     classes: Mapping[str, type] = {}
     if path.suffix == ".py" and path.is_file():
@@ -168,11 +174,9 @@ def _load_network(folder: Path, given: Mapping[str, type]) -> Any:
 
         classes = own_classes(space)
     try:
-        return keras.models.load_model(folder / NETWORK_FILE, custom_objects={**classes, **given}, compile=False)
+        return keras.models.load_model(file, custom_objects={**classes, **given}, compile=False)
     except (TypeError, ValueError) as error:
         restore = f"Restore {path}, which the search took its space from"
         if path.suffix != ".py":
             restore = "Give it from Python: tfopt.load(folder, custom_objects={'Name': Name})"
-        raise UserError(
-            f"{folder / NETWORK_FILE} holds a class that is not known here ({one_line(error)[:200]}). {restore}."
-        ) from error
+        raise UserError(f"{file} holds a class that is not known here ({one_line(error)[:200]}). {restore}.") from error

@@ -15,7 +15,7 @@ from tfopt.search.baseline_runs import BaselineRuns, workers_of
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.fitting import scaling_of
 from tfopt.search.importances import write_importance
-from tfopt.search.journal import Journal, proposed_before
+from tfopt.search.journal import Journal, Record, proposed_before
 from tfopt.search.loop import engines_in_words
 from tfopt.search.nested import FINAL, NetworkSearch
 from tfopt.search.plan import Plan, prepare
@@ -131,18 +131,25 @@ def _open_folder(plan: Plan) -> Path:
 
 
 def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -> None:
-    """Train the best of the folds' networks on all rows, and save it with its preprocessing as `best.keras`."""
+    """Train the best of the folds' networks on all rows; save it with its preprocessing, and its seeds' ensemble."""
     values = search.choose_final(plan.final, plan.outer)
     done = journal.find("final")
-    if values is None or ((folder / "best.keras").exists() and done is not None and done["values"] == values):
+    if values is None or (done is not None and done["values"] == values and _is_exported(folder, done)):
         return
     trained = search.train_final(plan.final, values)
     if trained is None:
         return
-    network, curve, facts = trained
-    model = search.coder.exported(network, plan.final.train, scaling_of(values))
-    replace(folder / "best.keras", model.save)
-    journal.append({"kind": "final", "values": values, "curve": curve, "fits": [facts]})
+    networks, curve, facts = trained
+    for name, members in ((saved.NETWORK_FILE, networks[:1]), (saved.ENSEMBLE_FILE, networks)):
+        if name == saved.NETWORK_FILE or len(members) > 1:
+            model = search.coder.exported(members, plan.final.train, scaling_of(values))
+            replace(folder / name, model.save)
+    journal.append({"kind": "final", "values": values, "curve": curve, "fits": facts})
+
+
+def _is_exported(folder: Path, done: Record) -> bool:
+    ensemble = len(done["fits"]) == 1 or (folder / saved.ENSEMBLE_FILE).exists()
+    return ensemble and (folder / saved.NETWORK_FILE).exists()
 
 
 def _keep_best(folder: Path, baseline: str | None) -> None:
