@@ -320,10 +320,46 @@ def test_names_in_two_lines(tmp_path, kind, first, second, names):
     assert any(all(repr(word) in note for word in second if word) for note in table.notes)
 
 
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize(
+    ("before", "after", "notes"),
+    [
+        ("Report, made; today\n", ",,\n \n,,\n", ["above the names"]),
+        ("", "\nSource: a ministry, 2024; revised\n* preliminary\n", ["below: 'Source: a"]),
+        (
+            "A title\n\n\n",
+            'Durchschnitt,1,2\n\n"Note: all is well"\n',
+            ["'A title'", "'Durchschnitt'", "Note: all is well"],
+        ),
+    ],
+)
+def test_what_people_write_around_a_table(tmp_path, separator, before, after, notes):
+    path = tmp_path / "t.csv"
+    rows = "shop,sold,price\n" + "".join(f"{'abc'[k % 3]},{k * 7 % 11},{k / 4}\n" for k in range(30)) + after
+    path.write_text(before + rows.replace(",", separator))
+    table = load_table(path)
+    assert (list(table.features), table.target.tolist()) == (["shop", "sold"], [k / 4 for k in range(30)])
+    assert all(any(note in said for said in table.notes) for note in notes)
+    path.write_text(before + rows.replace("7.25", "7.25,1").replace(",", separator))
+    with pytest.raises(UserError, match=f"line {len(before.splitlines()) + 31} has 4 fields"):
+        load_table(path)
+
+
+def test_lines_that_are_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("colour,shape\n" + "".join(f"r{k},{'ab'[k % 2]},{'uv'[k % 3 > 1]}\n" for k in range(30)))
+    with pytest.raises(UserError, match="line 2 has 3 fields, the header has 2"):  # names of rows, as R writes them
+        load_table(path)
+    path.write_text("what,n,y\n" + "".join(f"{('Note: x', 'Source: y')[k % 2]},{k},{k / 3}\n" for k in range(30)))
+    assert load_table(path).num_rows == 30
+
+
 def test_a_level_called_total_and_a_line_of_words_are_rows(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("sex,n\n" + "".join(f"{('f', 'm', 'total')[k % 3]},{k / 3}\n" for k in range(30)))
-    assert load_table(path).num_rows == 30
+    table = load_table(path)
+    assert table.num_rows == 30
+    assert "rows where 'sex' is 'total' are kept; take them out if they sum up others" in table.notes
     path.write_text("a,b,y\nunknown,n.a.,1\n" + "".join(f"{k / 3},{k / 7},{k / 5}\n" for k in range(30)))
     assert load_table(path).num_rows == 31
 

@@ -14,7 +14,7 @@ from tfopt.data.dialect import decode, guess_header
 from tfopt.data.guesses import shown
 from tfopt.data.raw import RawTable, stem
 from tfopt.data.spelling import level_text, quoted
-from tfopt.data.surroundings import names_in_two_lines, said_of_names, said_of_titles, titles_of
+from tfopt.data.surroundings import is_footnote, names_in_two_lines, said_of_names, said_of_titles, titles_of
 from tfopt.errors import UserError
 
 
@@ -161,6 +161,9 @@ def read_excel(data: bytes, source: str, header: str) -> RawTable:
         notes.append(said_of_titles(written[:num_titles]))
         frame = frame.iloc[num_titles:].dropna(how="all", axis=1)
         written = _texts(frame)
+    while len(frame) > 2 and is_footnote(frame.iloc[-1]):
+        notes.append(f"read without the note below: {quoted(str(frame.iloc[-1].dropna().iloc[0]))}")
+        frame = frame.iloc[:-1]
     if header != "no" and (two := names_in_two_lines(written)):
         notes.append(said_of_names(written))
         frame = frame.iloc[1:]

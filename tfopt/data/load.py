@@ -17,6 +17,7 @@ from tfopt.data.raw import RawTable
 from tfopt.data.readings import Readings
 from tfopt.data.sources import EMBEDDED, read_source
 from tfopt.data.spelling import quoted
+from tfopt.data.surroundings import is_total
 from tfopt.data.table import Table, Task
 from tfopt.data.values import examples, extremes, is_whole, to_categories, to_seconds
 from tfopt.errors import UserError, nearest
@@ -215,7 +216,7 @@ def _read_target(
             "Choose another target, or add rows of another class."
         )
     classes = _in_order(list(labels.cat.categories))
-    _say_alike(name, classes, notes)
+    _say_of_levels(name, classes, notes)
     longest = max(classes, key=len)
     if len(longest) > _LONGEST_LABEL:
         raise UserError(
@@ -267,12 +268,14 @@ def _complain_about_missing(reading: Reading, frame: pd.DataFrame, what: str, ra
         raise UserError(f"{count} in {what} {quoted(reading.column.name)} ({raw.source}: {places}). {fix}{names}")
 
 
-def _say_alike(name: str, levels: list[str], notes: list[str]) -> None:
+def _say_of_levels(name: str, levels: list[str], notes: list[str]) -> None:
     first: dict[str, str] = {}
     twice = [(first[key], level) for level in levels if first.setdefault(key := level.casefold(), level) != level]
     if twice:
         listed = shown((f"{quoted(one)} and {quoted(other)}" for one, other in twice), 3)
         notes.append(f"levels of {quoted(name)} that differ in case only are kept apart: {listed}")
+    if totals := [quoted(level) for level in levels if is_total(level)]:
+        notes.append(f"rows where {quoted(name)} is {shown(totals, 3)} are kept; take them out if they sum up others")
 
 
 def _in_order(labels: list[str]) -> list[str]:
@@ -308,7 +311,7 @@ def _read_features(
             notes.append(f"{quoted(name)} is nearly unique and may be an identifier; leave it out with --drop if it is")
         columns.append(column)
         if column.kind == "categorical":
-            _say_alike(name, list(readings[name].values.cat.categories), notes)
+            _say_of_levels(name, list(readings[name].values.cat.categories), notes)
     if not columns:
         reasons = "; ".join(f"{reason}: {shown(names, 3)}" for reason, names in dropped.items())
         raise UserError(

@@ -17,19 +17,31 @@ from tfopt.data.spelling import is_missing_mark, quoted
 _MOST_TITLES = 20
 _TOTAL = re.compile(
     r"((grand|sub|overall)[ -]?)?"
-    r"(totals?|sum|summe|gesamt|insgesamt|somme|suma|totale|totaal|итого|合计|总计|合計|總計)\s*:?",
+    r"(totals?|sum|summe|gesamt|gesamtsumme|insgesamt|somme|suma|totale|totaal|итого|合计|总计|合計|總計|小计|"
+    r"average|mean|mittelwert|durchschnitt|moyenne|promedio|平均)( (général|general|geral|generale))?\s*:?",
+    re.IGNORECASE,
+)
+_FOOTNOTE = re.compile(
+    r"[\"']?(\*|†|(sources?|notes?|quellen?|anmerkung(en)?|fuentes?|fonte|remarks?)\s*:|(数据)?来源|资料来源|注\s*[::：])",
     re.IGNORECASE,
 )
 
 
 def titles_of(records: list[list[str]]) -> int:
-    """Return how many of the first records are titles: one field of words at most, where the table has several."""
+    """Return how many of the first records are titles: words in one field, or in fewer than the table has."""
     width = Counter(map(len, records)).most_common(1)[0][0]
     for place, record in enumerate(records[: _MOST_TITLES + 1]):
         filled = [cell for cell in record if cell.strip()]
-        if width < 2 or len(filled) > 1 or any(map(is_number, filled)):
+        names, row = [*records[place + 1 : place + 3], [], []][:2]
+        short = len(record) < width == len(names) and not any(map(is_number, names)) and any(map(is_number, row))
+        if width < 2 or (len(filled) > 1 and not short) or any(map(is_number, filled)):
             return place
     return 0
+
+
+def is_total(text: str) -> bool:
+    """Whether a text is what a row of totals or averages is called."""
+    return _TOTAL.fullmatch(text.strip()) is not None
 
 
 def names_in_two_lines(records: list[list[str]]) -> list[str]:
@@ -48,9 +60,8 @@ def names_in_two_lines(records: list[list[str]]) -> list[str]:
         if body and all(is_number_or_missing(record[place].strip()) for record in body)
     ]
     worded = [place for place in numeric if second[place] and not is_missing_mark(second[place])]
-    if 2 * len(worded) <= len(numeric) or len(first) > len(second):
+    if 2 * len(worded) <= len(numeric) or len(first) != len(second):
         return []
-    first += [""] * (len(second) - len(first))
     if all(first):
         return first
     names, above = [], ""
@@ -62,7 +73,8 @@ def names_in_two_lines(records: list[list[str]]) -> list[str]:
 
 def without_surroundings(text: bytes, separator: str) -> tuple[bytes, list[str]]:
     """Return a text with blank lines for titles and with one line of names, lines keeping their numbers; and notes."""
-    records, notes = first_records(text, separator), []
+    text, notes = _without_end(text, separator)
+    records = first_records(text, separator)
     if num_titles := titles_of(records) if records else 0:
         text = _replaced(text, separator, num_titles, [])
         notes.append(said_of_titles(records[:num_titles]))
@@ -71,6 +83,24 @@ def without_surroundings(text: bytes, separator: str) -> tuple[bytes, list[str]]
         text = _replaced(text, separator, 2, names)
         notes.append(said_of_names(records))
     return text, notes
+
+
+def _without_end(text: bytes, separator: str) -> tuple[bytes, list[str]]:
+    """Return a text without the lines of separators alone, and the footnotes, at its end; and a note."""
+    footnotes: list[str] = []
+    while True:
+        filled = len(text.rstrip(b"\r\n\t " + separator.encode()))
+        end = text.find(b"\n", filled)
+        text = text[: end + 1] if end > 0 else text
+        start = text.rfind(b"\n", 0, filled) + 1
+        line = text[start:filled].decode()
+        blank_before = text[:start].endswith((b"\n\n", b"\n\r\n"))
+        alone = blank_before or separator not in line
+        if not start or not alone or len(footnotes) == _MOST_TITLES or not _FOOTNOTE.match(line):
+            break
+        footnotes.insert(0, quoted(line))
+        text = text[:start]
+    return text, [f"read without the notes below: {shown(footnotes, 3)}"] if footnotes else []
 
 
 def said_of_titles(titles: list[list[str]]) -> str:
@@ -99,6 +129,12 @@ def _replaced(text: bytes, separator: str, num_records: int, names: list[str]) -
     return b"\n" * (len(lines) - 1) + written.getvalue().encode() + b"\n" + rest
 
 
+def is_footnote(row: pd.Series) -> bool:
+    """Whether a row holds nothing but one text that begins as footnotes do."""
+    filled = row.dropna()
+    return len(row) > 1 and len(filled) == 1 and _FOOTNOTE.match(str(filled.iloc[0]).strip()) is not None
+
+
 def without_totals(raw: RawTable) -> RawTable:
     """Return a table without a last row of totals, which is named as one in the first column of words."""
     words = next((name for name, dtype in raw.frame.dtypes.items() if dtype in ("str", object)), None)
@@ -106,7 +142,7 @@ def without_totals(raw: RawTable) -> RawTable:
         return raw
     column = raw.frame[words]
     label = column.iloc[-1]
-    if not isinstance(label, str) or not _TOTAL.fullmatch(label.strip()) or (column == label).sum() > 1:
+    if not isinstance(label, str) or not is_total(label) or (column == label).sum() > 1:
         return raw
     read_text = raw.read_text
 
