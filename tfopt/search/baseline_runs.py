@@ -24,6 +24,7 @@ from tfopt.training.workers import Call, Shared, Workers
 
 BASELINES = "baselines"
 FOR_USE = "for use"  # in place of a fold
+_FOR_USE_SHARE = 0.4  # of a fold's tuning: what training a family for use takes, as measured
 _SHARE = 0.4  # of a time limit: what the baselines may take of it
 
 
@@ -149,6 +150,18 @@ class BaselineRuns:
         )
         self._calls[family.name, FOR_USE] = call
         self._workers.submit(call)
+
+    def seconds_ahead(self) -> float:
+        """Return how long the fits for use will take that no worker has been asked for yet."""
+        if self._journal is None or self._calls is None:
+            return 0.0
+        seconds: dict[str, list[float]] = {}
+        for record in list(self._journal.records):
+            if record["kind"] == "baseline":
+                seconds.setdefault(record["model"], []).append(record["tune_seconds"] + record["fit_seconds"])
+        waiting = {name for name, key in list(self._calls) if key != FOR_USE}
+        of_tuning = sum(float(np.mean(found)) for name, found in seconds.items() if name in waiting)
+        return _FOR_USE_SHARE * of_tuning / self._workers.number
 
     def _trained(
         self, family: Family, value: tuple[bytes, dict[str, Any], float] | None, error: Exception | None

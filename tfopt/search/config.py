@@ -31,7 +31,7 @@ GIVEN_SPACE = "<function "
 
 # What may differ between a search and its resumption: none of it changes a trial's result.
 RESUMABLE = frozenset(
-    {"data", "time_limit", "workers", "backend", "address", "memory", "device", "out", "overwrite", "resume"}
+    {"data", "time_limit", "workers", "backend", "address", "memory", "device", "out", "overwrite", "resume", "track"}
 )
 
 
@@ -86,6 +86,7 @@ class SearchConfig:
         out: Run folder; None for a new one under `runs/`.
         overwrite: Whether an existing run folder may be replaced.
         resume: Run folder of an interrupted search to continue.
+        track: `"mlflow"` or `"mlflow:URI"`: where the search is logged to, beside its run folder.
     """
 
     data: str = ""
@@ -129,6 +130,7 @@ class SearchConfig:
     out: str | None = None
     overwrite: bool = False
     resume: str | None = None
+    track: str | None = None
 
     def validate(self) -> "SearchConfig":
         """Return self, or raise `UserError` for the first value that no search can use."""
@@ -197,6 +199,8 @@ class SearchConfig:
         _validate_device(self.device)
         _validate_columns(self)
         self.column_kinds()
+        if self.track is not None:
+            tracking_uri(self.track)
         if self.resume is not None and self.overwrite:
             raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
         return self
@@ -234,6 +238,18 @@ def default_run_folder(config: SearchConfig) -> Path:
     stem = Path(config.data.replace(":", "-")).name.split(".")[0]
     word = re.sub(r"[^\w-]+", "-", stem).strip("-") or "data"
     return Path("runs") / f"{word}__{config.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def tracking_uri(track: str) -> str:
+    """Return MLflow's tracking URI of `--track`; empty for MLflow's own default.
+
+    Raises:
+        UserError: It names something else.
+    """
+    tool, _, uri = track.partition(":")
+    if tool != "mlflow":
+        raise UserError(f"--track must be mlflow or mlflow:URI. Received: {track}.{nearest(tool, ['mlflow'])}")
+    return uri
 
 
 def _flag(name: str) -> str:

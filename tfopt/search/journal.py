@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ class Journal:
 
     Args:
         path: The file; created when it does not exist.
+        told: Called with each new record, once it is written.
     """
 
-    def __init__(self, path: Path):
-        self._path = path
+    def __init__(self, path: Path, told: Sequence[Callable[[Record], None]] = ()):
+        self._path, self._to_tell = path, told
         self.records: list[Record] = []
         if path.exists():
             lines = path.read_bytes().splitlines(keepends=True)
@@ -49,6 +51,8 @@ class Journal:
             os.fsync(file.fileno())
         self.records.append(record)
         self._index[_key(record)] = record
+        for tell in self._to_tell:
+            tell(record)
         return record
 
 

@@ -193,6 +193,13 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         (
             Option("out", "where to write", metavar="DIR", default_text="runs/DATA__SEED__TIME"),
             Option("overwrite", "replace the run that is in --out", switch, environment=False),
+            Option(
+                "track",
+                "log to MLflow too, each trial as a nested run: mlflow, or mlflow:URI (a folder, sqlite:///FILE, "
+                "http://HOST:PORT)",
+                metavar="mlflow[:URI]",
+                default_text="none",
+            ),
             Option("resume", "continue an interrupted run with its own settings", metavar="DIR", environment=False),
         ),
     ),

@@ -134,6 +134,8 @@ _WRITTEN = (
     "predictions",
     "figures",
     "tuner",
+    "tensorboard",
+    "mlflow-run",
 )
 
 

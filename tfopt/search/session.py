@@ -1,8 +1,10 @@
 """A whole search: baselines and networks on the same folds, the comparison, and the best network on all rows."""
 
+import functools
 import math
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from tfopt.comparison import Comparison, compare, conformal
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.search import run_folder, saved
 from tfopt.search.baseline_runs import BaselineRuns, workers_of
-from tfopt.search.config import SearchConfig, default_run_folder
+from tfopt.search.config import SearchConfig, default_run_folder, tracking_uri
+from tfopt.search.events import write_events
 from tfopt.search.fitting import scaling_of
 from tfopt.search.importances import write_importance
 from tfopt.search.journal import Journal, Record, proposed_before
@@ -22,6 +25,7 @@ from tfopt.search.plan import Plan, prepare
 from tfopt.search.progress import Progress
 from tfopt.search.spaces import Space
 from tfopt.search.time_limit import TimeLimit
+from tfopt.search.tracking import MlflowTracker
 from tfopt.search.user_space import load_space
 from tfopt.training.workers import Workers
 
@@ -83,10 +87,14 @@ def run(
 def _search(
     plan: Plan, search: NetworkSearch, folder: Path, progress: Progress, workers: Workers, baselines: BaselineRuns
 ) -> SearchOutcome:
-    journal = Journal(folder / "trials.jsonl")
+    tracker = None if plan.config.track is None else MlflowTracker(tracking_uri(plan.config.track), plan, folder)
+    told: list[Callable[[Record], None]] = [functools.partial(write_events, folder)]
+    if tracker is not None:
+        told.append(tracker.told)
+    journal = Journal(folder / "trials.jsonl", told)
     limit = TimeLimit(plan.config.time_limit, plan.started, workers.number)
     search.open(journal, folder, progress, limit, workers)
-    progress.follow(lambda: _seconds_left(search, workers), workers.at_work)
+    progress.follow(lambda: _seconds_left(search, baselines, workers), workers.at_work)
     baselines.open(journal, folder, progress, limit)
     search.search(plan.outer)
     search.refit(plan.outer)
@@ -108,13 +116,15 @@ def _search(
     write_json(folder / "result.json", outcome.result)
     if comparison is not None:
         replace(folder / "leaderboard.csv", lambda beside: comparison.leaderboard.to_csv(beside, index=False))
+    if tracker is not None:
+        tracker.ended(outcome.result, folder)
     return outcome
 
 
-def _seconds_left(search: NetworkSearch, workers: Workers) -> float | None:
+def _seconds_left(search: NetworkSearch, baselines: BaselineRuns, workers: Workers) -> float | None:
     """Return how long calls that wait, and those that will follow, will still take; None if that is unknown."""
     at_hand, ahead = workers.seconds_left(), search.seconds_ahead()
-    return None if at_hand is None or ahead is None else at_hand + ahead
+    return None if at_hand is None or ahead is None else at_hand + ahead + baselines.seconds_ahead()
 
 
 def _open_folder(plan: Plan) -> Path:
