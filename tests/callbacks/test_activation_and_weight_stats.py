@@ -106,7 +106,7 @@ def test_every_pictures_and_copies(data, tmp_path):
     for stats in (activations, weights):
         stats.to_csv(tmp_path / "stats.csv")
         assert (tmp_path / "stats.csv").read_text().startswith("epoch,layer,")
-        assert stats.plot().get_xlabel() == "epoch"
+        assert stats.plot(quantity="std").get_xlabel() == "epoch"
         assert copy.deepcopy(stats).to_frame().equals(stats.to_frame())
     plt.close("all")
 

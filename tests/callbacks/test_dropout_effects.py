@@ -344,7 +344,7 @@ def test_frames_files_and_picture(rows, tmp_path):
     assert {"drop_fraction", "variance_ratio", "coadaptation"} <= set(layers)
     effects.to_csv(tmp_path / "layers.csv", by="layer")
     assert (tmp_path / "layers.csv").read_text().startswith("epoch,layer,")
-    ax = effects.plot()
+    ax = effects.plot(quantity="coadaptation")
     assert len(ax.lines) == 3
     np.testing.assert_allclose(ax.lines[0].get_ydata(), layers["coadaptation"][::2])
     with pytest.raises(ValueError, match="`quantity`"):

@@ -9,13 +9,14 @@ from keras import ops
 
 from tfopt._arguments import choice
 from tfopt._layers import innermost_optimizers
+from tfopt._logged import LoggedCallback
 from tfopt.schedules import Scale, deserialize
 
 _NAME = "tfopt_learning_rate_scale"
 _LARGER_IS_BETTER = ("acc", "accuracy", "auc", "f1_score", "precision", "recall", "r2_score", "iou")
 
 
-class LearningRateScale(keras.callbacks.Callback, abc.ABC):
+class LearningRateScale(LoggedCallback, abc.ABC):
     """Multiply the learning rate by a factor that a metric decides on; the base of two callbacks.
 
     A float learning rate is multiplied itself, as Keras's own callback does. A schedule goes on running inside a

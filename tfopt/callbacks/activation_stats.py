@@ -7,13 +7,14 @@ import keras
 import tensorflow as tf
 
 from tfopt._layers import distinct_paths, sublayers
+from tfopt._logged import LoggedCallback
 from tfopt.callbacks._logs import publish
 from tfopt.callbacks._probe_plot import plot_by_layer
 
 _COLUMNS = ("mean", "std", "near_zero", "dead_units")
 
 
-class ActivationStats(keras.callbacks.Callback):
+class ActivationStats(LoggedCallback):
     """Measures every layer's output on a probe batch: mean, spread, share near zero, dead units.
 
     Use it to see activations that shrink or grow with depth (a wrong initialisation) and ReLU units that no example
@@ -24,6 +25,11 @@ class ActivationStats(keras.callbacks.Callback):
     `mean`, `std`, `near_zero` (share with ``|a| <= near_zero``) and `dead_units` (share of units that are 0 for the
     whole batch). Layers with weights and activation layers are measured; the steps of an RNN's cell are not, only its
     output.
+
+    Logs:
+        dead_units: Share of the measured layers' units that are 0 for the whole probe batch.
+        dead_units/<layer>: The same of one layer, with `log_layers`.
+        activation_std/<layer>: Standard deviation of what a layer puts out, with `log_layers`.
 
     Args:
         probe: Inputs, as for `model.predict`: an array, or a list or dict of arrays. Some 100 examples.
@@ -141,9 +147,9 @@ class ActivationStats(keras.callbacks.Callback):
         """Write `to_frame()` to a file."""
         self.to_frame().to_csv(path, index=False)
 
-    def plot(self, ax: Any = None, quantity: str = "std") -> Any:
-        """Draw one column of the frame for each layer by epoch; returns the axes."""
-        return plot_by_layer(self.to_frame(), quantity, ax)
+    def plot(self, ax: Any = None, quantity: str | None = None) -> Any:
+        """Draw what was logged by epoch, or one column of the frame, `quantity`, for each layer; return the axes."""
+        return super().plot(ax) if quantity is None else plot_by_layer(self.to_frame(), quantity, ax)
 
 
 def _is_measured(layer: Any) -> bool:

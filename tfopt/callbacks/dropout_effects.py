@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt._logged import LoggedCallback
 from tfopt.callbacks._dropout_probe import DropoutProbe, effects_of_layer
 from tfopt.callbacks._logs import publish
 from tfopt.callbacks._probe_plot import plot_by_layer
@@ -18,7 +19,7 @@ _logger = logging.getLogger("tfopt")
 _KEYS = ("gap", "flip_rate", "mutual_info")
 
 
-class DropoutEffects(keras.callbacks.Callback):
+class DropoutEffects(LoggedCallback):
     """Measures what each dropout layer does on a probe batch, without touching the training.
 
     Use it to see whether dropout has any effect, is too strong, or explains that the training loss lies above the
@@ -45,6 +46,12 @@ class DropoutEffects(keras.callbacks.Callback):
     `dead_units` of a; `coadaptation`, the mean absolute correlation between units (at most 256), beside
     `coadaptation_floor`, what independent units show by chance (Srivastava et al., 2014,
     https://jmlr.org/papers/v15/srivastava14a.html).
+
+    Logs:
+        dropout_gap: How much dropout raises the loss on the probe.
+        dropout_flip_rate: How often dropout changes the predicted class.
+        dropout_mutual_info: How much predictions under different masks disagree, in nats.
+        dropout_variance: Variance of a regression's predictions over the masks.
 
     Args:
         probe: Tuple `(x, y)` or `(x, y, sample_weight)`: some 100 examples, best of the validation data.
@@ -275,16 +282,18 @@ class DropoutEffects(keras.callbacks.Callback):
         """Write `to_frame(by)` to a file."""
         self.to_frame(by).to_csv(path, index=False)
 
-    def plot(self, ax: Any = None, quantity: str = "coadaptation") -> Any:
-        """Draw one quantity of each layer by epoch.
+    def plot(self, ax: Any = None, quantity: str | None = None) -> Any:
+        """Draw what was logged by epoch, or one quantity of each layer.
 
         Args:
             ax: Axes to draw into; new ones if None.
-            quantity: A column of `to_frame(by="layer")`.
+            quantity: A column of `to_frame(by="layer")`, such as `"coadaptation"` or `"drop_fraction"`.
 
         Returns:
-            The axes.
+            The axes: an array of several panels.
         """
+        if quantity is None:
+            return super().plot(ax)
         floor = "coadaptation_floor" if quantity == "coadaptation" else None
         return plot_by_layer(self.to_frame(by="layer"), quantity, ax, floor=floor)
 

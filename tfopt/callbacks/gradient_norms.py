@@ -4,9 +4,9 @@ import dataclasses
 import os
 from typing import Any
 
-import keras
 import numpy as np
 
+from tfopt._logged import LoggedCallback
 from tfopt.callbacks._gradient_plot import plot_gradient_norms
 from tfopt.callbacks._gradient_steps import GradientSteps, decode, layer_columns, noise_scale, total_norm
 from tfopt.callbacks._gradient_tap import MISSING, OptimizerTap, TapOptions
@@ -27,7 +27,7 @@ class _Block:
     optimizer_names: list[str]
 
 
-class GradientNorms(keras.callbacks.Callback):
+class GradientNorms(LoggedCallback):
     """Measures the gradient of every training step, by layer, without changing the training.
 
     The norms are those of the very steps that were taken, read inside the training graph after loss unscaling, before
@@ -52,6 +52,18 @@ class GradientNorms(keras.callbacks.Callback):
 
     Norms below 1e-19 read as 0 and above 1.8e19 as non-finite, since their squares leave float32. A fit with this
     callback traces the train step once more, the next fit of the same compiled model reuses it.
+
+    Logs:
+        grad_norm: Mean size of the epoch's gradients, before clipping.
+        grad_norm_max: The largest of them.
+        grad_norm_nonfinite: Number of steps whose gradient was infinite or not a number.
+        grad_norm_applied: Mean size after clipping, where the optimizer clips.
+        grad_norm_clipped: Share of steps that clipping changed.
+        grad_noise_scale: Batch size below which noise dominates the gradient.
+        grad_batch_size: Examples behind each step.
+        grad_norm/<layer>: Mean size of one layer's gradient, with `log_layers`.
+        update_ratio: Size of a step relative to the weights, with `update_ratio`.
+        grad_cosine: Cosine between each gradient and the one before, with `cosine`.
 
     Args:
         log_layers: Also log `grad_norm/<layer>` for every layer.

@@ -14,6 +14,9 @@ class GreedyScale(LearningRateScale):
 
     A search for the rate during the training itself; on top of whatever schedule is running.
 
+    Logs:
+        learning_rate_factor: What the learning rate is multiplied by from here on.
+
     Args:
         monitor: String: the name of the metric in the logs.
         factor: Float in (0, 1): what the rate is multiplied or divided by.

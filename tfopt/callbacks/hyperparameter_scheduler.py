@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 from keras import ops
 from keras.saving import register_keras_serializable
 
+from tfopt._logged import LoggedCallback
 from tfopt.callbacks import _train_step_hooks
 from tfopt.callbacks._hyperparameters import Slot, find
 from tfopt.schedules import deserialize, serialize
@@ -14,7 +14,7 @@ from tfopt.schedules.constant import inner_schedule, inner_value
 
 
 @register_keras_serializable(package="tfopt")
-class HyperparameterScheduler(keras.callbacks.Callback):
+class HyperparameterScheduler(LoggedCallback):
     """Drive weight decay, momentum, penalties, dropout, … by a schedule each while ``fit`` runs.
 
     Keras bakes most hyperparameters into the compiled training graph, where later changes do nothing. This callback
@@ -31,6 +31,9 @@ class HyperparameterScheduler(keras.callbacks.Callback):
     - ``"l1"``, ``"l2"`` or another number of a regularizer: the strength in every layer that has one;
     - ``"dense.kernel_regularizer.l2"``, ``"dropout_1.rate"``: the same in one layer, by its name;
     - ``"label_smoothing"``: of a loss of your own that holds it in a Keras variable. Keras's losses bake it in.
+
+    Logs:
+        <name of the hyperparameter>: Its value in the last step of the epoch.
 
     Args:
         schedules: Dict from names to schedules or numbers.

@@ -8,18 +8,23 @@ from keras import ops
 from keras.saving import register_keras_serializable
 
 from tfopt._layers import innermost_optimizers
+from tfopt._logged import LoggedCallback, plot_series
 from tfopt.callbacks import _train_step_hooks
 
 _CAPACITY = 256
 
 
 @register_keras_serializable(package="tfopt")
-class LearningRateLogger(keras.callbacks.Callback):
+class LearningRateLogger(LoggedCallback):
     """Write down the learning rate that each step used, and put that of the last one into the logs of each epoch.
 
     Keras's history has no learning rate where a schedule runs, and ``optimizer.learning_rate`` read after a step is
     that of the next one: after the last batch of a linear decay it says 0, which was never used. Here the rate is
     noted inside the training graph. With a `MultiOptimizer` there is one list for each optimizer.
+
+    Logs:
+        learning_rate: The rate that the last step of the epoch used.
+        learning_rate_<optimizer>: The same of each of several optimizers.
 
     Attributes:
         rates: Dict from ``"learning_rate"`` (or ``"learning_rate_<optimizer name>"``) to the list of one rate a batch.
@@ -69,6 +74,12 @@ class LearningRateLogger(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         """Take the note-taking out of the graph."""
         self._release()
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the rate of each step; return the axes."""
+        if not any(self.rates.values()):
+            return super().plot(ax)
+        return plot_series({name: dict(enumerate(rates)) for name, rates in self.rates.items()}, ax, unit="step")
 
     def _note(self) -> None:
         rates = [ops.cast(optimizer.learning_rate, "float32") for optimizer in self._optimizers]

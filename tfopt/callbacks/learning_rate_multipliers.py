@@ -4,18 +4,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 from keras import ops
 from keras.saving import register_keras_serializable
 
 from tfopt._arguments import number
 from tfopt._layers import innermost_optimizers
+from tfopt._logged import LoggedCallback
 from tfopt.schedules import deserialize, serialize
 from tfopt.schedules.constant import inner_schedule, inner_value
 
 
 @register_keras_serializable(package="tfopt")
-class LearningRateMultipliers(keras.callbacks.Callback):
+class LearningRateMultipliers(LoggedCallback):
     """Multiply the learning rate of some variables: small steps in a pretrained body, full ones in a new head.
 
     Works with every optimizer, schedule and compile mode, and leaves the optimizer as it was when training ends. The

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt._layers import innermost_optimizers
+from tfopt._logged import LoggedCallback
 from tfopt.callbacks._gradient_steps import decode, layer_columns, total_norm
 from tfopt.callbacks._gradient_tap import OptimizerTap
 from tfopt.callbacks._tapped_training import TappedTraining, find_optimizers
@@ -19,7 +20,7 @@ _SHOWN = 5  # last good norms in the message
 _LOOK_EVERY = 200  # batches; a bad gradient shows in the next loss, unless its weights are not used there
 
 
-class NonFiniteGuard(keras.callbacks.Callback):
+class NonFiniteGuard(LoggedCallback):
     """Ends training at the first loss or gradient that is not finite, and says where it was.
 
     The message names the step, the layers with a bad gradient, the learning rate and the gradient norms of the last

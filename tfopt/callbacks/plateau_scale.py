@@ -15,6 +15,9 @@ class PlateauScale(LearningRateScale):
     `keras.callbacks.ReduceLROnPlateau` raises a TypeError at its first reduction where the optimizer has a schedule,
     hours into the training. This one multiplies the schedule; warm-up, decay and plateau work together.
 
+    Logs:
+        learning_rate_factor: What the learning rate is multiplied by from here on.
+
     Args:
         monitor: String: the name of the metric in the logs.
         factor: Float in (0, 1): what the rate is multiplied by.

@@ -9,9 +9,10 @@ from typing import Any, TextIO
 import keras
 
 from tfopt._files import as_json
+from tfopt._logged import LoggedCallback, plot_series
 
 
-class RunLog(keras.callbacks.Callback):
+class RunLog(LoggedCallback):
     """Writes one JSON line a step or an epoch, flushed at once, and goes on where an earlier run stopped.
 
     What has ended is in the file even if the process is killed a moment later. A new fit with the same path appends;
@@ -107,6 +108,18 @@ class RunLog(keras.callbacks.Callback):
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:  # fit raised, so on_train_end never came
             self._close()
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the numbers of the last training in the file, by epoch; return the axes."""
+        series: dict[str, dict[int, float]] = {}
+        for line in self.read(self.path) if self.path.exists() else ():
+            if line["event"] == "begin":
+                series = {}
+            elif line["event"] == "epoch":
+                numbers = {key: value for key, value in line["logs"].items() if isinstance(value, int | float)}
+                for key, value in numbers.items():
+                    series.setdefault(key, {})[line["epoch"]] = value
+        return plot_series(series, ax) if series else super().plot(ax)
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt._logged import LoggedCallback
 from tfopt.callbacks._gradient_steps import layer_columns
 from tfopt.callbacks._logs import publish
 from tfopt.callbacks._probe_plot import plot_by_layer
@@ -13,7 +14,7 @@ from tfopt.callbacks._probe_plot import plot_by_layer
 _COLUMNS = ("norm", "mean", "std", "sparsity", "equal_units")
 
 
-class WeightStats(keras.callbacks.Callback):
+class WeightStats(LoggedCallback):
     """Measures the trainable weights: size, spread, zeros, units that are copies of each other, the penalty they pay.
 
     Use it to watch a penalty produce zeros, to see weights that shrink to nothing or grow without end, and to catch an
@@ -23,6 +24,14 @@ class WeightStats(keras.callbacks.Callback):
     the share of units whose incoming weights equal another unit's of the same layer; and `weight_penalty`, the sum of
     the weights' regularization losses. The frame has a row a layer and epoch with `norm`, `mean`, `std`, `sparsity` and
     `equal_units`, of the layer's kernels.
+
+    Logs:
+        weight_norm: Size of all measured kernels together: the root of the sum of their squares.
+        weight_sparsity: Share of kernel weights that are zero.
+        weight_equal_units: Share of units that have the same incoming weights as another unit.
+        weight_penalty: What the weights add to the loss by their regularizers.
+        weight_norm/<layer>: Size of one layer's kernel, with `log_layers`.
+        weight_sparsity/<layer>: Share of its weights that are zero, with `log_layers`.
 
     Args:
         every: Measure at every so many epochs; the others log NaN.
@@ -116,9 +125,9 @@ class WeightStats(keras.callbacks.Callback):
         """Write `to_frame()` to a file."""
         self.to_frame().to_csv(path, index=False)
 
-    def plot(self, ax: Any = None, quantity: str = "sparsity") -> Any:
-        """Draw one column of the frame for each layer by epoch; returns the axes."""
-        return plot_by_layer(self.to_frame(), quantity, ax)
+    def plot(self, ax: Any = None, quantity: str | None = None) -> Any:
+        """Draw what was logged by epoch, or one column of the frame, `quantity`, for each layer; return the axes."""
+        return super().plot(ax) if quantity is None else plot_by_layer(self.to_frame(), quantity, ax)
 
 
 def _count_copies(units: np.ndarray) -> int:

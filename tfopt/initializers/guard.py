@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfopt._layers import path_in_model
+from tfopt._logged import LoggedCallback
 
 
 def find_identical_weights(model: keras.Model) -> list[list[str]]:
@@ -55,7 +56,7 @@ def _is_identity(values: np.ndarray) -> bool:
     return values.ndim >= 2 and bool(np.all((values == 0) | (values == values.max())))
 
 
-class IdenticalWeightsGuard(keras.callbacks.Callback):
+class IdenticalWeightsGuard(LoggedCallback):
     """Warns at the start of training if layers begin as copies of each other; see `find_identical_weights`.
 
     Use it in every `fit` of a new architecture. Only models that have not taken a step are looked at.

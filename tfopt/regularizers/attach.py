@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tfopt._layers import path_in_model, sublayers
+from tfopt._logged import LoggedCallback
 from tfopt.errors import nearest
 from tfopt.regularizers.reference import L2SP
 
@@ -117,12 +118,15 @@ def penalties(model: keras.Model) -> dict[str, float]:
     return costs
 
 
-class PenaltyMonitor(keras.callbacks.Callback):
+class PenaltyMonitor(LoggedCallback):
     """Logs the penalty apart from the loss: in all and by layer, at the end of every epoch.
 
-    Use it to see what a falling loss is made of. Adds to the logs, and so to `History`, the progress bar and every
-    logger: `penalty`, `penalty_<layer>` for each layer that has one, and `val_loss_without_penalty` where there is a
-    `val_loss`, which includes the penalty.
+    Use it to see what a falling loss is made of.
+
+    Logs:
+        penalty: What all regularizers add to the loss.
+        penalty_<layer>: What those of one layer add.
+        val_loss_without_penalty: The validation loss, which includes the penalty, without it.
 
     Example:
 
