@@ -153,6 +153,11 @@ def test_a_network_that_could_not_be_trained_on_all_rows_is_exit_4_and_not_offer
     assert "ValueError: no room" in err
     assert tfopt("search", "wine", "--out", tmp_path / "quiet", "-q")[0] == 4
 
+    session.outcome.result |= {"recommended": "svm"}
+    code, _, err = tfopt("search", "wine", "--out", tmp_path / "other")
+    assert code == 4
+    assert f"tfopt predict {tmp_path / 'other'} TABLE     predictions of svm for new rows\n" in err
+
 
 def test_failed_trials_are_counted_and_shown(session, tfopt, tmp_path):
     session.outcome.num_failed, session.outcome.first_failure = 3, "ValueError: units must be positive"

@@ -136,9 +136,11 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
     if outcome.num_completed == 0:
         return _nothing_completed(outcome)
     output.print_result(outcome.result, arguments.format)
+    failure = outcome.result.get("final_failure")
+    kept = outcome.result.get("recommended") or NETWORK  # by the verdict
     if not arguments.quiet:
         for name, chosen in show.choices(outcome.result):
-            if name == outcome.result.get("recommended"):
+            if name == kept:
                 console.say(f"{name} chose {chosen}")
         if outcome.num_failed:
             trials = "1 trial" if outcome.num_failed == 1 else f"{outcome.num_failed} trials"
@@ -147,17 +149,16 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
             console.say(outcome.result["engines"])
         console.say(f"run folder: {outcome.run_folder}")
         console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
-    if failure := outcome.result.get("final_failure"):
+        if kept != NETWORK or not failure:
+            other = "; --model network: the network's" if kept != NETWORK and not failure else ""
+            console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions of {kept} for new rows{other}")
+            console.say(f"  tfopt show {outcome.run_folder} --code       {kept} as a program in Python")
+    if failure:
         console.say(
             f"error: the network could not be trained on all rows, so there is no network to predict with ({failure}). "
             f"Mend that, then: tfopt search --resume {outcome.run_folder}"
         )
         return NO_NETWORK
-    if not arguments.quiet:
-        kept = outcome.result.get("recommended", NETWORK)
-        console.say(f"  tfopt show {outcome.run_folder} --code       {kept} as a program in Python")
-        other = "" if kept == NETWORK else "; --model network: the network's"
-        console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions of {kept} for new rows{other}")
     return 0
 
 

@@ -50,6 +50,8 @@ class BaselineRuns:
     def __init__(self, plan: Plan, workers: Workers):
         self._plan, self._workers = plan, workers
         self._table = Shared(plan.table)
+        # With a time limit they are first, as only they can be cut short; alone, this process does one after another.
+        self._urgent = plan.config.time_limit is not None or workers.number == 1
         self._calls: dict[tuple[str, int | str], Call] | None = None
         self._ended: list[tuple[Family, Fold, FoldResult | None, Exception | None]] = []
         self._journal: Journal | None = None
@@ -58,8 +60,6 @@ class BaselineRuns:
     def begin(self, kept: Iterable[tuple[str, int | str]] = ()) -> None:
         """Have them all tuned but for these, given by the names of family and fold."""
         plan, kept = self._plan, set(kept)
-        # With a time limit they are first, as only they can be cut short; alone, this process does one after another.
-        urgent = plan.config.time_limit is not None or self._workers.number == 1
         self._calls = {}
         for family in plan.families:
             for fold in plan.outer:
@@ -72,7 +72,7 @@ class BaselineRuns:
                     functools.partial(self._told, family, fold),
                     self._table,
                     kind=family.name,
-                    urgent=urgent,
+                    urgent=self._urgent,
                 )
         for call in self._calls.values():
             self._workers.submit(call)
@@ -147,6 +147,7 @@ class BaselineRuns:
             functools.partial(self._trained, family),
             self._table,
             kind=f"{family.name} for use",
+            urgent=self._urgent,
         )
         self._calls[family.name, FOR_USE] = call
         self._workers.submit(call)

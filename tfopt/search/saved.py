@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfopt._files import replace
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.errors import UserError, nearest, one_line
-from tfopt.search.plan import Plan
 from tfopt.search.run_folder import check_existing, read_json
+
+if TYPE_CHECKING:
+    from tfopt.search.plan import Plan
 
 NETWORK_FILE = "best.keras"
 ENSEMBLE_FILE = "ensemble.keras"
@@ -46,7 +48,7 @@ class OutOfFold:
     predictions: dict[str, np.ndarray]
 
 
-def write_oof(folder: Path, plan: Plan, results: Sequence[FoldResult]) -> OutOfFold:
+def write_oof(folder: Path, plan: "Plan", results: Sequence[FoldResult]) -> OutOfFold:
     """Write `predictions.npz`: the models that have a result on every fold."""
     found: dict[str, dict[int, np.ndarray]] = {}
     for result in results:
