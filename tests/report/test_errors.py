@@ -18,7 +18,7 @@ def test_regression_is_wrong_in_the_targets_own_units(run_folder):
     assert table.headings == ["model", "MAE", "RMSE", "half are within", "90% are within", "largest", "R²"]
     # Residuals are 3 and -1 in turn; the target's variance is (60² - 1) / 12.
     [network] = [row for row in table.rows if row[0] == "network"]
-    assert network[1:] == ["2", "2.24", "2", "3", "3", "0.983"]
+    assert network[1:] == ["2.00", "2.24", "2.00", "3.00", "3.00", "0.983"]
     assert [table.rows[place][0] for place in table.marked] == ["network"]
     assert [picture.name for picture in section.pictures] == [
         "predicted_network",
@@ -34,7 +34,7 @@ def test_two_targets_have_their_rows(run_folder):
     np.savez(run_folder / "predictions.npz", **arrays, **{"prediction network": target + np.array([1.0, -2.0])})
     section = errors(load_run(run_folder))
     [(_, table)] = section.tables
-    assert [row[:3] for row in table.rows] == [["network", "price ($)", "1"], ["network", "target 2", "2"]]
+    assert [row[:3] for row in table.rows] == [["network", "price ($)", "1.00"], ["network", "target 2", "2.00"]]
     assert section.note == "All 40 predictions for rows that were held out, each row 2 times."
 
 

@@ -163,6 +163,15 @@ def page(run_folder):
     result["objective"] = "mean_absolute_percentage_error"
     result["negated"] = True
     (run_folder / "result.json").write_text(json.dumps(result))
+    column = {"kind": "numeric", "network": {"mean": 0.2, "low": 0.1, "high": 0.3}}
+    found = {
+        "models": {"network": "network"},
+        "columns": [{"column": f"a column with a rather long name {place}", **column} for place in range(20)],
+        "effects": [
+            {"column": "price in thousands of dollars a year", "values": [1.0, 9.0], "network": [[1e6], [2e6]]}
+        ],
+    }
+    (run_folder / "importance.json").write_text(json.dumps(found))
     return write_report(run_folder)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tfopt.errors import UserError
 from tfopt.report import load_run, write_report
+from tfopt.search.config import GIVEN_TABLE
 
 
 class Page(html.parser.HTMLParser):
@@ -115,6 +116,17 @@ def test_unfinished_run_is_reported_as_far_as_it_got(run_folder, tfopt):
     assert "The search has not ended" in page.text
     assert "Scores" not in page.text
     assert "How the search went" in page.text
+
+
+def test_search_that_python_began_has_a_command_too(run_folder):
+    environment = json.loads((run_folder / "environment.json").read_text())
+    (run_folder / "environment.json").write_text(json.dumps({**environment, "command": ["notebook.py", "x"]}))
+    config = {**json.loads((run_folder / "config.json").read_text()), "target": ["a b", "c"], "deterministic": True}
+    (run_folder / "config.json").write_text(json.dumps(config))
+    page = Page(write_report(run_folder).read_text(encoding="utf-8"))
+    assert "tfopt search diabetes --target 'a b,c' --task regression --folds 2 --deterministic" in page.text
+    (run_folder / "config.json").write_text(json.dumps({**config, "data": GIVEN_TABLE}))
+    assert "The command" not in Page(write_report(run_folder).read_text(encoding="utf-8")).text
 
 
 def test_hold_out_is_called_so(run_folder):

@@ -200,7 +200,9 @@ def _in_units(column: dict) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3e}"
+    return (
+        f"{value:#.3g}".rstrip(".") if abs(value) < 999.5 else f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3e}"
+    )
 
 
 def _shown_rows(count: int) -> str:

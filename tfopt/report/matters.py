@@ -40,6 +40,7 @@ def matters(run: SearchRun) -> Section | None:
             "Importance of the columns",
             f"The {min(len(columns), _MOST_COLUMNS)} of {len(columns)} columns that matter most.",
             importance(columns[:_MOST_COLUMNS], models, objective=run.scale),
+            broad=True,
         )
     )
     headings = ["column", "read as", *(f"{model}{end}" for model in models.values() for end in ("", ", 95% interval"))]

@@ -46,12 +46,14 @@ class Picture:
         title: What it shows, in a few words.
         caption: How to read it.
         figure: The figure.
+        broad: Whether it has a line of its own.
     """
 
     name: str
     title: str
     caption: str
     figure: Figure
+    broad: bool = False
 
     @functools.cached_property
     def svg(self) -> str:
@@ -66,11 +68,11 @@ class Picture:
         return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(self.title)}" ', 1)
 
 
-def picture(name: str, title: str, caption: str, axes: Axes) -> Picture:
+def picture(name: str, title: str, caption: str, axes: Axes, broad: bool = False) -> Picture:
     """Return the picture of the figure that some axes are in."""
     figure = axes.figure
     assert isinstance(figure, Figure)  # for the type checker: never a subfigure here
-    return Picture(name, title, caption, figure)
+    return Picture(name, title, caption, figure, broad)
 
 
 @dataclass

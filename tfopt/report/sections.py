@@ -14,6 +14,7 @@ from tfopt.report.headline import called
 from tfopt.report.hyperparameters import FEWEST, effects_of
 from tfopt.report.page import PageTable, Section, picture
 from tfopt.report.run import Record, SearchRun
+from tfopt.search.config import GIVEN_SPACE, GIVEN_TABLE, SearchConfig
 from tfopt.search.options import OPTIONS
 
 _OF_COSTS = 5  # the rank from which on a column of the leaderboard is about tuning and costs
@@ -226,6 +227,11 @@ def use(run: SearchRun) -> Section | None:
         text=f"tfopt predict uses {recommended} ({run.result.get('why')})." if recommended else "",
         code=[
             ("Predictions for the rows of a file:", f"tfopt predict {folder} new.csv > predictions.csv"),
+            (
+                "With intervals, or sets of classes, that hold 9 of 10 rows:",
+                f"tfopt predict {folder} new.csv --interval 0.9",
+            ),
+            ("The model as a program:", f"tfopt show {folder} --code"),
             ("The network in Python, which takes raw columns:", program),
         ],
     )
@@ -234,9 +240,9 @@ def use(run: SearchRun) -> Section | None:
 def repeat(run: SearchRun) -> Section:
     """Return the command, every setting and the environment."""
     section = Section("How to repeat it")
-    command, environment = run.environment.get("command"), run.environment
-    if command:
-        section.code.append(("The command:", shlex.join([Path(command[0]).name, *command[1:]])))
+    environment = run.environment
+    if command := _command(run):
+        section.code.append(("The command:", command))
     if folder := run.folder:
         section.code.append(("This page again:", f"tfopt report {shlex.quote(str(folder))}"))
     settings = [
@@ -260,6 +266,23 @@ def repeat(run: SearchRun) -> Section:
     if about:
         section.folded.append(("versions and machine", PageTable((), about, text=(0, 1), sortable=False)))
     return section
+
+
+def _command(run: SearchRun) -> str:
+    """Return the command line of the search, from its settings where Python began it; empty for a table of Python's."""
+    command = run.environment.get("command") or []
+    if command and Path(command[0]).stem in ("tfopt", "__main__"):
+        return shlex.join(["tfopt", *command[1:]])
+    given, defaults = run.config, SearchConfig().to_dict()
+    if not given.get("data") or GIVEN_TABLE in given["data"] or str(given.get("space", "")).startswith(GIVEN_SPACE):
+        return ""
+    words = ["tfopt", "search", given["data"]]
+    for option in OPTIONS:
+        value = given.get(option.name)
+        if option.name in ("data", "out", "overwrite", "resume") or value in (None, defaults[option.name]):
+            continue
+        words += [option.flag] if value is True else [option.flag, plain(value).replace(", ", ",")]
+    return shlex.join(words)
 
 
 def data(run: SearchRun) -> Section | None:
