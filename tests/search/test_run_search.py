@@ -70,6 +70,10 @@ def test_a_result_is_read_again_shown_and_copied(result, frame, tmp_path):
     assert result.verdict.split()[0] in result.report().read_text(encoding="utf-8")
     assert pickle.loads(pickle.dumps(again)).verdict == result.verdict
     keras.models.load_model(result.save(tmp_path / "network.keras"), compile=False)
+    (again.folder / "result.json").unlink()
+    unfinished = tfopt.load(again.folder)
+    assert unfinished.verdict.startswith("The search has not ended. Go on with tfopt.search.run(data, resume=")
+    assert (len(unfinished.trials), len(unfinished.leaderboard)) == (len(result.trials), 0)
     with pytest.raises(UserError, match="exists already"):
         result.save(tmp_path / "copy")
     with pytest.raises(UserError, match="Did you mean 'leaderboard'"):

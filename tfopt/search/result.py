@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from tfopt.errors import UserError, nearest
+from tfopt.search.config import GIVEN_TABLE
 from tfopt.search.run_folder import check_existing
-from tfopt.search.saved import NETWORK, NETWORK_FILE, choose_model, load_model, outputs_of
+from tfopt.search.saved import NETWORK, NETWORK_FILE, choose_model, load_model, model_file, outputs_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,9 +94,9 @@ class SearchResult:
 
     def params(self, name: str | None = None) -> dict[str, Any]:
         """Return the hyperparameters of a model, named as for `model`."""
-        name = choose_model(self.folder, name)[0]
-        if name != NETWORK:
-            return dict(self.model(name).parameters)
+        model_name = self._named(name)
+        if model_file(model_name).endswith(".skops"):
+            return dict(self.model(model_name).parameters)
         final = self._run.final()
         if final is None:
             raise UserError(self._no_network())
@@ -112,7 +113,8 @@ class SearchResult:
         """Return a model of the run, trained on all rows.
 
         Args:
-            name: `"network"`, `"baseline"` (the best), or a family's name; None for the one that is recommended.
+            name: `"network"`, `"ensemble"` (of its seeds), `"baseline"` (the best), or a family's name; None for what
+                is recommended.
 
         Returns:
             A `tfopt.data.TableModel`, which is a Keras model, or a `tfopt.baselines.TableBaseline`.
@@ -120,7 +122,7 @@ class SearchResult:
         Raises:
             UserError: There is no such model.
         """
-        name = choose_model(self.folder, name)[0]
+        name = self._named(name)
         if name == NETWORK and not (self.folder / NETWORK_FILE).exists():
             raise UserError(self._no_network())
         if name not in self._models:
@@ -229,8 +231,16 @@ class SearchResult:
             )
         return pd.DataFrame(array, columns=names).infer_objects()
 
+    def _named(self, name: str | None) -> str:
+        """Return the leaderboard's name of a model."""
+        try:
+            return choose_model(self.folder, name)[0]
+        except UserError as error:
+            raise UserError(str(error).replace("--model ", "model=")) from None
+
     def _unfinished(self) -> str:
-        return f"The search has not ended. Go on with tfopt.search.run(resume={str(self.folder)!r})."
+        data = "data, " if self._run.config.get("data") == GIVEN_TABLE else ""
+        return f"The search has not ended. Go on with tfopt.search.run({data}resume={str(self.folder)!r})."
 
     def _no_network(self) -> str:
         failure = self._run.result.get("final_failure")
