@@ -4,12 +4,17 @@ import logging
 import math
 import time
 
+import keras
 import numpy as np
 import pytest
 
 from tfopt.search.loop import Fit, OutOfTime, Trainer, engines_in_words
+from tfopt.search.parallel import trainer_on
 from tfopt.search.tuners.oracle import Member
+from tfopt.training.choose import engine_for
+from tfopt.training.distribution import OneEngine
 from tfopt.training.fits import Engine, FitRequest, FitResult
+from tfopt.training.workers import Workers
 
 
 class Counting(Engine):
@@ -99,6 +104,24 @@ def test_once_the_deadline_has_passed_no_further_fit_is_waited_for(trainer):
         trainer.wait()
     assert set(ended) == {0, 1}, "4 was told of under position 0; 5 and 3 were dropped"
     assert not trainer.busy
+
+
+@pytest.mark.parametrize("kind", ["plain", "shared", "population"])
+@pytest.mark.parametrize("on_workers", [False, True])
+def test_a_fit_that_is_at_work_when_the_deadline_passes_is_given_up(kind, on_workers):
+    def build(values):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model
+
+    engine = OneEngine(engine_for, kind, build, np.ones((4, 2)), np.ones((4, 1)))
+    endless = [Fit(Member(seed), FitRequest({}, seed, epochs=20_000)) for seed in (1, 2)]
+    with trainer_on(Workers(1) if on_workers else 1, engine) as trainer:
+        trainer.deadline = time.monotonic() + 0.1
+        trainer.submit(endless, lambda *_: pytest.fail("nobody is told of what was given up"))
+        with pytest.raises(OutOfTime):
+            trainer.wait()
+        assert not trainer.busy
 
 
 def test_a_fit_takes_down_how_it_was_trained():

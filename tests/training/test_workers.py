@@ -280,17 +280,18 @@ def test_bad_arguments(arguments, message):
 
 PROGRAM = """
 import os, sys, time
-from tfopt.training.workers import Call, Workers
+from tfopt.training.workers import Call, Shared, Workers
 
-def busy(i):
+def busy(shared, i):
     print(os.getpid(), flush=True)
     end = time.monotonic() + 60
     while time.monotonic() < end:
         sum(range(10000))
 
 with Workers(3) as workers:
+    shared = Shared("sent once")
     for i in range(3):
-        workers.submit(Call(busy, (i,)))
+        workers.submit(Call(busy, (i,), shared=shared))
     while workers.busy:
         workers.wait()
 """
@@ -299,13 +300,13 @@ with Workers(3) as workers:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("ended_by", ["SIGKILL", "SIGINT", "SIGTERM"])
-def test_no_process_outlives_the_parent(ended_by):
+def test_no_process_and_no_file_outlives_the_parent(ended_by, tmp_path):
     program = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PROGRAM)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TFOPT_LAZY": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TFOPT_LAZY": "1", "TMPDIR": str(tmp_path)},
         start_new_session=True,
     )
     pids = [int(program.stdout.readline()) for _ in range(3)]
@@ -320,6 +321,7 @@ def test_no_process_outlives_the_parent(ended_by):
     while any(map(_is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert [pid for pid in pids if _is_alive(pid)] == []
+    assert sys.platform != "linux" or list(tmp_path.iterdir()) == []
     assert said.count("Traceback") == (number == signal.SIGINT)
 
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import one_line
-from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult, State
+from tfopt.training.fits import OUT_OF_TIME, Callbacks, Engine, FitRequest, FitResult, State
 
 if TYPE_CHECKING:  # the tuners import this module
     from tfopt.search.tuners.oracle import BatchOracle, Member
@@ -97,6 +97,11 @@ class Trainer:
         """Forget all fits that have not ended."""
         self._waiting = []
 
+    def _requests(self, group: Sequence[tuple[Fit, int, Done]]) -> list[FitRequest]:
+        """Return what is to be trained, each given up when the deadline passes."""
+        until = time.time() + self.deadline - time.monotonic()
+        return [replace(fit.request, until=until) for fit, _, _ in group]
+
     def wait(self) -> None:
         """Train all that was submitted."""
         waiting, self._waiting = self._waiting, []
@@ -116,6 +121,8 @@ class Trainer:
             left.remove(index)
             _, position, done = group[index]
             try:
+                if result.failure == OUT_OF_TIME:
+                    raise OutOfTime
                 done(position, result)
                 if left and time.monotonic() > self.deadline:
                     raise OutOfTime
@@ -124,7 +131,7 @@ class Trainer:
                 raise
 
         try:
-            engine.fit([fit.request for fit, _, _ in group], [fit.callbacks for fit, _, _ in group], ended)
+            engine.fit(self._requests(group), [fit.callbacks for fit, _, _ in group], ended)
         except Exception as error:
             if raised:
                 raise

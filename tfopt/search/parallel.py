@@ -7,7 +7,7 @@ from typing import Any
 
 from tfopt.search.loop import Done, Fit, OutOfTime, Trainer
 from tfopt.training.distribution import Engines, Errors, submit
-from tfopt.training.fits import Engine, FitResult
+from tfopt.training.fits import OUT_OF_TIME, Engine, FitResult
 from tfopt.training.worker_process import load_training
 from tfopt.training.workers import Call, Shared, Workers
 
@@ -42,7 +42,7 @@ class ParallelTrainer(Trainer):
     def __init__(self, engine_of: Callable[[Any], Engine], workers: Workers, errors: Errors | None = None):
         super().__init__(engine_of)
         self._workers, self._engines = workers, Shared(Engines(engine_of, errors))
-        self._left = 0
+        self._left, self._given_up = 0, False
         self._calls: list[Call] = []
 
     @property
@@ -58,25 +58,26 @@ class ParallelTrainer(Trainer):
             groups.setdefault(entry[0].engine, []).append(entry)
         for name, group in groups.items():
             self._submit(name, group)
-        if time.monotonic() > self.deadline:
+        if self._left and time.monotonic() <= self.deadline:
+            self._workers.wait()
+        if self._given_up or (self._left and time.monotonic() > self.deadline):
             self.drop()
             raise OutOfTime
-        if self._left:
-            self._workers.wait()
 
     def drop(self) -> None:
         """Forget all fits that have not ended."""
         self._workers.drop(self._calls)
-        self._waiting, self._calls, self._left = [], [], 0
+        self._waiting, self._calls, self._left, self._given_up = [], [], 0, False
 
     def _submit(self, name: Hashable, group: Sequence[tuple[Fit, int, Done]]) -> None:
         def ended(index: int, result: FitResult) -> None:
             self._left -= 1
             _, position, done = group[index]
-            done(position, result)
+            if result.failure == OUT_OF_TIME:
+                self._given_up = True  # `wait` raises it: the workers are still to tell of other calls
+            else:
+                done(position, result)
 
         self._left += len(group)
-        fits = [fit for fit, _, _ in group]
-        self._calls += submit(
-            self._workers, self._engines, [fit.request for fit in fits], ended, [fit.callbacks for fit in fits], name
-        )
+        callbacks = [fit.callbacks for fit, _, _ in group]
+        self._calls += submit(self._workers, self._engines, self._requests(group), ended, callbacks, name)

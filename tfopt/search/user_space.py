@@ -54,10 +54,12 @@ class FileSpace(Space):
 def _load_content(name: str, content: bytes) -> Space:
     """Return the space of a file, or of a copy of it where the file is not there: on another machine."""
     path = Path(name.rpartition(":")[0])
-    if not path.is_file() or path.read_bytes() != content:
-        path = Path(tempfile.mkdtemp(prefix="tfopt-")) / path.name
+    if path.is_file() and path.read_bytes() == content:
+        return load_space(name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, path.name)
         path.write_bytes(content)
-    return load_space(f"{path}:{name.rpartition(':')[2]}")
+        return load_space(f"{path}:{name.rpartition(':')[2]}")
 
 
 def _from_file(name: str) -> Space:

@@ -1,6 +1,7 @@
 """What a search asks of an engine and gets back: fits of configurations, however they are computed."""
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -58,6 +59,7 @@ class FitRequest:
         state: Where to continue from: weights, optimizer and random streams; None for a fresh build.
         together: How many fits of about its structure were asked for at once, wherever they are trained: what the
             choice between engines goes by, so that it does not depend on how fits are divided; None for those at hand.
+        until: When it is given up, by `time.time()`: at the end of the epoch that it is in then.
     """
 
     hyperparameters: Any
@@ -71,6 +73,10 @@ class FitRequest:
     initial_epoch: int = 0
     state: State | None = None
     together: int | None = None
+    until: float = math.inf
+
+
+OUT_OF_TIME = "The time limit had passed."  # the failure of a fit that was given up
 
 
 @dataclass
@@ -217,7 +223,7 @@ class TrackingCallback(keras.callbacks.Callback):
 
     def __init__(self, request: FitRequest, result: FitResult):
         super().__init__()
-        self._follow = EpochTracker(request.monitor, result)
+        self._follow = EpochTracker(request, result)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Note the epoch."""
@@ -231,8 +237,9 @@ class TrackingCallback(keras.callbacks.Callback):
 class EpochTracker:
     """What the logs of one fit mean: its history, its best epoch, its end."""
 
-    def __init__(self, monitor: Monitor | None, result: FitResult):
-        self.monitor, self.result = monitor, result
+    def __init__(self, request: FitRequest, result: FitResult):
+        self.monitor, self.result = request.monitor, result
+        self._until, self._epochs_to_train = request.until, request.epochs - request.initial_epoch
         self._best = math.nan
         self._epochs = 0
 
@@ -252,6 +259,9 @@ class EpochTracker:
             self.result.failure = (
                 f"The loss became {logs['loss']} in epoch {index + 1}. Lower the learning rate or clip the gradients."
             )
+            return False, True
+        if self._epochs < self._epochs_to_train and time.time() > self._until:
+            self.result.failure = OUT_OF_TIME
             return False, True
         if self.monitor is None:
             return False, False

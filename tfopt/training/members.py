@@ -41,7 +41,7 @@ class StackMember:
             snapshot.generator,
         ]
         self.result = FitResult(engine=engine.name)
-        self.tracker = EpochTracker(request.monitor, self.result)
+        self.tracker = EpochTracker(request, self.result)
 
     def begun_again(self, engine: Engine) -> "StackMember":
         """Return the same fit at its beginning, after its stack gave up."""

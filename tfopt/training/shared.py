@@ -271,7 +271,7 @@ class SharedGraphEngine(Engine):
             check = np.asarray(request.validation), self._held_out_rows
         elif self.validation is not None:
             check = np.arange(len(self.validation)), self._validation_rows
-        tracker = EpochTracker(request.monitor, result)
+        tracker = EpochTracker(request, result)
         seen = _FinalLogs()
         graph.model.stop_training = False
         listeners: keras.callbacks.CallbackList | None = None

@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -144,6 +145,7 @@ class Workers:
         self._warm_up = warm_up
         self._said: set[str] = set()
         self._sources: dict[str, Source] = {}
+        self._files: list[Any] = []
         self._folder: Path | None = None
         self._works = backend == "loky"  # whether this process does
         self._cluster: Any = None
@@ -263,6 +265,8 @@ class Workers:
             os.environ.pop(CORES, None)
         else:
             os.environ[CORES] = self._cores_before
+        for file in self._files:
+            file.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -366,11 +370,18 @@ class Workers:
                 if self._cluster is not None:
                     self._sources[shared.key] = self._cluster.sent(shared.key, shared.value)
                 else:
-                    self._folder = self._folder or Path(tempfile.mkdtemp(prefix="tfopt-"))
-                    path = self._folder / shared.key
+                    path = self._place(shared.key)
                     write(path, shared.value)
                     self._sources[shared.key] = str(path)
             return self._sources[shared.key]
+
+    def _place(self, key: str) -> Path:
+        """Return where to write a value that other processes read."""
+        if sys.platform == "linux":  # a file without a name, which is gone with this process, even if that is killed
+            self._files.append(tempfile.TemporaryFile())  # noqa: SIM115 - closed when the workers are
+            return Path(f"/proc/{os.getpid()}/fd/{self._files[-1].fileno()}")
+        self._folder = self._folder or Path(tempfile.mkdtemp(prefix="tfopt-"))
+        return self._folder / key
 
     def _keep(self, call: Call, error: CannotTravelError) -> None:
         """Have a call made in this process, and log why, once."""
