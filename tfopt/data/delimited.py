@@ -293,9 +293,9 @@ def _padded(
 
 def _has_padding(text: bytes, separator: str) -> bool:
     """Whether a field begins with 0 and another digit, in the first or the last part of a long text."""
-    size = len(text) if len(text) < 4 * _CHUNK else 2 * _CHUNK
-    for start in {0, len(text) - size}:
-        array = np.frombuffer(text, dtype=np.uint8, count=size, offset=start)
+    starts = [*range(0, len(text), _CHUNK)]
+    for start in starts if len(starts) <= 4 else starts[:2] + starts[-2:]:
+        array = np.frombuffer(text, dtype=np.uint8, count=min(_CHUNK + 2, len(text) - start), offset=start)
         zeros = (array[1:-1] == ord("0")) & (array[2:] - ord("0") < 10)  # smaller ones wrap round to large ones
         before = np.flatnonzero(zeros)
         before = before[np.isin(array[before], list(f'{separator}\n\r" '.encode()))]
