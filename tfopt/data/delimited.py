@@ -294,6 +294,7 @@ def _padded(
 def _has_padding(text: bytes, separator: str) -> bool:
     """Whether a field begins with 0 and another digit, in the first or the last part of a long text."""
     starts = [*range(0, len(text), _CHUNK)]
+    num_quotes, counted = 0, 0
     for start in starts if len(starts) <= 4 else starts[:2] + starts[-2:]:
         array = np.frombuffer(text, dtype=np.uint8, count=min(_CHUNK + 2, len(text) - start), offset=start)
         zeros = (array[1:-1] == ord("0")) & (array[2:] - ord("0") < 10)  # smaller ones wrap round to large ones
@@ -301,8 +302,9 @@ def _has_padding(text: bytes, separator: str) -> bool:
         before = before[np.isin(array[before], list(f'{separator}\n\r" '.encode()))]
         if b'"' in text and len(before):  # no field begins within "1,005"
             quotes = np.flatnonzero(array == ord('"'))
-            num_quotes = np.searchsorted(quotes, before, side="right") + text.count(b'"', 0, start)
-            before = before[(array[before] == ord('"')) | (num_quotes % 2 == 0)]
+            num_quotes, counted = num_quotes + text.count(b'"', counted, start), start
+            within = (np.searchsorted(quotes, before, side="right") + num_quotes) % 2 == 1
+            before = before[(array[before] == ord('"')) | ~within]
         if len(before):
             return True
     return False

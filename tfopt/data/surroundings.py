@@ -15,6 +15,7 @@ from tfopt.data.raw import RawTable
 from tfopt.data.spelling import is_missing_mark, quoted
 
 _MOST_TITLES = 20
+_TAIL = 1 << 16
 _TOTAL = re.compile(
     r"((grand|sub|overall)[ -]?)?"
     r"(totals?|sum|summe|gesamt|gesamtsumme|insgesamt|somme|suma|totale|totaal|итого|合计|总计|合計|總計|小计|"
@@ -88,19 +89,20 @@ def without_surroundings(text: bytes, separator: str) -> tuple[bytes, list[str]]
 def _without_end(text: bytes, separator: str) -> tuple[bytes, list[str]]:
     """Return a text without the lines of separators alone, and the footnotes, at its end; and a note."""
     footnotes: list[str] = []
+    kept = tail = text[-_TAIL:]  # of a long text the rest is not copied
     while True:
-        filled = len(text.rstrip(b"\r\n\t " + separator.encode()))
-        end = text.find(b"\n", filled)
-        text = text[: end + 1] if end > 0 else text
-        start = text.rfind(b"\n", 0, filled) + 1
-        line = text[start:filled].decode()
-        blank_before = text[:start].endswith((b"\n\n", b"\n\r\n"))
-        alone = blank_before or separator not in line
+        filled = len(kept.rstrip(b"\r\n\t " + separator.encode()))
+        end = kept.find(b"\n", filled)
+        kept = kept[: end + 1] if end > 0 else kept
+        start = kept.rfind(b"\n", 0, filled) + 1
+        line = kept[start:filled].decode(errors="replace")
+        alone = separator not in line or kept[:start].endswith((b"\n\n", b"\n\r\n"))
         if not start or not alone or len(footnotes) == _MOST_TITLES or not _FOOTNOTE.match(line):
             break
         footnotes.insert(0, quoted(line))
-        text = text[:start]
-    return text, [f"read without the notes below: {shown(footnotes, 3)}"] if footnotes else []
+        kept = kept[:start]
+    notes = [f"read without the notes below: {shown(footnotes, 3)}"] if footnotes else []
+    return text if len(kept) == len(tail) else text[: len(text) - len(tail) + len(kept)], notes
 
 
 def said_of_titles(titles: list[list[str]]) -> str:
