@@ -31,6 +31,11 @@ def markdown(text: str) -> str:
     return re.sub(r"([\\|`<])", r"\\\1", printable(text))
 
 
+def docstring(text: str) -> str:
+    """Return a text for the docstring of a program."""
+    return re.sub(r"([\\\"])", r"\\\1", printable(text))
+
+
 def csv_cell(text: str) -> str:
     """Return a text for a cell of CSV: with an apostrophe before what a spreadsheet would compute."""
     text = printable(text, lines=True)

@@ -1,5 +1,6 @@
 """Names and labels of a table reach no terminal, page or spreadsheet as commands."""
 
+import ast
 import csv
 import io
 import json
@@ -9,7 +10,7 @@ import keras
 import pandas as pd
 import pytest
 
-from tfopt._escape import csv_cell, json_text, markdown, printable
+from tfopt._escape import csv_cell, docstring, json_text, markdown, printable
 from tfopt.cli.output import print_result
 from tfopt.data import Column, TableEncoder, TableModel, TablePreprocessing
 
@@ -24,6 +25,7 @@ def test_texts():
     assert printable("a\x1b[0m\r\n\x9b\u202e\ud800é名\xa0\u200d") == "a\\x1b[0m\\r\\n\\x9b\\u202e\\ud800é名\xa0\u200d"
     assert printable("a\nb\t", lines=True) == "a\nb\\t"
     assert json.loads(json_text({"\x9b": ["\x1b", "\n名\u2028"]})) == {"\x9b": ["\x1b", "\n名\u2028"]}
+    assert ast.literal_eval(f'"""a{docstring(chr(34) * 3)}, {docstring("b" + chr(92))}"""') == 'a""", b' + chr(92)
     assert markdown("a|b`c\\\n<") == "a\\|b\\`c\\\\\\\\n\\<"
 
 

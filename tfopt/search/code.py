@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from tfopt._escape import printable
+from tfopt._escape import docstring
 from tfopt.baselines import select_families
 from tfopt.baselines.table_baseline import TableBaseline
 from tfopt.comparison.fold_result import DUMMY
@@ -47,7 +47,7 @@ def network_code(file: Path, task: str, data: str, space: str) -> str:
             'predictions.insert(0, "prediction", np.array(model.classes, object)[predicted.argmax(axis=1)])'
         )
     path = repr(os.path.abspath(file))
-    title = f"The network for {printable(data)}, found by tfopt search."
+    title = f"The network for {docstring(data)}, found by tfopt search."
     return NETWORK.format(title=title, own=own, path=path, objects=objects, result=result)
 
 
@@ -189,7 +189,7 @@ def _program(baseline: TableBaseline, table: Table, reading: _Reading) -> str:
     ]
     body = "".join([reading.code, *bodies, tail])
     head = HEAD.format(
-        title=f"{baseline.family} for {printable(table.name)}, found by tfopt search.",
+        title=f"{baseline.family} for {docstring(table.name)}, found by tfopt search.",
         rows=table.num_rows,
         imports="\n".join(sorted([*imports, *_imports(baseline.model, body)])),
         names="\n".join(
