@@ -1,9 +1,12 @@
 import html.parser
 import json
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
+import tfopt.report
 from tfopt.errors import UserError
 from tfopt.report import load_run, write_report
 from tfopt.search.config import GIVEN_TABLE
@@ -201,3 +204,13 @@ def test_folder_that_cannot_be_written(run_folder):
 def test_no_run_is_needed_to_be_told_so(tfopt, tmp_path):
     assert "no run folder" in tfopt("report", tmp_path / "nothing")[2]
     assert "is missing" in tfopt("report")[2]
+
+
+def test_templates_are_installed_with_the_package():
+    root = Path(tfopt.report.__file__).parents[2]
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["tfopt.report"]
+    home = root / "tfopt" / "report"
+    templates = {path for path in home.rglob("*") if path.is_file() and path.suffix in {".html", ".css", ".js"}}
+    assert templates
+    assert templates <= {path for pattern in patterns for path in home.glob(pattern)}
