@@ -90,7 +90,10 @@ PRIVATE_MODULES = ("keras.src", "tensorflow.python", "keras_tuner.src", "sklearn
 # What stands where `_private` cannot serve, each with its reason.
 OUTSIDE = {
     ("search/session.py", "joblib.externals.loky.get_reusable_executor"): "joblib's workers are stopped nowhere else",
-    ("training/workers.py", "joblib.externals.loky.backend.get_context"): "a queue to processes that joblib starts",
+    (
+        "training/local_worker.py",
+        "joblib.externals.loky.backend.get_context",
+    ): "a queue to processes that joblib starts",
 }
 
 

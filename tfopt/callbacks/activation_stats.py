@@ -8,8 +8,7 @@ import tensorflow as tf
 
 from tfopt._layers import distinct_paths, sublayers
 from tfopt._logged import LoggedCallback
-from tfopt.callbacks._logs import publish
-from tfopt.callbacks._probe_plot import plot_by_layer
+from tfopt.callbacks._measured import plot_by_layer, publish
 
 _COLUMNS = ("mean", "std", "near_zero", "dead_units")
 

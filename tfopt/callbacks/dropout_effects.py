@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from tfopt._logged import LoggedCallback
 from tfopt.callbacks._dropout_probe import DropoutProbe, effects_of_layer
-from tfopt.callbacks._logs import publish
-from tfopt.callbacks._probe_plot import plot_by_layer
+from tfopt.callbacks._measured import plot_by_layer, publish
 
 _logger = logging.getLogger("tfopt")
 _KEYS = ("gap", "flip_rate", "mutual_info")

@@ -10,7 +10,7 @@ from tfopt._logged import LoggedCallback
 from tfopt.callbacks._gradient_plot import plot_gradient_norms
 from tfopt.callbacks._gradient_steps import GradientSteps, decode, layer_columns, noise_scale, total_norm
 from tfopt.callbacks._gradient_tap import MISSING, OptimizerTap, TapOptions
-from tfopt.callbacks._logs import publish
+from tfopt.callbacks._measured import publish
 from tfopt.callbacks._tapped_training import TappedTraining
 
 

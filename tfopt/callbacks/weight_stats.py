@@ -8,8 +8,7 @@ import numpy as np
 
 from tfopt._logged import LoggedCallback
 from tfopt.callbacks._gradient_steps import layer_columns
-from tfopt.callbacks._logs import publish
-from tfopt.callbacks._probe_plot import plot_by_layer
+from tfopt.callbacks._measured import plot_by_layer, publish
 
 _COLUMNS = ("norm", "mean", "std", "sparsity", "equal_units")
 

@@ -19,8 +19,8 @@ from tfopt.search.journal import Record
 from tfopt.search.loop import Fit, Study
 from tfopt.search.oracles import fold_oracle
 from tfopt.search.plan import Fold
+from tfopt.search.tuners.files import KeptStates
 from tfopt.search.tuners.oracle import BatchTrial, Member
-from tfopt.search.tuners.states import KeptStates
 from tfopt.training.fits import FitResult, State
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from tfopt.errors import one_line
 from tfopt.training.fits import OUT_OF_TIME, Callbacks, Engine, FitRequest, FitResult, State
 
 if TYPE_CHECKING:  # the tuners import this module
+    from tfopt.search.tuners.files import KeptStates
     from tfopt.search.tuners.oracle import BatchOracle, Member
-    from tfopt.search.tuners.states import KeptStates
 
 _log = logging.getLogger("tfopt")
 

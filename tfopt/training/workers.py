@@ -4,7 +4,6 @@ Each worker is served by a thread that hands it one call after another, the long
 workers works too, while it waits. What a call returns reaches that process only, in its own thread.
 """
 
-import contextlib
 import logging
 import os
 import pickle
@@ -20,16 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from joblib.externals.loky.backend import get_context
-
 from tfopt.devices import CORES, num_cores
 from tfopt.training import BACKENDS
-from tfopt.training.worker_process import CannotTravelError, Source, WorkerDiedError, dumps, serve, write
+from tfopt.training.local_worker import LocalWorker
+from tfopt.training.worker_process import CannotTravelError, Source, WorkerDiedError, dumps, write
 
 _log = logging.getLogger("tfopt")
 
-# Where libraries look for the number of their threads; what the user has set there stays.
-_THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 _MOST_DEATHS = 2  # of workers that a call may cause
 
 
@@ -152,7 +148,7 @@ class Workers:
         if backend == "loky":
             number = number or num_cores()
             self._share_cores(number)
-            others: list[Worker] = [_Process(self, index, environment or {}) for index in range(1, number)]
+            others: list[Worker] = [LocalWorker(self, index, environment or {}) for index in range(1, number)]
         else:
             from tfopt.training.clusters import cluster_at  # needs a package that most do not have
 
@@ -391,60 +387,6 @@ class Workers:
                 return
             self._said.add(text)
         _log.warning("What cannot be sent to worker processes is trained in this one: %s", text)
-
-
-class _Process:
-    """A worker process of this machine, started when it is first called and again when it died."""
-
-    def __init__(self, workers: Workers, index: int, environment: Mapping[str, str]):
-        self._workers, self._index = workers, index
-        # `import tfopt` there loads no TensorFlow, which takes seconds, before a call needs it.
-        self._environment = {"TFOPT_LAZY": "1", CORES: os.environ[CORES], **environment}
-        for name in _THREADS:
-            self._environment.setdefault(name, os.environ.get(name, os.environ[CORES]))
-        self._process: Any = None
-        self._connection: Any = None
-        self._killed = False
-        self._starting = threading.Lock()
-
-    def call(self, call: bytes, key: str | None, source: Source | None) -> bytes:
-        """Return what `run` returns in the process."""
-        try:
-            if self._process is None:
-                self._start()
-            self._connection.send((call, key, source, self._gpu()))
-            return self._connection.recv_bytes()
-        except (EOFError, OSError):
-            process, self._process = self._process, None
-            process.join()
-            self._connection.close()
-            code = process.exitcode
-            raise WorkerDiedError(f"signal {-code}" if code is not None and code < 0 else f"exit code {code}") from None
-
-    def _gpu(self) -> str | None:
-        gpus = self._workers.gpus
-        return None if not gpus else gpus[self._index] if self._index < len(gpus) else "-1"
-
-    def _start(self) -> None:
-        context = get_context("loky")
-        self._connection, other = context.Pipe()
-        with self._starting:
-            if self._killed:
-                raise WorkerDiedError("closed")
-            self._process = context.Process(target=serve, args=(other, os.getpid()), env=self._environment, daemon=True)
-            self._process.start()
-        other.close()  # so that the end of the process is the end of the connection
-        self._connection.recv_bytes()
-
-    def kill(self) -> None:
-        """End the process, and start none any more."""
-        with self._starting:
-            self._killed = True
-            if self._process is not None:
-                # loky's processes know `terminate` alone, which one that computes may put off.
-                end = getattr(signal, "SIGKILL", signal.SIGTERM)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._process.pid, end)
 
 
 def _nothing() -> None:

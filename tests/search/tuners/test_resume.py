@@ -10,7 +10,7 @@ import pytest
 
 import tfopt
 from tfopt.search.tuners import files
-from tfopt.search.tuners.states import KeptStates
+from tfopt.search.tuners.files import KeptStates
 
 SCORE = keras_tuner.Objective("score", "max")
 X = np.zeros((2, 1))

@@ -10,7 +10,7 @@ import keras_tuner
 
 from tfopt._private.keras_tuner import OracleMethods, TunerMethods
 from tfopt.search.tuners import space
-from tfopt.search.tuners.states import KeptStates
+from tfopt.search.tuners.files import KeptStates
 from tfopt.training.fits import State, set_state
 
 

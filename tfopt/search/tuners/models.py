@@ -1,7 +1,9 @@
-"""The trained models of a search: which are kept, in what files, and how they come back."""
+"""The models of a search: how they are built, which are kept, in what files, and how they come back."""
 
+import copy
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import keras_tuner
@@ -12,11 +14,13 @@ from tfopt._private.keras_names import names_from_the_start
 from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.errors import one_line
 from tfopt.search.tuners import space
-from tfopt.search.tuners.files import write_state
+from tfopt.search.tuners.files import KeptStates, write_state
 from tfopt.search.tuners.inside import TunerInside
 from tfopt.search.tuners.oracle import BatchOracle
-from tfopt.search.tuners.states import KeptStates
 from tfopt.training.fits import Engine, FitRequest, set_state
+
+# What stays with the search: trials, files, and what is shown.
+_LEFT_OUT = ("oracle", "states", "fitter", "logger", "_display")
 
 
 class KeepsModels(TunerInside, keras_tuner.Tuner):
@@ -157,3 +161,25 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
                 set_state(model, state)
             write_state(self.build_config_path(trial_id), model.get_build_config())
             replace(path, model.save_weights, synced=False)
+
+
+class Builder:
+    """Builds the models of a tuner as it does; can be sent to another process, where the tuner itself cannot.
+
+    Args:
+        tuner: The tuner. What its `build_for_engine` notes of errors in this process is noted in the tuner itself.
+    """
+
+    def __init__(self, tuner: KeepsModels):
+        self._tuner = copy.copy(tuner)
+        for name in _LEFT_OUT:
+            self._tuner.__dict__.pop(name, None)
+
+    def __call__(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """Return the model of a configuration."""
+        return self._tuner.build_for_engine(hp)
+
+    @property
+    def errors(self) -> dict[Any, tuple[Exception, str]]:
+        """Why models could not be built, by configuration: the exception and its traceback."""
+        return self._tuner.raised

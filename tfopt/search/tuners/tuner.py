@@ -17,14 +17,13 @@ from tfopt.errors import nearest
 from tfopt.search import loop
 from tfopt.search.parallel import trainer_on
 from tfopt.search.tuners import space
-from tfopt.search.tuners.builder import Builder
 from tfopt.search.tuners.completed_oracle import completed, proposes_at_once
+from tfopt.search.tuners.files import KeptStates
 from tfopt.search.tuners.fits import Fits, fits_of
-from tfopt.search.tuners.models import KeepsModels
+from tfopt.search.tuners.models import Builder, KeepsModels
 from tfopt.search.tuners.oracle import BatchOracle, Member, number_of
 from tfopt.search.tuners.progress import TrialLines
 from tfopt.search.tuners.results import histories_of
-from tfopt.search.tuners.states import KeptStates
 from tfopt.search.tuners.study import TunerStudy, seed_of
 from tfopt.training import ENGINES
 from tfopt.training.choose import Kind, engine_for, free_memory

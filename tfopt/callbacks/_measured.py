@@ -1,8 +1,25 @@
-"""The picture of the callbacks that measure layers on a probe batch."""
+"""What the callbacks that measure do with their numbers: into the logs where Keras looks for them, and a picture."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import keras
+
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")  # Okabe-Ito
+
+
+def publish(callback: keras.callbacks.Callback, epoch: int, logs: Any, values: Mapping[str, float]) -> None:
+    """Add plain floats to the logs of an epoch: later callbacks, the progress bar and `History` then have them.
+
+    A `History` that the user listed before `callback` has taken its copy of this epoch already; it is completed.
+    """
+    numbers = {key: float(value) for key, value in values.items()}
+    if logs is not None:
+        logs.update(numbers)
+    history = getattr(callback.model, "history", None)
+    if isinstance(history, keras.callbacks.History) and history.epoch and history.epoch[-1] == epoch:
+        for key, number in numbers.items():
+            history.history.setdefault(key, []).append(number)
 
 
 def plot_by_layer(frame: Any, quantity: str, ax: Any = None, floor: str | None = None) -> Any:
