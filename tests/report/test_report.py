@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import tfopt.report
+from tfopt import report
 from tfopt.errors import UserError
 from tfopt.report import load_run, write_report
 from tfopt.search.config import GIVEN_TABLE
@@ -207,7 +207,7 @@ def test_no_run_is_needed_to_be_told_so(tfopt, tmp_path):
 
 
 def test_templates_are_installed_with_the_package():
-    root = Path(tfopt.report.__file__).parents[2]
+    root = Path(report.__file__).parents[2]
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = settings["tool"]["setuptools"]["package-data"]["tfopt.report"]
     home = root / "tfopt" / "report"
