@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfopt.training.plain import PlainEngine
-from tfopt.training.rows import Examples, row_orders
+from tfopt.training.rows import Examples, row_order
 
 layers, regularizers, optimizers = keras.layers, keras.regularizers, keras.optimizers
 ROWS = 70  # two full batches of 32 and a partial one
@@ -155,7 +155,7 @@ def _stepwise(seed):
         _, model, x, y, sample_weight, batch_size, epochs, initial_epoch, shuffle, validation_data, callbacks, **__
     ):
         examples = Examples(x, y, sample_weight)
-        order = row_orders("once" if shuffle else False, seed, len(examples), 0, 1)[0]
+        order = row_order("once" if shuffle else False, seed, len(examples), 0)
         callbacks[0].set_model(model)
         for epoch in range(initial_epoch, epochs):
             logs = _over(model, model.train_step, examples, order, batch_size)

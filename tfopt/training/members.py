@@ -7,7 +7,7 @@ import numpy as np
 from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.training.builds import BuildSnapshot
 from tfopt.training.fits import Engine, EpochTracker, FitRequest, FitResult
-from tfopt.training.rows import Shuffle, row_orders
+from tfopt.training.rows import Shuffle, row_order
 from tfopt.training.stack import Logs, Stack
 
 
@@ -82,7 +82,7 @@ def train_epoch(stack: Stack, members: Sequence[StackMember], epoch: int, shuffl
     for member in members:
         key = member.request.seed, len(member.rows)
         if key not in orders:
-            orders[key] = row_orders(shuffle, *key, epoch, epoch + 1)[0]
+            orders[key] = row_order(shuffle, *key, epoch)
     batch_size = members[0].request.batch_size
     logs = stack.train([member.rows[orders[member.request.seed, len(member.rows)]] for member in members], batch_size)
     held = [member.held for member in members if member.held is not None]

@@ -98,16 +98,14 @@ def _each(function: Callable[[Any], Any], nest: Arrays) -> Arrays:
 _LARGEST_INT32 = 2**31 - 1
 
 
-def row_orders(shuffle: Shuffle, seed: int, num_rows: int, first: int, last: int) -> list[np.ndarray]:
-    """Return the orders (num_rows,) of the epochs `first` to `last - 1`, as `Engine` describes them.
+def row_order(shuffle: Shuffle, seed: int, num_rows: int, epoch: int) -> np.ndarray:
+    """Return the order (num_rows,) of an epoch, as `Engine` describes it.
 
-    An epoch's order depends on the seed and its own number, so that a continued fit goes on as an uninterrupted one.
+    It depends on the seed and the epoch's own number, so that a continued fit goes on as an uninterrupted one.
     """
     if shuffle == "once":
-        return [_as_keras(seed, num_rows)] * (last - first)
-    if not shuffle:
-        return [np.arange(num_rows)] * (last - first)
-    return [np.random.default_rng((seed, epoch)).permutation(num_rows) for epoch in range(first, last)]
+        return _as_keras(seed, num_rows)
+    return np.random.default_rng((seed, epoch)).permutation(num_rows) if shuffle else np.arange(num_rows)
 
 
 @lru_cache(maxsize=256)

@@ -29,7 +29,7 @@ from tfopt.training.first_step import first_step_differs
 from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.plain import PlainEngine, needs_plain_fit, watches_batches
-from tfopt.training.rows import Examples, row_orders
+from tfopt.training.rows import Examples, row_order
 from tfopt.training.two_threads import Worker, in_two_threads
 
 _log = logging.getLogger("tfopt")
@@ -279,9 +279,8 @@ class SharedGraphEngine(Engine):
             steps = -(-len(chosen) // request.batch_size)
             listeners = _begun(graph, [*callbacks, seen], verbose=0, epochs=request.epochs, steps=steps)
         first, logs = request.initial_epoch, {}
-        for epoch, order in enumerate(
-            row_orders(self.shuffle, request.seed, len(chosen), first, request.epochs), first
-        ):
+        for epoch in range(first, request.epochs):
+            order = row_order(self.shuffle, request.seed, len(chosen), epoch)
             _notify(graph, listeners, "on_epoch_begin", epoch)
             if graph.model.stop_training:  # Keras looks at it after each batch
                 order = order[: request.batch_size]
