@@ -190,3 +190,10 @@ def test_inputs_from_any_frame(level):
         }
     with pytest.raises(UserError, match=r"column 'c' is missing \(the given frame\)\. Did you mean 'cc'"):
         to_inputs(frame.rename(columns={"c": "cc"}), columns)
+
+
+def test_one_column_of_stars_has_no_footnotes(tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("stars\n*\n**\nNote: none\n***\n")
+    rows = read_rows(path, [Column("stars", "categorical", num_levels=3)])
+    assert rows["stars"].tolist() == ["*", "**", "Note: none", "***"]

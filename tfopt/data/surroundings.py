@@ -89,6 +89,7 @@ def without_surroundings(text: bytes, separator: str) -> tuple[bytes, list[str]]
 def _without_end(text: bytes, separator: str) -> tuple[bytes, list[str]]:
     """Return a text without the lines of separators alone, and the footnotes, at its end; and a note."""
     footnotes: list[str] = []
+    has_fields = separator.encode() in text[:_TAIL]  # else every line is one field
     kept = tail = text[-_TAIL:]  # of a long text the rest is not copied
     while True:
         filled = len(kept.rstrip(b"\r\n\t " + separator.encode()))
@@ -97,7 +98,7 @@ def _without_end(text: bytes, separator: str) -> tuple[bytes, list[str]]:
         start = kept.rfind(b"\n", 0, filled) + 1
         line = kept[start:filled].decode(errors="replace")
         alone = separator not in line or kept[:start].endswith((b"\n\n", b"\n\r\n"))
-        if not start or not alone or len(footnotes) == _MOST_TITLES or not _FOOTNOTE.match(line):
+        if not start or not alone or not has_fields or len(footnotes) == _MOST_TITLES or not _FOOTNOTE.match(line):
             break
         footnotes.insert(0, quoted(line))
         kept = kept[:start]
