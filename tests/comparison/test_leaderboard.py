@@ -291,3 +291,29 @@ def test_misuse():
         compare([_RIDGE[0], _RIDGE[0]], _SPLITS, _R2)
     with pytest.raises(ValueError, match="Fold 12 of model 'ridge' is not one of the 10 splits"):
         compare([FoldResult("ridge", "sklearn", 12, 0.1)], _SPLITS, _R2)
+
+
+@pytest.mark.parametrize(
+    ("results", "recommended", "why"),
+    [
+        ([*_DUMMY, *_RIDGE, *_network(0.6 + _NOISE)], "network", "the network is better than ridge, the best baseline"),
+        ([*_DUMMY, *_RIDGE, *_network(0.4 + _NOISE)], "ridge", "the network is worse"),
+        ([*_DUMMY, *_RIDGE, *_network(0.487 + 0.9 * _NOISE)], "ridge", "the network is practically the same, and this"),
+        ([*_DUMMY, *_RIDGE, *_network(0.487 + _WOBBLE)], "ridge", "the simpler; whether the network is better is"),
+        (_network(0.6 + _NOISE), "network", "no baseline was compared with it"),
+        ([*_DUMMY, *_network(0.6 + _NOISE)], "network", "only guessing was compared with it"),
+        ([*_DUMMY, *_RIDGE], "ridge", "the best baseline, and no network was compared"),
+        ([*_DUMMY, *_model("ridge", -0.5 + _NOISE)], "dummy", "the best baseline, though nothing is clearly better"),
+    ],
+)
+def test_the_model_to_use_is_the_one_that_the_verdict_keeps(results, recommended, why):
+    result = compare(results, _SPLITS, _R2)
+    assert result.recommended == recommended, result.outcome
+    assert result.why.startswith(why)
+    assert (result.to_dict()["recommended"], result.to_dict()["why"]) == (recommended, result.why)
+
+
+def test_an_ensemble_is_called_one():
+    ensemble = _network(0.01 + 0.05 * _WOBBLE, "network (ensemble of 3 seeds)", num_members=3)
+    result = compare([*_model("dummy", -0.001), *ensemble, *_network(-0.1 + _NOISE)], _SPLITS, _R2)
+    assert "the best is the ensemble of 3 seeds, and the ensemble of 3 seeds scores 0.010 against" in result.verdict

@@ -1,5 +1,6 @@
 """One sentence in plain words: which model to keep, by how much, and how sure that is."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,8 @@ class Contestant:
         """The model in a sentence: `the network`, or a baseline's name."""
         if not self.is_network:
             return "the dummy" if self.name == DUMMY else self.name
+        if ensemble := re.fullmatch(r"network \((ensemble of \d+ seeds)\)", self.name):
+            return f"the {ensemble[1]}"
         return "the network" if self.only_network else f"network {self.name!r}"
 
 
