@@ -26,7 +26,7 @@ SLOW_FIXTURES = {"fresh_python", "smoke", "run_recipe", "recipe_names", "quick",
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark what is slow by what it uses; the files with most of it come first, so that no worker ends long before the others."""
+    """Mark what is slow by what it uses; files with most of it come first, lest one worker ends late."""
     slow = Counter()
     for item in items:
         if SLOW_FIXTURES & set(item.fixturenames):

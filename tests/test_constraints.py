@@ -93,6 +93,7 @@ def test_every_projection(constraint):
         assert np.linalg.norm(w - once) <= np.linalg.norm(w - other) + 1e-12  # no nearer point of the set
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constraint", ALL, ids=repr)
 def test_in_a_model(constraint, tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, kernel_constraint=constraint)])

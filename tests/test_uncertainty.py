@@ -14,6 +14,7 @@ def model():
     return keras.Sequential([*layers, keras.layers.Dense(1, kernel_initializer="ones")])
 
 
+@pytest.mark.slow
 def test_mean_and_spread_of_a_sum(model):
     x = np.random.default_rng(0).normal(size=(5, 6)).astype("float32")
     prediction = tfopt.mc_dropout(model, x, samples=1000, batch_size=3)

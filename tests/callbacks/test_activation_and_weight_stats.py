@@ -62,6 +62,7 @@ def test_dead_units_are_counted():
     assert "call" not in vars(model.get_layer("half"))
 
 
+@pytest.mark.slow
 def test_weights_against_numpy(data):
     model = make()
     stats = WeightStats(zero=0.1, log_layers=True)
@@ -87,6 +88,7 @@ def test_equal_units_are_found():
     assert stats.measure()["b"]["equal_units"] == 0.0
 
 
+@pytest.mark.slow
 def test_training_is_untouched(data):
     results = []
     for callbacks in ([], [ActivationStats(data[0]), WeightStats()]):
@@ -97,6 +99,7 @@ def test_training_is_untouched(data):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_every_pictures_and_copies(data, tmp_path):
     import matplotlib.pyplot as plt
 

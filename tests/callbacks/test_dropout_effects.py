@@ -299,6 +299,7 @@ def test_every_and_the_same_masks(rows):
     assert effects.measure() == effects.measure()
 
 
+@pytest.mark.slow
 def test_a_history_listed_first_is_completed(rows):
     history = keras.callbacks.History()
     effects = DropoutEffects(tuple(part[:24] for part in rows))
@@ -331,6 +332,7 @@ def test_dropout_that_the_user_keeps_on_is_marked():
     assert effects.measure()["layers"]["mc"]["always_on"]
 
 
+@pytest.mark.slow
 def test_frames_files_and_picture(rows, tmp_path):
     import matplotlib.pyplot as plt
 

@@ -105,6 +105,7 @@ def test_picture_has_a_row_a_layer(build, data):
     plt.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_bad_layers_are_named(data, jit_compile):
     """A gradient that is NaN in the second layer spreads to the first, and not to the third."""
@@ -124,6 +125,7 @@ def test_the_bad_layers_are_named(data, jit_compile):
     assert np.isnan(history["grad_norm"]).all()
 
 
+@pytest.mark.slow
 def test_noise_scale_against_per_example_gradients():
     """With frozen weights, accumulation sees batches of 8 and of 32; the truth comes from every example's gradient."""
     keras.utils.set_random_seed(0)

@@ -121,6 +121,7 @@ class Watcher(keras.callbacks.Callback):
         self.model.save(self.path)
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_clean_inside_other_callbacks(build, data, tmp_path):
     watcher = Watcher(tmp_path / "middle.keras")
     model = build(ON.Adam(0.01, global_clipnorm=1.0))

@@ -21,6 +21,7 @@ def _fit(optimizer, *callbacks, epochs=2, batch_size=4, **compile_arguments):
     return history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [{}, {"run_eagerly": True}, {"jit_compile": True, "steps_per_execution": 4}])
 def test_the_rate_of_the_step_just_taken(mode):
     logger = LearningRateLogger()
@@ -29,6 +30,7 @@ def test_the_rate_of_the_step_just_taken(mode):
     assert history["learning_rate"] == pytest.approx(LINE.curve([5, 11]).tolist())
 
 
+@pytest.mark.slow
 def test_more_steps_than_the_ring_holds():
     logger = LearningRateLogger()
     line = schedules.LinearDecay(1.0, 720)

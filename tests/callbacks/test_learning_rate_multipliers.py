@@ -37,6 +37,7 @@ def test_every_keras_optimizer_is_here():
     assert set(found) == {*OPTIMIZERS, "Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_first_step_is_that_of_the_multiplied_rate(name):
     arguments = {"weight_decay": 0.0} if name in ("AdamW", "Muon", "ScheduleFreeAdamW") else {}
@@ -48,6 +49,7 @@ def test_the_first_step_is_that_of_the_multiplied_rate(name):
     assert not np.allclose(ours[0], whole[0])
 
 
+@pytest.mark.slow
 def test_by_depth_and_by_schedule_in_compiled_graphs():
     plain = _change(keras.optimizers.SGD(0.01))
     by_depth = _change(keras.optimizers.SGD(0.01), LearningRateMultipliers(depth_decay=0.5), jit_compile=True)

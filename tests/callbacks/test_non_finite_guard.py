@@ -63,6 +63,7 @@ def test_last_good_norms_are_those_of_the_steps(caplog):
     assert f"Gradient norms of the steps before: {shown}." in guard.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_gradient_is_caught_while_the_loss_is_fine(jit_compile):
     _, x, y = regression()

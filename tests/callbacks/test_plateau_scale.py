@@ -59,6 +59,7 @@ PLATEAUS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "values", "factors"), PLATEAUS)
 @pytest.mark.parametrize("learning_rate", [0.1, schedules.Constant(0.1)])
 def test_plateaus_by_hand(arguments, values, factors, learning_rate):
@@ -68,6 +69,7 @@ def test_plateaus_by_hand(arguments, values, factors, learning_rate):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1 * factors[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{"patience": 3}, {"patience": 1, "cooldown": 2}])
 def test_same_reductions_as_keras_on_a_plain_rate(arguments):
     values = np.random.default_rng(0).normal(size=15).cumsum() * -0.01

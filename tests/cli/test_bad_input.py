@@ -125,6 +125,7 @@ def test_space_that_always_raises_ends_with_3_and_its_last_line(folder, tfopt):
     assert last.endswith("the first failed with: ValueError: units must be positive")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_space_that_sometimes_raises_goes_on(folder, tfopt):
     (folder / "sometimes.py").write_text(

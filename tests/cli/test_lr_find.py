@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
+@pytest.mark.slow
 def test_a_table_gives_one_line_of_json_and_a_picture(tfopt, tmp_path):
     code, out, err = tfopt("lr-find", "iris", "--num-steps", 60, "--hidden", 16, "-o", tmp_path / "lr.png")
     assert (code, err) == (0, "")

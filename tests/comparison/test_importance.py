@@ -45,6 +45,7 @@ def test_every_part_of_a_column_moves_together(table, fitted):
     assert encoder.sources.count("a") == 2
 
 
+@pytest.mark.slow
 def test_a_column_matters_as_much_as_scikit_learn_says(table, fitted):
     encoder, forest = fitted
     test = np.arange(40, 90)

@@ -112,6 +112,7 @@ def _scores_of_equal_models(random, *, num_rows=50, folds=5, repeats=4):
     return np.array(scores)
 
 
+@pytest.mark.slow
 def test_the_naive_test_cries_wolf_and_the_corrected_one_does_not():
     random = np.random.default_rng(0)
     naive, corrected = [], []
@@ -124,6 +125,7 @@ def test_the_naive_test_cries_wolf_and_the_corrected_one_does_not():
     assert 0.02 < np.mean(corrected) < 0.09
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_mean_covers_the_true_score():
     # The regression on a alone leaves b and the noise, each of variance 1: expected squared error 2 (1 + 1/40) or
     # nearly so, from 40 training rows.

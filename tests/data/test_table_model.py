@@ -86,6 +86,7 @@ def test_a_missing_column_is_named(columns, make_rows):
         model.predict(inputs, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [object, str])
 def test_predict_takes_text_arrays_of_both_kinds(columns, make_rows, dtype):
     encoder = TableEncoder(columns).fit(make_rows(0))

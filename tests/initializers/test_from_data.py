@@ -47,6 +47,7 @@ def test_one_row_is_where_its_unit_bends():
     assert np.all(np.abs(outputs).min(axis=0) < 1e-4)
 
 
+@pytest.mark.slow
 def test_a_mean_of_five_rows_spreads_as_its_weights_say():
     # Normalised exponential weights are uniform on the simplex: the expected sum of their squares is 2/(5 + 1).
     biases = HePlusBias(5).of_outputs(RNG.normal(size=(5000, 20_000)), np.random.default_rng(1))

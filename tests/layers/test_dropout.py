@@ -73,6 +73,7 @@ def test_channels_first_drops_channels():
     assert np.all(y == y[:, :, :1, :1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_one_graph_serves_every_rate(name, jit_compile):

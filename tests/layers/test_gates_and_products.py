@@ -35,6 +35,7 @@ def test_gates_are_fixed_in_inference():
     np.testing.assert_allclose(gate(x), x * gates, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gates_select_the_features_that_matter():
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
@@ -47,6 +48,7 @@ def test_gates_select_the_features_that_matter():
     assert list(np.asarray(gate.gates()) > 0) == [True, True] + [False] * 6
 
 
+@pytest.mark.slow
 def test_the_product_layer_finds_the_lasso_under_adam():
     lasso = linear_model.Lasso(0.1, tol=1e-12, max_iter=100_000).fit(X, Y[:, 0])
     layer = ProductDense(1, l1=0.2, kernel_initializer="zeros")
@@ -93,6 +95,7 @@ LAYERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 def test_save_and_load(layer, tmp_path):
     model = keras.Sequential([keras.Input((10,)), type(layer).from_config(layer.get_config()), keras.layers.Dense(1)])

@@ -170,6 +170,7 @@ def test_gradient_norms_without_its_need(hide, told):
     assert np.all(np.isfinite(history["loss"]))
 
 
+@pytest.mark.slow
 def test_dropout_effects_and_mc_dropout_without_their_need(hide, told):
     hide(NEEDS["generator of unseeded draws"].names)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)])

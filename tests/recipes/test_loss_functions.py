@@ -10,6 +10,7 @@ import tensorflow as tf
 FOUND = "produced by a Softmax"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "centre"),
     [("mse", 0.9 * 0.0 + 0.1 * 100.0), ("mae", 0.0), (keras.losses.Huber(delta=1.0), 1 / 9)],

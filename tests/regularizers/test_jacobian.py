@@ -23,6 +23,7 @@ def exact(model, x):
     return float(tf.reduce_sum(tape.batch_jacobian(outputs, x) ** 2)) / (2 * len(x))
 
 
+@pytest.mark.slow
 def test_it_estimates_the_jacobian_without_bias():
     model = classifier()
     estimates = [float(jacobian_penalty(model, X, seed=seed)) for seed in range(150)]
@@ -37,6 +38,7 @@ def test_one_output_is_exact():
     assert float(jacobian_penalty(model, X)) == pytest.approx(exact(model, tf.constant(X)), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_model_that_moves_less(jit_compile):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -93,6 +93,7 @@ def test_gradient_accumulation_takes_one_step_per_update():
     assert seen == [1.0, 1.0, 0.875, 0.875, 0.875, 0.75]
 
 
+@pytest.mark.slow
 def test_loss_scaling_does_not_scale_the_penalty():
     plain, scaled, wrapped = linear(L1(0.2)), linear(L1(0.2)), linear(L1(0.2))
     fit(plain, ProximalOptimizer(keras.optimizers.SGD(0.1)), 20, **EAGERLY)
@@ -138,6 +139,7 @@ def test_adam_is_not_lasso():
     assert np.any(kernel(strong) == 0)
 
 
+@pytest.mark.slow
 def test_other_weights_and_penalties_train_as_before():
     """Without a penalty that has a corner, the wrapped and the plain optimizer give the same bits."""
 
@@ -183,6 +185,7 @@ def test_constraint_comes_last():
         np.testing.assert_allclose(kernel(model), positive.coef_, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_weight_decay_stays_with_the_wrapped_optimizer():
     for momentum, nesterov in ((0.0, False), (0.8, False), (0.8, True)):
         weights = []
@@ -194,6 +197,7 @@ def test_weight_decay_stays_with_the_wrapped_optimizer():
         np.testing.assert_allclose(weights[1], weights[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_it_goes_on_as_if_nothing_had_happened(tmp_path):
     def compiled():
         schedule = keras.optimizers.schedules.InverseTimeDecay(0.1, 10, 0.5)

@@ -151,6 +151,7 @@ def test_class_weights_go_to_fit():
     assert from_sklearn(estimator, 569).class_weight == {0: 3.0, 1: 1.0}
 
 
+@pytest.mark.slow
 def test_liblinear_penalizes_the_intercept():
     estimator = linear_model.LogisticRegression(C=0.05, solver="liblinear", intercept_scaling=2.0, **EXACT).fit(*CANCER)
     check(estimator, CANCER, curvature=0.25)

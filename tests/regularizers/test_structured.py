@@ -152,6 +152,7 @@ def test_gradient_against_finite_differences(penalty):
 OF_ANY_SHAPE = [*SMOOTH_AWAY_FROM_ZERO[:-2], TotalVariation(0.4, 0.1), L2SP(0.4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "compiled"), [((4, 3), True), ((4, 1), False), ((1, 1), False), ((2, 2, 3, 4), False)]
 )
@@ -218,6 +219,7 @@ def numeric_minimum(penalty, x, step):
     return w.reshape(x.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", ["rows", "columns"])
 @pytest.mark.parametrize("step", [0.3, 1.0])
 def test_group_proximal_steps_against_a_general_minimiser(groups, step):

@@ -18,6 +18,7 @@ def trials(score, count=60, folds=2, seed=0):
     return records
 
 
+@pytest.mark.slow
 def test_what_the_score_depends_on_is_found_with_its_best_value():
     found = effects_of(trials(lambda values: -((np.log10(values["rate"]) + 2.5) ** 2)))
     assert (found.num_configurations, found.num_varying) == (60, 4)

@@ -237,6 +237,7 @@ def test_a_claim_of_another_form_is_refused(parse, key, claim, match):
         finished(parse, claims={key: claim})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("error", "code", "line"), [("UserError", 2, "error: no"), ("KeyError", 1, "Traceback")])
 def test_what_the_user_did_wrong_is_one_line(tmp_path, error, code, line):
     script = tmp_path / "toy.py"

@@ -94,6 +94,7 @@ def test_report_is_one_page_with_everything_in_it(run_folder, tfopt):
     assert names >= {f"{stem}.{end}" for stem in stems for end in ("png", "svg")}
 
 
+@pytest.mark.slow
 def test_inline_figures_take_the_pages_colours(run_folder):
     write_report(run_folder)
     source = (run_folder / "report.html").read_text(encoding="utf-8")
@@ -105,6 +106,7 @@ def test_inline_figures_take_the_pages_colours(run_folder):
     assert "#1a1a1a" in (run_folder / "figures" / "leaderboard.svg").read_text()
 
 
+@pytest.mark.slow
 def test_report_is_the_same_bytes_every_time(run_folder):
     first = write_report(run_folder).read_bytes()
     assert write_report(run_folder).read_bytes() == first
@@ -132,6 +134,7 @@ def test_search_that_python_began_has_a_command_too(run_folder):
     assert "The command" not in Page(write_report(run_folder).read_text(encoding="utf-8")).text
 
 
+@pytest.mark.slow
 def test_hold_out_is_called_so(run_folder):
     config = json.loads((run_folder / "config.json").read_text())
     (run_folder / "config.json").write_text(json.dumps({**config, "holdout": 0.2}))
@@ -141,6 +144,7 @@ def test_hold_out_is_called_so(run_folder):
     assert "folds" not in page.text.split("Scores")[0].partition(" · ")[2].partition("Keep")[0]
 
 
+@pytest.mark.slow
 def test_choices_that_differ_between_folds_are_shown(run_folder):
     lines = (run_folder / "trials.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
@@ -153,6 +157,7 @@ def test_choices_that_differ_between_folds_are_shown(run_folder):
     assert "on all rows chosen in 2 folds learning_rate 0.01 0.01 units 64 64 (1 ×), 32 (1 ×)" in page.text
 
 
+@pytest.mark.slow
 def test_baselines_choices_are_shown_by_their_range_or_their_counts(run_folder):
     with (run_folder / "trials.jsonl").open("a") as file:
         for fold, strength in enumerate([0.1, 0.3, 1, 30]):

@@ -25,6 +25,7 @@ def _fit_iterations(optimizer, data, **fit_arguments):
     return int(optimizer.iterations)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -28,6 +28,7 @@ def _fit(model, epochs=2):
     return logger.rates["learning_rate"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Sequence", "Noise"])
 def test_the_rates_of_a_graph_of_many_steps(name, all_examples):
     """They are those of the curve; that every schedule can be traced is in `test_common`."""

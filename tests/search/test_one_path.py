@@ -104,6 +104,7 @@ def test_every_task_scaling_and_range(task, target_range, scaling, tmp_path):
     np.testing.assert_allclose(printed / spread, scored / spread, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["regression", 3])
 def test_a_trained_network(task, tmp_path):
     frame = table_of(task, *RANGES["julian days"])

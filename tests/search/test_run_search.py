@@ -38,6 +38,7 @@ def result(frame, tmp_path_factory):
     return tfopt.search.run(frame, "price", out=tmp_path_factory.mktemp("python") / "run", **QUICK)
 
 
+@pytest.mark.slow
 def test_a_frame_gives_what_its_file_gives(result, table_path, configure, tmp_path):
     settings = QUICK | {"baselines": "dummy,ridge"}
     outcome = session.run(configure(tmp_path / "run", data=str(table_path), target=("price",), **settings))
@@ -60,6 +61,7 @@ def test_predictions_are_the_models_own(result, frame, table_path):
         result.predict_proba(frame)
 
 
+@pytest.mark.slow
 def test_a_result_is_read_again_shown_and_copied(result, frame, tmp_path):
     again = tfopt.load(result.save(tmp_path / "copy"))
     np.testing.assert_array_equal(again.predict(frame), result.predict(frame))
@@ -80,6 +82,7 @@ def test_a_result_is_read_again_shown_and_copied(result, frame, tmp_path):
         result.plot("leaderbord")
 
 
+@pytest.mark.slow
 def test_a_function_is_a_space_and_its_run_goes_on_from_python_only(frame, tmp_path):
     def build(hp):
         model = keras.Sequential([keras.layers.Dense(hp.Choice("units", [2, 3])), keras.layers.Dense(3)])

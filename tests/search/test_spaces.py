@@ -93,6 +93,7 @@ def test_small_is_a_grid_of_72():
     assert grid_size(hp) == 72
 
 
+@pytest.mark.slow
 def test_an_initializer_matches_its_activation():
     """The spread of a wide layer's output keeps its size through He, LeCun and friends."""
     for activation in ("relu", "selu", "silu", "tanh"):

@@ -65,6 +65,7 @@ def test_folds_at_once_are_scikit_learns_fold_by_fold(kind):
     assert not hasattr(network, "weights_")
 
 
+@pytest.mark.slow
 def test_another_estimator_is_scikit_learns_affair(iris):
     expected = cross_validate(make_pipeline(StandardScaler(), NetworkClassifier(**QUICK)), *iris, cv=2)
     found = tfopt.sklearn.cross_validate(make_pipeline(StandardScaler(), NetworkClassifier(**QUICK)), *iris, cv=2)
@@ -77,6 +78,7 @@ def test_several_scores_have_their_names(iris):
     assert [len(rows) for rows in found["indices"]["test"]] == [75, 75]
 
 
+@pytest.mark.slow
 def test_pipelines_frames_and_grids():
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"size": random.normal(size=60), "city": random.choice(["Bonn", "Trier"], 60)})
@@ -106,6 +108,7 @@ def test_early_stopping_keeps_the_best_epoch():
     np.testing.assert_array_equal(repeated.predict(x), network.predict(x))
 
 
+@pytest.mark.slow
 def test_weights_count_relative_to_each_other():
     x, y = datasets.load_diabetes(return_X_y=True)
     weights = np.random.default_rng(0).uniform(0.5, 2, len(y))

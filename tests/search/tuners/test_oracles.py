@@ -58,6 +58,7 @@ def test_seed_0_is_a_seed(drive):
     assert runs[0] != drive(RandomSearchOracle(objective=SCORE, seed=1, hyperparameters=floats(2)), len)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OURS)
 def test_a_batch_of_another_size_proposes_the_same(kind, drive):
     score = lambda values: values["x0"] + values.get("tuner/epochs", 0)  # noqa: E731

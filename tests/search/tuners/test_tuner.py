@@ -41,6 +41,7 @@ def quiet_keras_tuner():
         yield
 
 
+@pytest.mark.slow
 def test_a_search_is_reproduced_by_its_seed_keeps_every_curve_and_warns_of_nothing(tmp_path, capsys):
     runs = []
     for name in ("a", "b"):
@@ -69,6 +70,7 @@ def test_one_trial_is_what_keras_does_by_hand(tmp_path):
         np.testing.assert_allclose(trial.members[0].history[name], values, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_r2_is_maximised_where_keras_tuner_minimises_it(tmp_path, quiet_keras_tuner):
     chosen = {}
     hp = keras_tuner.HyperParameters()
@@ -88,6 +90,7 @@ def test_r2_is_maximised_where_keras_tuner_minimises_it(tmp_path, quiet_keras_tu
     assert chosen == {"keras_tuner": 1e-6, "tfopt.search": 0.1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "kwargs"),
     [
@@ -143,6 +146,7 @@ def scheduled(hp):
     return model
 
 
+@pytest.mark.slow
 def test_hyperband_goes_on_with_a_users_own_fit_too(tmp_path, monkeypatch):
     class Own(keras_tuner.HyperModel):
         def build(self, hp):
@@ -185,6 +189,7 @@ def test_hyperband_goes_on_where_a_trial_stopped(tmp_path, quiet_keras_tuner, mo
     )
 
 
+@pytest.mark.slow
 def test_cross_validation_keeps_folds_and_seeds(tmp_path):
     one = tuner(tmp_path, max_trials=1)
     one.search(X, Y, epochs=2, batch_size=16, folds=3, seeds=[7, 8], verbose=0)
@@ -244,6 +249,7 @@ def test_failures_keep_their_message_and_are_no_best_trial(fake, tmp_path, capsy
     assert "3 trials failed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_build_that_raises_is_traced_and_a_fatal_one_ends_the_search(tmp_path):
     def broken(hp):
         if hp.Boolean("broken", default=False):
@@ -311,6 +317,7 @@ def test_weights_of_classes_are_weights_of_examples(tmp_path):
         one.search(X, LABELS, class_weight={0: 1.0}, sample_weight=np.ones(48), **FIT)
 
 
+@pytest.mark.slow
 def test_a_hypermodel_with_its_own_fit_and_a_data_set_run_as_in_keras_tuner(tmp_path):
     import tensorflow as tf
 
@@ -345,6 +352,7 @@ def test_any_function_can_be_searched(tmp_path):
     assert one.get_best_hyperparameters()[0].values["x"] == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_several_objectives_are_summed_with_their_signs(tmp_path):
     one = tuner(tmp_path, objective=["val_loss", "val_r2_score"], max_trials=2)
     one.search(X, Y, **FIT)
@@ -356,6 +364,7 @@ def test_several_objectives_are_summed_with_their_signs(tmp_path):
     assert loss - r2 == pytest.approx(trial.score, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_kept_says_so_and_one_too_large_is_not_trained(tmp_path):
     one = tuner(tmp_path, keep_models=1)
     one.search(X, Y, **FIT)

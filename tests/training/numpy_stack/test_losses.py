@@ -92,6 +92,7 @@ def test_label_smoothing_of_each_member(loss, targets, units, network, check, ro
     check(build, SMOOTH, engine={"y": targets(*rows)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["softmax", "tanh"])
 def test_an_activation_layer_at_the_output(function, check, rows):
     def build(hp):

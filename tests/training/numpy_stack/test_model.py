@@ -101,6 +101,7 @@ def flattened(hp):
     return compiled(keras.Model(inputs, layers.Dense(4)(layers.Dense(8, "silu")(layers.Flatten()(inputs)))), hp)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [shortcut, residual])
 def test_functional_models(build, check):
     check(build, RATES)
@@ -130,6 +131,7 @@ def regularized(hp):
 VARIED = [{"lr": lr, "l1": l1, "l2": l2} for lr, l1, l2 in ((0.1, 0.01, 0.0), (0.05, 0.0, 0.02), (0.2, 0.003, 0.01))]
 
 
+@pytest.mark.slow
 def test_folds_best_epochs_and_outputs(check, rows):
     everyone = np.arange(len(rows[0]))
     fold = everyone[::3]
@@ -139,6 +141,7 @@ def test_folds_best_epochs_and_outputs(check, rows):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_finished_members_leave_and_the_others_go_on(network, check, monkeypatch):
     loads, load = [], numpy_model.NumpyStack.load
 
@@ -156,6 +159,7 @@ def test_finished_members_leave_and_the_others_go_on(network, check, monkeypatch
     assert {3, 1} <= set(loads)
 
 
+@pytest.mark.slow
 def test_a_fit_goes_on_where_it_ended(numpy_engine, plain, assert_same):
     """Hyperband's rungs: optimizer, moving statistics and random streams continue."""
     population = numpy_engine(regularized, shuffle=True)
