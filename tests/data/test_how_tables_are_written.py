@@ -238,13 +238,16 @@ def test_what_looks_like_numbers_and_is_not_read_so_is_said(read, written, words
         (["1:23.45", "0:59.99"], [83.45, 59.99]),
         (["1h 20m", "45 min", "2 hours", "1d 3h", "30 sec", "13h45"], [4800, 2700, 7200, 97200, 30, 49500]),
         (["0 days 00:10:00", "2 days 01:00:00"], [600, 176400]),
+        (["40°30'N", "33° 15′ 36″ S", "0°0'36\"W", "12.5° E"], [40.5, -33.26, -0.01, 12.5]),
+        (["40.5° N", "33.25° S"], [40.5, -33.25]),
     ],
 )
 def test_factors_times_and_durations(read, tmp_path, written, values):
     cells = (written * NUM_ROWS)[:NUM_ROWS]
     table = read({"x": cells, "z": texts(VALUES), "y": texts(TARGET)}, ";")
     np.testing.assert_allclose(table.features["x"], (values * NUM_ROWS)[:NUM_ROWS], rtol=1e-12)
-    how = "read as seconds" if any(sign in "".join(written) for sign in ":h") else "multiplied"
+    how = "south and west below zero" if "°" in written[0] else "multiplied"
+    how = "read as seconds" if any(sign in "".join(written) for sign in ":h") else how
     assert said(table, how, "'x'", "--column x=category")
     (tmp_path / "new.csv").write_text(f"x;z\n{written[0]};1\n", encoding="utf-8")
     assert read_rows(tmp_path / "new.csv", table.columns)["x"].tolist() == values[:1]

@@ -1,4 +1,4 @@
-"""Times of day and durations as seconds: `13:45`, `1:30 pm`, `00:05:12`, `1h 20m`, `2 days 03:00:00`."""
+"""Times of day and durations as seconds (`13:45`, `1:30 pm`, `1h 20m`, `2 days 03:00:00`), places in degrees."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # The "units" of such columns. They tell what the two parts of 58:12 are.
-HOURS, MINUTES = "h:m", "m:s"
+HOURS, MINUTES, DEGREES = "h:m", "m:s", "° ′ ″"
 _SIGN = r"(?P<sign>[-+−])?"
 _COLONS = re.compile(
     rf"{_SIGN}(?:(?P<d>\d+) ?d(?:ays?)?,? ?)?(?P<one>\d{{1,4}}):(?P<two>[0-5]\d(?:[.,]\d+)?)"
@@ -21,21 +21,38 @@ _SPAN = re.compile(
     rf"(?:(?P<m>{_NUMBER}) ?(?:m|mins?|minutes?)\.?,? ?)?(?:(?P<s>{_NUMBER}) ?(?:s|secs?|seconds?)\.?)?",
     re.ASCII,
 )
+_PLACE = re.compile(
+    rf"{_SIGN}(?P<d>{_NUMBER}) ?[°º] ?(?:(?P<m>{_NUMBER}) ?['′’] ?)?"
+    rf"(?:(?P<s>{_NUMBER}) ?(?:\"|″|”|'') ?)?(?P<side>[nsew])?",
+    re.ASCII,
+)
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "bare": 60.0, "s": 1.0}
 
 
 def clock_unit(texts: Sequence[str], counts: np.ndarray) -> tuple[str, float]:
-    """Return what two parts of a column's times are, and the share of the cells that are times."""
+    """Return what a column's times or places are written in, and the share of the cells that are such."""
     colons = [match for text in texts if (match := _COLONS.fullmatch(text.lower()))]
     short = any(match["three"] or not match["two"].isdigit() for match in colons)
     unit = MINUTES if short and any(match["three"] is None for match in colons) else HOURS
-    good = ~np.isnan(clock_seconds(texts, unit))
-    return unit, float(counts[good].sum() / max(counts.sum(), 1))
+    shares = {
+        unit: float(counts[~np.isnan(clock_numbers(texts, unit))].sum() / max(counts.sum(), 1))
+        for unit in (unit, DEGREES)
+    }
+    best = max(shares, key=shares.__getitem__)
+    return best, shares[best]
 
 
-def clock_seconds(texts: Sequence[str], unit: str) -> np.ndarray:
-    """Return the seconds since midnight, or of the duration, that each text is; NaN where it is none."""
-    return np.array([_seconds(text.lower(), unit) for text in texts], dtype=np.float64)
+def clock_numbers(texts: Sequence[str], unit: str) -> np.ndarray:
+    """Return the seconds, or the degrees, that each text is; NaN where it is none."""
+    numbers = (_degrees(text.lower()) if unit == DEGREES else _seconds(text.lower(), unit) for text in texts)
+    return np.fromiter(numbers, np.float64, len(texts))
+
+
+def _degrees(text: str) -> float:
+    if not (match := _PLACE.fullmatch(text)):
+        return math.nan
+    degrees = _number(match["d"]) + _number(match["m"]) / 60.0 + _number(match["s"]) / 3600.0
+    return -degrees if (match["sign"] in ("-", "−")) != (match["side"] in ("s", "w")) else degrees
 
 
 def _seconds(text: str, unit: str) -> float:

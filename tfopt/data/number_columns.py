@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from tfopt.data.clock import HOURS, MINUTES
+from tfopt.data.clock import DEGREES, HOURS, MINUTES
 from tfopt.data.column import Column
 from tfopt.data.date_formats import ENOUGH
 from tfopt.data.drafts import NUMBER_KINDS, Cells, Draft, Habits, Reading
@@ -128,6 +128,8 @@ def _say_how_written(
 def _unit_in_words(unit: str) -> list[str]:
     if unit in ("", HOURS):
         return []
+    if unit == DEGREES:
+        return ["degrees, minutes and seconds, south and west below zero"]
     if unit == MINUTES:
         return ["minutes first where there are two parts"]
     base = unit.removesuffix(MULTIPLIED).strip()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tfopt.data.clock import HOURS, MINUTES, clock_seconds, clock_unit
+from tfopt.data.clock import DEGREES, HOURS, MINUTES, clock_numbers, clock_unit
 
 # Digits of other scripts as well; minus signs and dashes; blanks, thin and unbreakable ones too; apostrophes.
 _SHAPE = {start + digit: "0" for start in (0x30, 0x660, 0x6F0, 0x966, 0xFF10) for digit in range(10)}
@@ -153,8 +153,8 @@ def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, u
         **({0xFF0C: None} if comma == "," else {0xFF0E: None}),
     }
     clean |= {ord(decimal): ".", (0xFF0C if decimal == "," else 0xFF0E): "."}
-    if unit in (HOURS, MINUTES):
-        return clock_seconds(texts, unit)
+    if unit in (HOURS, MINUTES, DEGREES):
+        return clock_numbers(texts, unit)
     multiplied, unit = unit.endswith(MULTIPLIED), unit.removesuffix(MULTIPLIED)
     wanted, bare = _same(unit), not _FACTOR.fullmatch(unit) or bool(_CURRENCY_ONLY.fullmatch(unit))
     values = np.full(len(texts), np.nan)
