@@ -207,17 +207,20 @@ class NetworkSearch:
         return choices + self._steps(self._table.num_rows)
 
     def _steps_of_search(self) -> float | None:
-        """Return the training steps of what has not been asked for yet; None if it is not known how much that is."""
+        """Return the training steps one after another of what is still to be asked for; None if that is not known.
+
+        The trials are divided among the workers; what follows them is little at a time, and waits for one another.
+        """
         if self.config.tuner == "hyperband" or self.config.max_trials is None:
             return None
         asked = self._num_told + sum(len(study.running) for study in self._studies)
         trials = max(self.config.max_trials * len(self._folds) - asked, 0)
-        return trials * self._steps_of_a_trial() + self._steps_after_trials()
+        return trials * self._steps_of_a_trial() / self._limit.num_workers + self._steps_after_trials()
 
     def seconds_ahead(self) -> float | None:
         """Return how long the training will take that no worker has been asked for yet; None if that is unknown."""
         steps = self._steps_ahead()
-        seconds = None if steps is None else self._limit.seconds_for(steps)
+        seconds = None if steps is None else self._limit.seconds_for(steps) * self._limit.num_workers
         return None if steps and not seconds else seconds
 
     def _steps(self, num_rows: int) -> int:

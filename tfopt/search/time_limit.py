@@ -16,7 +16,7 @@ class TimeLimit:
     def __init__(self, seconds: float | None, started: float, num_workers: int = 1):
         self.seconds = seconds
         self.deadline = math.inf if seconds is None else started + seconds
-        self._num_workers = num_workers
+        self.num_workers = num_workers
         self._steps, self._seconds = 0, 0.0
 
     def trained(self, steps: int, seconds: float) -> None:
@@ -26,7 +26,7 @@ class TimeLimit:
 
     def seconds_for(self, steps: float) -> float:
         """Return about how long so many steps will take; 0 while nothing was trained."""
-        return steps * self._seconds / self._steps / self._num_workers if self._steps else 0.0
+        return steps * self._seconds / self._steps / self.num_workers if self._steps else 0.0
 
     def left(self) -> float:
         """Return the seconds until the deadline."""
