@@ -155,7 +155,7 @@ def test_get():
     assert isinstance(tfopt.initializers.get("zeros"), keras.initializers.Zeros)
     config = tfopt.initializers.serialize(Fixup(4, 3, gain=0.5, seed=2))
     assert tfopt.initializers.deserialize(config).get_config() == Fixup(4, 3, gain=0.5, seed=2).get_config()
-    with pytest.raises(ValueError, match=r"Unknown initializer: 'hee'. tfopt has: .*he, "):
+    with pytest.raises(ValueError, match=r"Unknown initializer: 'hee'. Did you mean 'he'. tfopt has: .*he, "):
         tfopt.initializers.get("hee")
 
 

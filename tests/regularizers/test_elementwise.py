@@ -126,7 +126,7 @@ def test_get():
     config = tfopt.regularizers.serialize(penalty)
     assert tfopt.regularizers.deserialize(config).get_config() == {"l1": 0.1, "l2": 0.2}
     assert tfopt.regularizers.get(config).get_config() == {"l1": 0.1, "l2": 0.2}
-    with pytest.raises(ValueError, match=r"Unknown regularizer: 'l3'. tfopt has: .*elastic_net"):
+    with pytest.raises(ValueError, match=r"Unknown regularizer: 'l3'. Did you mean 'l2'. tfopt has: .*elastic_net"):
         tfopt.regularizers.get("l3")
 
 
