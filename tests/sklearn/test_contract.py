@@ -47,7 +47,23 @@ def checks():
             yield pytest.param(each, check, id=f"{name}-{word}", marks=marks)
 
 
+# A search takes seconds, and these make many: with `--hypothesis-profile long`.
+MANY_SEARCHES = (
+    "check_classifier_data_not_an_array",
+    "check_classifiers_classes",
+    "check_classifiers_train",
+    "check_estimators_dtypes",
+    "check_fit_idempotent",
+    "check_regressor_data_not_an_array",
+    "check_regressors_train",
+    "check_sample_weight_equivalence_on_dense_data",
+)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
-def test_the_contract_of_scikit_learn(estimator, check):
+def test_the_contract_of_scikit_learn(estimator, check, request):
+    is_tuned = isinstance(estimator, TunedNetworkClassifier | TunedNetworkRegressor)
+    if is_tuned and check.func.__name__ in MANY_SEARCHES and request.config.getoption("hypothesis_profile") != "long":
+        pytest.skip("many searches: --hypothesis-profile long")
     check(estimator)
