@@ -55,6 +55,12 @@ def test_predictions_are_the_models_own(result, frame, table_path):
     best = result.best_model
     assert result.best == best.family == "ridge"  # a straight line, and two epochs
     np.testing.assert_array_equal(result.predict(frame), best.predict(frame))
+    low, high = result.predict_interval(frame, 0.8).T
+    np.testing.assert_allclose((low + high) / 2, best.predict(frame), rtol=1e-6)
+    covered = (low <= frame["price"]) & (frame["price"] <= high)  # of rows that the model has learned
+    assert covered.mean() > 0.7
+    with pytest.raises(UserError, match="between 0 and 1"):
+        result.predict_interval(frame, 80)
     with pytest.raises(UserError, match=r"must have the 3 columns .* Received: 2\."):
         result.predict(np.ones((2, 2)))
     with pytest.raises(UserError, match="is a regression"):
@@ -96,6 +102,7 @@ def test_a_function_is_a_space_and_its_run_goes_on_from_python_only(frame, tmp_p
     assert set(found.best_params) <= {"units", "batch_size", "scaling"}
     assert found.predict_proba(x).shape == (len(x), 3)
     assert set(found.predict(x)) <= set(y)
+    assert found.predict_interval(x, 0.8).any(axis=1).all()
     again = tfopt.search.run((x, y), resume=tmp_path / "run", space=build)
     assert again.best_params == found.best_params
 

@@ -127,18 +127,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _band(folder: Path, name: str, model: Any, confidence: float) -> tuple["Band", str]:
     """Return what may be promised about a model's predictions, and how often such promises were kept."""
-    from tfopt.comparison.conformal import Band, coverage
-    from tfopt.search.saved import read_oof
+    from tfopt.search.saved import promises
 
-    oof, classes = read_oof(folder), model.task == "classification"
-    prediction = oof.predictions.get(name)
-    if prediction is None or prediction.ndim == 1:
-        why = "was not compared on every fold" if prediction is None else "gives no class probabilities"
-        others = [other for other, found in oof.predictions.items() if found.ndim == 2 and "(" not in other]
-        raise UserError(f"--interval: {name} {why}. Choose another with --model: {', '.join(others)}.")
-    band = Band.fit(oof.target, prediction, confidence, classes)
-    covered = coverage(oof.target, prediction, oof.rows, oof.folds, confidence, classes)
-    what = f"sets of classes, {band.size(prediction):.3g} in each," if classes else "intervals"
+    classes = model.task == "classification"
+    band, covered, size = promises(folder, name, confidence, classes)
+    what = f"sets of classes, {size:.3g} in each," if classes else "intervals"
     measured = "too few rows to measure how many they cover" if covered != covered else f"covered {covered:.0%}"
     return band, f"{100 * confidence:.4g}% {what} of {name} on the search's own test rows: {measured}"
 

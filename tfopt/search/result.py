@@ -14,7 +14,7 @@ import pandas as pd
 from tfopt.errors import UserError, nearest
 from tfopt.search.config import GIVEN_TABLE
 from tfopt.search.run_folder import check_existing
-from tfopt.search.saved import NETWORK, NETWORK_FILE, choose_model, load_model, model_file, outputs_of
+from tfopt.search.saved import NETWORK, NETWORK_FILE, choose_model, load_model, model_file, outputs_of, promises
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,6 +144,33 @@ class SearchResult:
         if chosen.task == "classification":
             return self.classes[outputs if outputs.ndim == 1 else outputs.argmax(axis=1)]
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def predict_interval(self, rows: Any, confidence: float = 0.9, model: str | None = None) -> np.ndarray:
+        """Return the interval, or the set of classes, that holds each row's target as often as asked.
+
+        Conformal prediction from the errors on the outer folds' test rows: see `tfopt.comparison.conformal`.
+
+        Args:
+            rows: As for `predict`.
+            confidence: Share of the targets that are to be held, between 0 and 1.
+            model: As for `predict`.
+
+        Returns:
+            For a regression the lower and upper ends, (rows, 2) or (rows, targets, 2). For classes whether each is in
+            the set, (rows, classes), in the order of `classes`.
+
+        Raises:
+            UserError: The run does not tell, for this model or for so high a confidence.
+        """
+        if not 0 < confidence < 1:
+            raise UserError(f"confidence must be between 0 and 1. Received: {confidence!r}.")
+        chosen = self.model(model)
+        outputs = outputs_of(chosen, self._frame(rows, chosen))
+        band, *_ = promises(self.folder, self._named(model), confidence, chosen.task == "classification")
+        if band.classes:
+            return band.sets(outputs)
+        ends = np.stack(band.bounds(outputs), axis=-1)
+        return ends[:, 0] if ends.shape[1] == 1 else ends
 
     def predict_proba(self, rows: Any, model: str | None = None) -> np.ndarray:
         """Return the probability of each class for each row, in the order of `classes`.

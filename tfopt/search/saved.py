@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfopt._files import replace
+from tfopt.comparison.conformal import Band, coverage
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.errors import UserError, nearest, one_line
 from tfopt.search.run_folder import check_existing, read_json
@@ -87,6 +88,29 @@ def read_oof(run: str | Path) -> OutOfFold:
         held = dict(arrays)
     named = {name.removeprefix("prediction "): held[name] for name in held if name.startswith("prediction ")}
     return OutOfFold(held["rows"], held["folds"], held["target"], named)
+
+
+def promises(run: str | Path, model: str, confidence: float, classes: bool) -> tuple[Band, float, float]:
+    """Return what may be promised about a model's predictions, the share of such promises kept, and their mean size.
+
+    Args:
+        run: The run folder.
+        model: A name on its leaderboard.
+        confidence: Share of the targets that the intervals, or sets of classes, are to hold.
+        classes: Whether the targets are classes.
+
+    Raises:
+        UserError: The run does not tell, for this model or for so high a confidence.
+    """
+    oof = read_oof(run)
+    prediction = oof.predictions.get(model)
+    if prediction is None or prediction.ndim == 1:
+        why = "was not compared on every fold" if prediction is None else "gives no class probabilities"
+        others = [other for other, found in oof.predictions.items() if found.ndim == 2 and "(" not in other]
+        raise UserError(f"--interval: {model} {why}. Choose another with --model: {', '.join(others)}.")
+    band = Band.fit(oof.target, prediction, confidence, classes)
+    covered = coverage(oof.target, prediction, oof.rows, oof.folds, confidence, classes)
+    return band, covered, band.size(prediction)
 
 
 def read_importance(run: str | Path) -> dict[str, Any]:
