@@ -25,6 +25,7 @@ def by_variable(norms):
     return norms.to_frame("variable").drop(columns="step").to_numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 2},

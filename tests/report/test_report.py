@@ -123,6 +123,7 @@ def test_unfinished_run_is_reported_as_far_as_it_got(run_folder, tfopt):
     assert "How the search went" in page.text
 
 
+@pytest.mark.slow
 def test_search_that_python_began_has_a_command_too(run_folder):
     environment = json.loads((run_folder / "environment.json").read_text())
     (run_folder / "environment.json").write_text(json.dumps({**environment, "command": ["notebook.py", "x"]}))

@@ -60,6 +60,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")  # Keras, of what a rate of 1 cuts off
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name, network, check):
@@ -101,7 +102,6 @@ def flattened(hp):
     return compiled(keras.Model(inputs, layers.Dense(4)(layers.Dense(8, "silu")(layers.Flatten()(inputs)))), hp)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("build", [shortcut, residual])
 def test_functional_models(build, check):
     check(build, RATES)
@@ -237,6 +237,7 @@ def test_one_output_is_the_same_to_the_last_bit_in_any_company(network, numpy_en
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_members_of_different_rows_train_together_as_each_alone(numpy_engine, rows, monkeypatch):
     def build(hp):
         hidden = [layers.Dense(8), layers.BatchNormalization(), layers.Activation("relu"), layers.Dropout(hp["rate"])]
