@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import keras
@@ -13,6 +14,8 @@ import tensorflow as tf
 from sklearn.metrics import r2_score, roc_auc_score
 
 from tfopt.data import Column, TableEncoder, TableModel, TablePreprocessing
+from tfopt.errors import UserError
+from tfopt.search.result import load as tfopt_load
 from tfopt.search.user_space import load_space
 
 # Raised by Keras 3.15 as it saves: NumPy 2 asks tf.Variable for a copy.
@@ -152,7 +155,7 @@ def build(hp):
 """
 
 
-def test_classes_of_the_users_own_are_found_in_the_space_of_the_run(run_folder, fresh_python, tmp_path):
+def test_the_users_own_classes_come_from_the_file_that_the_user_names(run_folder, tfopt, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(OWN)
     space = load_space(f"{tmp_path / 'mine.py'}:build")
     own = space.build(keras_tuner.HyperParameters(), None)
@@ -161,19 +164,33 @@ def test_classes_of_the_users_own_are_found_in_the_space_of_the_run(run_folder, 
     model = TableModel(
         preprocessing("size"), own, task="regression", output="values", target_mean=[0.0], target_scale=[1.0]
     )
-    folder = run_folder(model)
-    (folder / "config.json").write_text(json.dumps({"space": f"{tmp_path / 'mine.py'}:build"}))
-    (tmp_path / "new.csv").write_text("size\n1\n3\n")
-    predicted = fresh_python("-m", "tfopt", "predict", folder, tmp_path / "new.csv", "--model", "network")
-    assert predicted.stderr == ""
-    assert [float(line) for line in predicted.stdout.splitlines()[1:]] == [102, 106]
-
-    (tmp_path / "mine.py").unlink()
-    refused = fresh_python("-m", "tfopt", "predict", folder, tmp_path / "new.csv")
-    assert refused.returncode == 2
-    assert refused.stderr.startswith(f"error: {folder / 'best.keras'} holds a class that is not known here (")
-    assert f"Restore {tmp_path / 'mine.py'}" in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    stranger = tmp_path / "stranger.py"
+    stranger.write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'mark')!r}).touch()\n{OWN}")
+    folder = run_folder(model, {"space": "stranger.py:build"})
+    (folder / "result.json").write_text(json.dumps({"task": "regression", "data": "x"}))
+    shutil.copy(stranger, folder)
+    table = tmp_path / "new.csv"
+    table.write_text("size\n1\n3\n")
+    for place in (tmp_path, folder):  # what a relative path may be relative to
+        monkeypatch.chdir(place)
+        code, out, err = tfopt("predict", folder, table)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith(f"error: {folder / 'best.keras'} holds a class that is not known here (")
+        assert "--space FILE (the search's was stranger.py)" in err
+        assert "import own_classes" not in tfopt("show", folder, "--code")[1]
+        with pytest.raises(UserError, match="custom_objects="):
+            tfopt_load(folder).predict(table)
+    assert tfopt_load(folder).report().exists()
+    for given in (tmp_path / "mine.py", f"{tmp_path / 'mine.py'}:build"):
+        code, out, err = tfopt("predict", folder, table, "--space", given)
+        assert (code, err) == (0, "")
+        assert [float(line) for line in out.splitlines()[1:]] == [102, 106]
+    assert tfopt_load(folder, {"Own": type(own.layers[0])}).predict(table).tolist() == [102, 106]
+    code, program, _ = tfopt("show", folder, "--code", "--space", tmp_path / "mine.py")
+    assert f"own_classes({str(tmp_path / 'mine.py')!r})" in program
+    assert not (tmp_path / "mark").exists()
+    load_space(f"{stranger}:build")
+    assert (tmp_path / "mark").exists(), "importing the file leaves a mark"
 
 
 def test_what_names_the_rows_stands_before_the_predictions(regression, tfopt, tmp_path):

@@ -61,6 +61,9 @@ def add_arguments(parser: Parser) -> None:
         metavar="CONFIDENCE",
         help="such as 0.9: add TARGET_low and TARGET_high, or the set of classes, that hold the truth so often",
     )
+    group.add_argument(
+        "--space", metavar="FILE", help="the Python file that defines the network's own classes, if it has any"
+    )
     group.add_argument("--output", "-o", metavar="FILE", help="write here instead of to standard output")
     reading = parser.add_argument_group("how to read TABLE")
     reading.add_argument(
@@ -97,7 +100,12 @@ def run(arguments: argparse.Namespace) -> int:
     from tfopt.report.predictions import as_csv, score, surprises
 
     searched = load_run(folder)
-    model = load_model(folder, name)
+    classes = {}
+    if arguments.space and model_file(name).endswith(".keras"):
+        from tfopt.search.user_space import own_classes  # imports TensorFlow
+
+        classes = own_classes(arguments.space)
+    model = load_model(folder, name, classes)
     if arguments.model is None and not arguments.quiet:
         say(f"model: {name}, {why}")
     trained = searched.environment.get("data", {})

@@ -31,6 +31,9 @@ def add_arguments(parser: Parser) -> None:
         help="with --code: network, ensemble, baseline (the best), or a name on the leaderboard (default: what the "
         "verdict says to keep)",
     )
+    group.add_argument(
+        "--space", metavar="FILE", help="with --code: the Python file that defines the network's own classes, if any"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = check_existing(arguments.run, "result.json")
     result = read_json(folder / "result.json")
     if arguments.code:
-        print(_code(folder, result, arguments.model), end="")
+        print(_code(folder, result, arguments.model, arguments.space), end="")
         return 0
     from tfopt.cli import output
 
@@ -68,7 +71,8 @@ def _short(parameters: Mapping[str, Any]) -> str:
     )
 
 
-def _code(folder: Any, result: Mapping[str, Any], which: str | None) -> str:
+def _code(folder: Any, result: Mapping[str, Any], which: str | None, space: str | None) -> str:
+    from tfopt.cli.console import say
     from tfopt.search import code
     from tfopt.search.config import SearchConfig
     from tfopt.search.plan import table_of
@@ -77,7 +81,9 @@ def _code(folder: Any, result: Mapping[str, Any], which: str | None) -> str:
     name, _ = choose_model(folder, which)
     config = SearchConfig.from_dict(read_json(folder / "config.json"))
     if (file := model_file(name)).endswith(".keras"):
-        return code.network_code(check_existing(folder, file) / file, result["task"], result["data"], config.space)
+        if ".py:" in config.space and space is None:
+            say(f"note: the program knows no classes of {config.space}. Does the network need them, add --space FILE.")
+        return code.network_code(check_existing(folder, file) / file, result["task"], result["data"], space or "")
     table = table_of(config)
     check_same_data(folder, table.sha256)
     return code.baseline_code(load_model(folder, name), table, config)

@@ -35,10 +35,10 @@ _SEPARATORS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",), ".txt": ("\t", ";
 
 
 def network_code(file: Path, task: str, data: str, space: str) -> str:
-    """Return a program that predicts with a network's file."""
+    """Return a program that predicts with a network's file; its own classes are in the file `space`, if any."""
     own, objects = "", ""
-    if ".py:" in space:
-        own = f"from tfopt.search.user_space import own_classes\n\nCLASSES = own_classes({space!r})\n"
+    if space:
+        own = f"from tfopt.search.user_space import own_classes\n\nCLASSES = own_classes({os.path.abspath(space)!r})\n"
         objects = ", custom_objects=CLASSES"
     result = "predictions = pd.DataFrame(predicted, columns=model.target_names)"
     if task == "classification":

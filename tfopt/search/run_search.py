@@ -25,7 +25,7 @@ from tfopt.search.plan import prepare
 from tfopt.search.progress import Progress, ProgressLine
 from tfopt.search.result import SearchResult
 from tfopt.search.run_folder import check_new
-from tfopt.search.user_space import Space, from_object
+from tfopt.search.user_space import Space, from_object, own_classes
 
 _KNOWN = {option.name: option for option in OPTIONS}
 # What the same things are called elsewhere, where the spelling does not lead to the right name.
@@ -111,7 +111,8 @@ def _run(data: Any, target: Any, progress: bool | Progress, settings: dict[str, 
             f"None of {outcome.num_failed} trials completed; the first failed with: "
             f"{one_line(outcome.first_failure or '')} The run folder is {outcome.run_folder}."
         )
-    return SearchResult(outcome.run_folder, {} if space is None else _classes_beside(settings["space"]))
+    classes = own_classes(config.space) if ".py:" in config.space else {}
+    return SearchResult(outcome.run_folder, classes if space is None else _classes_beside(settings["space"]))
 
 
 def _asked(data: Any, target: Any, settings: Mapping[str, Any]) -> tuple[SearchConfig, Any | None, Space | None]:

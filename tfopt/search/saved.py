@@ -160,13 +160,13 @@ def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:
     return which, "as asked"
 
 
-def load_model(run: str | Path, which: str | None = None, custom_objects: Mapping[str, type] | None = None) -> Any:
+def load_model(run: str | Path, which: str | None = None, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Return a model of a run: a `tfopt.data.TableModel` for the network, else a `tfopt.baselines.TableBaseline`.
 
     Args:
         run: The run folder.
         which: As for `choose_model`.
-        custom_objects: Classes of the user's own that the network holds, by name.
+        custom_objects: Classes and functions of the user's own that the network holds, by name.
 
     Raises:
         UserError: There is no such model, or it cannot be read.
@@ -186,23 +186,23 @@ def outputs_of(model: Any, frame: Any) -> np.ndarray:
     return model.outputs(frame) if hasattr(model, "family") else model.predict(frame, verbose=0)
 
 
-def _load_network(file: Path, given: Mapping[str, type]) -> Any:
-    """Return a run's network; what it holds of the user's own classes is given, or in the file of its space."""
+def _load_network(file: Path, custom_objects: Mapping[str, Any]) -> Any:
     import keras
 
     import tfopt  # noqa: F401  # registers the classes
 
-    space = read_json(file.parent / "config.json").get("space", "")
-    path = Path(space.rpartition(":")[0])
-    classes: Mapping[str, type] = {}
-    if path.suffix == ".py" and path.is_file():
-        from tfopt.search.user_space import own_classes
-
-        classes = own_classes(space)
     try:
-        return keras.models.load_model(file, custom_objects={**classes, **given}, compile=False)
-    except (TypeError, ValueError) as error:
-        restore = f"Restore {path}, which the search took its space from"
-        if path.suffix != ".py":
-            restore = "Give it from Python: tfopt.load(folder, custom_objects={'Name': Name})"
-        raise UserError(f"{file} holds a class that is not known here ({one_line(error)[:200]}). {restore}.") from error
+        return keras.models.load_model(file, custom_objects=dict(custom_objects), compile=False)
+    except Exception as error:  # of a damaged archive anything may come
+        if "Could not locate" not in str(error):
+            raise UserError(
+                f"{file} is damaged ({one_line(error)[:200]}). Restore it, or delete it and have it made anew: "
+                f"tfopt search --resume {file.parent}"
+            ) from error
+        space = read_json(file.parent / "config.json").get("space", "")
+        theirs = f" (the search's was {space.rpartition(':')[0]})" if ".py:" in space else ""
+        raise UserError(
+            f"{file} holds a class that is not known here ({one_line(error)[:200]}). Nothing is imported because a run "
+            f"folder names it: name the file that defines it with --space FILE{theirs}, or in Python "
+            "tfopt.load(folder, custom_objects={'Name': Name})."
+        ) from error

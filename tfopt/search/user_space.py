@@ -103,10 +103,19 @@ def _space_of(name: str, hypermodel: Any) -> Space:
     return Space(name, _with_problem(hypermodel))
 
 
-def own_classes(name: str) -> dict[str, type]:
-    """Return the classes that the file of a space `PATH.py:name` defines, for `load_model`'s `custom_objects`."""
-    module = _import_file(Path(name.rpartition(":")[0]))
-    return {key: value for key, value in vars(module).items() if _is_own(value, module) and inspect.isclass(value)}
+def own_classes(space: str) -> dict[str, Any]:
+    """Return the classes and functions that the file of a space defines, for `load_model`'s `custom_objects`.
+
+    Args:
+        space: `PATH.py`, or `PATH.py:name`. The file is imported, so it must be one that the user named, never one that
+            a run folder names.
+    """
+    module = _import_file(Path(space if space.endswith(".py") else space.rpartition(":")[0]))
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if _is_own(value, module) and (inspect.isclass(value) or inspect.isfunction(value))
+    }
 
 
 def _is_own(value: Any, module: Any) -> bool:
