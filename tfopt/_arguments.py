@@ -4,6 +4,7 @@ import inspect
 import numbers
 import re
 from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from keras import ops
 from tfopt._names import known_as
 from tfopt.errors import nearest
 
+_SMALLEST_SEED = -(2**63)
 Value = Any  # a float, a float64 array, a tensor, or a Keras or TensorFlow variable
 # What may be given for one: a number, numbers for a stack of members, a tensor or a variable.
 Number = float | Sequence[float] | np.ndarray | keras.Variable | keras.KerasTensor
@@ -51,16 +53,19 @@ def number(
     array = _array(value, stacked)
     if array is None:
         kinds = "a number, a list of numbers, a tensor or a variable" if stacked else "a number"
-        raise TypeError(f"{_must(name, owner)} be {kinds}. Received: {name}={value!r} (a {type(value).__name__}).")
+        raise TypeError(f"{_must(name, owner)} be {kinds}. Received: {name}={_cut(value)} (a {type(value).__name__}).")
     bounds = {">=": minimum, "<=": maximum, ">": above, "<": below}
     wish = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
     if not np.all(np.isfinite(array)):
         wish = "finite"
+    elif np.any(np.abs(array) > _LARGEST):
+        wish = f"within ±{_LARGEST:.3g}, what a float32 holds"
     elif all(np.all(_COMPARE[sign](array, bound)) for sign, bound in bounds.items() if bound is not None):
         return array if array.ndim else float(array)
-    raise ValueError(f"{_must(name, owner)} be {wish}. Received: {name}={value!r}.")
+    raise ValueError(f"{_must(name, owner)} be {wish}. Received: {name}={_cut(value)}.")
 
 
+_LARGEST = float(np.finfo("float32").max)
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": np.greater_equal,
     "<=": np.less_equal,
@@ -71,7 +76,10 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 def _array(value: Any, stacked: bool) -> np.ndarray | None:
     if _is_number(value):
-        return np.array(value, "float64")
+        try:
+            return np.array(value, "float64")
+        except OverflowError:  # an int of more than 308 digits
+            return np.array(np.inf)
     if not stacked or not isinstance(value, (list, tuple, np.ndarray)):
         return None
     try:
@@ -83,6 +91,14 @@ def _array(value: Any, stacked: bool) -> np.ndarray | None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+
+
+def _cut(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an int of so many digits that Python does not write them
+        return f"a number of {value.bit_length()} bits"
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _must(name: str, owner: str | None) -> str:
@@ -101,11 +117,94 @@ def num_steps(name: str, value: Any, minimum: int = 1) -> Any:
 
 
 def _whole(name: str, value: Any, minimum: int, owner: str | None, unit: str = "", remedy: str = "") -> int:
-    if not _is_number(value) or not float(value).is_integer():
-        raise TypeError(f"{_must(name, owner)} be a whole number{unit}. Received: {name}={value!r}.{remedy}")
-    if value < minimum:
-        raise ValueError(f"{_must(name, owner)} be >= {minimum}. Received: {name}={value!r}.")
+    if not _is_whole(value):
+        raise TypeError(f"{_must(name, owner)} be a whole number{unit}. Received: {name}={_cut(value)}.{remedy}")
+    if not minimum <= value < 2**63:
+        bound = f">= {minimum}" if value < minimum else "< 2**63"
+        raise ValueError(f"{_must(name, owner)} be {bound}. Received: {name}={_cut(value)}.")
     return int(value)
+
+
+def _is_whole(value: Any) -> bool:
+    if not _is_number(value):
+        return False
+    return value.denominator == 1 if isinstance(value, numbers.Rational) else float(value).is_integer()
+
+
+def whole_numbers(name: str, value: Any, minimum: int = 1, owner: str | None = None) -> list[int]:
+    """Check a list of whole numbers, at least one."""
+    return [whole_number(name, item, minimum, owner) for item in items(name, value, owner)]
+
+
+def items(name: str, value: Any, owner: str | None = None) -> list[Any]:
+    """Check that something is a list, a tuple or an array that holds something, and return it as a list."""
+    if not is_list(value):
+        raise TypeError(f"{_must(name, owner)} be a list. Received: {name}={_cut(value)} (a {type(value).__name__}).")
+    if not len(value):
+        raise ValueError(f"{_must(name, owner)} hold at least one number. Received: {name}={_cut(value)}.")
+    return list(value)
+
+
+def is_list(value: Any) -> bool:
+    """True for lists, tuples and arrays; strings and scalars are none."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def axis_argument(value: Any, owner: str, name: str = "axis") -> int:
+    """Check an axis: a whole number, counted from the end where it is negative."""
+    return _whole(name, value, -(2**31), owner)
+
+
+def axes_argument(value: Any, owner: str, name: str = "axis") -> int | list[int]:
+    """Check an axis, or a list of them."""
+    if is_list(value):
+        return [axis_argument(item, owner, name) for item in items(name, value, owner)]
+    return axis_argument(value, owner, name)
+
+
+def flag(name: str, value: Any, owner: str | None = None) -> bool:
+    """Check a yes or no, given as True or False (or 1 or 0), and return it as a bool."""
+    if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):
+        raise TypeError(f"{_must(name, owner)} be True or False. Received: {name}={_cut(value)}.")
+    return bool(value)
+
+
+def text(name: str, value: Any, owner: str | None = None) -> str:
+    """Check that something is a string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{_must(name, owner)} be a string. Received: {name}={_cut(value)}.")
+    return value
+
+
+def integer_seed(seed: Any, owner: str) -> int | None:
+    """Check a seed of a layer: None or an integer."""
+    return None if seed is None else _whole("seed", seed, _SMALLEST_SEED, owner)
+
+
+def seed_argument(seed: Any, owner: str) -> Any:
+    """Check a seed: None, an integer, a `SeedGenerator` or its config."""
+    if isinstance(seed, dict):
+        seed = keras.saving.deserialize_keras_object(seed)
+    if seed is None or isinstance(seed, keras.random.SeedGenerator):
+        return seed
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise TypeError(
+            f"{_must('seed', owner)} be None, an integer or a keras.random.SeedGenerator. Received: seed={_cut(seed)}."
+        )
+    return integer_seed(seed, owner)
+
+
+def from_keras(name: str, value: Any, module: ModuleType, owner: str) -> Any:
+    """Return what `get` of a module of Keras, such as `keras.activations`, makes of a name, a config or an instance."""
+    try:
+        return module.get(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{_must(name, owner)} be something that {module.__name__}.get takes. Received: {name}={_cut(value)}. "
+            f"{error}"
+        ) from error
 
 
 def choice(name: str, value: Any, choices: Iterable[str], owner: str | None = None) -> str:
@@ -113,7 +212,7 @@ def choice(name: str, value: Any, choices: Iterable[str], owner: str | None = No
     choices = list(choices)
     if not isinstance(value, str) or value not in choices:
         hint = nearest(value, choices) if isinstance(value, str) else ""
-        raise ValueError(f"{_must(name, owner)} be one of {choices}. Received: {name}={value!r}.{hint}")
+        raise ValueError(f"{_must(name, owner)} be one of {choices}. Received: {name}={_cut(value)}.{hint}")
     return value
 
 

@@ -5,7 +5,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Number, as_tensor, config_of, look_up, number_argument, value_argument
+from tfopt._arguments import (
+    Number,
+    as_tensor,
+    axes_argument,
+    axis_argument,
+    config_of,
+    look_up,
+    number_argument,
+    value_argument,
+)
 
 __all__ = ["Box", "L1Ball", "L2Ball", "Simplex", "SpectralBall", "deserialize", "get", "serialize"]
 
@@ -31,6 +40,7 @@ def _on_simplex(x: Any, total: Any, axis: int) -> Any:
     count = ops.reshape(ops.arange(1, size + 1, dtype=x.dtype), shape)
     excess = ops.cumsum(falling, axis=axis) - total
     kept = ops.sum(ops.cast(falling * count > excess, x.dtype), axis=axis, keepdims=True)
+    kept = ops.maximum(kept, 1)  # of a total of 0, or one so small that it is lost beside the weights, none is left
     last = ops.cast(count == kept, x.dtype)
     return ops.maximum(x - ops.sum(excess * last, axis=axis, keepdims=True) / kept, 0)
 
@@ -42,7 +52,7 @@ class Simplex(_Projection):
     Use it for mixtures: attention over models, a convex combination of inputs. Nearest point in Euclidean distance.
 
     Args:
-        total: The sum, > 0: a number, a tensor or a variable.
+        total: The sum, >= 0: a number, a tensor or a variable.
         axis: The axis along which the weights sum to it; 0 is the inputs of each unit of a dense layer.
 
     Raises:
@@ -61,7 +71,7 @@ class Simplex(_Projection):
 
     def __init__(self, total: Number = 1.0, axis: int = 0):
         self.total = value_argument(total, "Simplex", "total")
-        self.axis = axis
+        self.axis = axis_argument(axis, "Simplex")
 
     def __call__(self, w: Any) -> Any:
         """Return the projection of the weight `w`."""
@@ -95,7 +105,7 @@ class L1Ball(_Projection):
 
     def __init__(self, radius: Number = 1.0, axis: int | None = None):
         self.radius = value_argument(radius, "L1Ball", "radius")
-        self.axis = axis
+        self.axis = None if axis is None else axis_argument(axis, "L1Ball")
 
     def __call__(self, w: Any) -> Any:
         """Return the projection of the weight `w`."""
@@ -135,7 +145,7 @@ class L2Ball(_Projection):
 
     def __init__(self, radius: Number = 1.0, axis: int | list[int] | None = None):
         self.radius = value_argument(radius, "L2Ball", "radius")
-        self.axis = axis
+        self.axis = axis if axis is None else axes_argument(axis, "L2Ball")
 
     def __call__(self, w: Any) -> Any:
         """Return the projection of the weight `w`."""

@@ -171,7 +171,7 @@ def test_get():
         (lambda: MuP("first"), ValueError, "`role` of MuP"),
         (lambda: mup_learning_rate_factor("hidden", 0, 1), ValueError, "`width`"),
         (lambda: PriorBias(1.2), ValueError, "`probability` of PriorBias"),
-        (lambda: PriorBias(0.0)((1,)), ValueError, "strictly between 0 and 1"),
+        (lambda: PriorBias(0.0)((1,)), ValueError, "must be > 0 and < 1"),
         (lambda: PriorBias([0.1, 0.2])((3,)), ValueError, "one for each unit"),
         (lambda: DeepNorm(1.5), TypeError, "`num_layers` of DeepNorm must be a whole number"),
     ],

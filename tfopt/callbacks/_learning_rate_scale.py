@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import choice
+from tfopt._arguments import choice, number, text
 from tfopt._layers import innermost_optimizers
 from tfopt._logged import LoggedCallback
 from tfopt.schedules import Scale, deserialize
@@ -26,11 +26,9 @@ class LearningRateScale(LoggedCallback, abc.ABC):
 
     def __init__(self, monitor: str, mode: str, min_delta: float):
         super().__init__()
-        self.monitor = monitor
+        self.monitor = text("monitor", monitor)
         self.mode = choice("mode", mode, ("auto", "min", "max"))
-        if not min_delta >= 0:
-            raise ValueError(f"Argument `min_delta` must be >= 0. Received: min_delta={min_delta}.")
-        self.min_delta = float(min_delta)
+        self.min_delta = number("min_delta", min_delta, minimum=0, stacked=False)
         self.factors: list[float] = []
         self._rates: list[Any] = []
         self._factor = 1.0

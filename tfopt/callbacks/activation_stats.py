@@ -4,8 +4,10 @@ import os
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from tfopt._arguments import flag, number, whole_number
 from tfopt._layers import distinct_paths, sublayers
 from tfopt._logged import LoggedCallback
 from tfopt.callbacks._measured import plot_by_layer, publish
@@ -38,6 +40,7 @@ class ActivationStats(LoggedCallback):
 
     Raises:
         ValueError: If `every` is less than 1 or `near_zero` is negative.
+        TypeError: If an argument is of another type.
 
     Example:
         >>> stats = tfopt.callbacks.ActivationStats(x[:128])
@@ -47,11 +50,15 @@ class ActivationStats(LoggedCallback):
 
     def __init__(self, probe: Any, every: int = 1, near_zero: float = 0.05, log_layers: bool = False) -> None:
         super().__init__()
-        if every < 1 or near_zero < 0:
-            raise ValueError(
-                f"Argument `every` must be >= 1 and `near_zero` >= 0. Received: every={every}, near_zero={near_zero}."
+        arrays = keras.tree.flatten(probe)
+        if not arrays or not all(map(np.ndim, arrays)):
+            raise TypeError(
+                "Argument `probe` must be an array, or a list or dict of arrays, with an example a row. Received: "
+                f"probe={probe!r}."
             )
-        self.probe, self.every, self.near_zero, self.log_layers = probe, every, near_zero, log_layers
+        self.probe, self.every = probe, whole_number("every", every)
+        self.near_zero = number("near_zero", near_zero, minimum=0, stacked=False)
+        self.log_layers = flag("log_layers", log_layers)
         self.history: list[dict[str, Any]] = []
         self._statistics: Any = None
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt._arguments import flag, whole_number
 from tfopt._logged import LoggedCallback
 from tfopt.callbacks._dropout_probe import DropoutProbe, effects_of_layer
 from tfopt.callbacks._measured import plot_by_layer, publish
@@ -90,10 +91,11 @@ class DropoutEffects(LoggedCallback):
                 f"Argument `probe` must be a tuple (x, y) or (x, y, sample_weight). Received: {type(probe).__name__}"
                 f"{f' of length {len(probe)}' if isinstance(probe, list | tuple) else ''}."
             )
-        if draws < 1 or every < 1:
-            raise ValueError(f"Arguments `draws` and `every` must be >= 1. Received: draws={draws}, every={every}.")
-        self.probe, self.draws, self.every, self.seed = tuple(probe), draws, every, seed
-        self.each_layer, self.gradient_directions, self.from_logits = each_layer, gradient_directions, from_logits
+        self.probe, self.seed = tuple(probe), whole_number("seed", seed, minimum=-(2**63))
+        self.draws, self.every = whole_number("draws", draws), whole_number("every", every)
+        self.each_layer = flag("each_layer", each_layer)
+        self.gradient_directions = flag("gradient_directions", gradient_directions)
+        self.from_logits = None if from_logits is None else flag("from_logits", from_logits)
         self.history: list[dict[str, Any]] = []
         self._forget()
 
@@ -245,7 +247,7 @@ class DropoutEffects(LoggedCallback):
     def _ablate(self, probe: DropoutProbe, loss_off: float, layers: dict[str, dict[str, Any]]) -> None:
         for index, name in enumerate(probe.names):
             only = [other == index for other in range(len(probe.names))]
-            for key, flags in (("gap_only", only), ("gap_without", [not flag for flag in only])):
+            for key, flags in (("gap_only", only), ("gap_without", [not is_on for is_on in only])):
                 losses = [float(self._forward(probe.flags(flags))[0]) for _ in range(self.draws)]
                 layers[name][key] = float(np.mean(losses)) - loss_off
 

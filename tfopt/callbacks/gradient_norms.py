@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tfopt._arguments import flag
 from tfopt._logged import LoggedCallback
 from tfopt.callbacks._gradient_plot import plot_gradient_norms
 from tfopt.callbacks._gradient_steps import GradientSteps, decode, layer_columns, noise_scale, total_norm
@@ -90,7 +91,9 @@ class GradientNorms(LoggedCallback):
         super().__init__()
         if not isinstance(prefix, str) or not prefix:
             raise ValueError(f"Argument `prefix` must be a non-empty string. Received: prefix={prefix!r}.")
-        self.log_layers, self.update_ratio, self.cosine, self.prefix = log_layers, update_ratio, cosine, prefix
+        self.prefix = prefix
+        self.log_layers, self.cosine = flag("log_layers", log_layers), flag("cosine", cosine)
+        self.update_ratio = flag("update_ratio", update_ratio)
         self._blocks: list[_Block] = []
         self._training: TappedTraining | None = None
         self._epoch = 0

@@ -52,10 +52,10 @@ class GreedyScale(LearningRateScale):
         max_factor: float = 10.0,
     ):
         super().__init__(monitor, mode, min_delta)
-        self.factor = number("factor", factor, above=0, below=1)
+        self.factor = number("factor", factor, above=0, below=1, stacked=False)
         self.patience = num_steps("patience", patience, minimum=0)
-        self.min_factor = number("min_factor", min_factor, above=0)
-        self.max_factor = number("max_factor", max_factor, minimum=self.min_factor)
+        self.max_factor = number("max_factor", max_factor, above=0, stacked=False)
+        self.min_factor = number("min_factor", min_factor, above=0, maximum=self.max_factor, stacked=False)
 
     def restart(self) -> None:
         """Count from 0."""

@@ -6,6 +6,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
+from tfopt._arguments import flag
 from tfopt._logged import LoggedCallback
 from tfopt.callbacks import _train_step_hooks
 from tfopt.callbacks._hyperparameters import Slot, find
@@ -63,7 +64,7 @@ class HyperparameterScheduler(LoggedCallback):
             name: inner_schedule("schedules", deserialize(value) if isinstance(value, Mapping) else value)
             for name, value in schedules.items()
         }
-        self.log = bool(log)
+        self.log = flag("log", log)
         self._slots: list[Slot] = []
         self._driven: list[tuple[str, Any]] = []
 

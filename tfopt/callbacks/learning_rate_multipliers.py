@@ -47,11 +47,16 @@ class LearningRateMultipliers(LoggedCallback):
         super().__init__()
         if not multipliers and depth_decay is None:
             raise ValueError("Give `multipliers`, such as {'encoder': 0.1}, or `depth_decay`, such as 0.75, or both.")
+        if not isinstance(multipliers, Mapping | None):
+            raise TypeError(
+                "Argument `multipliers` must be a dict from patterns of names to numbers or schedules. Received: "
+                f"multipliers={multipliers!r}."
+            )
         self.multipliers = {
             pattern: inner_schedule("multipliers", deserialize(value) if isinstance(value, Mapping) else value)
             for pattern, value in (multipliers or {}).items()
         }
-        self.depth_decay = None if depth_decay is None else number("depth_decay", depth_decay, above=0)
+        self.depth_decay = None if depth_decay is None else number("depth_decay", depth_decay, above=0, stacked=False)
         self._patched: list[Any] = []
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfopt._arguments import choice, number, whole_number
 from tfopt._layers import innermost_optimizers
 from tfopt._logged import LoggedCallback
 from tfopt.callbacks._gradient_steps import decode, layer_columns, total_norm
@@ -52,17 +53,10 @@ class NonFiniteGuard(LoggedCallback):
         self, action: str = "stop", factor: float = 0.5, max_restores: int = 3, snapshot_steps: int = 100
     ) -> None:
         super().__init__()
-        if action not in _ACTIONS:
-            raise ValueError(f"Argument `action` must be one of {_ACTIONS}. Received: action={action!r}.")
-        if not 0 < factor < 1:
-            raise ValueError(f"Argument `factor` must be in (0, 1), to lower the rate. Received: factor={factor}.")
-        if max_restores < 1 or snapshot_steps < 1:
-            raise ValueError(
-                "Arguments `max_restores` and `snapshot_steps` must be >= 1. "
-                f"Received: max_restores={max_restores}, snapshot_steps={snapshot_steps}."
-            )
-        self.action, self.factor = action, factor
-        self.max_restores, self.snapshot_steps = max_restores, snapshot_steps
+        self.action = choice("action", action, _ACTIONS)
+        self.factor = number("factor", factor, above=0, below=1, stacked=False)
+        self.max_restores = whole_number("max_restores", max_restores)
+        self.snapshot_steps = whole_number("snapshot_steps", snapshot_steps)
         self.message: str | None = None
         self.num_restores = 0
         self._training: TappedTraining | None = None

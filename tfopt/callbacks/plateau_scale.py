@@ -50,10 +50,10 @@ class PlateauScale(LearningRateScale):
         min_factor: float = 0.0,
     ):
         super().__init__(monitor, mode, min_delta)
-        self.factor = number("factor", factor, above=0, below=1)
+        self.factor = number("factor", factor, above=0, below=1, stacked=False)
         self.patience = num_steps("patience", patience, minimum=0)
         self.cooldown = num_steps("cooldown", cooldown, minimum=0)
-        self.min_factor = number("min_factor", min_factor, minimum=0, maximum=1)
+        self.min_factor = number("min_factor", min_factor, minimum=0, maximum=1, stacked=False)
 
     def restart(self) -> None:
         """Count from 0."""

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 import keras
 
+from tfopt._arguments import flag
 from tfopt._files import as_json
 from tfopt._logged import LoggedCallback, plot_series
 
@@ -37,7 +38,9 @@ class RunLog(LoggedCallback):
 
     def __init__(self, path: str | os.PathLike[str], steps: bool = False) -> None:
         super().__init__()
-        self.path, self.steps = Path(path), steps
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(f"Argument `path` must be the path of a file. Received: path={path!r}.")
+        self.path, self.steps = Path(path), flag("steps", steps)
         if self.path.is_dir():
             raise ValueError(f"Argument `path` must be a file. Received a folder: path={str(path)!r}.")
         self._file: TextIO | None = None

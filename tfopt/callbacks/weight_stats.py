@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfopt._arguments import flag, number, whole_number
 from tfopt._logged import LoggedCallback
 from tfopt.callbacks._gradient_steps import layer_columns
 from tfopt.callbacks._measured import plot_by_layer, publish
@@ -48,9 +49,9 @@ class WeightStats(LoggedCallback):
 
     def __init__(self, every: int = 1, zero: float = 0.0, log_layers: bool = False) -> None:
         super().__init__()
-        if every < 1 or zero < 0:
-            raise ValueError(f"Argument `every` must be >= 1 and `zero` >= 0. Received: every={every}, zero={zero}.")
-        self.every, self.zero, self.log_layers = every, zero, log_layers
+        self.every = whole_number("every", every)
+        self.zero = number("zero", zero, minimum=0, stacked=False)
+        self.log_layers = flag("log_layers", log_layers)
         self.history: list[dict[str, Any]] = []
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,8 +8,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Number, choice_argument, count_argument, number_argument, value_argument
-from tfopt.initializers.base import RandomInitializer, draw, drawing_seed, float_dtype, scaled, seed_argument
+from tfopt._arguments import (
+    Number,
+    choice_argument,
+    count_argument,
+    flag,
+    number,
+    number_argument,
+    seed_argument,
+    value_argument,
+)
+from tfopt.initializers.base import RandomInitializer, draw, drawing_seed, float_dtype, scaled
 from tfopt.initializers.fans import compute_fans
 
 ROLES = ("input", "hidden", "output")
@@ -167,7 +176,7 @@ class Fixup(RandomInitializer):
     ):
         self.num_branches = count_argument(num_branches, "Fixup", "num_branches")
         self.layers_per_branch = count_argument(layers_per_branch, "Fixup", "layers_per_branch", minimum=2)
-        self.last = bool(last)
+        self.last = flag("last", last, "Fixup")
         self.gain = value_argument(gain, "Fixup", "gain")
         self.seed = seed_argument(seed, "Fixup")
 
@@ -250,7 +259,7 @@ class SIREN(RandomInitializer):
     """
 
     def __init__(self, first: bool = False, omega: float = 30.0, gain: Number = 1.0, seed: Any = None):
-        self.first = bool(first)
+        self.first = flag("first", first, "SIREN")
         self.omega = number_argument(omega, "SIREN", "omega", minimum=0, exclusive=True)
         self.gain = value_argument(gain, "SIREN", "gain")
         self.seed = seed_argument(seed, "SIREN")
@@ -356,7 +365,7 @@ class PriorBias(RandomInitializer):
     """
 
     def __init__(self, probability: Number = 0.5, activation: str = "sigmoid"):
-        self.probability = value_argument(probability, "PriorBias", "probability", maximum=1.0)
+        self.probability = number("probability", probability, above=0, below=1, owner="PriorBias")
         self.activation = choice_argument(activation, "PriorBias", "activation", ("sigmoid", "softmax"))
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:

@@ -38,18 +38,6 @@ class RandomInitializer(keras.initializers.Initializer):
         return f"{type(self).__name__}({arguments})"
 
 
-def seed_argument(seed: Any, owner: str) -> Any:
-    """Check a seed: None, an integer, a `SeedGenerator` or its config."""
-    if isinstance(seed, dict):
-        seed = keras.saving.deserialize_keras_object(seed)
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, keras.random.SeedGenerator))):
-        raise TypeError(
-            f"Argument `seed` of {owner} must be None, an integer or a keras.random.SeedGenerator. "
-            f"Received: seed={seed!r}."
-        )
-    return seed
-
-
 def drawing_seed(seed: Any) -> Any:
     """The seed of one call: a fresh one, drawn as Keras draws its own, where none was given."""
     return random.randint(1, 2**31 - 1) if seed is None else seed

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from tfopt._arguments import choice_argument, count_argument
+from tfopt._arguments import axes_argument, choice_argument, count_argument, is_list, whole_numbers
 
 LAYOUTS = ("auto", "depthwise", "transposed")
 
@@ -46,12 +47,7 @@ def compute_fans(
     ```
     """
     choice_argument(layout, "compute_fans", "layout", LAYOUTS)
-    count_argument(groups, "compute_fans", "groups")
-    if (input_axes is None) != (output_axes is None):
-        raise ValueError(
-            "Arguments `input_axes` and `output_axes` go together. "
-            f"Received: input_axes={input_axes}, output_axes={output_axes}."
-        )
+    check_fans("compute_fans", groups, strides, input_axes, output_axes)
     if input_axes is not None and output_axes is not None:
         return float(math.prod(shape[axis] for axis in input_axes)), float(
             math.prod(shape[axis] for axis in output_axes)
@@ -63,10 +59,25 @@ def compute_fans(
     *window, first, second = shape
     size = math.prod(window)
     thinning = math.prod([strides] * len(window) if isinstance(strides, int) else strides)
-    if thinning < 1:
-        raise ValueError(f"Argument `strides` of compute_fans must be >= 1. Received: strides={strides!r}.")
     if layout == "depthwise":
         return float(size), size * second / thinning
     if layout == "transposed":
         return size * second / thinning, float(size * first)
     return float(size * first), size * second / groups / thinning
+
+
+def check_fans(owner: str, groups: Any, strides: Any, input_axes: Any, output_axes: Any) -> None:
+    """Check what `compute_fans` is told beside the shape and the layout."""
+    count_argument(groups, owner, "groups")
+    if is_list(strides):
+        whole_numbers("strides", strides, owner=owner)
+    else:
+        count_argument(strides, owner, "strides")
+    if (input_axes is None) != (output_axes is None):
+        raise ValueError(
+            "Arguments `input_axes` and `output_axes` go together. "
+            f"Received: input_axes={input_axes}, output_axes={output_axes}."
+        )
+    for name, axes in (("input_axes", input_axes), ("output_axes", output_axes)):
+        if axes is not None:
+            axes_argument(axes, owner, name)

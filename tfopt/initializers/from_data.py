@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Number, count_argument, value_argument
+from tfopt._arguments import Number, count_argument, seed_argument, value_argument
 from tfopt._layers import sublayers
-from tfopt.initializers.base import RandomInitializer, seed_argument
+from tfopt.initializers.base import RandomInitializer
 from tfopt.initializers.scaling import draw, float_dtype, scaled
 
 

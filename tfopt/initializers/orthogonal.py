@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Number, count_argument, value_argument
-from tfopt.initializers.base import RandomInitializer, drawing_seed, float_dtype, scaled, seed_argument
+from tfopt._arguments import Number, count_argument, seed_argument, value_argument
+from tfopt.initializers.base import RandomInitializer, drawing_seed, float_dtype, scaled
 
 
 def _orthonormal(rows: int, columns: int, seed: Any) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from tfopt._arguments import Number, Value, choice_argument, value_argument
-from tfopt.initializers.base import DISTRIBUTIONS, RandomInitializer, draw, float_dtype, scaled, seed_argument
-from tfopt.initializers.fans import LAYOUTS, compute_fans
+from tfopt._arguments import Number, Value, choice_argument, seed_argument, value_argument
+from tfopt.initializers.base import DISTRIBUTIONS, RandomInitializer, draw, float_dtype, scaled
+from tfopt.initializers.fans import LAYOUTS, check_fans, compute_fans
 from tfopt.initializers.gains import MODES
 from tfopt.initializers.gains import gain as gain_of
 
@@ -45,7 +45,7 @@ class _Scaling(RandomInitializer, keras.initializers.VarianceScaling):
         self.strides = strides
         self.input_axes = input_axes
         self.output_axes = output_axes
-        compute_fans((1,), layout, groups, 1, input_axes and (0,), output_axes and (0,))
+        check_fans(owner, groups, strides, input_axes, output_axes)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         """Return a new weight of `shape`."""

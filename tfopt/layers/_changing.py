@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Number, value_argument
+from tfopt._arguments import Number, integer_seed, value_argument
 from tfopt.layers._scheduled import ScheduledLayer, is_schedule, scheduled_argument, scheduled_config
 
 
@@ -24,8 +24,8 @@ class ChangingLayer(ScheduledLayer):
     def __init__(self, strength: Number, limit: float | None, seed: int | None, strength_name: str, **kwargs: Any):
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = integer_seed(seed, type(self).__name__)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.strength_name = strength_name
         self.schedule = None
         strength = keras.saving.deserialize_keras_object(strength) if isinstance(strength, dict) else strength

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import choice_argument, count_argument
+from tfopt._arguments import choice_argument, count_argument, flag, from_keras, whole_numbers
 
 SCALES = ("ones", "normal", "signs")
 
@@ -75,9 +75,7 @@ class EnsembleScaling(_Ensemble):
     ):
         super().__init__(num_members, **kwargs)
         self.scale = choice_argument(scale, "EnsembleScaling", "scale", SCALES)
-        self.sections = (
-            None if sections is None else [count_argument(n, "EnsembleScaling", "sections") for n in sections]
-        )
+        self.sections = None if sections is None else whole_numbers("sections", sections, owner="EnsembleScaling")
 
     def build(self, input_shape: Any) -> None:
         """Create r."""
@@ -151,8 +149,9 @@ class BatchEnsembleDense(_Ensemble):
     ):
         super().__init__(num_members, **kwargs)
         self.units = count_argument(units, "BatchEnsembleDense", "units")
-        self.activation = keras.activations.get(activation)
-        self.use_bias, self.input_scaling = bool(use_bias), bool(input_scaling)
+        self.activation = from_keras("activation", activation, keras.activations, "BatchEnsembleDense")
+        self.use_bias = flag("use_bias", use_bias, "BatchEnsembleDense")
+        self.input_scaling = flag("input_scaling", input_scaling, "BatchEnsembleDense")
 
     def build(self, input_shape: Any) -> None:
         """Create W, r, s and b."""
@@ -226,8 +225,8 @@ class SeparateDense(_Ensemble):
     def __init__(self, units: int, num_members: int = 32, activation: Any = None, use_bias: bool = True, **kwargs: Any):
         super().__init__(num_members, **kwargs)
         self.units = count_argument(units, "SeparateDense", "units")
-        self.activation = keras.activations.get(activation)
-        self.use_bias = bool(use_bias)
+        self.activation = from_keras("activation", activation, keras.activations, "SeparateDense")
+        self.use_bias = flag("use_bias", use_bias, "SeparateDense")
 
     def build(self, input_shape: Any) -> None:
         """Create the kernels and biases."""

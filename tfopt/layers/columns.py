@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import count_argument
+from tfopt._arguments import count_argument, flag, whole_numbers
 from tfopt.layers._factored import FactoredLayer
 
 
@@ -29,7 +29,7 @@ class SelectColumns(keras.layers.Layer):
 
     def __init__(self, columns: Sequence[int], **kwargs: Any):
         super().__init__(autocast=False, **kwargs)  # codes of categories are not exact in half precision
-        self.columns = _counts(columns, "SelectColumns", "columns", minimum=0)
+        self.columns = whole_numbers("columns", columns, minimum=0, owner="SelectColumns")
 
     def call(self, inputs: Any) -> Any:
         """Return the columns."""
@@ -65,8 +65,8 @@ class OneHotCategories(keras.layers.Layer):
 
     def __init__(self, levels: Sequence[int], signs: bool = False, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
-        self.levels = _counts(levels, "OneHotCategories", "levels", minimum=1)
-        self.signs = bool(signs)
+        self.levels = whole_numbers("levels", levels, minimum=1, owner="OneHotCategories")
+        self.signs = flag("signs", signs, "OneHotCategories")
 
     def call(self, inputs: Any) -> Any:
         """Return the encoded columns."""
@@ -125,7 +125,7 @@ class CategoryEmbedding(FactoredLayer):
         **kwargs: Any,
     ):
         super().__init__(learning_rate_factor, decay, autocast=False, **kwargs)
-        self.levels = _counts(levels, "CategoryEmbedding", "levels", minimum=1)
+        self.levels = whole_numbers("levels", levels, minimum=1, owner="CategoryEmbedding")
         self.units = count_argument(units, "CategoryEmbedding", "units")
 
     def build(self, input_shape: Any) -> None:
@@ -161,9 +161,3 @@ class CategoryEmbedding(FactoredLayer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain Python values."""
         return {**super().get_config(), "levels": list(self.levels), "units": self.units}
-
-
-def _counts(values: Sequence[int], owner: str, name: str, minimum: int) -> list[int]:
-    if not len(values):
-        raise ValueError(f"Argument `{name}` of {owner} must hold at least one number. Received: {name}={values!r}.")
-    return [count_argument(value, owner, name, minimum=minimum) for value in values]

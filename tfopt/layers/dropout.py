@@ -306,7 +306,8 @@ def _draw(layer: _MaskedByShape, inputs: Any, dtype: str | None = None) -> Any:
 def _checked_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:
     if noise_shape is None:
         return None
-    sizes = tuple(noise_shape) if isinstance(noise_shape, Iterable) and not isinstance(noise_shape, str) else ("",)
+    is_list = isinstance(noise_shape, Iterable) and not isinstance(noise_shape, (str, bytes))
+    sizes = tuple(noise_shape) if is_list else ("",)
     if not all(size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0) for size in sizes):
         raise ValueError(
             "Argument `noise_shape` must be a tuple or list of positive integers, None for an axis as long as the "

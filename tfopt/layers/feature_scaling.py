@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfopt._arguments import from_keras
 from tfopt.layers._factored import FactoredLayer
 
 
@@ -110,7 +111,7 @@ class ParametricActivation(_Elementwise):
 
     def __init__(self, activation: Any = "selu", learning_rate_factor: float = 1.0, decay: Any = 0.0, **kwargs: Any):
         super().__init__(learning_rate_factor, decay, **kwargs)
-        self.activation = keras.activations.get(activation)
+        self.activation = from_keras("activation", activation, keras.activations, "ParametricActivation")
 
     def combine(self, inputs: Any, weight: Any) -> Any:
         """Return the mixture."""

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Held, Number, Value, as_tensor, number_argument, plain, value_argument
+from tfopt._arguments import Held, Number, Value, as_tensor, integer_seed, number_argument, plain, value_argument
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
@@ -55,8 +55,8 @@ class L0Gate(keras.layers.Layer):
         bounds: dict[str, Any] = {"minimum": 0, "maximum": 1, "exclusive": True}
         self.open_probability = number_argument(open_probability, "L0Gate", "open_probability", **bounds)
         self.temperature = number_argument(temperature, "L0Gate", "temperature", **bounds)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = integer_seed(seed, "L0Gate")
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self._shift = self.temperature * math.log(-self._LOW / self._HIGH)
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import count_argument
+from tfopt._arguments import count_argument, flag, from_keras
 from tfopt.layers._factored import FactoredLayer, factor_argument
 
 
@@ -58,12 +58,14 @@ class NeuralTangentDense(FactoredLayer):
     ):
         super().__init__(learning_rate_factor, decay, **kwargs)
         self.units = count_argument(units, "NeuralTangentDense", "units")
-        self.activation = keras.activations.get(activation)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer) or keras.initializers.RandomNormal(
-            0.0, 1.0
+        self.activation = from_keras("activation", activation, keras.activations, "NeuralTangentDense")
+        self.use_bias = flag("use_bias", use_bias, "NeuralTangentDense")
+        self.kernel_initializer = from_keras(
+            "kernel_initializer", kernel_initializer, keras.initializers, "NeuralTangentDense"
+        ) or keras.initializers.RandomNormal(0.0, 1.0)
+        self.bias_initializer = from_keras(
+            "bias_initializer", bias_initializer, keras.initializers, "NeuralTangentDense"
         )
-        self.bias_initializer = keras.initializers.get(bias_initializer)
         self.bias_learning_rate_factor = factor_argument(
             bias_learning_rate_factor, "NeuralTangentDense", "bias_learning_rate_factor"
         )

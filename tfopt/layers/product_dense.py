@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Held, Number, Value, count_argument, plain, value_argument
+from tfopt._arguments import Held, Number, Value, count_argument, flag, from_keras, plain, value_argument
 from tfopt.regularizers.elementwise import ElasticNet
 
 
@@ -51,9 +51,11 @@ class ProductDense(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = count_argument(units, "ProductDense", "units")
         self._l1 = Held(value_argument(l1, "ProductDense", "l1"))
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.activation = from_keras("activation", activation, keras.activations, "ProductDense")
+        self.use_bias = flag("use_bias", use_bias, "ProductDense")
+        self.kernel_initializer = from_keras(
+            "kernel_initializer", kernel_initializer, keras.initializers, "ProductDense"
+        )
 
     @property
     def l1(self) -> Value:

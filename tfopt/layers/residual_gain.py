@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import number_argument
+from tfopt._arguments import flag, number_argument
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
@@ -39,7 +39,7 @@ class ResidualGain(keras.layers.Layer):
     def __init__(self, initial: float = 0.0, per_channel: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.initial = number_argument(initial, "ResidualGain", "initial")
-        self.per_channel = bool(per_channel)
+        self.per_channel = flag("per_channel", per_channel, "ResidualGain")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the gain."""

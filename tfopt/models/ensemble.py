@@ -6,6 +6,8 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from tfopt._arguments import flag
+
 
 @keras.saving.register_keras_serializable(package="tfopt")
 class MeanOfMembers(keras.layers.Layer):
@@ -27,7 +29,7 @@ class MeanOfMembers(keras.layers.Layer):
 
     def __init__(self, probabilities: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self.probabilities = bool(probabilities)
+        self.probabilities = flag("probabilities", probabilities, "MeanOfMembers")
 
     def mean(self, inputs: Any) -> Any:
         """Return the members' prediction."""

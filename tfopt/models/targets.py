@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import choice_argument, count_argument
+from tfopt._arguments import choice_argument, count_argument, flag, number_argument
 
 TASKS = ("regression", "classification")
 
@@ -31,7 +31,9 @@ class LabelCrossentropy(keras.losses.CategoricalCrossentropy):
     """
 
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, **kwargs: Any):
-        super().__init__(from_logits=from_logits, label_smoothing=label_smoothing, **kwargs)
+        owner = type(self).__name__
+        label_smoothing = number_argument(label_smoothing, owner, "label_smoothing", minimum=0, maximum=1)
+        super().__init__(from_logits=flag("from_logits", from_logits, owner), label_smoothing=label_smoothing, **kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each row."""

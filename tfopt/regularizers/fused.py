@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Number, as_tensor, value_argument
+from tfopt._arguments import Number, as_tensor, axis_argument, value_argument
 from tfopt.regularizers.base import Penalty
 from tfopt.regularizers.elementwise import soft_threshold
 
@@ -41,7 +41,7 @@ class TotalVariation(Penalty):
     def __init__(self, strength: Number = 0.01, l1: Number = 0.0, axis: int = 0):
         self.strength = value_argument(strength, "TotalVariation", "strength")
         self.l1 = value_argument(l1, "TotalVariation", "l1")
-        self.axis = axis
+        self.axis = axis_argument(axis, "TotalVariation")
 
     def __call__(self, x: Any) -> Any:
         """Return the penalty of the weight `x`."""

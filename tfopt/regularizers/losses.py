@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import number_argument
+from tfopt._arguments import flag, number_argument, text
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
@@ -41,9 +41,9 @@ class EpsilonInsensitive(keras.losses.Loss):
         reduction: str = "sum_over_batch_size",
         name: str = "epsilon_insensitive",
     ):
-        super().__init__(name=name, reduction=reduction)
+        super().__init__(name=text("name", name, "EpsilonInsensitive"), reduction=text("reduction", reduction))
         self.epsilon = number_argument(epsilon, "EpsilonInsensitive", "epsilon", minimum=0)
-        self.squared = bool(squared)
+        self.squared = flag("squared", squared, "EpsilonInsensitive")
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of every row."""

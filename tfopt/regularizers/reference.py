@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import Number, as_tensor, value_argument
+from tfopt._arguments import Number, as_tensor, number, value_argument
 from tfopt.regularizers.base import Penalty
 
 
@@ -42,7 +42,7 @@ class L2SP(Penalty):
         self.strength = value_argument(strength, "L2SP", "strength")
         if hasattr(reference, "numpy"):
             reference = reference.numpy()
-        self.reference = None if reference is None else np.asarray(reference)
+        self.reference = None if reference is None else np.asarray(number("reference", reference, owner="L2SP"))
 
     def __call__(self, x: Any) -> Any:
         """Return the penalty of the weight `x`."""

@@ -3,7 +3,7 @@
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import Number, num_steps, number
+from tfopt._arguments import Number, flag, num_steps, number
 from tfopt.schedules.schedule import Schedule
 
 
@@ -71,7 +71,7 @@ class EarlyDropout(Schedule):
         super().__init__(name=name)
         self.rate = number("rate", rate, minimum=0, below=1)
         self.cutoff_steps = num_steps("cutoff_steps", cutoff_steps)
-        self.decay = bool(decay)
+        self.decay = flag("decay", decay)
 
     @staticmethod
     def formula(progress, rate, decay):

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import Number, num_steps, number
+from tfopt._arguments import Number, flag, num_steps, number
 from tfopt.schedules._arguments import increasing_steps
 from tfopt.schedules.schedule import Schedule
 
@@ -48,7 +48,7 @@ class ExponentialDecay(Schedule):
         self.initial_learning_rate = number("initial_learning_rate", initial_learning_rate, minimum=0)
         self.decay_steps = num_steps("decay_steps", decay_steps)
         self.decay_rate = number("decay_rate", decay_rate, above=0)
-        self.staircase = bool(staircase)
+        self.staircase = flag("staircase", staircase)
         self.end_learning_rate = end_learning_rate
         if end_learning_rate is not None:
             self.end_learning_rate = number("end_learning_rate", end_learning_rate, minimum=0)
@@ -209,7 +209,7 @@ class InverseTimeDecay(Schedule):
         self.initial_learning_rate = number("initial_learning_rate", initial_learning_rate, minimum=0)
         self.decay_steps = num_steps("decay_steps", decay_steps)
         self.decay_rate = number("decay_rate", decay_rate, minimum=0)
-        self.staircase = bool(staircase)
+        self.staircase = flag("staircase", staircase)
         self.end_learning_rate = number("end_learning_rate", end_learning_rate, minimum=0)
 
     @classmethod

@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import Number, choice, num_steps, number
+from tfopt._arguments import Number, choice, num_steps, number, whole_number
 from tfopt.schedules._arguments import read
 from tfopt.schedules._shapes import interpolate
 from tfopt.schedules.schedule import Schedule
@@ -20,9 +20,9 @@ class _Cycle(Schedule):
 
     def _place(self, total_steps: Any, warmup_fraction: Any, shape: str, num_phases: int) -> None:
         self.total_steps = num_steps("total_steps", total_steps)
-        if num_phases not in (2, 3):
+        self.num_phases = whole_number("num_phases", num_phases, minimum=2)
+        if self.num_phases > 3:
             raise ValueError(f"Argument `num_phases` must be 2 or 3. Received: num_phases={num_phases!r}.")
-        self.num_phases = num_phases
         most = 0.5 if num_phases == 3 else 1.0
         self.warmup_fraction = number("warmup_fraction", warmup_fraction, minimum=0, maximum=most)
         self.shape = choice("shape", shape, _SHAPES)

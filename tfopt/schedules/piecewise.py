@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import Number, choice, number, plain
+from tfopt._arguments import Number, choice, items, number, plain
 from tfopt.schedules._arguments import increasing_steps, read
 from tfopt.schedules._shapes import interpolate, rise
 from tfopt.schedules.composition import Scale
@@ -40,7 +40,7 @@ class PiecewiseConstant(Schedule):
     def __init__(self, boundaries: Sequence[Number], values: Sequence[Number], name: str | None = None):
         super().__init__(name=name)
         self.boundaries = increasing_steps("boundaries", boundaries, at_least=0)
-        self.values = [number("values", value, minimum=0) for value in values]
+        self.values = [number("values", value, minimum=0) for value in items("values", values)]
         if len(self.values) != len(self.boundaries) + 1:
             raise ValueError(
                 f"Argument `values` must be one longer than `boundaries`. Received: {len(self.values)} values for "
@@ -97,7 +97,7 @@ class PiecewiseInterpolation(Schedule):
     ):
         super().__init__(name=name)
         self.steps = increasing_steps("steps", steps, minimum=0, strictly=False)
-        self.values = [number("values", value, minimum=0) for value in values]
+        self.values = [number("values", value, minimum=0) for value in items("values", values)]
         if len(self.values) != len(self.steps):
             raise ValueError(
                 f"Argument `values` must be as long as `steps`. Received: {len(self.values)} values for "

@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 from keras.saving import register_keras_serializable
 
-from tfopt._arguments import Number, num_steps, number
+from tfopt._arguments import Number, flag, num_steps, number
 from tfopt.schedules.schedule import Schedule
 
 
@@ -114,7 +114,7 @@ class PolynomialDecay(Schedule):
         self.end_learning_rate = number("end_learning_rate", end_learning_rate, minimum=0)
         self.power = number("power", power, above=0)
         self.k = number("k", k, above=0)
-        self.cycle = bool(cycle)
+        self.cycle = flag("cycle", cycle)
         self._check_reach_end()
 
     @classmethod

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import choice, is_live, plain, widest_float
+from tfopt._arguments import choice, is_live, plain, text, widest_float
 from tfopt.schedules._arguments import read
 
 REACH_END = ("decay_steps", "last_step")
@@ -41,7 +41,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, reach_end: str = "decay_steps", name: str | None = None):
         self.reach_end = choice("reach_end", reach_end, REACH_END)
-        self.name = name
+        self.name = None if name is None else text("name", name)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
