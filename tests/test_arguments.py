@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfopt._arguments import choice, num_steps, number, plain, whole_number
+from tfopt._arguments import choice, flag, num_steps, number, plain, whole_number, whole_numbers
 
 
 @pytest.mark.parametrize("value", [1, 0.25, np.float32(0.5), np.int64(3), Fraction(1, 4), np.array(0.5)])
@@ -47,6 +47,31 @@ def test_what_is_no_number_is_refused(value):
 def test_what_is_not_finite_is_refused(value):
     with pytest.raises(ValueError, match=r"Argument `x` must be finite\. Received: x="):
         number("x", value, minimum=0, maximum=1)
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, [0.5, 1e40]])
+def test_what_float32_does_not_hold_is_refused(value):
+    with pytest.raises(ValueError, match=r"`x` must be within ±3\.4e\+38, what a float32 holds\. Received: x="):
+        number("x", value)
+
+
+@pytest.mark.parametrize("value", [10**5000, [10**5000], "x" * 10_000, list(range(10_000)) + [None]])
+def test_messages_stay_short(value):
+    with pytest.raises((TypeError, ValueError), match="Received: x=") as caught:
+        number("x", value)
+    assert len(str(caught.value)) < 400
+
+
+def test_flags_are_true_or_false():
+    assert [flag("x", value) for value in (True, np.False_, 1, 0)] == [True, False, True, False]
+    with pytest.raises(TypeError, match=r"Argument `x` of Piece must be True or False\. Received: x='no'"):
+        flag("x", "no", "Piece")
+
+
+def test_lists_of_counts():
+    assert whole_numbers("x", np.array([2, 3])) == whole_numbers("x", (2, 3.0)) == [2, 3]
+    with pytest.raises(ValueError, match=r"`x` must be < 2\*\*63\. Received"):
+        whole_numbers("x", [1, 2**63])
 
 
 @pytest.mark.parametrize(

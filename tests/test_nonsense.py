@@ -37,8 +37,8 @@ OF_CLASS = {
 }
 
 OTHER_KINDS = [1j, math.nan, [], {}, [[]], object(), len, np.array(["a"])]
-NO_NUMBER = [*OTHER_KINDS, "0.1", "x", b"1", True, np.True_, math.inf, -math.inf, 10**400, -(10**5000), Decimal("NaN")]
-NO_NUMBER += [(), np.array([]), ["a"], [None], [True], [math.nan], [[1], [1, 2]], {"a": 1}, int]
+NO_NUMBER = [*OTHER_KINDS, "0.1", "x", b"1", True, np.True_, math.inf, -math.inf, 10**400, -(10**4000), Decimal("NaN")]
+NO_NUMBER += [(), np.array([]), ["a"], [None], [True], [math.nan], [[1], [1, 2]], [10**4000], {"a": 1}, int]
 NO_FLAG = [*OTHER_KINDS, "no", "", b"1", 2, -1, 0.5, [True], np.array([True, False])]
 NO_STRING = [*OTHER_KINDS, True, 1, b"cosine", ["a"]]
 NO_PIECE = [1j, math.nan, object(), b"1", [[]]]

@@ -97,7 +97,7 @@ def _cut(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:  # an int of so many digits that Python does not write them
-        return f"a number of {value.bit_length()} bits"
+        return f"a {type(value).__name__} too long to write"
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 

@@ -58,7 +58,7 @@ def compute_fans(
         return float(shape[0]), float(shape[0])
     *window, first, second = shape
     size = math.prod(window)
-    thinning = math.prod([strides] * len(window) if isinstance(strides, int) else strides)
+    thinning = math.prod(strides if is_list(strides) else [strides] * len(window))
     if layout == "depthwise":
         return float(size), size * second / thinning
     if layout == "transposed":
