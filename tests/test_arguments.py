@@ -55,7 +55,9 @@ def test_what_float32_does_not_hold_is_refused(value):
         number("x", value)
 
 
-@pytest.mark.parametrize("value", [10**5000, [10**5000], "x" * 10_000, [*list(range(10000)), None]])
+@pytest.mark.parametrize(
+    "value", [10**5000, [10**5000], "x" * 10_000, [*list(range(10000)), None]], ids=["int", "ints", "text", "list"]
+)
 def test_messages_stay_short(value):
     with pytest.raises((TypeError, ValueError), match="Received: x=") as caught:
         number("x", value)
