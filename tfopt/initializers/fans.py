@@ -58,7 +58,8 @@ def compute_fans(
         return float(shape[0]), float(shape[0])
     *window, first, second = shape
     size = math.prod(window)
-    thinning = math.prod(strides if is_list(strides) else [strides] * len(window))
+    each: Any = strides
+    thinning = math.prod(each if is_list(each) else [each] * len(window))
     if layout == "depthwise":
         return float(size), size * second / thinning
     if layout == "transposed":
