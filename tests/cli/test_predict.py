@@ -166,8 +166,10 @@ def test_the_users_own_classes_come_from_the_file_that_the_user_names(run_folder
     )
     stranger = tmp_path / "stranger.py"
     stranger.write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'mark')!r}).touch()\n{OWN}")
-    folder = run_folder(model, {"space": "stranger.py:build"})
-    (folder / "result.json").write_text(json.dumps({"task": "regression", "data": "x"}))
+    folder = run_folder(model, {"data": "x", "space": "stranger.py:build"})
+    (folder / "result.json").write_text(
+        json.dumps({"task": "regression", "data": "x", "leaderboard": [], "verdict": None})
+    )
     shutil.copy(stranger, folder)
     table = tmp_path / "new.csv"
     table.write_text("size\n1\n3\n")

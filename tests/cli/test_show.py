@@ -81,6 +81,6 @@ def test_what_cannot_be_shown_is_one_line(run_folder, tfopt):
     assert "houses.csv" in refused("--code")
     (run_folder / "models" / "ridge.skops").write_text("")
     (run_folder / "result.json").write_text("{")
-    assert "result.json cannot be read" in refused()
+    assert "result.json is damaged" in refused()
     (run_folder / "result.json").unlink()
     assert "has no result.json: the search did not get that far" in refused()

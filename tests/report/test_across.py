@@ -14,10 +14,11 @@ def copy_with(folder, name, config=None, environment=None, refits=()):
         held = json.loads((other / file).read_text())
         (other / file).write_text(json.dumps(held | (more or {})))
     values = {"learning_rate": 0.01, "units": 64}
+    refit = {"kind": "refit", "fit_seconds": 0.1, "predict_seconds": 0.1, "predictions": "x.npy", "fits": []}
     with (other / "trials.jsonl").open("a") as file:
         for fold, scores in enumerate(refits):
-            file.write(json.dumps({"kind": "refit", "fold": fold, "values": values, "scores": scores}) + "\n")
-            default = {"kind": "refit", "fold": fold, "values": {"learning_rate": 9}, "scores": [-9.0]}
+            file.write(json.dumps({**refit, "fold": fold, "values": values, "scores": scores}) + "\n")
+            default = {**refit, "fold": fold, "values": {"learning_rate": 9}, "scores": [-9.0]}
             file.write(json.dumps(default) + "\n")
     return load_run(other)
 

@@ -160,10 +160,11 @@ def test_choices_that_differ_between_folds_are_shown(run_folder):
 
 @pytest.mark.slow
 def test_baselines_choices_are_shown_by_their_range_or_their_counts(run_folder):
+    first = json.loads((run_folder / "trials.jsonl").read_text().splitlines()[0])  # a baseline's
     with (run_folder / "trials.jsonl").open("a") as file:
         for fold, strength in enumerate([0.1, 0.3, 1, 30]):
             chosen = {"alpha": strength, "scaling": "robust" if fold else "standard"}
-            file.write(json.dumps({"kind": "baseline", "model": "lasso", "fold": fold, "chosen": chosen}) + "\n")
+            file.write(json.dumps({**first, "model": "lasso", "fold": fold, "chosen": chosen}) + "\n")
     page = Page(write_report(run_folder).read_text(encoding="utf-8"))
     assert "the lasso chosen in 4 folds alpha 0.1 to 30, median 1 scaling robust (3 ×), standard (1 ×)" in page.text
 
@@ -189,9 +190,8 @@ def test_markdown_and_json_are_printed(run_folder, tfopt):
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("config.json", "{", "config.json cannot be read"),
-        ("result.json", "[]", "result.json holds no JSON object"),
-        ("trials.jsonl", "{}\nbroken\n{}\n", "trials.jsonl line 2 is damaged"),
+        ("config.json", "{", "config.json is damaged (JSONDecodeError"),
+        ("result.json", "[]", "result.json is damaged (it must be an object, not [])"),
     ],
 )
 def test_damaged_files_are_named(name, content, told, run_folder, tfopt):

@@ -8,7 +8,10 @@ from tfopt.search.journal import Journal
 
 
 def trial(fold=0, score=0.5, **values) -> dict:
-    return {"kind": "trial", "fold": fold, "trial_id": "0", "values": values, "score": score}
+    return {
+        **{"kind": "trial", "fold": fold, "trial_id": "0", "values": values, "status": "COMPLETED", "score": score},
+        **{"inner_scores": [score], "epochs": [1], "seconds": 0.1, "message": None, "curve": {}, "fits": []},
+    }
 
 
 def test_a_record_is_on_the_disk_when_append_returns_and_is_found_again(tmp_path):
@@ -42,13 +45,25 @@ def test_a_line_that_a_crash_cut_short_is_dropped_and_the_file_goes_on_whole(tmp
         assert [json.loads(line)["values"]["a"] for line in path.read_text().splitlines()] == [1, 2]
 
 
-def test_a_damaged_line_is_dropped(tmp_path):
+def test_a_damaged_line_is_dropped_with_a_warning(tmp_path, caplog):
     path = tmp_path / "trials.jsonl"
     Journal(path).append(trial(a=1))
     whole = path.read_bytes()
-    path.write_bytes(b"\x00\x00{\n" + whole)
-    assert [record["values"] for record in Journal(path).records] == [{"a": 1}]
-    assert path.read_bytes() == whole
+    lacking = json.loads(whole)
+    del lacking["status"]
+    wrong = {**json.loads(whole), "values": [1]}
+    for line in (
+        b"\x00\x00{\n",
+        b"[]\n",
+        b"{}\n",
+        b"[" * 9000 + b"\n",
+        *(json.dumps(each).encode() + b"\n" for each in (lacking, wrong)),
+    ):
+        path.write_bytes(line + whole)
+        caplog.clear()
+        assert [record["values"] for record in Journal(path).records] == [{"a": 1}]
+        assert "trials.jsonl: line 1 is damaged and left out; tfopt search --resume" in caplog.text
+        assert path.read_bytes() == whole
 
 
 def test_numbers_that_json_lacks_become_null_and_numpys_become_plain(tmp_path):

@@ -138,8 +138,11 @@ class TableBaseline:
             loaded = skops.io.load(path, trusted=_TRUSTED)
         except UntrustedTypesFoundException as error:
             raise UserError(f"{path} is not loaded: it holds types that no baseline has ({one_line(error)}).") from None
-        except (zipfile.BadZipFile, KeyError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({one_line(error)}). Restore it, or search again.") from None
+        except Exception as error:  # of a damaged archive anything may come
+            raise UserError(
+                f"{path} is damaged ({one_line(error)[:200]}). Restore it, or delete it and have it made anew: "
+                f"tfopt search --resume {path.parent.parent}"
+            ) from None
         if not isinstance(loaded, cls):
             raise UserError(f"{path} holds no baseline but a {type(loaded).__name__}. Name a run of tfopt search.")
         return loaded

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfopt._escape import printable
 from tfopt.cli.parser import Parser
-from tfopt.search.run_folder import check_existing, check_same_data, read_json
+from tfopt.search.run_folder import check_existing, check_same_data, read_json, stored_config
 
 EXAMPLES = """
   tfopt show runs/houses__0__…                       the leaderboard, the verdict, and what was chosen
@@ -74,12 +74,11 @@ def _short(parameters: Mapping[str, Any]) -> str:
 def _code(folder: Any, result: Mapping[str, Any], which: str | None, space: str | None) -> str:
     from tfopt.cli.console import say
     from tfopt.search import code
-    from tfopt.search.config import SearchConfig
     from tfopt.search.plan import table_of
     from tfopt.search.saved import choose_model, load_model, model_file
 
     name, _ = choose_model(folder, which)
-    config = SearchConfig.from_dict(read_json(folder / "config.json"))
+    config = stored_config(folder)
     if (file := model_file(name)).endswith(".keras"):
         if ".py:" in config.space and space is None:
             say(f"note: the program knows no classes of {config.space}. Does the network need them, add --space FILE.")

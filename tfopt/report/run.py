@@ -1,14 +1,11 @@
 """A run folder, read back."""
 
-import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfopt.errors import UserError
-from tfopt.search.journal import proposed_before
+from tfopt.search.journal import proposed_before, read_lines
 from tfopt.search.run_folder import check_existing, read_json
 
 Record = dict[str, Any]
@@ -116,23 +113,11 @@ def load_run(folder: str | os.PathLike[str]) -> SearchRun:
         UserError: It is not a run folder, or a file in it is damaged.
     """
     path = check_existing(folder)
+    journal = path / "trials.jsonl"
     return SearchRun(
         folder=path,
         config=read_json(path / "config.json"),
         environment=read_json(path / "environment.json"),
         result=read_json(path / "result.json"),
-        records=list(_read_lines(path / "trials.jsonl")),
+        records=[record for record in read_lines(journal)[1] if record is not None] if journal.exists() else [],
     )
-
-
-def _read_lines(path: Path) -> Iterator[Record]:
-    if not path.exists():
-        return
-    lines = path.read_bytes().splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield json.loads(line)
-        except ValueError:
-            if number == len(lines):
-                return  # cut short by a kill in the middle of writing; the work it stood for was not finished
-            raise UserError(f"{path} line {number} is damaged. Remove the line, then resume the search.") from None

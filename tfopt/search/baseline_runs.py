@@ -112,7 +112,7 @@ class BaselineRuns:
         else:
             assert result is not None
             replace(
-                self._folder / _prediction_path(family.name, fold.key),
+                self._folder / prediction_path(family.name, fold.key),
                 functools.partial(np.save, arr=result.outputs),
             )
             fields = asdict(result)
@@ -205,7 +205,8 @@ class BaselineRuns:
         return [_result(record, self._folder, needs_labels) for records in found.values() for record in records]
 
 
-def _prediction_path(model: str, fold: int | str) -> Path:
+def prediction_path(model: str, fold: int | str) -> Path:
+    """Return where a family's predictions for a fold's test rows are within the run folder."""
     return Path("predictions") / f"{model}-fold-{fold}.npy"
 
 
@@ -215,6 +216,6 @@ def _result(record: dict[str, Any], folder: Path, needs_labels: bool) -> FoldRes
         for name, value in record.items()
         if name != "kind"
     }
-    outputs = np.load(folder / _prediction_path(record["model"], record["fold"]))
+    outputs = np.load(folder / prediction_path(record["model"], record["fold"]))
     prediction = outputs.argmax(axis=1) if needs_labels and outputs.ndim == 2 else outputs
     return FoldResult(kind="sklearn", prediction=prediction, outputs=outputs, **fields)

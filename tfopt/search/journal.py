@@ -1,12 +1,17 @@
 """`trials.jsonl`: a line for each finished piece of work, written at once, so that a search can be continued."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfopt._files import as_json
+from tfopt.errors import UserError
+from tfopt.search.shapes import RECORDS, misfit
+
+_log = logging.getLogger("tfopt")
 
 Record = dict[str, Any]
 
@@ -22,15 +27,22 @@ class Journal:
     Args:
         path: The file; created when it does not exist.
         told: Called with each new record, once it is written.
+        usable: Whether what a record speaks of is still there; another one is dropped as a damaged line is.
     """
 
-    def __init__(self, path: Path, told: Sequence[Callable[[Record], None]] = ()):
+    def __init__(
+        self,
+        path: Path,
+        told: Sequence[Callable[[Record], None]] = (),
+        usable: Callable[[Record], bool] = lambda record: True,
+    ):
         self._path, self._to_tell = path, told
         self.records: list[Record] = []
         if path.exists():
-            lines = path.read_bytes().splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith(b"\n") and _parses(line)]
-            self.records = [json.loads(line) for line in whole]
+            lines, found = read_lines(path)
+            found = [record if record is not None and usable(record) else None for record in found]
+            whole = [line for line, record in zip(lines, found, strict=True) if record is not None]
+            self.records = [record for record in found if record is not None]
             if whole == lines[:-1]:
                 os.truncate(path, sum(map(len, whole)))
             elif len(whole) < len(lines):
@@ -71,8 +83,43 @@ def _key(record: Record) -> str:
     return json.dumps(values, sort_keys=True)
 
 
-def _parses(line: bytes) -> bool:
+def read_lines(path: Path) -> tuple[list[bytes], list[Record | None]]:
+    """Return the lines of a journal, and the record of each, None where it is damaged or a crash cut it short.
+
+    A damaged one is warned of.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}). Restore it, or delete it and search again: "
+            f"tfopt search --resume {path.parent}"
+        ) from None
+    records = [_parsed(line) for line in lines]
+    damaged = [number for number, record in enumerate(records, start=1) if record is None]
+    if damaged and not lines[-1].endswith(b"\n"):
+        damaged.pop()
+    if damaged:
+        _log.warning(
+            "%s: line%s damaged and left out; tfopt search --resume %s does again what stood there.",
+            path,
+            f" {damaged[0]} is"
+            if len(damaged) == 1
+            else f"s {', '.join(map(str, damaged[:5]))}{', …' * (len(damaged) > 5)} are",
+            path.parent,
+        )
+    return lines, records
+
+
+def _parsed(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not line.endswith(b"\n") or not isinstance(record, dict):
+        return None
+    shape = RECORDS.get(str(record.get("kind")))
+    return record if shape is not None and misfit(record, shape) is None else None

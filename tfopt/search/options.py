@@ -1,7 +1,6 @@
 """The settings of a search, one table for the command line, settings files and Python."""
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from tfopt._words import choice, duration, integer, names, number, size, switch
 from tfopt.errors import UserError
 from tfopt.search import config as configuration
 from tfopt.search.config import SearchConfig
-from tfopt.search.run_folder import check_existing
+from tfopt.search.run_folder import check_existing, stored_config
 from tfopt.training import BACKENDS
 
 
@@ -215,10 +214,7 @@ def resumed(flags: dict[str, Any]) -> SearchConfig:
         UserError: It is no run folder, or a flag would change the search.
     """
     folder = check_existing(flags["resume"])
-    try:
-        stored = SearchConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{folder / 'config.json'} is damaged ({error}). Start the search anew.") from None
+    stored = stored_config(folder)
     if ".py:" in flags.get("space", ""):
         flags["space"] = os.path.abspath(flags["space"])
     for name, value in flags.items():

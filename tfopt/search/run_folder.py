@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt._files import write_json
-from tfopt.errors import UserError, nearest
+from tfopt.errors import UserError, nearest, one_line
 from tfopt.search.config import SearchConfig
+from tfopt.search.shapes import FILES, misfit
 
 try:
     import fcntl
@@ -25,6 +26,10 @@ except ImportError:  # Windows
 
 if TYPE_CHECKING:
     from tfopt.data.table import Table
+
+
+# What a run begins with, and cannot be made again from the rest.
+BEGUN_WITH = ("config.json", "environment.json")
 
 
 def check_new(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -92,11 +97,36 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}). Run the search again, or restore the file.") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds no JSON object. Run the search again, or restore the file.")
+    except (ValueError, OSError, RecursionError) as error:
+        raise damaged(path, f"{error.__class__.__name__}: {error}") from None
+    if not value and isinstance(value, dict) and path.name in BEGUN_WITH:
+        return value
+    if (wrong := misfit(value, FILES[path.name])) is not None:
+        raise damaged(path, wrong)
     return value
+
+
+def stored_config(folder: Path) -> SearchConfig:
+    """Return the settings of a run.
+
+    Raises:
+        UserError: Its `config.json` is damaged.
+    """
+    values = read_json(folder / "config.json")
+    if not values.get("data"):
+        raise damaged(folder / "config.json", "`data` is missing")
+    return SearchConfig.from_dict(values)
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """Return the error for a file of a run that cannot be used, with what can be done about it."""
+    run = path.parents[1] if path.parent.name in ("models", "predictions") else path.parent
+    remedy = (
+        "start a new search"
+        if path.name in BEGUN_WITH
+        else f"delete it and have it made anew: tfopt search --resume {run}"
+    )
+    return UserError(f"{path} is damaged ({one_line(why)[:200]}). Restore it, or {remedy}")
 
 
 @contextlib.contextmanager
@@ -165,17 +195,19 @@ def create(folder: Path, config: SearchConfig, environment: dict[str, Any]) -> N
 
 def check_same_data(folder: Path, sha256: str) -> None:
     """Raise `UserError` unless the run in `folder` is about the data with this hash."""
-    stored = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
+    stored = read_json(folder / "environment.json").get("data", {})
+    if "sha256" not in stored:
+        raise damaged(folder / "environment.json", "`data.sha256` is missing")
     if stored["sha256"] != sha256:
         raise UserError(
-            f"{folder} was made from other data ({stored['source']}, sha256 {stored['sha256'][:12]}…; now "
+            f"{folder} was made from other data ({stored.get('source')}, sha256 {stored['sha256'][:12]}…; now "
             f"{sha256[:12]}…). Restore that file, or start a new run without --resume."
         )
 
 
 def check_same_space(folder: Path, space: str) -> None:
     """Raise `UserError` when the user's own space is not the file that the run in `folder` began with."""
-    stored = json.loads((folder / "environment.json").read_text(encoding="utf-8")).get("space_sha256")
+    stored = read_json(folder / "environment.json").get("space_sha256")
     if stored != space_sha256(space):
         raise UserError(
             f"{space.rpartition(':')[0]} has changed since {folder} was begun, and its trials would not go together. "

@@ -1,5 +1,7 @@
 """What a run leaves for use: its models, which of them to use, and what each predicted for rows it had not learned."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from tfopt._files import replace
 from tfopt.comparison.conformal import Band, coverage
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.errors import UserError, nearest, one_line
-from tfopt.search.run_folder import check_existing, read_json
+from tfopt.search.run_folder import check_existing, damaged, read_json
 
 if TYPE_CHECKING:
     from tfopt.search.plan import Plan
@@ -81,11 +83,17 @@ def read_oof(run: str | Path) -> OutOfFold:
     """Return what `predictions.npz` of a run holds.
 
     Raises:
-        UserError: The run has not got that far.
+        UserError: The run has not got that far, or the file is damaged.
     """
     folder = check_existing(run, PREDICTIONS_FILE)
-    with np.load(folder / PREDICTIONS_FILE) as arrays:
-        held = dict(arrays)
+    try:
+        with np.load(folder / PREDICTIONS_FILE) as arrays:
+            held = dict(arrays)
+        lengths = {len(held[name]) for name in ("rows", "folds", "target")}
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise damaged(folder / PREDICTIONS_FILE, one_line(error)) from None
+    if len(lengths | {len(array) for array in held.values()}) > 1:
+        raise damaged(folder / PREDICTIONS_FILE, "its arrays differ in length")
     named = {name.removeprefix("prediction "): held[name] for name in held if name.startswith("prediction ")}
     return OutOfFold(held["rows"], held["folds"], held["target"], named)
 
@@ -138,7 +146,7 @@ def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:
     result = read_json(folder / "result.json")
     if which is None:
         recommended = result.get("recommended")
-        return (recommended, result["why"]) if recommended else (NETWORK, "the search has no verdict yet")
+        return (recommended, result.get("why", "")) if recommended else (NETWORK, "the search has no verdict yet")
     if which == "baseline":
         best = result.get("best_baseline")
         if best is None:
@@ -195,10 +203,7 @@ def _load_network(file: Path, custom_objects: Mapping[str, Any]) -> Any:
         return keras.models.load_model(file, custom_objects=dict(custom_objects), compile=False)
     except Exception as error:  # of a damaged archive anything may come
         if "Could not locate" not in str(error):
-            raise UserError(
-                f"{file} is damaged ({one_line(error)[:200]}). Restore it, or delete it and have it made anew: "
-                f"tfopt search --resume {file.parent}"
-            ) from error
+            raise damaged(file, one_line(error)) from error
         space = read_json(file.parent / "config.json").get("space", "")
         theirs = f" (the search's was {space.rpartition(':')[0]})" if ".py:" in space else ""
         raise UserError(

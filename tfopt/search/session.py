@@ -1,6 +1,7 @@
 """A whole search: baselines and networks on the same folds, the comparison, and the best network on all rows."""
 
 import functools
+import logging
 import math
 import shutil
 import time
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfopt._files import replace, write_json
 from tfopt.comparison import Comparison, compare, conformal
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.search import run_folder, saved
-from tfopt.search.baseline_runs import BaselineRuns, workers_of
+from tfopt.search.baseline_runs import BaselineRuns, prediction_path, workers_of
 from tfopt.search.config import SearchConfig, default_run_folder, tracking_uri
 from tfopt.search.events import write_events
 from tfopt.search.fitting import scaling_of
@@ -28,6 +31,8 @@ from tfopt.search.time_limit import TimeLimit
 from tfopt.search.tracking import MlflowTracker
 from tfopt.search.user_space import load_space
 from tfopt.training.workers import Workers
+
+_log = logging.getLogger("tfopt")
 
 
 @dataclass
@@ -91,7 +96,7 @@ def _search(
     told: list[Callable[[Record], None]] = [functools.partial(write_events, folder)]
     if tracker is not None:
         told.append(tracker.told)
-    journal = Journal(folder / "trials.jsonl", told)
+    journal = Journal(folder / "trials.jsonl", told, functools.partial(_has_predictions, folder))
     limit = TimeLimit(plan.config.time_limit, plan.started, workers.number)
     search.open(journal, folder, progress, limit, workers)
     progress.follow(lambda: _seconds_left(search, baselines, workers), workers.at_work)
@@ -119,6 +124,21 @@ def _search(
     if tracker is not None:
         tracker.ended(outcome.result, folder)
     return outcome
+
+
+def _has_predictions(folder: Path, record: Record) -> bool:
+    """Whether the predictions that a record of the journal speaks of can be read; warns if not."""
+    if record["kind"] == "baseline":
+        path = folder / prediction_path(record["model"], record["fold"])
+    elif record["kind"] == "refit":
+        path = folder / record["predictions"]
+    else:
+        return True
+    try:
+        return np.load(path).ndim > 0
+    except (OSError, EOFError, ValueError):
+        _log.warning("%s is missing or damaged, so what it came from is done again.", path)
+        return False
 
 
 def _seconds_left(search: NetworkSearch, baselines: BaselineRuns, workers: Workers) -> float | None:
