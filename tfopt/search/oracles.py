@@ -12,7 +12,7 @@ import keras_tuner
 from tfopt.errors import UserError
 from tfopt.search.config import DEFAULT_TRIALS
 from tfopt.search.problem import Problem
-from tfopt.search.spaces import Space
+from tfopt.search.spaces import SPACES, Space
 from tfopt.search.tuners import (
     BayesianOptimizationOracle,
     GridSearchOracle,
@@ -24,6 +24,7 @@ from tfopt.search.tuners import (
 )
 from tfopt.search.tuners.files import write_state
 from tfopt.search.tuners.oracle import BatchOracle
+from tfopt.search.user_space import check_reloads
 
 _log = logging.getLogger("tfopt")
 
@@ -37,14 +38,17 @@ def discover(space: Space, problem: Problem) -> keras_tuner.HyperParameters:
     A space that raises still declares what came before: its trials will fail and say why.
 
     Raises:
-        UserError: A learning rate may be negative.
+        UserError: A learning rate may be negative, or a network could not be loaded again once it is saved.
     """
 
     def build(hp: keras_tuner.HyperParameters) -> None:
         try:
-            space.build(hp, problem)
+            model = space.build(hp, problem)
         except Exception:
             _log.debug("the space raised while it was explored", exc_info=True)
+            return
+        if space.name not in SPACES:
+            check_reloads(model, space.name)
 
     hp = keras_tuner.HyperParameters()
     spaces.explore(hp, build)

@@ -5,13 +5,16 @@ import importlib.util
 import inspect
 import sys
 import tempfile
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import keras_tuner
 
-from tfopt.errors import UserError, nearest
+from tfopt.errors import UserError, nearest, one_line
 from tfopt.search.config import GIVEN_SPACE
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
@@ -101,6 +104,46 @@ def _space_of(name: str, hypermodel: Any) -> Space:
             "compiled Keras model, or a keras_tuner.HyperModel."
         )
     return Space(name, _with_problem(hypermodel))
+
+
+def check_reloads(model: Any, space: str) -> None:
+    """Complain about a network that could be trained and compared, but not loaded again from `best.keras`.
+
+    Keras saves a lambda as Python bytecode, and no longer runs that when it loads a file.
+
+    Raises:
+        UserError: It holds a lambda, or a layer without a configuration.
+    """
+    if not isinstance(model, keras.Model):
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras's, about the lambdas that are said below
+            config = model.get_config()
+    except NotImplementedError as error:
+        raise UserError(
+            f"the network of {space} cannot be saved ({one_line(error)[:200]}). Give its layers a `get_config`."
+        ) from error
+    if (layer := _lambda_in(config, model.name)) is not None:
+        raise UserError(
+            f"layer {layer!r} of the network of {space} holds a lambda, which is saved as bytecode, and so best.keras "
+            "could not be loaded safely. Write a layer class with @keras.saving.register_keras_serializable(), or give "
+            "the layer a function that has a name."
+        )
+
+
+def _lambda_in(config: Any, layer: str) -> str | None:
+    """Return the name of a layer whose configuration holds a lambda's bytecode; None if there is none."""
+    if isinstance(config, Mapping):
+        value = config.get("value")
+        is_code = set(config) == {"value"} and isinstance(value, list | tuple) and len(value) == 3
+        if config.get("class_name") == "__lambda__" or (is_code and isinstance(value[0], str)):
+            return layer
+        layer = config["name"] if isinstance(config.get("name"), str) else layer
+        # Losses and metrics are not loaded with a network.
+        config = [part for key, part in config.items() if key != "compile_config"]
+    parts = config if isinstance(config, list | tuple) else []
+    return next((found for part in parts if (found := _lambda_in(part, layer)) is not None), None)
 
 
 def own_classes(space: str) -> dict[str, Any]:
