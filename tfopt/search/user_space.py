@@ -135,10 +135,11 @@ def check_reloads(model: Any, space: str) -> None:
 def _lambda_in(config: Any, layer: str) -> str | None:
     """Return the name of a layer whose configuration holds a lambda's bytecode; None if there is none."""
     if isinstance(config, Mapping):
-        value = config.get("value")
-        is_code = set(config) == {"value"} and isinstance(value, list | tuple) and len(value) == 3
-        if config.get("class_name") == "__lambda__" or (is_code and isinstance(value[0], str)):
-            return layer
+        match dict(config):
+            case {"class_name": "__lambda__"}:
+                return layer
+            case {"value": [str(), _, _], **others} if not others:  # an activation's
+                return layer
         layer = config["name"] if isinstance(config.get("name"), str) else layer
         # Losses and metrics are not loaded with a network.
         config = [part for key, part in config.items() if key != "compile_config"]
