@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt._files import write_text
-from tfopt._words import names, share
+from tfopt._words import names, share, size
 from tfopt.cli.parser import Parser
 from tfopt.data.column import Column
+from tfopt.data.unpacking import MAX_UNPACKED
 from tfopt.errors import UserError, nearest
 from tfopt.search.run_folder import check_existing
 
@@ -74,6 +75,13 @@ def add_arguments(parser: Parser) -> None:
     )
     reading.add_argument("--encoding", default="auto", metavar="NAME", help="such as gb18030 (default: guessed)")
     reading.add_argument("--separator", default="auto", metavar="CHARACTER", help="such as ';' (default: guessed)")
+    reading.add_argument(
+        "--max-unpacked",
+        type=size,
+        default=MAX_UNPACKED,
+        metavar="SIZE",
+        help="what a compressed file may unpack to, such as 16GB (default: 4GB)",
+    )
     machine = parser.add_argument_group("the machine")
     machine.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, gpu or gpu:N (default: auto)")
 
@@ -117,6 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         header=arguments.header,
         encoding=arguments.encoding,
         separator=arguments.separator,
+        max_unpacked=arguments.max_unpacked,
     )
     inputs = to_inputs(rows.features, model.columns)
     copied = _copied(rows, arguments.id, trained.get("identifiers", ()))
@@ -138,8 +147,8 @@ def _band(folder: Path, name: str, model: Any, confidence: float) -> tuple["Band
     from tfopt.search.saved import promises
 
     classes = model.task == "classification"
-    band, covered, size = promises(folder, name, confidence, classes)
-    what = f"sets of classes, {size:.3g} in each," if classes else "intervals"
+    band, covered, mean_size = promises(folder, name, confidence, classes)
+    what = f"sets of classes, {mean_size:.3g} in each," if classes else "intervals"
     measured = "too few rows to measure how many they cover" if covered != covered else f"covered {covered:.0%}"
     return band, f"{100 * confidence:.4g}% {what} of {name} on the search's own test rows: {measured}"
 

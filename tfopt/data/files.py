@@ -1,12 +1,10 @@
 """Files by path: one, several of one table, a folder, or standard input, each read by what it holds."""
 
 import glob
-import gzip
 import hashlib
 import os
 import sys
 import zipfile
-import zlib
 from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import replace
@@ -22,6 +20,7 @@ from tfopt.data.guesses import shown
 from tfopt.data.raw import RawTable, stem
 from tfopt.data.spelling import quoted
 from tfopt.data.surroundings import without_totals
+from tfopt.data.unpacking import MAX_UNPACKED, gunzip
 from tfopt.errors import UserError, nearest
 
 STANDARD_INPUT = "-"
@@ -75,6 +74,7 @@ def read_files(
     header: str = "auto",
     encoding: str = "auto",
     separator: str = "auto",
+    max_unpacked: int = MAX_UNPACKED,
     known_names: Collection[str] = (),
 ) -> tuple[RawTable, tuple[str, ...]]:
     """Return the columns of one file or of several of the same columns; the targets where the format tells them.
@@ -84,26 +84,26 @@ def read_files(
     Raises:
         UserError: When a file cannot be read, or the columns of several differ.
     """
-    parts = [_read_file(file, header, encoding, separator, known_names) for file in files_of(source)]
+    parts = [_read_file(file, header, encoding, separator, max_unpacked, known_names) for file in files_of(source)]
     return parts[0] if len(parts) == 1 else (_joined([raw for raw, _ in parts], source), parts[0][1])
 
 
 def _read_file(
-    source: str, header: str, encoding: str, separator: str, known_names: Collection[str]
+    source: str, header: str, encoding: str, separator: str, max_unpacked: int, known_names: Collection[str]
 ) -> tuple[RawTable, tuple[str, ...]]:
     data = read_bytes(source)
     sha256 = hashlib.sha256(data).hexdigest()
     name = "standard input" if source == STANDARD_INPUT else source
-    data = _unzip(data, name)
+    data = gunzip(data, name, max_unpacked)
     path = Path(source)
     ending = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
     kind, targets = _kind(data, ending), ()  # type: tuple[str, tuple[str, ...]]
     if kind == "npz":
-        raw, targets = read_npz(data, name, with_targets=not known_names)
+        raw, targets = read_npz(data, name, max_unpacked, with_targets=not known_names)
     elif kind == "parquet":
-        raw = read_parquet(data, name)
+        raw = read_parquet(data, name, max_unpacked)
     elif kind == "excel":
-        raw = read_excel(data, name, header)
+        raw = read_excel(data, name, max_unpacked, header)
     elif kind == "json":
         raw = read_json(data, name, encoding)
     else:
@@ -186,12 +186,3 @@ def read_bytes(source: str) -> bytes:
         what = "standard input is empty" if source == STANDARD_INPUT else f"the file is empty, 0 bytes ({source})"
         raise UserError(f"{what}. Give a table with a header line and rows.")
     return data
-
-
-def _unzip(data: bytes, source: str) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"a damaged gzip file ({source}: {error}). Fetch or compress it again.") from None

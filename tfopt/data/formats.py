@@ -15,6 +15,7 @@ from tfopt.data.guesses import shown
 from tfopt.data.raw import RawTable, stem
 from tfopt.data.spelling import level_text, quoted
 from tfopt.data.surroundings import is_footnote, names_in_two_lines, said_of_names, said_of_titles, titles_of
+from tfopt.data.unpacking import check_parquet, check_zip
 from tfopt.errors import UserError
 
 
@@ -61,12 +62,13 @@ def _plain(values: pd.Series, name: str, source: str) -> pd.Series:
     return values
 
 
-def read_npz(data: bytes, source: str, with_targets: bool) -> tuple[RawTable, tuple[str, ...]]:
+def read_npz(data: bytes, source: str, max_unpacked: int, with_targets: bool) -> tuple[RawTable, tuple[str, ...]]:
     """Return the arrays `x` and `y` as a table, and the names of the columns of `y`."""
     advice = "Save it with numpy.savez(path, x=..., y=...)."
     if not zipfile.is_zipfile(io.BytesIO(data)):
         raise UserError(f"not an NPZ file ({source}). {advice}")
     try:
+        check_zip(data, source, max_unpacked)
         _complain_about_claims(data, source)
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             held = {name: archive[name] for name in archive.files if name in ("x", "y")}
@@ -110,7 +112,7 @@ def _complain_about_claims(data: bytes, source: str) -> None:
                 shape, _, dtype = read(file)
                 held = member.file_size - file.tell()
             claimed = int(np.prod([*map(int, shape)], dtype=object)) * dtype.itemsize
-            if not dtype.hasobject and claimed != held:
+            if not dtype.hasobject and (claimed != held or not dtype.itemsize):
                 raise UserError(
                     f"array {member.filename[:-4]!r} claims shape {shape}, {claimed:,} bytes, and holds {held:,} "
                     f"({source}). Save it again."
@@ -128,27 +130,33 @@ def element_names(stem_name: str, shape: tuple[int, ...]) -> list[str]:
     return ["_".join([stem_name, *map(str, place)]) for place in np.ndindex(*shape)]
 
 
-def read_parquet(data: bytes, source: str) -> RawTable:
+def read_parquet(data: bytes, source: str, max_unpacked: int) -> RawTable:
     """Return a Parquet file's columns."""
-    if not any(importlib.util.find_spec(engine) for engine in ("pyarrow", "fastparquet")):
-        raise UserError(f"Parquet needs a reader ({source}). Install one: pip install pyarrow.")
+    if not importlib.util.find_spec("pyarrow"):
+        raise UserError(f"Parquet needs a reader ({source}). Install it: pip install pyarrow.")
     try:
-        frame = pd.read_parquet(io.BytesIO(data))
+        check_parquet(data, source, max_unpacked)
+        frame = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+    except UserError:
+        raise
     except (ValueError, OSError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"not a Parquet file ({source}: {reason}). Write it again, or give a CSV file.") from None
     return typed_table(frame, stem(source), source)
 
 
-def read_excel(data: bytes, source: str, header: str) -> RawTable:
+def read_excel(data: bytes, source: str, max_unpacked: int, header: str) -> RawTable:
     """Return the first sheet of an Excel file."""
     if not importlib.util.find_spec("openpyxl"):
         raise UserError(f"Excel files need a reader ({source}). Install it: pip install openpyxl, or save it as CSV.")
     try:
+        check_zip(data, source, max_unpacked)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl's, about styles and validation that it leaves out
             book = pd.ExcelFile(io.BytesIO(data), engine="openpyxl")
             frame = book.parse(0, header=None, dtype=object, keep_default_na=False, na_values=["", " ", "  ", "\xa0"])
+    except UserError:
+        raise
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise UserError(f"not an Excel file ({source}: {error}). Save it again as .xlsx, or as CSV.") from None
     sheets = list(map(str, book.sheet_names))

@@ -19,6 +19,7 @@ from tfopt.data.sources import EMBEDDED, read_source
 from tfopt.data.spelling import quoted
 from tfopt.data.surroundings import is_total
 from tfopt.data.table import Table, Task
+from tfopt.data.unpacking import MAX_UNPACKED
 from tfopt.data.values import examples, extremes, is_whole, to_categories, to_seconds
 from tfopt.errors import UserError, nearest
 
@@ -41,6 +42,7 @@ def load_table(
     header: str = "auto",
     encoding: str = "auto",
     separator: str = "auto",
+    max_unpacked: int = MAX_UNPACKED,
 ) -> Table:
     """Read a data set and decide what its columns are.
 
@@ -62,6 +64,7 @@ def load_table(
         header: Whether the file's first line names the columns: `"yes"`, `"no"`, or `"auto"` to guess.
         encoding: A Python codec's name, or `"auto"`.
         separator: What separates fields, or `"auto"`.
+        max_unpacked: Bytes that a compressed file may unpack to (gzip, Excel, NPZ, Parquet).
 
     Raises:
         UserError: When the table cannot be used as asked; one line that names the file, line or column.
@@ -80,7 +83,9 @@ def load_table(
             raise UserError(f"--{option} is one of {', '.join(choices)} (received {value!r}).{nearest(value, choices)}")
     if not isinstance(source, pd.DataFrame):
         source = ",".join(map(str, source)) if isinstance(source, list | tuple) else str(source)
-    raw, default_targets = read_source(source, header=header, encoding=encoding, separator=separator)
+    raw, default_targets = read_source(
+        source, header=header, encoding=encoding, separator=separator, max_unpacked=max_unpacked
+    )
     frame = raw.frame.rename(columns=str)
     told = _told(columns or {}, frame, raw)
     notes, guesses = list(raw.notes), Guesses()

@@ -19,6 +19,7 @@ from tfopt.data.number_formats import starts_as_limit, to_numbers
 from tfopt.data.raw import RawTable
 from tfopt.data.spelling import is_missing_mark, quoted
 from tfopt.data.text import as_words
+from tfopt.data.unpacking import MAX_UNPACKED
 from tfopt.data.values import checked, examples, is_numeric, to_categories, to_truth
 from tfopt.errors import UserError, nearest
 
@@ -77,6 +78,7 @@ def read_new_rows(
     header: str = "auto",
     encoding: str = "auto",
     separator: str = "auto",
+    max_unpacked: int = MAX_UNPACKED,
 ) -> NewRows:
     """Read a file's rows with all that it holds beside the features.
 
@@ -90,13 +92,21 @@ def read_new_rows(
         header: Whether the first line names the columns: `"yes"`, `"no"`, or `"auto"` to guess.
         encoding: A Python codec's name, or `"auto"`.
         separator: What separates fields, or `"auto"`.
+        max_unpacked: Bytes that a compressed file may unpack to.
 
     Raises:
         UserError: When a column is missing, or holds what its kind cannot.
     """
     target_names = [column.name for column in targets]
     allowed = [*(column.name for column in columns), *target_names, *ignored]
-    raw, _ = read_files(str(path), header=header, encoding=encoding, separator=separator, known_names=allowed)
+    raw, _ = read_files(
+        str(path),
+        header=header,
+        encoding=encoding,
+        separator=separator,
+        max_unpacked=max_unpacked,
+        known_names=allowed,
+    )
     frame = raw.frame.rename(columns=str)
     if not raw.has_header:
         frame = frame.rename(columns=_match_by_position(list(map(str, frame)), columns, target_names, ignored, raw))

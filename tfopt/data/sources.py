@@ -27,7 +27,9 @@ _KERAS = (*_PICTURES, "california_housing", "boston_housing")
 _Source = tuple[RawTable, tuple[str, ...]]
 
 
-def read_source(source: str | pd.DataFrame, *, header: str, encoding: str, separator: str) -> _Source:
+def read_source(
+    source: str | pd.DataFrame, *, header: str, encoding: str, separator: str, max_unpacked: int
+) -> _Source:
     """Return the columns of a data set and its own targets, empty where the last column is to be guessed."""
     if isinstance(source, pd.DataFrame):
         hashed = pd.util.hash_pandas_object(source.astype("str"), index=False).to_numpy().tobytes()
@@ -48,7 +50,7 @@ def read_source(source: str | pd.DataFrame, *, header: str, encoding: str, separ
         raise UserError(
             f"{quoted(source)} is neither a file here nor an embedded data set.{hint} Embedded: {', '.join(EMBEDDED)}."
         )
-    return read_files(source, header=header, encoding=encoding, separator=separator)
+    return read_files(source, header=header, encoding=encoding, separator=separator, max_unpacked=max_unpacked)
 
 
 def _embedded(name: str) -> _Source:

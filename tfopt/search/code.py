@@ -17,6 +17,7 @@ from tfopt.comparison.fold_result import DUMMY
 from tfopt.comparison.objective import get_objective
 from tfopt.data.spelling import TRUTH_VALUES
 from tfopt.data.table import Table
+from tfopt.data.unpacking import MAX_UNPACKED
 from tfopt.search.code_parts import FUNCTIONS, HEAD, NETWORK, PLAIN_READ, TAIL, TFOPT_READ
 from tfopt.search.config import SearchConfig
 
@@ -114,6 +115,7 @@ def _plain_readings(table: Table, config: SearchConfig, weighted: bool) -> Itera
 def _tfopt_reading(table: Table, config: SearchConfig, weighted: bool) -> _Reading:
     given = {name: getattr(config, name) for name in ("drop", "group", "weights", "time")}
     given |= {name: getattr(config, name) for name in ("header", "encoding", "separator")}
+    given |= {"max_unpacked": config.max_unpacked if config.max_unpacked != MAX_UNPACKED else None}
     settings = {
         "target": list(table.target_names),
         "task": table.task,

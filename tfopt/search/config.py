@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt.data.column import TOLD_KINDS
+from tfopt.data.unpacking import MAX_UNPACKED
 from tfopt.errors import UserError, nearest
 from tfopt.training import BACKENDS, ENGINES
 
@@ -31,7 +32,20 @@ GIVEN_SPACE = "<function "
 
 # What may differ between a search and its resumption: none of it changes a trial's result.
 RESUMABLE = frozenset(
-    {"data", "time_limit", "workers", "backend", "address", "memory", "device", "out", "overwrite", "resume", "track"}
+    {
+        "data",
+        "time_limit",
+        "workers",
+        "backend",
+        "address",
+        "memory",
+        "device",
+        "max_unpacked",
+        "out",
+        "overwrite",
+        "resume",
+        "track",
+    }
 )
 
 
@@ -56,6 +70,7 @@ class SearchConfig:
         header: Whether the first line holds names: `"auto"`, `"yes"` or `"no"`.
         encoding: Text encoding of the file, or `"auto"`.
         separator: Field separator of the file, or `"auto"`.
+        max_unpacked: Bytes that a compressed file may unpack to.
         space: `"small"`, `"default"`, `"wide"`, or `"PATH.py:function"`.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
@@ -103,6 +118,7 @@ class SearchConfig:
     header: str = "auto"
     encoding: str = "auto"
     separator: str = "auto"
+    max_unpacked: int = MAX_UNPACKED
     space: str = "default"
     tuner: str = "random"
     max_trials: int | None = None
@@ -164,6 +180,7 @@ class SearchConfig:
             ("seed", 0),
             ("workers", 1),
             ("memory", 1),
+            ("max_unpacked", 1),
         ):
             value = getattr(self, name)
             if value is None and name in {"max_trials", "epochs", "workers", "memory"}:

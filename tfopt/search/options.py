@@ -105,6 +105,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             ),
             Option("encoding", "encoding of the file, such as gb18030", metavar="NAME", default_text="guessed"),
             Option("separator", "field separator, such as ';' or '\\t'", metavar="CHARACTER", default_text="guessed"),
+            Option("max_unpacked", "what a compressed file may unpack to: 500MB, 16GB", size, "SIZE", "4GB"),
         ),
     ),
     (

@@ -94,6 +94,7 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
         header=config.header,
         encoding=config.encoding,
         separator=config.separator,
+        max_unpacked=config.max_unpacked,
     )
     if config.class_weight != "none" and table.task == "regression":
         raise UserError(f"--class-weight {config.class_weight} is for classes, but the target is for regression.")

@@ -1,0 +1,103 @@
+"""A file that unpacks to more than is allowed is refused before that much memory is taken, whatever its format."""
+
+import gzip
+import io
+import tracemalloc
+import zipfile
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+
+from tfopt.cli import main
+from tfopt.data import load_table, read_rows
+from tfopt.data.column import Column
+from tfopt.data.files import read_files
+from tfopt.errors import UserError
+
+ROWS = 300_000
+LIMIT = 100_000
+
+
+def gzipped_csv():
+    return gzip.compress(b"a,y\n" + b"1,2\n" * ROWS, mtime=0)
+
+
+def npz():
+    file = io.BytesIO()
+    np.savez_compressed(file, x=np.zeros((ROWS, 1)), y=np.zeros(ROWS))
+    return file.getvalue()
+
+
+def excel():
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    book.active.append(["a", "y"])
+    book.active.append(["x" * 30_000, 1])
+    for place in range(20):
+        book.create_sheet(f"more {place}").append(["x" * 30_000 + str(place), 1])
+    book.save(file)
+    return file.getvalue()
+
+
+def parquet(column):
+    file = io.BytesIO()
+    pd.DataFrame({"a.b": column, "y": np.arange(len(column))}).to_parquet(file)
+    return file.getvalue()
+
+
+def parquet_of_one_number():
+    return parquet(np.zeros(ROWS))
+
+
+def parquet_of_one_text():
+    return parquet(["x" * 10_000] * 100)
+
+
+FILES = [gzipped_csv, npz, excel, parquet_of_one_number, parquet_of_one_text]
+
+
+@pytest.mark.parametrize("make", FILES)
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, make):
+    path = tmp_path / "bomb"
+    path.write_bytes(make())
+    size = path.stat().st_size
+    assert len(read_files(str(path))[0].frame)
+    tracemalloc.start()
+    with pytest.raises(UserError) as caught:
+        read_files(str(path), max_unpacked=LIMIT)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert str(caught.value) == (
+        f"the file's {size:,} bytes unpack to more than 100,000 ({path}). If it is meant to be so large, give more to "
+        "--max-unpacked, such as 16GB."
+    )
+    assert peak < 2 * size + 4 * LIMIT + 200_000
+
+
+def test_what_unpacks_to_less_than_the_limit_is_read(tmp_path):
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(parquet(["x" * 90, "y" * 80] * 400))
+    assert load_table(path, max_unpacked=100_000).num_rows == 800  # as texts 68,000 bytes, and 8 a number
+    with pytest.raises(UserError, match="unpack to more than 70,000"):
+        load_table(path, max_unpacked=70_000)
+
+
+def test_rows_to_predict_and_the_command_line_have_the_limit(tmp_path, capsys):
+    path = tmp_path / "rows.csv.gz"
+    path.write_bytes(gzipped_csv())
+    with pytest.raises(UserError, match="--max-unpacked"):
+        read_rows(path, [Column("a", "number")], max_unpacked=LIMIT)
+    assert main(["search", str(path), "--dry-run", "--max-unpacked", "1MB"]) == 2
+    assert "unpack to more than 1,000,000" in capsys.readouterr().err
+
+
+def test_an_array_of_values_without_a_size_is_refused(tmp_path):
+    header = b"{'descr': '|S0', 'fortran_order': False, 'shape': (1000000000000,), }"
+    npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    path = tmp_path / "empty.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", npy)
+        archive.writestr("y.npy", npy)
+    with pytest.raises(UserError, match="'x' claims shape"):
+        load_table(path)

@@ -1,0 +1,76 @@
+"""How much a compressed file may unpack to: a few kilobytes can stand for more than any memory holds."""
+
+import gzip
+import io
+import zipfile
+import zlib
+from typing import Any
+
+from tfopt.errors import UserError
+
+MAX_UNPACKED = 4 * 10**9  # bytes
+_TEXTS = ("string", "large_string", "binary", "large_binary")
+_VALUE = 8  # bytes that a value takes in a table, at least: a number, or the place of a text
+
+
+def gunzip(data: bytes, source: str, most: int) -> bytes:
+    """Return what a gzip file holds, or the bytes as they are where it is none.
+
+    Raises:
+        UserError: It is damaged, or unpacks to more than `most` bytes.
+    """
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            unpacked = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"a damaged gzip file ({source}: {error}). Fetch or compress it again.") from None
+    _check(len(unpacked), len(data), source, most)
+    return unpacked
+
+
+def check_zip(data: bytes, source: str, most: int) -> None:
+    """Complain about a ZIP file (Excel, NPZ) whose parts unpack to more than `most` bytes."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        _check(sum(part.file_size for part in archive.infolist()), len(data), source, most)
+
+
+def check_parquet(data: bytes, source: str, most: int) -> None:
+    """Complain about a Parquet file whose columns unpack to more than `most` bytes.
+
+    In its own count of uncompressed bytes a value that is repeated, or in a dictionary, stands once.
+    """
+    import pyarrow.parquet  # an extra
+
+    file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
+    groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
+    parts = [group.column(column) for group in groups for column in range(group.num_columns)]
+    least = sum(max(part.total_uncompressed_size, _VALUE * part.num_values) for part in parts)
+    _check(least, len(data), source, most)
+    texts = [field.name for field in file.schema_arrow if str(field.type) in _TEXTS]
+    # No text is longer than the part of the file that holds it.
+    longest = sum(part.total_uncompressed_size * part.num_values for part in parts if part.path_in_schema in texts)
+    if least + longest <= most:
+        return
+    coded = pyarrow.parquet.ParquetFile(io.BytesIO(data), read_dictionary=texts)
+    for place in range(coded.num_row_groups):
+        for column in coded.read_row_group(place, columns=texts).columns:
+            least += sum(map(_decoded_bytes, column.chunks))
+            _check(least, len(data), source, most)
+
+
+def _decoded_bytes(coded: Any) -> int:
+    """Return how long the texts of a dictionary's column are together."""
+    import pyarrow.compute
+
+    lengths = pyarrow.compute.binary_length(coded.dictionary).take(coded.indices)
+    return pyarrow.compute.sum(lengths).as_py() or 0
+
+
+def _check(unpacked: int, packed: int, source: str, most: int) -> None:
+    if unpacked > most:
+        raise UserError(
+            f"the file's {packed:,} bytes unpack to more than {most:,} ({source}). If it is meant to be so large, give "
+            "more to --max-unpacked, such as 16GB."
+        )
