@@ -1,6 +1,12 @@
+import errno
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 
-from tfopt.errors import nearest, one_line
+from tfopt._files import write_text
+from tfopt.errors import nearest, of_system, one_line
 
 
 def test_the_nearest_choice_is_named_when_one_is_close():
@@ -23,3 +29,33 @@ def test_the_nearest_choice_is_named_when_one_is_close():
 )
 def test_a_failure_is_told_in_one_line(failure, text):
     assert one_line(failure) == text
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (errno.ENOSPC, "run/best.keras: No space left on device. Free some space, then resume"),
+        (errno.EFBIG, "run/best.keras: File too large. Raise the limit on the size of files (ulimit -f), then resume"),
+        (errno.EROFS, "run/best.keras: Read-only file system. Name a place that can be written, then resume"),
+        (errno.ENOENT, "run/best.keras: No such file or directory. Check that the place is there and can be written, "),
+    ],
+)
+def test_what_the_system_refuses_names_the_file_and_a_remedy(code, told, tmp_path, monkeypatch):
+    def refuse(source, place):
+        raise OSError(code, os.strerror(code), source, None, place)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError) as caught:  # any code
+        write_text(Path("run/best.keras"), "x")
+    assert str(of_system(caught.value, "resume")).startswith(told)
+
+
+def test_no_place_for_temporary_files(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    with pytest.raises(FileNotFoundError) as caught:
+        tempfile.gettempdir()
+    assert str(of_system(caught.value)) == (
+        "there is no place for temporary files. Free some space, or name a folder in TMPDIR."
+    )

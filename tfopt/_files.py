@@ -72,6 +72,9 @@ def replace(path: Path, write: Callable[[Path], Any], synced: bool = True) -> No
         if synced:
             sync(beside)
         os.replace(beside, path)
+    except OSError as error:
+        error.filename = os.fspath(path)  # the name that the user knows; a write that fails names no file at all
+        raise
     finally:
         beside.unlink(missing_ok=True)
     if synced and hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders

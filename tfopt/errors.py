@@ -1,6 +1,8 @@
 """The one error that means "what you asked for cannot be done": its text says what, where, and what to do."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 from tfopt._escape import printable
@@ -15,6 +17,45 @@ class UserError(ValueError):
 
 class CannotStack(ValueError):
     """A model or request that cannot be trained in a stack of members; the message says why, in one line."""
+
+
+_REMEDIES = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "Name a place that can be written",
+    errno.EACCES: "Name a place that may be written and read",
+    errno.EPERM: "Name a place that may be written and read",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.EMFILE: "Raise the limit on open files (ulimit -n)",
+    errno.ENOMEM: "Free some memory",
+    errno.EISDIR: "Remove that folder",
+    errno.EIO: "Check the disk",
+}
+
+
+def of_system(error: OSError, then: str = "") -> UserError:
+    """Return what the system refused as an error for the user: which file, why, and what to do.
+
+    Args:
+        error: What was raised.
+        then: What to do once the cause is gone.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return UserError("the working folder has been deleted. Change to another folder, and give whole paths.")
+    if error.errno == errno.ENOENT and error.filename is None and "temporary directory" in str(error):
+        what, remedy = "there is no place for temporary files", "Free some space, or name a folder in TMPDIR"
+    else:
+        said = error.strerror or one_line(str(error))
+        what = (
+            f"{os.fsdecode(error.filename)}: {said}" if isinstance(error.filename, str | bytes | os.PathLike) else said
+        )
+        if len(what) > 300:
+            what = f"{what[:100]} … {what[-100:]}"
+        remedy = _REMEDIES.get(error.errno or 0, "Check that the place is there and can be written")
+    return UserError(f"{what}. {remedy}{f', then {then}' if then else '.'}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

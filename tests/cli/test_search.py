@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -242,3 +243,49 @@ def test_resume_of_a_damaged_run(session, tfopt, tmp_path):
     code, _, err = tfopt("search", "--resume", tmp_path)
     assert code == 2
     assert "config.json is damaged" in err
+
+
+def test_a_full_disk_says_how_to_go_on(session, tfopt, tmp_path):
+    def run(config, *rest):
+        Path(config.out).mkdir()
+        (Path(config.out) / "config.json").touch()
+        raise OSError(errno.ENOSPC, "No space left on device", f"{config.out}/trials.jsonl")
+
+    session.module.run = run
+    run_folder = tmp_path / "run"
+    code, out, err = tfopt("search", "wine", "--out", run_folder, "--quiet")
+    assert (code, out) == (2, "")
+    assert err == (
+        f"error: {run_folder}/trials.jsonl: No space left on device. Free some space, then go on with: "
+        f"tfopt search --resume {run_folder}\n"
+    )
+
+
+LONG = 300 * "x"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("search", "wine", "--out", LONG),
+        ("search", f"{LONG}.csv"),
+        ("search", "--resume", LONG),
+        ("predict", LONG, "x.csv"),
+        ("report", LONG),
+        ("show", LONG),
+    ],
+)
+def test_a_name_of_300_characters_is_one_line(words, tfopt, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = tfopt(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "File name too long. Choose a shorter name." in err
+
+
+def test_a_working_folder_that_was_deleted_is_said(tfopt, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, out, err = tfopt("search", "houses.csv")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "the working folder has been deleted" in err

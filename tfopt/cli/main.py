@@ -16,7 +16,7 @@ from tfopt import __version__
 from tfopt._escape import printable
 from tfopt.cli import streams
 from tfopt.cli.parser import Parser, epilog
-from tfopt.errors import UserError, nearest
+from tfopt.errors import UserError, nearest, of_system
 
 VERBS = {
     "search": "tune networks beside scikit-learn models on a table, and say which is better",
@@ -77,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has left, as in `tfopt … | head`. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
+    except OSError as error:
+        return _fail(USAGE, str(of_system(error)), debug)
     except Exception as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         return _fail(UNEXPECTED, f"unexpected {what}; run with --debug for the traceback", debug)

@@ -114,8 +114,6 @@ def run(arguments: argparse.Namespace) -> int:
 
         classes = own_classes(arguments.space)
     model = load_model(folder, name, classes)
-    if arguments.model is None and not arguments.quiet:
-        say(f"model: {name}, {why}")
     trained = searched.environment.get("data", {})
     rows = read_new_rows(
         arguments.table,
@@ -131,6 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
     copied = _copied(rows, arguments.id, trained.get("identifiers", ()))
     outputs = outputs_of(model, rows.features)
     band, covered = (None, "") if arguments.interval is None else _band(folder, name, model, arguments.interval)
+    if arguments.model is None and not arguments.quiet:
+        say(f"model: {name}, {why}")
     _write(as_csv(model, outputs, copied, band), arguments.output)
     if not arguments.quiet:
         unused = [name for name in rows.unknown if name not in copied]

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, text in lines.items():
         print(f"  {printable(name):<{width}}  {printable(text)}")
     if result.get("recommended"):
-        print(f"\nmodel to keep: {result['recommended']}, {printable(result['why'])}")
+        print(f"\nmodel to keep: {result['recommended']}, {printable(result.get('why', ''))}")
     return 0
 
 
@@ -79,10 +79,12 @@ def _code(folder: Any, result: Mapping[str, Any], which: str | None, space: str 
 
     name, _ = choose_model(folder, which)
     config = stored_config(folder)
-    if (file := model_file(name)).endswith(".keras"):
+    file = model_file(name)
+    check_existing(folder, file)
+    if file.endswith(".keras"):
         if ".py:" in config.space and space is None:
             say(f"note: the program knows no classes of {config.space}. Does the network need them, add --space FILE.")
-        return code.network_code(check_existing(folder, file) / file, result["task"], result["data"], space or "")
+        return code.network_code(folder / file, result["task"], result["data"], space or "")
     table = table_of(config)
     check_same_data(folder, table.sha256)
     return code.baseline_code(load_model(folder, name), table, config)

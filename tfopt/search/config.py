@@ -253,7 +253,7 @@ class SearchConfig:
 def default_run_folder(config: SearchConfig) -> Path:
     """Return the folder for a new run of `config`: `runs/<data>__<seed>__<local time>`."""
     stem = Path(config.data.replace(":", "-")).name.split(".")[0]
-    word = re.sub(r"[^\w-]+", "-", stem).strip("-") or "data"
+    word = re.sub(r"[^\w-]+", "-", stem)[:60].strip("-") or "data"
     return Path("runs") / f"{word}__{config.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
 
 

@@ -57,10 +57,14 @@ class Journal:
     def append(self, record: Record) -> Record:
         """Write a record and see it to the disk; return it as it will be read back."""
         record = json.loads(json.dumps(as_json(record), ensure_ascii=False))
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = os.fspath(self._path)
+            raise
         self.records.append(record)
         self._index[_key(record)] = record
         for tell in self._to_tell:

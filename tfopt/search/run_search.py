@@ -104,6 +104,9 @@ def _run(data: Any, target: Any, progress: bool | Progress, settings: dict[str, 
         except KeyboardInterrupt as interruption:
             interruption.add_note(f"Go on with tfopt.search.run(…, resume={config.out!r}).")
             raise
+        except OSError as error:
+            error.add_note(f"Once that is mended, go on with tfopt.search.run(…, resume={config.out!r}).")
+            raise
         finally:
             keras.config.set_dtype_policy(policy)
     if not outcome.num_completed:

@@ -91,7 +91,8 @@ def read_oof(run: str | Path) -> OutOfFold:
             held = dict(arrays)
         lengths = {len(held[name]) for name in ("rows", "folds", "target")}
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise damaged(folder / PREDICTIONS_FILE, one_line(error)) from None
+        # NumPy's own words for most damages are on pickles, and how to load them unsafely.
+        raise damaged(folder / PREDICTIONS_FILE, f"{type(error).__name__}: no archive of NumPy arrays") from None
     if len(lengths | {len(array) for array in held.values()}) > 1:
         raise damaged(folder / PREDICTIONS_FILE, "its arrays differ in length")
     named = {name.removeprefix("prediction "): held[name] for name in held if name.startswith("prediction ")}
@@ -199,6 +200,8 @@ def _load_network(file: Path, custom_objects: Mapping[str, Any]) -> Any:
 
     import tfopt  # noqa: F401  # registers the classes
 
+    if not zipfile.is_zipfile(file):
+        raise damaged(file, "it is no .keras archive")
     try:
         return keras.models.load_model(file, custom_objects=dict(custom_objects), compile=False)
     except Exception as error:  # of a damaged archive anything may come

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,7 +71,7 @@ _WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or 
 
 
 def _must_be(where: str, what: str, value: Any) -> str:
-    received = repr(value)
+    received = json.dumps(value, ensure_ascii=False)
     return f"{f'`{where}`' if where else 'it'} must be {what}, not {received[:40]}{'…' * (len(received) > 40)}"
 
 
@@ -128,7 +129,11 @@ FILES: Mapping[str, Object] = {
     "result.json": Object(
         {
             "leaderboard": [
-                Object({"model": str, "kind": str, "score": NUMBER, "low": NUMBER, "high": NUMBER}, others=NUMBER)
+                Object(
+                    {"model": str, "kind": str, "score": NUMBER, "low": NUMBER, "high": NUMBER},
+                    {"num_members": int},
+                    others=NUMBER,
+                )
             ],
             "verdict": TEXT,
         },
