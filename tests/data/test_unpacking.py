@@ -40,6 +40,15 @@ def excel():
     return file.getvalue()
 
 
+def excel_with_a_cell_far_off():
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    for place in range(1, 4):
+        book.active.append([place, place * place])
+    book.active.cell(100, 100, 1)
+    book.save(file)
+    return file.getvalue()
+
+
 def parquet(column):
     file = io.BytesIO()
     pd.DataFrame({"a.b": column, "y": np.arange(len(column))}).to_parquet(file)
@@ -54,7 +63,7 @@ def parquet_of_one_text():
     return parquet(["x" * 10_000] * 100)
 
 
-FILES = [gzipped_csv, npz, excel, parquet_of_one_number, parquet_of_one_text]
+FILES = [gzipped_csv, npz, excel, excel_with_a_cell_far_off, parquet_of_one_number, parquet_of_one_text]
 
 
 @pytest.mark.parametrize("make", FILES)

@@ -15,7 +15,7 @@ from tfopt.data.guesses import shown
 from tfopt.data.raw import RawTable, stem
 from tfopt.data.spelling import level_text, quoted
 from tfopt.data.surroundings import is_footnote, names_in_two_lines, said_of_names, said_of_titles, titles_of
-from tfopt.data.unpacking import check_parquet, check_zip
+from tfopt.data.unpacking import check_excel, check_parquet, check_zip
 from tfopt.errors import UserError
 
 
@@ -150,7 +150,7 @@ def read_excel(data: bytes, source: str, max_unpacked: int, header: str) -> RawT
     if not importlib.util.find_spec("openpyxl"):
         raise UserError(f"Excel files need a reader ({source}). Install it: pip install openpyxl, or save it as CSV.")
     try:
-        check_zip(data, source, max_unpacked)
+        check_excel(data, source, max_unpacked)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl's, about styles and validation that it leaves out
             book = pd.ExcelFile(io.BytesIO(data), engine="openpyxl")

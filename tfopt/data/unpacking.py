@@ -1,7 +1,9 @@
 """How much a compressed file may unpack to: a few kilobytes can stand for more than any memory holds."""
 
+import functools
 import gzip
 import io
+import re
 import zipfile
 import zlib
 from typing import Any
@@ -10,6 +12,7 @@ from tfopt.errors import UserError
 
 MAX_UNPACKED = 4 * 10**9  # bytes
 _TEXTS = ("string", "large_string", "binary", "large_binary")
+_EXCEL_CELL = 16  # bytes that a cell takes as its sheet is read, an empty one too
 _VALUE = 8  # bytes that a value takes in a table, at least: a number, or the place of a text
 
 
@@ -34,6 +37,29 @@ def check_zip(data: bytes, source: str, most: int) -> None:
     """Complain about a ZIP file (Excel, NPZ) whose parts unpack to more than `most` bytes."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         _check(sum(part.file_size for part in archive.infolist()), len(data), source, most)
+
+
+def check_excel(data: bytes, source: str, most: int) -> None:
+    """Complain about an Excel file whose parts, or whose sheets with their empty cells, take more than `most` bytes."""
+    check_zip(data, source, most)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+                _check(_EXCEL_CELL * _num_cells(archive.read(name)), len(data), source, most)
+
+
+def _num_cells(sheet: bytes) -> int:
+    """Return the cells up to the last row and column that a sheet's XML places something in."""
+    rows, columns = {1}, {b"A"}
+    for place in re.finditer(rb"""\br=["']([A-Z]{0,3})([0-9]{1,18})["']""", sheet):
+        columns.add(place[1])
+        rows.add(int(place[2]))
+    return max(rows) * max(map(_column, columns))
+
+
+def _column(letters: bytes) -> int:
+    """Return the number of a column: A is 1, AA is 27."""
+    return functools.reduce(lambda number, letter: 26 * number + letter - 64, letters, 0)
 
 
 def check_parquet(data: bytes, source: str, most: int) -> None:
