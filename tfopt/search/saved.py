@@ -87,7 +87,7 @@ def read_oof(run: str | Path) -> OutOfFold:
     """
     folder = check_existing(run, PREDICTIONS_FILE)
     try:
-        with np.load(folder / PREDICTIONS_FILE) as arrays:
+        with (folder / PREDICTIONS_FILE).open("rb") as file, np.load(file) as arrays:
             held = dict(arrays)
         lengths = {len(held[name]) for name in ("rows", "folds", "target")}
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
@@ -128,8 +128,17 @@ def read_importance(run: str | Path) -> dict[str, Any]:
     `columns`, sorted by the recommended model's: `column`, `kind` and, for `network` and `baseline` (the best one;
     `models` has their names), `mean`, `low` and `high` of how much the score falls when the column is shuffled.
     `effects` of the first few: `values` and, by model, the mean prediction there: (values, outputs), or None.
+
+    Raises:
+        UserError: The file is damaged.
     """
-    return read_json(check_existing(run) / IMPORTANCE_FILE)
+    path = check_existing(run) / IMPORTANCE_FILE
+    found = read_json(path)
+    for curve in found.get("effects", ()):
+        wanted = [len(found["outputs"])] * len(curve["values"])
+        if any(curve.get(role) is not None and [*map(len, curve[role])] != wanted for role in ("network", "baseline")):
+            raise damaged(path, f"the effect of {curve['column']} is not of one row for each value")
+    return found
 
 
 def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:

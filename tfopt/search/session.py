@@ -135,7 +135,8 @@ def _has_predictions(folder: Path, record: Record) -> bool:
     else:
         return True
     try:
-        return np.load(path).ndim > 0
+        with path.open("rb") as file:
+            return np.load(file).ndim > 0
     except (OSError, EOFError, ValueError):
         _log.warning("%s is missing or damaged, so what it came from is done again.", path)
         return False

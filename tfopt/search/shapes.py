@@ -154,6 +154,7 @@ FILES: Mapping[str, Object] = {
     "importance.json": Object(
         {
             "models": Object(others=str),
+            "outputs": [str],
             "columns": [Object({"column": str, "kind": str}, {"network": _INTERVAL, "baseline": _INTERVAL})],
             "effects": [
                 Object(
@@ -162,7 +163,7 @@ FILES: Mapping[str, Object] = {
                 )
             ],
         },
-        {"objective": str, "sorted_by": str, "rows": int, "repeats": int, "outputs": [str]},
+        {"objective": str, "sorted_by": str, "rows": int, "repeats": int},
     ),
 }
 
