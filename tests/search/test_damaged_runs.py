@@ -172,7 +172,11 @@ def test_damaged_lines_and_predictions_are_done_again_with_a_warning(whole, fold
     first, second = folder / "predictions" / "ridge-fold-1.npy", next((folder / "predictions").glob("network-fold-1*"))
     first.write_bytes(first.read_bytes()[:-8])
     second.unlink()
+    made = [*COMMANDS.keys() - {"config.json", "environment.json"}, "importance.json", "leaderboard.csv"]
+    for name in made:
+        (folder / name).unlink()
     found = resumed(configure, folder)
+    assert all((folder / name).stat().st_size for name in made)
     assert f"{first} is missing or damaged, so what it came from is done again." in caplog.text
     assert f"{second} is missing" in caplog.text
     assert found == resumed(configure, shutil.copytree(whole, folder.parent / "other"))
