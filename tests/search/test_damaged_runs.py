@@ -152,7 +152,9 @@ def test_importances_of_another_form_are_refused_before_they_are_drawn(change, f
 def resumed(configure, folder):
     """Resume the run in a folder; return its result without what differs from time to time, and what it chose."""
     result = run(configure(folder, resume=str(folder))).result
-    kept = {name: value for name, value in result.items() if name not in ("seconds", "run_folder", "leaderboard")}
+    kept = {
+        name: value for name, value in result.items() if name not in ("seconds", "run_folder", "leaderboard", "engines")
+    }
     scores = {row["model"]: (row["score"], row["low"], row["high"], row["p_value"]) for row in result["leaderboard"]}
     return kept, scores, load_run(folder).best_trials()
 
