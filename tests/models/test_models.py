@@ -156,6 +156,12 @@ def test_every_setting_is_described():
         (lambda: models.mlp([], "regression", 10), "`columns` must say of each column"),
         (lambda: models.mlp(["numeric"], "regression", 10), "'number', 'flag' or the number of a category's levels"),
         (lambda: models.mlp([True], "regression", 10), "`columns` must say"),
+        (
+            lambda: models.mlp(["number"], "regression", 10, num_layers=10**400),
+            r"`num_layers` of mlp must be < 2\*\*63",
+        ),
+        (lambda: models.realmlp(["number"], "regression", 10, dropout=np.nan), "`dropout` of realmlp must be finite"),
+        (lambda: models.tabm(["number"], "regression", weight_decay=-1), "`weight_decay` of tabm must be >= 0"),
         (lambda: models.realmlp(["number"], "classification", 10), "must be the number of classes"),
         (lambda: models.realmlp(["number"], "classify", 10), "`task` of realmlp must be one of"),
         (lambda: models.realmlp(["number"], "regression", 0), "`total_steps` must be >= 1"),

@@ -8,7 +8,7 @@ import keras
 from tfopt.initializers import for_activation
 from tfopt.layers import TargetScaling
 from tfopt.models.columns import ColumnKinds, joined
-from tfopt.models.targets import Target
+from tfopt.models.targets import Target, check_network
 from tfopt.schedules import from_name
 
 
@@ -71,6 +71,7 @@ def mlp(
         Cheng et al. (2016), "Wide & Deep Learning for Recommender Systems", https://arxiv.org/abs/1606.07792, for the
         shortcut.
     """
+    check_network("mlp", units, num_layers, dropout, weight_decay, label_smoothing, category_units)
     target = Target(task, num_outputs, "mlp")
     kinds = ColumnKinds(columns, max_one_hot)
     numbers, indicators = kinds.scaled_numbers(scaling), kinds.indicators(signs=False)

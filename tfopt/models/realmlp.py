@@ -16,7 +16,7 @@ from tfopt.layers import (
     TargetScaling,
 )
 from tfopt.models.columns import ColumnKinds, joined
-from tfopt.models.targets import Target
+from tfopt.models.targets import Target, check_network
 from tfopt.schedules import CosLog, FlatThenAnneal, Product
 
 _NORMAL = keras.initializers.RandomNormal(0.0, 1.0)
@@ -114,6 +114,7 @@ def realmlp(
         Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
         Data", https://arxiv.org/abs/2407.04491.
     """
+    check_network("realmlp", units, num_layers, dropout, weight_decay, label_smoothing, category_units)
     target = Target(task, num_outputs, "realmlp")
     if start not in ("data", "normal"):
         raise ValueError(f"Argument `start` of realmlp must be 'data' or 'normal'. Received: start={start!r}.")

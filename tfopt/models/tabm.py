@@ -16,7 +16,7 @@ from tfopt.layers import (
 )
 from tfopt.models.columns import ColumnKinds, joined
 from tfopt.models.ensemble import EnsembleModel, MeanOfMembers
-from tfopt.models.targets import Target
+from tfopt.models.targets import Target, check_network
 
 VARIANTS = ("full", "mini", "packed")
 
@@ -94,6 +94,9 @@ def tabm(
         Gorishniy, Kotelnikov, Babenko (2024), "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
         Ensembling", https://arxiv.org/abs/2410.24210.
     """
+    check_network(
+        "tabm", units, 0 if num_layers is None else num_layers, dropout, weight_decay, label_smoothing, category_units
+    )
     target = Target(task, num_outputs, "tabm")
     choice_argument(variant, "tabm", "variant", VARIANTS)
     kinds = ColumnKinds(columns, max_one_hot)

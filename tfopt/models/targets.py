@@ -45,6 +45,18 @@ class LabelCrossentropy(keras.losses.CategoricalCrossentropy):
         return super().call(y_true, y_pred)
 
 
+def check_network(
+    owner: str, units: Any, num_layers: Any, dropout: Any, weight_decay: Any, label_smoothing: Any, category_units: Any
+) -> None:
+    """Check the numbers that the networks for tables have in common, before anything is built."""
+    count_argument(units, owner, "units")
+    count_argument(num_layers, owner, "num_layers", minimum=0)
+    count_argument(category_units, owner, "category_units")
+    number_argument(weight_decay, owner, "weight_decay", minimum=0)
+    for name, share in (("dropout", dropout), ("label_smoothing", label_smoothing)):
+        number_argument(share, owner, name, minimum=0, maximum=1)
+
+
 class Target:
     """A task with its number of outputs.
 
