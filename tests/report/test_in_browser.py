@@ -166,6 +166,7 @@ def page(run_folder):
     column = {"kind": "numeric", "network": {"mean": 0.2, "low": 0.1, "high": 0.3}}
     found = {
         "models": {"network": "network"},
+        "outputs": ["price"],
         "columns": [{"column": f"a column with a rather long name {place}", **column} for place in range(20)],
         "effects": [
             {"column": "price in thousands of dollars a year", "values": [1.0, 9.0], "network": [[1e6], [2e6]]}
