@@ -44,6 +44,7 @@ def begin(folder, *words):
     return subprocess.Popen(
         [sys.executable, "-m", "tfopt", "search", *words, "--no-progress", "--format", "csv"],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )  # fmt: skip
 
 

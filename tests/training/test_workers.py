@@ -279,8 +279,10 @@ def test_bad_arguments(arguments, message):
 
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
 from tfopt.training.workers import Call, Shared, Workers
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in the background ignore it
 
 def busy(shared, i):
     print(os.getpid(), flush=True)
