@@ -432,7 +432,7 @@ def test_parquet_without_an_engine(tmp_path, monkeypatch):
     path = tmp_path / "t.parquet"
     path.write_bytes(b"PAR1")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"Parquet needs a reader \(.*\)\. Install one: pip install pyarrow\."):
+    with pytest.raises(UserError, match=r"Parquet needs a reader \(.*\)\. Install it: pip install pyarrow\."):
         load_table(path)
 
 
