@@ -220,6 +220,14 @@ def test_columns_that_the_model_does_not_know_are_said(regression, tfopt, tmp_pa
     assert tfopt("--quiet", "predict", regression, tmp_path / "new.csv")[2] == ""
 
 
+def test_a_row_of_totals_that_gets_no_prediction_is_said(regression, tfopt, tmp_path):
+    table = tmp_path / "new.csv"
+    table.write_text("shop,size,年龄\n" + "".join(f"s{k},{k},1\n" for k in range(6)) + "Total,15,6\n", encoding="utf-8")
+    code, out, err = tfopt("predict", regression, table)
+    assert (code, out.count("\n")) == (0, 1 + 6)
+    assert "the last row left out, as a row of totals: 'Total' in 'shop'\n" in err
+
+
 def test_the_table_may_come_from_standard_input(regression, fresh_python, tmp_path):
     (tmp_path / "new.csv").write_text("size,年龄\n2,1\n")
     with (tmp_path / "new.csv").open() as file:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tfopt.data import load_table, read_rows
+from tfopt.data.rows import read_new_rows
 from tfopt.errors import UserError
 
 NUM_ROWS = 40
@@ -294,6 +295,8 @@ def test_what_spreadsheets_put_around_a_table(tmp_path, kind):
     assert any("a row of totals: 'Grand Total:' in 'shop'" in note for note in table.notes)
     rows = read_rows(path, table.columns, target_names=table.target_names)
     assert rows["sold"].tolist() == table.features["sold"].tolist()
+    new = read_new_rows(path, table.columns)
+    assert new.left_out == ("the last row left out, as a row of totals: 'Grand Total:' in 'shop'",)
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])

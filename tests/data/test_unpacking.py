@@ -78,8 +78,8 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, make):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert str(caught.value) == (
-        f"the file's {size:,} bytes unpack to more than 100,000 ({path}). If it is meant to be so large, give more to "
-        "--max-unpacked, such as 16GB."
+        f"the file's {size:,} bytes unpack to more than 100,000 ({path}). If it is meant to be so large, unpack it "
+        "first, or give more to the --max-unpacked of search and predict, such as 16GB."
     )
     assert peak < 2 * size + 4 * LIMIT + 200_000
 

@@ -138,6 +138,8 @@ class TableBaseline:
             loaded = skops.io.load(path, trusted=_TRUSTED)
         except UntrustedTypesFoundException as error:
             raise UserError(f"{path} is not loaded: it holds types that no baseline has ({one_line(error)}).") from None
+        except MemoryError:
+            raise
         except Exception as error:  # of a damaged archive anything may come
             raise UserError(
                 f"{path} is damaged ({one_line(error)[:200]}). Restore it, or delete it and have it made anew: "

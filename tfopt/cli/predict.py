@@ -134,7 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
     _write(as_csv(model, outputs, copied, band), arguments.output)
     if not arguments.quiet:
         unused = [name for name in rows.unknown if name not in copied]
-        lines = [f"not used: {', '.join(unused)}, unknown to the model"] if unused else []
+        lines = list(rows.left_out)
+        if unused:
+            lines.append(f"not used: {', '.join(unused)}, unknown to the model")
         if band is not None:
             lines.append(covered)
         for line in [*lines, *surprises(model, inputs), *score(model, rows, outputs, searched.config, band)]:

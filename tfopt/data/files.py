@@ -165,6 +165,7 @@ def _joined(raws: list[RawTable], source: str) -> RawTable:
         frame=frame,
         notes=[f"{len(raws)} files read as one table of {len(frame):,} rows", *notes],
         unclear=tuple(dict.fromkeys(name for raw in raws for name in raw.unclear)),
+        left_out=tuple(f"{note} ({raw.source})" for raw in raws for note in raw.left_out),
         read_text=read_text,
         line_of=place,
     )

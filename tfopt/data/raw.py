@@ -23,6 +23,7 @@ class RawTable:
         unclear: Columns of numbers that may be something else as written, such as 5.251 for 5251 (text files only).
         padded: Columns of whole numbers with leading zeros, each with an example (text files only).
         unnamed: Columns without a name in the file.
+        left_out: Notes on rows of the file that are not in `frame`; they are among `notes` too.
         read_text: Reads the named columns again, as written (text files only): `007` is the number 7 and a level.
         line_of: Gives the place of a row for a message (text files only).
     """
@@ -38,6 +39,7 @@ class RawTable:
     unclear: tuple[str, ...] = ()
     padded: Mapping[str, str] = field(default_factory=dict)
     unnamed: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     read_text: Callable[[list[str]], pd.DataFrame] | None = None
     line_of: Callable[[int], str] | None = None
 

@@ -37,6 +37,7 @@ class NewRows:
         others: The file's other columns, as written.
         unknown: Names of the columns that the training table had not.
         unnamed: Those of them that have no name in the file, as a row index has none.
+        left_out: Notes on rows of the file that are not here.
     """
 
     features: pd.DataFrame
@@ -44,6 +45,7 @@ class NewRows:
     others: pd.DataFrame
     unknown: tuple[str, ...]
     unnamed: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def read_rows(
@@ -133,6 +135,7 @@ def read_new_rows(
         others=frame[beside],
         unknown=tuple(unknown),
         unnamed=tuple(name for name in unknown if name in raw.unnamed),
+        left_out=raw.left_out,
     )
 
 

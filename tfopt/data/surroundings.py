@@ -148,6 +148,7 @@ def without_totals(raw: RawTable) -> RawTable:
     if not isinstance(label, str) or not is_total(label) or (column == label).sum() > 1:
         return raw
     read_text = raw.read_text
+    note = f"the last row left out, as a row of totals: {quoted(label)} in {quoted(str(words))}"
 
     def read_text_above(chosen: list[str]) -> pd.DataFrame:
         return read_text(chosen).iloc[:-1]  # type: ignore[misc]
@@ -156,5 +157,6 @@ def without_totals(raw: RawTable) -> RawTable:
         raw,
         frame=raw.frame.iloc[:-1],
         read_text=read_text and read_text_above,
-        notes=[*raw.notes, f"the last row left out, as a row of totals: {quoted(label)} in {quoted(str(words))}"],
+        notes=[*raw.notes, note],
+        left_out=(note,),
     )

@@ -97,6 +97,6 @@ def _decoded_bytes(coded: Any) -> int:
 def _check(unpacked: int, packed: int, source: str, most: int) -> None:
     if unpacked > most:
         raise UserError(
-            f"the file's {packed:,} bytes unpack to more than {most:,} ({source}). If it is meant to be so large, give "
-            "more to --max-unpacked, such as 16GB."
+            f"the file's {packed:,} bytes unpack to more than {most:,} ({source}). If it is meant to be so large, "
+            "unpack it first, or give more to the --max-unpacked of search and predict, such as 16GB."
         )

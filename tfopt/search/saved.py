@@ -213,6 +213,8 @@ def _load_network(file: Path, custom_objects: Mapping[str, Any]) -> Any:
         raise damaged(file, "it is no .keras archive")
     try:
         return keras.models.load_model(file, custom_objects=dict(custom_objects), compile=False)
+    except MemoryError:
+        raise
     except Exception as error:  # of a damaged archive anything may come
         if "Could not locate" not in str(error):
             raise damaged(file, one_line(error)) from error
