@@ -74,6 +74,8 @@ def test_what_cannot_be_shown_is_one_line(run_folder, tfopt):
 
     assert "has no best.keras" in refused("--code", "--model", "network")
     assert "has no such model" in refused("--code", "--model", "svm")
+    assert "--model goes with --code" in refused("--model", "ridge")
+    assert "--space goes with --code" in refused("--space", "mine.py")
     table = run_folder.parent / "houses.csv"
     table.write_text(table.read_text().replace("6", "7"))
     assert "was made from other data" in refused("--code")

@@ -10,6 +10,7 @@ from typing import Any
 
 from tfopt._escape import printable
 from tfopt.cli.parser import Parser
+from tfopt.errors import UserError
 from tfopt.search.run_folder import check_existing, check_same_data, read_json, stored_config
 
 EXAMPLES = """
@@ -43,6 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.code:
         print(_code(folder, result, arguments.model, arguments.space), end="")
         return 0
+    for option in ("model", "space"):
+        if getattr(arguments, option) is not None:
+            raise UserError(f"--{option} goes with --code, which prints a model. Add --code, or leave --{option} out.")
     from tfopt.cli import output
 
     output.print_table(result)
