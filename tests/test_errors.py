@@ -1,12 +1,14 @@
 import errno
 import os
+import shlex
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from tfopt._files import write_text
-from tfopt.errors import nearest, of_system, one_line
+from tfopt._words import names
+from tfopt.errors import command, nearest, of_system, one_line, with_name
 
 
 def test_the_nearest_choice_is_named_when_one_is_close():
@@ -59,3 +61,31 @@ def test_no_place_for_temporary_files(monkeypatch):
     assert str(of_system(caught.value)) == (
         "there is no place for temporary files. Free some space, or name a folder in TMPDIR."
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["price", "a b", "it's", "a,b", 'say "so"', '"', ' "x"', "a,b=c", "$HOME", "中文", " x "]
+)
+def test_a_printed_option_is_what_a_shell_gives_back(name):
+    option, value = shlex.split(with_name("--drop", name))
+    assert (option, names(value)) == ("--drop", (name,))
+    assert names(shlex.split(with_name("--column", name, "number"))[1]) == (f"{name}=number",)
+
+
+def test_a_printed_command_can_be_pasted():
+    line = command("search", "--resume", Path("my runs/it's $1"))
+    assert shlex.split(line) == ["tfopt", "search", "--resume", "my runs/it's $1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a, b", ("a", "b")),
+        ('"a,b",c', ("a,b", "c")),
+        ('5" pipe,c', ('5" pipe', "c")),
+        ('"a', ('"a',)),
+        ("a,,b,", ("a", "b")),
+    ],
+)
+def test_names_are_separated_by_commas_outside_quotes(text, expected):
+    assert names(text) == expected

@@ -15,6 +15,7 @@ def choice(*choices: str) -> Callable[[str], str]:
             raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}.{nearest(text, choices)}")
         return text
 
+    convert.choices = choices  # type: ignore[attr-defined]  # for completion
     return convert
 
 
@@ -68,8 +69,9 @@ def size(text: str) -> int:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Convert comma-separated names."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    """Convert comma-separated names; one that holds a comma stands in double quotes, as in a CSV file."""
+    parts = re.findall(r'\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(?:,|$)', text)
+    found = tuple(name for quoted, plain in parts if (name := quoted.replace('""', '"') or plain.strip()))
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} holds no name")
     return found

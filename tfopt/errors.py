@@ -3,6 +3,7 @@
 import difflib
 import errno
 import os
+import shlex
 from collections.abc import Iterable
 
 from tfopt._escape import printable
@@ -13,6 +14,19 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         return printable(" ".join(super().__str__().split("\n")))
+
+
+def command(*words: object) -> str:
+    """Return a command of `tfopt` as a line that can be pasted into a shell, whatever the names in it hold."""
+    return shlex.join(["tfopt", *map(str, words)])
+
+
+def with_name(option: str, name: str, kind: str = "") -> str:
+    """Return an option that takes names with one of them, and its kind, as it can be pasted into a shell."""
+    value = f"{name}={kind}" if kind else name
+    if "," in name or name != name.strip() or name.startswith('"'):
+        value = '"' + value.replace('"', '""') + '"'
+    return f"{option} {shlex.quote(value)}"
 
 
 class CannotStack(ValueError):

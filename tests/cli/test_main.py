@@ -57,12 +57,21 @@ def test_python_m_tfopt_is_tfopt(fresh_python):
     assert not imported & HEAVY
 
 
-def test_no_arguments_lists_every_command(tfopt):
+def test_no_arguments_shows_how_to_begin_and_help_lists_every_command(tfopt):
     code, out, err = tfopt()
     assert (code, err) == (0, "")
+    assert out.count("  tfopt ") == 4
+    assert "tfopt --help" in out
+    code, out, err = tfopt("--help")
     for name, summary in VERBS.items():
         assert f"{name} " in out
         assert summary in out
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_examples_come_before_the_options(name, tfopt):
+    _, out, _ = tfopt(name, "--help")
+    assert 0 < out.index("\nexamples:\n") < out.index("  -h, --help")
 
 
 def test_verb_gets_its_arguments_and_its_code_is_returned(verb, tfopt):

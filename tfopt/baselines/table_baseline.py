@@ -15,7 +15,7 @@ from tfopt.data.column import Column
 from tfopt.data.encoder import TableEncoder
 from tfopt.data.rows import canonical
 from tfopt.data.table import Table, Task
-from tfopt.errors import UserError, one_line
+from tfopt.errors import UserError, command, one_line
 
 # What a file may hold beside the types that skops trusts by itself: compiled parts of scikit-learn's models, and ours.
 _TRUSTED = [
@@ -143,7 +143,7 @@ class TableBaseline:
         except Exception as error:  # of a damaged archive anything may come
             raise UserError(
                 f"{path} is damaged ({one_line(error)[:200]}). Restore it, or delete it and have it made anew: "
-                f"tfopt search --resume {path.parent.parent}"
+                + command("search", "--resume", path.parent.parent)
             ) from None
         if not isinstance(loaded, cls):
             raise UserError(f"{path} holds no baseline but a {type(loaded).__name__}. Name a run of tfopt search.")

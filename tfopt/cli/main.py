@@ -15,7 +15,7 @@ from types import ModuleType
 from tfopt import __version__
 from tfopt._escape import printable
 from tfopt.cli import streams
-from tfopt.cli.parser import Parser, epilog
+from tfopt.cli.parser import Parser
 from tfopt.errors import UserError, nearest, of_system
 
 VERBS = {
@@ -28,15 +28,17 @@ VERBS = {
     "lr-find": "suggest a learning rate for a saved model or a small network on a table",
     "recipes": "list or run the experiments that test what the textbooks claim",
     "doctor": "check that this machine can search: versions, devices, one real trial",
+    "completion": "print what completes these commands in bash, zsh or fish",
 }
 
 DONE, UNEXPECTED, USAGE, NO_TRIAL, NO_NETWORK, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
 _BROKEN_PIPE = 141
 
-_EXAMPLES = """
+_WHAT = "How should this Keras model be optimised, and is it then better than the simple thing?"
+_BEGIN = """
   tfopt search diabetes                    an embedded data set, in under two minutes
   tfopt search table.csv --target price    a table of your own
-  tfopt report runs/diabetes__0__…         figures and report.html of a finished run
+  tfopt recipes run dropout                a textbook's claim, tested
   tfopt doctor                             when something does not work
 """
 _EXIT_CODES = (
@@ -88,14 +90,14 @@ def _dispatch(words: list[str]) -> int:
     leading = []
     while words and words[0].startswith("-"):
         leading.append(words.pop(0))
-    parser = _top_parser()
+    parser = top_parser()
     if not words:
         arguments, unknown = parser.parse_known_args(leading)
         if unknown:
             raise UserError(
                 f"unknown option {unknown[0]}.{nearest(unknown[0], parser.flags())} `tfopt --help` lists them."
             )
-        parser.print_help()
+        print(f"{_WHAT}\n{_BEGIN}\nAll commands: tfopt --help")
         return DONE
     verb = words.pop(0)
     if verb not in VERBS:
@@ -114,22 +116,23 @@ def verb_parser(verb: str, module: ModuleType) -> Parser:
         prog=f"tfopt {verb}",
         usage=getattr(module, "USAGE", None),
         description=(module.__doc__ or "").split("\n\n")[0].replace("`", ""),
-        epilog=epilog(getattr(module, "EXAMPLES", "")),
+        examples=getattr(module, "EXAMPLES", ""),
     )
     module.add_arguments(parser)
     _add_common(parser)
     return parser
 
 
-def _top_parser() -> Parser:
+def top_parser() -> Parser:
+    """Return the parser of what stands before a verb."""
     width = max(map(len, VERBS)) + 2
     commands = "".join(f"  {verb:<{width}}{summary}\n" for verb, summary in VERBS.items())
     parser = Parser(
         prog="tfopt",
         usage="tfopt COMMAND [options]",
-        description="How should this Keras model be optimised, and is it then better than the simple thing?",
-        epilog=f"commands:\n{commands}\n{epilog(_EXAMPLES)}\n\n"
-        f"`tfopt COMMAND --help` shows a command's options.\n{_EXIT_CODES}",
+        description=_WHAT,
+        examples=_BEGIN,
+        epilog=f"commands:\n{commands}\n`tfopt COMMAND --help` shows a command's options.\n{_EXIT_CODES}",
     )
     _add_common(parser)
     return parser

@@ -9,12 +9,24 @@ from typing import Any, NoReturn
 
 from tfopt.errors import UserError, nearest
 
+_EXAMPLES = "\n\nexamples:\n"
+
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises `UserError` where argparse would print its usage and exit."""
+    """An argument parser that raises `UserError` where argparse would print its usage and exit.
 
-    def __init__(self, **settings: Any):
-        super().__init__(**settings, formatter_class=_Formatter, allow_abbrev=False, add_help=False)
+    Args:
+        description: What the command does.
+        examples: Lines that the help shows before the options.
+        **settings: `ArgumentParser`'s.
+    """
+
+    def __init__(self, description: str = "", examples: str = "", **settings: Any):
+        if examples:
+            description += _EXAMPLES + textwrap.indent(textwrap.dedent(examples).strip("\n"), "  ")
+        super().__init__(
+            description=description, **settings, formatter_class=_Formatter, allow_abbrev=False, add_help=False
+        )
 
     def flags(self) -> list[str]:
         """Every option string that this parser knows."""
@@ -45,11 +57,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=max(width - 2, 50))
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if text.startswith((" ", "examples:", "commands:")):
-            return super()._fill_text(text, width, indent)  # columns that are laid out already
-        return textwrap.fill(" ".join(text.split()), width, initial_indent=indent, subsequent_indent=indent)
-
-
-def epilog(examples: str) -> str:
-    """Return the examples of a command as its epilog."""
-    return "examples:\n" + textwrap.indent(textwrap.dedent(examples).strip("\n"), "  ") if examples else ""
+        if text.startswith("commands:"):
+            return text  # columns that are laid out already, as the examples are
+        words, heading, examples = text.partition(_EXAMPLES)
+        return textwrap.fill(" ".join(words.split()), width) + heading + examples

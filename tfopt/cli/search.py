@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tfopt._words import choice
 from tfopt.cli.parser import Parser
 from tfopt.cli.settings import add_options, from_environment, from_flags, from_toml, to_toml
-from tfopt.errors import UserError, of_system, one_line
+from tfopt.errors import UserError, command, of_system, one_line
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.options import DATA, GROUPS, OPTIONS, resumed
 from tfopt.search.run_folder import check_new
@@ -131,11 +131,11 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
                 outcome = session.run(config, progress, plan, workers, baselines)
     except KeyboardInterrupt as interruption:
         if (folder / "config.json").exists():
-            interruption.args = (f"go on with: tfopt search --resume {folder}",)
+            interruption.args = (f"go on with: {command('search', '--resume', folder)}",)
         raise
     except OSError as error:
         begun = (folder / "config.json").exists()
-        raise of_system(error, f"go on with: tfopt search --resume {folder}" if begun else "") from error
+        raise of_system(error, f"go on with: {command('search', '--resume', folder)}" if begun else "") from error
     if outcome.num_completed == 0:
         return _nothing_completed(outcome)
     output.print_result(outcome.result, arguments.format)
@@ -151,15 +151,17 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         if outcome.result.get("engines"):
             console.say(outcome.result["engines"])
         console.say(f"run folder: {outcome.run_folder}")
-        console.say(f"  tfopt report {outcome.run_folder}            figures and report.html")
+        console.say(f"  {command('report', outcome.run_folder)}            figures and report.html")
         if kept != NETWORK or not failure:
             other = "; --model network: the network's" if kept != NETWORK and not failure else ""
-            console.say(f"  tfopt predict {outcome.run_folder} TABLE     predictions of {kept} for new rows{other}")
-            console.say(f"  tfopt show {outcome.run_folder} --code       {kept} as a program in Python")
+            console.say(
+                f"  {command('predict', outcome.run_folder)} TABLE     predictions of {kept} for new rows{other}"
+            )
+            console.say(f"  {command('show', outcome.run_folder, '--code')}       {kept} as a program in Python")
     if failure:
         console.say(
             f"error: the network could not be trained on all rows, so there is no network to predict with ({failure}). "
-            f"Mend that, then: tfopt search --resume {outcome.run_folder}"
+            f"Mend that, then: {command('search', '--resume', outcome.run_folder)}"
         )
         return NO_NETWORK
     return 0

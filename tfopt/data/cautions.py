@@ -8,6 +8,7 @@ import numpy as np
 from tfopt.data.leaks import leaks
 from tfopt.data.spelling import quoted
 from tfopt.data.table import Table
+from tfopt.errors import with_name
 
 # Shares under which a class counts as rare; of many classes each has little, so it must also have less than its due.
 _RARE, _RARE_OF_EVEN = 0.10, 1 / 2
@@ -23,8 +24,8 @@ def cautions(table: Table, objective: str) -> list[str]:
 def _about_leaks(table: Table) -> list[str]:
     advice = "If it is not known before the target is, or tells a row's place in a sorted file, leave it out"
     return [
-        f"{quoted(column.name)} alone gives {' and '.join(map(quoted, targets))}. {advice}: --drop "
-        f"{shlex.quote(column.name)}"
+        f"{quoted(column.name)} alone gives {' and '.join(map(quoted, targets))}. {advice}: "
+        + with_name("--drop", column.name)
         for column, targets in leaks(table)
     ]
 

@@ -1,9 +1,9 @@
 """What was guessed while a table was read, for saying aloud: one note for each kind of guess."""
 
-import shlex
 from collections.abc import Collection, Iterable
 
 from tfopt.data.spelling import quoted
+from tfopt.errors import with_name
 
 _LISTED = 4
 
@@ -36,8 +36,8 @@ class Guesses:
             kept = [(name, detail) for name, detail in guesses if name in names or what in self._always]
             if kept:
                 listed = shown((f"{quoted(name)} ({detail})" for name, detail in kept), _LISTED)
-                flag = shlex.quote(f"{kept[0][0]}={kind}") if len(kept) == 1 else f"NAME={kind}"
-                notes.append(f"{what}: {listed}; change with --column {flag}")
+                flag = with_name("--column", kept[0][0] if len(kept) == 1 else "NAME", kind)
+                notes.append(f"{what}: {listed}; change with {flag}")
         return notes
 
 

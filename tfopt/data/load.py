@@ -1,6 +1,5 @@
 """A data set by name or path, ready for folds."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tfopt.data.surroundings import is_total
 from tfopt.data.table import Table, Task
 from tfopt.data.unpacking import MAX_UNPACKED
 from tfopt.data.values import examples, extremes, is_whole, to_categories, to_seconds
-from tfopt.errors import UserError, nearest
+from tfopt.errors import UserError, nearest, with_name
 
 # A target of whole numbers with at most so many different ones is taken for class labels.
 _MAX_NUMBERED_CLASSES = 20
@@ -325,7 +324,7 @@ def _read_features(
         )
     for reason, names in dropped.items():
         kind = {"numeric": "number", "categorical": "category"}.get(readings[names[0]].column.kind, "text")
-        keep = f" (keep with --column {shlex.quote(f'{names[0]}={kind}')})" if reason == IDENTIFIER else ""
+        keep = f" (keep with {with_name('--column', names[0], kind)})" if reason == IDENTIFIER else ""
         notes.append(f"dropped as {reason}: {shown(names)}{keep}")
     features = readings.frame([column.name for column in columns])
     return features, tuple(columns), dropped.get(IDENTIFIER, [])
@@ -357,7 +356,7 @@ def _read_times(reading: Reading, frame: pd.DataFrame, raw: RawTable) -> np.ndar
         first = examples(frame[name], frame[name].notna().to_numpy(), raw)
         raise UserError(
             f"no times in column {quoted(name)} ({raw.source}: {first}). Name a column of dates or numbers, or say how "
-            f"it is to be read: --column {shlex.quote(name + '=date')}."
+            f"it is to be read: {with_name('--column', name, 'date')}."
         )
     _complain_about_missing(reading, frame, "the time column", raw, "Fill them in or take these rows out.")
     if kind == "date":

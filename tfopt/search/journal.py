@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt._files import as_json
-from tfopt.errors import UserError
+from tfopt.errors import UserError, command
 from tfopt.search.shapes import RECORDS, misfit
 
 _log = logging.getLogger("tfopt")
@@ -100,7 +100,7 @@ def read_lines(path: Path) -> tuple[list[bytes], list[Record | None]]:
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}). Restore it, or delete it and search again: "
-            f"tfopt search --resume {path.parent}"
+            + command("search", "--resume", path.parent)
         ) from None
     records = [_parsed(line) for line in lines]
     damaged = [number for number, record in enumerate(records, start=1) if record is None]

@@ -72,7 +72,13 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
         "the table",
         (
-            Option("target", "column to predict; several for regression", names, "NAME[,…]", "the last column"),
+            Option(
+                "target",
+                "column to predict; several for regression; a name with a comma in double quotes",
+                names,
+                "NAME[,…]",
+                "the last column",
+            ),
             Option("task", "auto, regression or classification", choice(*configuration.TASKS), "TASK"),
             Option("drop", "columns to leave out", names, "NAME[,…]"),
             Option(

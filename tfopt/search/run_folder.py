@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt._files import write_json
-from tfopt.errors import UserError, nearest, one_line
+from tfopt.errors import UserError, command, nearest, one_line
 from tfopt.search.config import SearchConfig
 from tfopt.search.shapes import FILES, misfit
 
@@ -50,8 +50,8 @@ def check_new(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
             raise UserError(f"--out {path} holds files but no run (no config.json), so it is left alone. Name another.")
         if not overwrite:
             raise UserError(
-                f"--out {path} holds a run. Continue it with --resume {path}, replace it with --overwrite, "
-                "or name another folder."
+                f"--out {path} holds a run. Continue it: {command('search', '--resume', path)}; or replace it with "
+                "--overwrite, or name another folder."
             )
     nearest_parent = path.absolute()
     while not nearest_parent.exists():
@@ -82,7 +82,8 @@ def check_existing(folder: str | os.PathLike[str], *needed: str) -> Path:
                     f"{path} is not a run folder: it holds no config.json. Name one that `tfopt search` made."
                 )
             raise UserError(
-                f"{path} has no {name}: the search did not get that far. Finish it: tfopt search --resume {path}"
+                f"{path} has no {name}: the search did not get that far. Finish it: "
+                + command("search", "--resume", path)
             )
     return path
 
@@ -124,7 +125,7 @@ def damaged(path: Path, why: str) -> UserError:
     remedy = (
         "start a new search"
         if path.name in BEGUN_WITH
-        else f"delete it and have it made anew: tfopt search --resume {run}"
+        else f"delete it and have it made anew: {command('search', '--resume', run)}"
     )
     return UserError(f"{path} is damaged ({one_line(why)[:200]}). Restore it, or {remedy}")
 

@@ -12,7 +12,7 @@ import numpy as np
 from tfopt._files import replace
 from tfopt.comparison.conformal import Band, coverage
 from tfopt.comparison.fold_result import FoldResult
-from tfopt.errors import UserError, nearest, one_line
+from tfopt.errors import UserError, command, nearest, one_line
 from tfopt.search.run_folder import check_existing, damaged, read_json
 
 if TYPE_CHECKING:
@@ -160,7 +160,9 @@ def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:
     if which == "baseline":
         best = result.get("best_baseline")
         if best is None:
-            raise UserError(f"--model baseline: {folder} has no best baseline. See what there is: tfopt show {folder}")
+            raise UserError(
+                f"--model baseline: {folder} has no best baseline. See what there is: {command('show', folder)}"
+            )
         return best, "the best baseline"
     ensemble = next((row["model"] for row in result.get("leaderboard", ()) if row.get("num_members", 1) > 1), None)
     if which in ("ensemble", ensemble):
