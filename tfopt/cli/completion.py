@@ -7,6 +7,7 @@ import argparse
 import importlib
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -23,7 +24,7 @@ USAGE = "tfopt completion SHELL"
 
 @dataclass
 class _Option:
-    flags: list[str]
+    flags: Sequence[str]
     help: str
     takes_value: bool
     choices: tuple[str, ...] = ()
