@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import importlib.metadata
+import runpy
 import sys
 import tomllib
 from pathlib import Path
@@ -83,6 +84,12 @@ def test_imports_go_down_only():
 
 def test_every_part_has_a_floor():
     assert set(PARTS_IN_ORDER) >= PARTS - {"__init__"}
+
+
+def test_the_picture_of_the_floors_is_up_to_date():
+    draw = runpy.run_path(str(ROOT.parent / "docs" / "images" / "architecture.py"))["picture"]
+    picture = (ROOT.parent / "docs" / "images" / "architecture.svg").read_text(encoding="utf-8")
+    assert picture == draw(), "draw it again: python docs/images/architecture.py"
 
 
 PRIVATE_MODULES = ("keras.src", "tensorflow.python", "keras_tuner.src", "sklearn.utils._", "joblib.externals")
