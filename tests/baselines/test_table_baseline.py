@@ -9,7 +9,7 @@ import skops.io
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from tfopt.baselines import TableBaseline, family_names, select_families, train_for_use, train_in_worker
+from tfopt.baselines import TableBaseline, select_families, train_for_use, train_in_worker
 from tfopt.comparison.folds import Split
 from tfopt.comparison.objective import get_objective
 from tfopt.data import load_table
@@ -41,8 +41,8 @@ def test_every_family_is_the_same_after_a_reload(task, frame, tmp_path):
     table = load_table(frame.drop(columns={"price", "kind"} - {target}), target=target, columns={"note": "text"})
     objective = get_objective(None, task)
     choice = {"mlp": {"early_stopping": False, "hidden_layer_sizes": [8]}}
-    for name in family_names(task):
-        family = family_of(name, task)
+    for family in select_families("all", task, objective, 60):
+        name = family.name
         content, parameters, _ = train_in_worker(table, family, [choice.get(name, {})], INNER, objective, 0)
         path = tmp_path / "model.skops"
         path.write_bytes(content)

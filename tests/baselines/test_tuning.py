@@ -17,12 +17,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from tfopt.baselines import family_names, models, select_families, tune, tuning
+from tfopt.baselines import models, select_families, setting, tune, tuning
 from tfopt.comparison import get_objective, inner_splits, outer_splits
 
 
 def _family(name, task):
     return select_families(name, task, get_objective(None, task), 100)[-1]  # the dummy comes with every name
+
+
+def _installed(task):
+    return [family.name for family in select_families("all", task, get_objective(None, task), 100)]
 
 
 def _fold(table, *, folds=3, inner=2):
@@ -52,7 +56,7 @@ def _classification(make_table, classes=3, weights=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("targets", [1, 2])
-@pytest.mark.parametrize("name", family_names("regression"))
+@pytest.mark.parametrize("name", _installed("regression"))
 def test_every_regression_family(make_table, name, targets):
     table = _regression(make_table, targets)
     result, split, _ = _tuned(name, table)
@@ -64,7 +68,7 @@ def test_every_regression_family(make_table, name, targets):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["accuracy", "log_loss"])
-@pytest.mark.parametrize("name", family_names("classification"))
+@pytest.mark.parametrize("name", _installed("classification"))
 def test_every_classification_family(make_table, name, objective):
     family = _family(name, "classification")
     if objective == "log_loss" and not family.probabilities:
@@ -96,7 +100,7 @@ def test_the_grid_search_is_scikit_learns_on_exactly_the_inner_splits(make_table
     table = _regression(make_table)
     result, split, inner = _tuned("ridge", table)
     x, y = table.features.to_numpy(), table.target
-    (grid,) = models.tunable(_family("ridge", "regression"), models.Setting(60, 40, 4, 1, 0, 0)).grid
+    (grid,) = models.tunable(_family("ridge", "regression"), setting.Setting(60, 40, 4, 1, 0, 0)).grid
     position = {row: place for place, row in enumerate(split.train)}
     cv = [([position[r] for r in s.train], [position[r] for r in s.test]) for s in inner]
     search = GridSearchCV(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": grid["model__alpha"]}, cv=cv)
@@ -111,7 +115,7 @@ def test_the_grid_search_is_scikit_learns_on_exactly_the_inner_splits(make_table
 
 
 def test_logistic_tries_both_penalties_without_a_failed_fit(make_table):
-    grid = models.tunable(_family("logistic", "classification"), models.Setting(60, 40, 5, 1, 3, 0)).grid
+    grid = models.tunable(_family("logistic", "classification"), setting.Setting(60, 40, 5, 1, 3, 0)).grid
     assert {ratio for part in grid for ratio in part["model__l1_ratio"]} == {0.0, 1.0}
     result, *_ = _tuned("logistic", _classification(make_table))
     assert result.num_configurations == sum(len(p["encode__scaling"]) * len(p["model__C"]) for p in grid)
@@ -119,14 +123,14 @@ def test_logistic_tries_both_penalties_without_a_failed_fit(make_table):
 
 def test_the_l1_penalty_of_the_grid_reaches_zeros():
     features, target = datasets.load_breast_cancer(return_X_y=True)
-    grid = models.tunable(_family("logistic", "classification"), models.Setting(400, 266, 30, 1, 2, 0)).grid
+    grid = models.tunable(_family("logistic", "classification"), setting.Setting(400, 266, 30, 1, 2, 0)).grid
     lasso = {k.removeprefix("model__"): v[0] for k, v in grid[1].items() if k != "encode__scaling"}
     model = LogisticRegression(**lasso).fit(StandardScaler().fit_transform(features), target)
     assert (model.coef_ == 0).sum() > 15
 
 
 def test_a_grid_that_fails_anywhere_fails_loudly(make_table, monkeypatch):
-    broken = models.Tunable(
+    broken = setting.Tunable(
         KNeighborsClassifier(),
         KNeighborsClassifier(),
         [{"model__n_neighbors": [3, 1000]}],  # more than there are rows
@@ -138,7 +142,7 @@ def test_a_grid_that_fails_anywhere_fails_loudly(make_table, monkeypatch):
 
 def test_convergence_warnings_are_counted_not_shown(make_table, monkeypatch, capfd):
     stopped = LogisticRegression(max_iter=1)
-    recipe = models.Tunable(stopped, stopped, [{"model__C": [1.0, 10.0]}])
+    recipe = setting.Tunable(stopped, stopped, [{"model__C": [1.0, 10.0]}])
     monkeypatch.setattr(tuning, "tunable", lambda family, setting: recipe)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

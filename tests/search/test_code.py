@@ -99,6 +99,23 @@ def test_a_classification_program_predicts_what_the_model_does(family, choice, s
     assert ("sample_weight" in code) == (family in ("hist_gradient_boosting", "svm"))
 
 
+@pytest.mark.parametrize(
+    ("library", "choice"),
+    [
+        ("lightgbm", {"learning_rate": 0.1, "n_estimators": 20, "min_child_samples": 5}),
+        ("xgboost", {"learning_rate": 0.1, "n_estimators": 20, "max_depth": 3}),
+        ("catboost", {"learning_rate": 0.1, "iterations": 20, "depth": 3}),
+    ],
+)
+def test_a_program_of_boosted_trees_predicts_what_the_model_does(library, choice, frame, same):
+    pytest.importorskip(library, reason=f"{library} is not installed: pip install tfopt[boosting]")
+    code = same(frame.drop(columns="price"), library, choice, target=["kind"], weights="w")
+    assert f"from {library} import" in code
+    assert "from tfopt.baselines.boosting import BoostedClassifier" in code
+    numbers = frame[["size, net", "city", "day", "price"]].assign(rent=frame["age"] - 2_459_000)
+    same(numbers, library, choice, target=["price", "rent"])
+
+
 def test_what_pandas_or_scikit_learn_do_not_do_alike_is_done_by_tfopt(frame, same):
     numbers = frame[["size, net", "age", "city", "price"]]
     same(numbers, "ridge", {"alpha": 1.0, "scaling": "standard"}, separator=";", target=["price"])  # decimal commas

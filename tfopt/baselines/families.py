@@ -1,5 +1,6 @@
-"""Which scikit-learn models a network is compared with, and which of them suit a table."""
+"""Which models a network is compared with, and which of them suit a table."""
 
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ class Family:
         probabilities: Whether it predicts class probabilities.
         weights: Whether its fit uses example weights.
         max_rows: Rows beyond which it is left out unless asked for by name, or None.
+        library: What must be installed beside scikit-learn, or None.
     """
 
     name: str
@@ -36,6 +38,25 @@ class Family:
     probabilities: bool = True
     weights: bool = True
     max_rows: int | None = None
+    library: str | None = None
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether what it needs is installed."""
+        return self.library is None or importlib.util.find_spec(self.library) is not None
+
+
+STRONGER = (
+    "stronger opponents can be had: pip install 'tfopt[boosting]' adds LightGBM, XGBoost and CatBoost to the baselines."
+)
+
+
+def _boosting(task: Task) -> tuple[Family, ...]:
+    return (
+        Family("lightgbm", task, "gradient boosted trees of LightGBM", library="lightgbm"),
+        Family("xgboost", task, "gradient boosted trees of XGBoost", fast=False, library="xgboost"),
+        Family("catboost", task, "gradient boosted trees of CatBoost", fast=False, library="catboost"),
+    )
 
 
 _REGRESSION = (
@@ -49,6 +70,7 @@ _REGRESSION = (
     Family("random_forest", "regression", "random forest"),
     Family("hist_gradient_boosting", "regression", "gradient boosted trees on binned features"),
     Family("mlp", "regression", "scikit-learn's multi-layer perceptron", fast=False),
+    *_boosting("regression"),
 )
 _CLASSIFICATION = (
     Family(DUMMY, "classification", "frequencies of the training classes"),
@@ -65,6 +87,7 @@ _CLASSIFICATION = (
     Family("random_forest", "classification", "random forest"),
     Family("hist_gradient_boosting", "classification", "gradient boosted trees on binned features"),
     Family("mlp", "classification", "scikit-learn's multi-layer perceptron", fast=False),
+    *_boosting("classification"),
 )
 _FAMILIES: dict[Task, tuple[Family, ...]] = {"regression": _REGRESSION, "classification": _CLASSIFICATION}
 
@@ -85,13 +108,17 @@ def select_families(choice: str, task: Task, objective: "Objective", num_rows: i
             asked for by name.
 
     Raises:
-        UserError: For a name that is unknown, belongs to the other task, or cannot serve the objective.
+        UserError: For a name that is unknown, not installed, belongs to the other task, or cannot serve the objective.
     """
     named = _named(choice, task)
     if named is None:
         left_out = left_out_families(choice, task, objective, num_rows)
         return tuple(family for family in _of_choice(choice, task) if family.name not in left_out)
     for family in named:
+        if not family.is_installed:
+            raise UserError(
+                f"Baseline {family.name!r} needs {family.library}. pip install 'tfopt[boosting]' brings it."
+            )
         if objective.needs == "probabilities" and not family.probabilities:
             raise UserError(
                 f"Baseline {family.name!r} gives no class probabilities, which objective {objective.name!r} needs. "
@@ -106,7 +133,9 @@ def left_out_families(choice: str, task: Task, objective: "Objective", num_rows:
     if _named(choice, task) is not None:
         return reasons
     for family in _of_choice(choice, task):
-        if objective.needs == "probabilities" and not family.probabilities:
+        if not family.is_installed:
+            reasons[family.name] = STRONGER
+        elif objective.needs == "probabilities" and not family.probabilities:
             reasons[family.name] = f"{family.name} is left out: it gives no class probabilities for {objective.name}."
         elif family.max_rows is not None and num_rows > family.max_rows:
             reasons[family.name] = (

@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from tfopt._files import as_json
 from tfopt.baselines.families import Family
-from tfopt.baselines.models import Setting, Tunable, tunable
+from tfopt.baselines.models import tunable
+from tfopt.baselines.setting import Setting, Tunable
 from tfopt.baselines.table_baseline import TableBaseline, outputs_of
 from tfopt.baselines.tuning import RememberingEncoder, Scorer, mean_inner_score, plain_name, training_weights
 from tfopt.comparison.folds import Split

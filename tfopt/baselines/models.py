@@ -5,77 +5,16 @@ a unit, such as pixels. Penalties and kernel widths are relative to standardised
 fits every table.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn import compose, dummy, ensemble, linear_model, multioutput, neighbors, neural_network, preprocessing, svm
+from sklearn import compose, dummy, ensemble, linear_model, neighbors, neural_network, preprocessing, svm
 
+from tfopt.baselines import boosting
 from tfopt.baselines.families import Family
-from tfopt.comparison.folds import Split
-from tfopt.data.encoder import TableEncoder
-from tfopt.data.table import Table
-
-Grid = list[dict[str, list[Any]]]
+from tfopt.baselines.setting import Grid, Setting, Tunable, each_target, under
 
 _SCALING = "encode__scaling"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a grid depends on.
-
-    Args:
-        num_rows: Rows of the outer training part.
-        fewest_rows: Rows of the smallest inner training part.
-        width: Columns of the encoded matrix.
-        num_targets: Regression targets; 1 for classification.
-        num_classes: Classes; 0 for regression.
-        seed: Seed of everything random.
-    """
-
-    num_rows: int
-    fewest_rows: int
-    width: int
-    num_targets: int
-    num_classes: int
-    seed: int
-
-    @classmethod
-    def of(cls, table: Table, rows: int, inner: Sequence[Split], seed: int) -> "Setting":
-        """Return the setting of an outer training part of so many rows with these inner splits."""
-        regression = table.task == "regression"
-        return cls(
-            num_rows=rows,
-            fewest_rows=min(len(split.train) for split in inner),
-            width=TableEncoder(table.columns).width,
-            num_targets=table.num_outputs if regression else 1,
-            num_classes=0 if regression else table.num_outputs,
-            seed=seed,
-        )
-
-
-@dataclass(frozen=True)
-class Tunable:
-    """How one family is fitted.
-
-    Args:
-        model: The model to tune.
-        default: What a user gets without tuning: scikit-learn's own defaults on standardised features.
-        grid: Parameter grids over the pipeline of `encode` and `model`; empty where there is nothing to tune.
-        scaling: The scaling of the features where the grid does not choose it.
-        num_draws: How many configurations to draw from the grid at random; None tries all.
-        openmp: Whether it runs OpenMP threads of its own. They are limited for the calling thread only, so such fits go
-            one by one.
-    """
-
-    model: Any
-    default: Any
-    grid: Grid
-    scaling: str = "standard"
-    num_draws: int | None = None
-    openmp: bool = False
 
 
 def tunable(family: Family, setting: Setting) -> Tunable:
@@ -98,17 +37,6 @@ def _standardised(model: Any) -> Any:
     return compose.TransformedTargetRegressor(model, transformer=preprocessing.StandardScaler())
 
 
-def _each_target(model: Any, setting: Setting) -> tuple[Any, str]:
-    """Return a model that fits each target by itself where there are several, and the prefix of its parameters."""
-    if setting.num_targets == 1:
-        return model, ""
-    return multioutput.MultiOutputRegressor(model), "estimator__"
-
-
-def _under(prefix: str, **values: list[Any]) -> dict[str, list[Any]]:
-    return {f"model__{prefix}{name}": value for name, value in values.items()}
-
-
 def _dummy_regressor(setting: Setting) -> Tunable:
     model = dummy.DummyRegressor()
     return Tunable(model, model, [{"model__strategy": ["mean", "median"]}], scaling="none")
@@ -127,7 +55,7 @@ def _lasso(setting: Setting) -> Tunable:
     model = _standardised(linear_model.Lasso(max_iter=20_000))
     grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
-        **_under("regressor__", alpha=_powers(-3.5, 0, 13)),
+        **under("regressor__", alpha=_powers(-3.5, 0, 13)),
     }
     return Tunable(model, linear_model.Lasso(max_iter=20_000), [grid])
 
@@ -136,16 +64,16 @@ def _elastic_net(setting: Setting) -> Tunable:
     model = _standardised(linear_model.ElasticNet(max_iter=20_000))
     grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
-        **_under("regressor__", l1_ratio=[0.1, 0.5, 0.9], alpha=_powers(-3.5, 0.5, 10)),
+        **under("regressor__", l1_ratio=[0.1, 0.5, 0.9], alpha=_powers(-3.5, 0.5, 10)),
     }
     return Tunable(model, linear_model.ElasticNet(max_iter=20_000), [grid])
 
 
 def _svr(setting: Setting) -> Tunable:
-    single, prefix = _each_target(svm.SVR(), setting)
+    single, prefix = each_target(svm.SVR(), setting)
     grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"],
-        **_under(
+        **under(
             f"regressor__{prefix}", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.03, 0.1, 0.3, 1)), epsilon=[0.1, 0.5]
         ),
     }
@@ -179,14 +107,14 @@ def _rows_of_a_tree(setting: Setting) -> int | None:
 
 
 def _boosting_regressor(setting: Setting) -> Tunable:
-    model, prefix = _each_target(ensemble.HistGradientBoostingRegressor(random_state=setting.seed), setting)
+    model, prefix = each_target(ensemble.HistGradientBoostingRegressor(random_state=setting.seed), setting)
     return Tunable(model, model, _boosting_grid(prefix), scaling="none", openmp=True)
 
 
 def _boosting_grid(prefix: str) -> Grid:
     """Many small steps with small trees, the usual steps with small trees, and scikit-learn's own default."""
-    slow = _under(prefix, learning_rate=[0.03], max_iter=[300], max_leaf_nodes=[3, 6])
-    usual = _under(prefix, learning_rate=[0.1], max_iter=[100], max_leaf_nodes=[3, 6, 31])
+    slow = under(prefix, learning_rate=[0.03], max_iter=[300], max_leaf_nodes=[3, 6])
+    usual = under(prefix, learning_rate=[0.1], max_iter=[100], max_leaf_nodes=[3, 6, 31])
     return [slow, usual]
 
 
@@ -197,7 +125,7 @@ def _mlp_regressor(setting: Setting) -> Tunable:
 
 
 def _perceptron(prefix: str, setting: Setting) -> dict[str, list[Any]]:
-    return _under(
+    return under(
         prefix,
         hidden_layer_sizes=[(64,), (100,), (64, 64)],
         alpha=_powers(-4, 1, 6),
@@ -223,12 +151,12 @@ def _logistic(setting: Setting) -> Tunable:
     model = linear_model.LogisticRegression(random_state=setting.seed)
     ridge = {
         _SCALING: ["standard", "robust", "common"],
-        **_under("", solver=["newton-cg"], l1_ratio=[0.0], max_iter=[1000], C=_powers(-3, 3, 7)),
+        **under("", solver=["newton-cg"], l1_ratio=[0.0], max_iter=[1000], C=_powers(-3, 3, 7)),
     }
     costly = setting.num_rows * setting.num_classes > 5000
     lasso = {
         _SCALING: ["standard"] if costly else ["standard", "robust"],
-        **_under(
+        **under(
             "", solver=["saga"], l1_ratio=[1.0], max_iter=[2000], tol=[0.01], C=_powers(-1.5, 1.5, 3 if costly else 4)
         ),
     }
@@ -244,7 +172,7 @@ def _ridge_classifier(setting: Setting) -> Tunable:
 def _svc(setting: Setting) -> Tunable:
     grid: dict[str, list[Any]] = {
         _SCALING: ["standard", "robust", "common"] if setting.num_rows <= 1000 else ["standard", "common"],
-        **_under("", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.1, 0.3, 1, 3))),
+        **under("", C=_powers(-1, 2, 4), gamma=_widths(setting, (0.1, 0.3, 1, 3))),
     }
     return Tunable(svm.SVC(), svm.SVC(), [grid], num_draws=None if setting.num_rows <= 1000 else 16)
 
@@ -269,7 +197,7 @@ def _boosting_classifier(setting: Setting) -> Tunable:
     model = ensemble.HistGradientBoostingClassifier(random_state=setting.seed)
     grid = _boosting_grid("")
     if setting.num_classes > 3:  # a tree for each class in every step
-        grid = [_under("", max_leaf_nodes=[8], learning_rate=[0.1, 0.2], max_iter=[50])]
+        grid = [under("", max_leaf_nodes=[8], learning_rate=[0.1, 0.2], max_iter=[50])]
     return Tunable(model, model, grid, scaling="none", openmp=True)
 
 
@@ -291,6 +219,9 @@ _TUNABLES: dict[str, dict[str, Any]] = {
         "random_forest": _forest_regressor,
         "hist_gradient_boosting": _boosting_regressor,
         "mlp": _mlp_regressor,
+        "lightgbm": boosting.lightgbm,
+        "xgboost": boosting.xgboost,
+        "catboost": boosting.catboost,
     },
     "classification": {
         "dummy": _dummy_classifier,
@@ -301,5 +232,8 @@ _TUNABLES: dict[str, dict[str, Any]] = {
         "random_forest": _forest_classifier,
         "hist_gradient_boosting": _boosting_classifier,
         "mlp": _mlp_classifier,
+        "lightgbm": boosting.lightgbm,
+        "xgboost": boosting.xgboost,
+        "catboost": boosting.catboost,
     },
 }

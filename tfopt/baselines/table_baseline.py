@@ -17,18 +17,34 @@ from tfopt.data.rows import canonical
 from tfopt.data.table import Table, Task
 from tfopt.errors import UserError, command, one_line
 
-# What a file may hold beside the types that skops trusts by itself: compiled parts of scikit-learn's models, and ours.
+# What a file may hold beside the types that skops trusts by itself: compiled parts of scikit-learn's models, boosted
+# trees, whose libraries read their own format, and ours.
 _TRUSTED = [
+    "builtins.bytearray",
+    "builtins.bytes",
+    "catboost.core.CatBoostClassifier",
+    "catboost.core.CatBoostRegressor",
+    "collections.OrderedDict",
+    "collections.defaultdict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
+    "tfopt.baselines.boosting.BoostedClassifier",
+    "tfopt.baselines.boosting.BoostedRegressor",
     "tfopt.baselines.table_baseline.TableBaseline",
+    "tfopt.baselines.tree_encoder.TreeEncoder",
     "tfopt.data.column.Column",
     "tfopt.data.encoder.TableEncoder",
     "tfopt.data.text.TopicCoder",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
 ]
 
 
@@ -132,7 +148,7 @@ class TableBaseline:
         """Read what `save` wrote.
 
         Raises:
-            UserError: The file holds other types than such a baseline, or is damaged.
+            UserError: The file holds other types than such a baseline, is damaged, or needs a library.
         """
         try:
             loaded = skops.io.load(path, trusted=_TRUSTED)
@@ -140,6 +156,8 @@ class TableBaseline:
             raise UserError(f"{path} is not loaded: it holds types that no baseline has ({one_line(error)}).") from None
         except MemoryError:
             raise
+        except ModuleNotFoundError as error:
+            raise UserError(f"{path} needs {error.name}. pip install 'tfopt[boosting]' brings it.") from None
         except Exception as error:  # of a damaged archive anything may come
             raise UserError(
                 f"{path} is damaged ({one_line(error)[:200]}). Restore it, or delete it and have it made anew: "

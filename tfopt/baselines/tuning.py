@@ -18,7 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from tfopt._files import as_json
 from tfopt.baselines.families import Family
-from tfopt.baselines.models import Setting, Tunable, tunable
+from tfopt.baselines.models import tunable
+from tfopt.baselines.setting import AS_TREES, Setting, Tunable, encoder_of
 from tfopt.baselines.table_baseline import outputs_of
 from tfopt.comparison.fold_result import DUMMY, FoldResult
 from tfopt.comparison.folds import Split
@@ -106,7 +107,8 @@ def tune(
         outputs = prediction
         if objective.needs == "labels":
             outputs = outputs_of(tuned, test, table.task, setting.num_classes)
-        default = Pipeline([("encode", clone(encoder).set_params(scaling="standard")), ("model", how.default)])
+        untuned = AS_TREES if how.scaling == AS_TREES else "standard"
+        default = Pipeline([("encode", clone(encoder).set_params(scaling=untuned)), ("model", how.default)])
         default.fit(train, target, **fit_options)
         default_prediction = scorer.predict(default, test)
     if num_unconverged:
@@ -266,7 +268,7 @@ def _memory_of(key: str) -> _Memory:
 
 
 class RememberingEncoder(TransformerMixin, BaseEstimator):
-    """`TableEncoder` that encodes each part of a fold once, however many hyperparameters are tried on it.
+    """An encoder that encodes each part of a fold once, however many hyperparameters are tried on it.
 
     The frame's index names its rows, so equal indices mean equal rows. Returns float64: closed-form solvers lose half
     their digits in float32.
@@ -283,7 +285,7 @@ class RememberingEncoder(TransformerMixin, BaseEstimator):
         self.memory_ = memory
         self.key_ = (self.scaling, frame.index.to_numpy().tobytes())
         if self.key_ not in memory.fitted:
-            memory.fitted[self.key_] = TableEncoder(self.columns, scaling=self.scaling).fit(frame)
+            memory.fitted[self.key_] = encoder_of(self.columns, self.scaling).fit(frame)
         return self
 
     @property

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from tfopt._escape import docstring
 from tfopt.baselines import select_families
 from tfopt.baselines.table_baseline import TableBaseline
+from tfopt.baselines.tree_encoder import TreeEncoder
 from tfopt.comparison.fold_result import DUMMY
 from tfopt.comparison.objective import get_objective
 from tfopt.data.spelling import TRUTH_VALUES
@@ -25,6 +26,7 @@ _HELPERS = {
     "ColumnTransformer": "sklearn.compose",
     "FunctionTransformer": "sklearn.preprocessing",
     "OneHotEncoder": "sklearn.preprocessing",
+    "OrdinalEncoder": "sklearn.preprocessing",
     "Pipeline": "sklearn.pipeline",
     "SimpleImputer": "sklearn.impute",
     "StandardScaler": "sklearn.preprocessing",
@@ -163,14 +165,18 @@ def _program(baseline: TableBaseline, table: Table, reading: _Reading) -> str:
     }
     imports, filled = list(reading.imports), {}
     functions: list[str] = []
+    of_trees = isinstance(baseline.encoder, TreeEncoder)
     if table.task == "classification":
         names["CLASSES"] = list(table.classes)
     if _of_kind(table, "text"):
         names["COLUMNS"] = list(table.columns)
         encode = f"TableEncoder(COLUMNS, scaling={baseline.encoder.scaling!r})"
-        imports.append("from tfopt.data import Column, TableEncoder")
+        imports.append(f"from tfopt.data import Column{'' if of_trees else ', TableEncoder'}")
+        if of_trees:
+            encode = "TreeEncoder(COLUMNS)"
+            imports.append("from tfopt.baselines.tree_encoder import TreeEncoder")
     else:
-        encode, functions = _column_transformer(table, baseline.encoder.scaling)
+        encode, functions = _for_trees(table) if of_trees else _column_transformer(table, baseline.encoder.scaling)
         if baseline.levels:
             names["LEVELS"] = {name: list(levels) for name, levels in baseline.levels.items()}
             names["GAPS"] = [
@@ -179,16 +185,17 @@ def _program(baseline: TableBaseline, table: Table, reading: _Reading) -> str:
             every = {level for levels in baseline.levels.values() for level in levels}
             filled = {word: repr(_unlike(f"({word})", every)) for word in ("other", "gap")}
     model = baseline.model.__repr__(N_CHAR_MAX=10**9).replace("\n", "\n    ")
+    if not of_trees:
+        functions.append("digits")
     tail = TAIL.format(
         encode=encode,
+        digits="" if of_trees else '    ("digits", FunctionTransformer(digits)),\n',
         model=model,
         weights=", weights" if reading.weighted else "",
         fit_weights=", model__sample_weight=weights" if reading.weighted else "",
         result=_result(baseline, table),
     )
-    bodies = [
-        FUNCTIONS[name].format(**filled) if name == "known" else FUNCTIONS[name] for name in (*functions, "digits")
-    ]
+    bodies = [FUNCTIONS[name].format(**filled) if name == "known" else FUNCTIONS[name] for name in functions]
     body = "".join([reading.code, *bodies, tail])
     head = HEAD.format(
         title=f"{baseline.family} for {docstring(table.name)}, found by tfopt search.",
@@ -234,7 +241,6 @@ def _column_transformer(table: Table, scaling: str) -> tuple[str, list[str]]:
         ("levels", f"make_pipeline(FunctionTransformer(known), {one_hot})", _of_kind(table, "categorical")),
         ("gaps", "FunctionTransformer(gaps)", gaps),
     ]
-    lines = [f"        ({name!r}, {code}, {columns!r}),\n" for name, code, columns in steps if columns]
     functions = {
         "RobustScale": scaling == "robust" and bool(numbers or dates),
         "CommonScale": scaling == "common" and bool(numbers),
@@ -243,13 +249,32 @@ def _column_transformer(table: Table, scaling: str) -> tuple[str, list[str]]:
         "known": any(column.kind == "categorical" for column in table.columns),
         "gaps": bool(gaps),
     }
-    return f"ColumnTransformer([\n{''.join(lines)}    ])", [name for name, needed in functions.items() if needed]
+    return _columns(steps), [name for name, needed in functions.items() if needed]
+
+
+def _for_trees(table: Table) -> tuple[str, list[str]]:
+    """Return the code of a ColumnTransformer that does what `TreeEncoder` does, and which functions it needs."""
+    dates, levels = _of_kind(table, "date"), _of_kind(table, "categorical")
+    known = "make_pipeline(FunctionTransformer(known), OrdinalEncoder(categories=listed_levels()))"
+    steps = [
+        ("numbers", '"passthrough"', _of_kind(table, "numeric")),
+        ("dates", "FunctionTransformer(days)", dates),
+        ("booleans", '"passthrough"', _of_kind(table, "boolean")),
+        ("cycles", "FunctionTransformer(cycles)", dates),
+        ("levels", known, levels),
+    ]
+    return _columns(steps), [*(["days", "cycles"] if dates else []), *(["known"] if levels else [])]
+
+
+def _columns(steps: list[tuple[str, str, list[str]]]) -> str:
+    lines = [f"        ({name!r}, {code}, {columns!r}),\n" for name, code, columns in steps if columns]
+    return f"ColumnTransformer([\n{''.join(lines)}    ])"
 
 
 def _imports(model: Any, body: str) -> list[str]:
     """Return the import lines of the classes that a model consists of, and of what else the program names."""
     estimators = [model, *(value for value in model.get_params().values() if isinstance(value, BaseEstimator))]
-    homes = {type(each).__name__: type(each).__module__.split("._")[0] for each in estimators}
+    homes = {type(each).__name__: _home(type(each)) for each in estimators}
     homes |= {name: home for name, home in _HELPERS.items() if f"{name}(" in body}
     if "(TransformerMixin" in body:
         homes |= {"BaseEstimator": "sklearn.base", "TransformerMixin": "sklearn.base"}
@@ -257,6 +282,13 @@ def _imports(model: Any, body: str) -> list[str]:
         getattr(importlib.import_module(home), name)  # a class that has moved is found here, not by the user
     names = {home: sorted(name for name in homes if homes[name] == home) for home in homes.values()}
     return [f"from {home} import {', '.join(names[home])}" for home in names]
+
+
+def _home(kind: type) -> str:
+    """Return the public module of a class: the package itself, where it has the class."""
+    package = kind.__module__.partition(".")[0]
+    whole = getattr(importlib.import_module(package), kind.__name__, None) is kind
+    return package if whole else kind.__module__.split("._")[0]
 
 
 def _of_kind(table: Table, kind: str) -> list[str]:

@@ -141,8 +141,7 @@ TAIL = """
 
 model = Pipeline([
     ("encode", {encode}),
-    ("digits", FunctionTransformer(digits)),
-    ("model", {model}),
+{digits}    ("model", {model}),
 ])
 
 if __name__ == "__main__":

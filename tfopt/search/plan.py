@@ -154,7 +154,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
                 "are not tested; without --group a group's own past is learned from"
             )
     families = select_families(config.baselines, table.task, objective, table.num_rows)
-    for reason in left_out_families(config.baselines, table.task, objective, table.num_rows).values():
+    for reason in dict.fromkeys(left_out_families(config.baselines, table.task, objective, table.num_rows).values()):
         say(reason)
     unweighted = unweighted_families(families, table)
     if unweighted:
