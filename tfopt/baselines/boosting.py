@@ -20,7 +20,7 @@ _MANY_CLASSES = 3  # beyond, a tree for each class in every step is left out of 
 class BoostedTrees(BaseEstimator):
     """What the two estimators share; see `BoostedRegressor` for the arguments."""
 
-    def __init__(self, model: Any = None, num_levels: dict[int, int] | None = None):
+    def __init__(self, model: Any, num_levels: dict[int, int] | None = None):
         self.model = model
         self.num_levels = num_levels
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from tfopt._escape import docstring
 from tfopt.baselines import select_families
@@ -184,13 +183,12 @@ def _program(baseline: TableBaseline, table: Table, reading: _Reading) -> str:
             ]
             every = {level for levels in baseline.levels.values() for level in levels}
             filled = {word: repr(_unlike(f"({word})", every)) for word in ("other", "gap")}
-    model = baseline.model.__repr__(N_CHAR_MAX=10**9).replace("\n", "\n    ")
     if not of_trees:
         functions.append("digits")
     tail = TAIL.format(
         encode=encode,
         digits="" if of_trees else '    ("digits", FunctionTransformer(digits)),\n',
-        model=model,
+        model=_expression(baseline.model),
         weights=", weights" if reading.weighted else "",
         fit_weights=", model__sample_weight=weights" if reading.weighted else "",
         result=_result(baseline, table),
@@ -271,9 +269,24 @@ def _columns(steps: list[tuple[str, str, list[str]]]) -> str:
     return f"ColumnTransformer([\n{''.join(lines)}    ])"
 
 
+def _expression(value: Any) -> str:
+    """Return the code that makes a model of its class and of the arguments that are not as they would be anyway."""
+    if not hasattr(value, "get_params"):
+        return repr(value)
+    try:
+        plain = type(value)().get_params(deep=False)
+    except TypeError:  # there are arguments that must be given
+        plain = {}
+    given = {name: _expression(each) for name, each in value.get_params(deep=False).items()}
+    changed = [
+        f"{name}={text}" for name, text in given.items() if name not in plain or text != _expression(plain[name])
+    ]
+    return f"{type(value).__name__}({', '.join(changed)})"
+
+
 def _imports(model: Any, body: str) -> list[str]:
     """Return the import lines of the classes that a model consists of, and of what else the program names."""
-    estimators = [model, *(value for value in model.get_params().values() if isinstance(value, BaseEstimator))]
+    estimators = [model, *(value for value in model.get_params().values() if hasattr(value, "get_params"))]
     homes = {type(each).__name__: _home(type(each)) for each in estimators}
     homes |= {name: home for name, home in _HELPERS.items() if f"{name}(" in body}
     if "(TransformerMixin" in body:
