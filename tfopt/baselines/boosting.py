@@ -35,7 +35,7 @@ class BoostedTrees(BaseEstimator):
         columns: dict[str, Any] = dict(zip(names, np.asarray(x, np.float64).T, strict=True))
         for place, number in (self.num_levels or {}).items():
             codes = columns[names[place]].astype(np.int64)
-            columns[names[place]] = pd.Categorical.from_codes(codes, categories=list(range(number)))
+            columns[names[place]] = pd.Categorical.from_codes(codes, categories=pd.RangeIndex(number))
         return pd.DataFrame(columns)
 
 

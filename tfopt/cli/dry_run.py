@@ -56,7 +56,8 @@ def _baseline_fits(plan: "Plan") -> list[int]:
     """Return the fits of each family: its grid on the inner folds, the refit of the choice, and the default."""
     from sklearn.model_selection import ParameterGrid
 
-    from tfopt.baselines.models import Setting, tunable
+    from tfopt.baselines.models import tunable
+    from tfopt.baselines.setting import Setting
 
     counts = []
     for family in plan.families:
