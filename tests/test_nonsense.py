@@ -42,7 +42,7 @@ NO_NUMBER += [(), np.array([]), ["a"], [None], [True], [math.nan], [[1], [1, 2]]
 NO_FLAG = [*OTHER_KINDS, "no", "", b"1", 2, -1, 0.5, [True], np.array([True, False])]
 NO_STRING = [*OTHER_KINDS, True, 1, b"cosine", ["a"]]
 NO_PIECE = [1j, math.nan, object(), b"1", [[]]]
-EDGES = [0, -1, -0.5, 1, 2, 1e300, -1e300]
+EDGES = [0, -1, -0.5, 1, 2, 1e300, -1e300, 2**63, -(2.0**63)]
 WEIGHT = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 
 

@@ -64,7 +64,7 @@ def replace(path: Path, write: Callable[[Path], Any], synced: bool = True) -> No
     if path.exists() and not path.is_file():
         write(path)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent, synced)
     beside = path.with_name(f".{secrets.token_hex(8)}-{path.name[-50:]}")
     os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
@@ -77,12 +77,28 @@ def replace(path: Path, write: Callable[[Path], Any], synced: bool = True) -> No
         raise
     finally:
         beside.unlink(missing_ok=True)
-    if synced and hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
+    if synced:
         sync(path.parent)
+
+
+def make_folder(path: Path, synced: bool = True) -> None:
+    """Make a folder and those above it that are missing, each on the disk in the one that holds it."""
+    if not path.is_dir():
+        make_folder(path.parent, synced)
+        path.mkdir(exist_ok=True)
+        if synced:
+            sync(path.parent)
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file of ours, made where it is missing, that a link planted under its name cannot lead elsewhere."""
+    return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def sync(path: Path) -> None:
     """See a file's content, or a folder's list of names, to the disk."""
+    if path.is_dir() and not hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -44,6 +44,7 @@ _REMEDIES = {
     errno.EMFILE: "Raise the limit on open files (ulimit -n)",
     errno.ENOMEM: "Free some memory",
     errno.EISDIR: "Remove that folder",
+    errno.ELOOP: "Remove that link",
     errno.EIO: "Check the disk",
 }
 
@@ -74,7 +75,7 @@ def of_system(error: OSError, then: str = "") -> UserError:
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the choice most like `name`, or ``""`` when none is close."""
-    names = list(choices)
+    names = sorted(choices)  # a folder's entries come in any order
     matches = [choice for choice in names if choice.lower() == name.lower()]
     matches = matches or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean {matches[0]!r}?" if matches else ""

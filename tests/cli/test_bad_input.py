@@ -144,3 +144,21 @@ def test_space_that_sometimes_raises_goes_on(folder, tfopt):
     assert {row["kind"] for row in json.loads(out)["leaderboard"]} == {"keras", "sklearn"}
     assert "ValueError: broken on purpose" in err
     assert "run folder: run" in err
+
+
+@pytest.mark.slow
+def test_a_build_that_hangs_fails_by_itself_and_the_search_goes_on(folder, tfopt):
+    (folder / "hangs.py").write_text(
+        "import time, keras\n"
+        "def build(hp, problem):\n"
+        "    if hp.Choice('hangs', [False, True]):\n"
+        "        time.sleep(1000)\n"
+        "    model = keras.Sequential([keras.Input((problem.num_features,)), keras.layers.Dense(1)])\n"
+        "    model.compile('sgd', 'mse')\n"
+        "    return model\n"
+    )
+    words = ["--space", "hangs.py:build", "--baselines", "none", "--tuner", "grid", "--epochs", 2, "--seeds", 1]
+    words += ["--folds", 2, "--inner-folds", 2, "--workers", 1, "--out", "run", "--trial-timeout", "3s"]
+    code, _, err = tfopt("search", "houses.csv", *words)
+    assert code == 0, err
+    assert "2 trials failed; the first: TookTooLong: building and training took longer than 3 s" in err

@@ -1,8 +1,10 @@
 """What is in the journal survives a crash, and what a crash cut short is done again."""
 
 import json
+import os
 
 import numpy as np
+import pytest
 
 from tfopt.search.journal import Journal
 
@@ -64,6 +66,28 @@ def test_a_damaged_line_is_dropped_with_a_warning(tmp_path, caplog):
         assert [record["values"] for record in Journal(path).records] == [{"a": 1}]
         assert "trials.jsonl: line 1 is damaged and left out; tfopt search --resume" in caplog.text
         assert path.read_bytes() == whole
+
+
+def test_a_torn_journal_is_never_rewritten_in_place(tmp_path):
+    path, old = tmp_path / "trials.jsonl", tmp_path / "old"
+    Journal(path).append(trial(a=1))
+    damaged = b"damaged\n" + path.read_bytes() + b"cut"
+    path.write_bytes(damaged)
+    os.link(path, old)
+    assert len(Journal(path).records) == 1
+    assert (old.read_bytes(), path.read_bytes()) == (damaged, damaged[8:-3])
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    path, victim = tmp_path / "trials.jsonl", tmp_path / "victim"
+    journal = Journal(path)
+    path.unlink()
+    path.symlink_to(victim)
+    with pytest.raises(OSError, match=r"trials\.jsonl"):
+        journal.append(trial())
+    with pytest.raises(OSError, match=r"trials\.jsonl"):
+        Journal(path)
+    assert not victim.exists()
 
 
 def test_numbers_that_json_lacks_become_null_and_numpys_become_plain(tmp_path):

@@ -108,7 +108,9 @@ def test_once_the_deadline_has_passed_no_further_fit_is_waited_for(trainer):
 
 @pytest.mark.parametrize("kind", ["plain", "shared", "population"])
 @pytest.mark.parametrize("on_workers", [False, True])
-def test_a_fit_that_is_at_work_when_the_deadline_passes_is_given_up(kind, on_workers):
+def test_a_fit_that_is_at_work_when_the_deadline_passes_is_given_up(kind, on_workers, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # a clock that was set back
+
     def build(values):
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("sgd", "mse")

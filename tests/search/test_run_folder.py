@@ -1,9 +1,13 @@
 import os
+import random
 
 import pytest
 
+from tfopt.data.files import files_of
 from tfopt.errors import UserError
-from tfopt.search.run_folder import check_existing, check_new
+from tfopt.search.config import SearchConfig
+from tfopt.search.run_folder import check_existing, check_new, create, locked, refuse_links
+from tfopt.search.saved import choose_model
 
 
 def test_new_and_empty_folders_are_taken_and_nothing_is_created(tmp_path):
@@ -53,3 +57,73 @@ def test_existing_run(tmp_path):
         check_existing(run, "result.json")
     with pytest.raises(UserError, match=r"is a file, not a run folder"):
         check_existing(run / "config.json")
+
+
+def test_a_search_that_was_ended_before_it_began_left_nothing_in_the_way(tmp_path):
+    folder = tmp_path / "run"
+    with locked(check_new(folder)):
+        (folder / "environment.json").write_text("{}")
+    assert check_new(folder) == folder
+
+
+LINKED = ["trials.jsonl", "predictions", "models/ridge.skops", "figures/scores.png", "tensorboard/fold-0/default"]
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_links_planted_in_a_run_lead_nowhere(name, tmp_path):
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    with locked(folder):
+        create(folder, SearchConfig(data="diabetes"), {})
+    refuse_links(folder)
+    if "." in name:
+        victim.write_text("mine")
+    else:
+        victim.mkdir()
+        (victim / "thesis.tex").write_text("mine")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).symlink_to(victim)
+    with pytest.raises(UserError, match=r"is a link, and a run writes through none"):
+        refuse_links(folder)
+    with locked(folder):
+        create(folder, SearchConfig(data="diabetes"), {})  # as --overwrite does
+    refuse_links(folder)
+    assert (victim if victim.is_file() else victim / "thesis.tex").read_text() == "mine"
+
+
+def test_a_lock_is_not_made_through_a_link(tmp_path):
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    folder.mkdir()
+    (folder / ".lock").symlink_to(victim)
+    with pytest.raises(UserError, match=r"cannot be written"), locked(folder):
+        pass
+    assert not victim.exists()
+
+
+def test_what_is_read_of_a_folder_does_not_depend_on_the_order_of_its_entries(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text("{}")
+    for name in ("a", "B", "b", "ridge", "lasso"):
+        for place in (f"models/{name}.skops", f"tables/{name}.csv"):
+            (tmp_path / place).parent.mkdir(exist_ok=True)
+            (tmp_path / place).write_text("")
+    for name in ("RUNS", "runs"):  # not told apart by what is asked for below
+        (tmp_path / name).mkdir(exist_ok=True)
+    listdir, scandir = os.listdir, os.scandir
+
+    class Shuffled(list):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    def told(seed):
+        order = random.Random(seed)
+        monkeypatch.setattr(os, "listdir", lambda *path: order.sample(found := listdir(*path), len(found)))
+        monkeypatch.setattr(os, "scandir", lambda *path: Shuffled(order.sample(found := [*scandir(*path)], len(found))))
+        with pytest.raises(UserError) as missing_model:
+            choose_model(tmp_path, "rigde")
+        with pytest.raises(UserError) as missing_run:
+            check_existing(tmp_path / "Runs")
+        return str(missing_model.value), str(missing_run.value), files_of(str(tmp_path / "tables"))
+
+    assert len({repr(told(seed)) for seed in range(20)}) == 1

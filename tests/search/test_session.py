@@ -335,8 +335,8 @@ def test_a_time_limit_leaves_the_time_for_refits(quick, monkeypatch):
     monkeypatch.setattr(Journal, "append", takes_a_second)
     trained = TimeLimit.trained
     monkeypatch.setattr(TimeLimit, "trained", lambda self, steps, seconds: trained(self, steps, 1.0))
-    for module in ("time_limit", "loop", "parallel"):
-        monkeypatch.setattr(f"tfopt.search.{module}.time", clock)
+    for module in ("search.time_limit", "search.loop", "search.parallel", "training.fits"):
+        monkeypatch.setattr(f"tfopt.{module}.time", clock)
     config = quick(time_limit=40, max_trials=60, baselines="none", workers=1)
     progress = Notes()
     outcome = run(config, progress, replace(prepare(config), started=0.0))

@@ -15,6 +15,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from tfopt._escape import printable
+from tfopt._files import replace, write_text
 
 # Okabe & Ito, "Color universal design", 2008.
 ACCENT = "#0072b2"
@@ -112,9 +113,8 @@ def svg_text(figure: Figure) -> str:
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as PNG and SVG, the same bytes each time; return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.png", folder / f"{name}.svg"]
     with house_style():
-        figure.savefig(files[0], dpi=150, metadata={"Software": None})
-    files[1].write_text(svg_text(figure), encoding="utf-8")
+        replace(files[0], lambda beside: figure.savefig(beside, dpi=150, metadata={"Software": None}))
+    write_text(files[1], svg_text(figure))
     return files

@@ -12,6 +12,7 @@ from tfopt.report.matters import matters
 from tfopt.report.page import Picture, Section, render
 from tfopt.report.run import SearchRun, load_run
 from tfopt.report.style import house_style, save
+from tfopt.search.run_folder import refuse_links
 
 
 def report_sections(run: SearchRun) -> list[Section]:
@@ -47,6 +48,7 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
         UserError: It is not a run folder, or cannot be written.
     """
     run = load_run(folder)
+    refuse_links(run.folder)
     found = report_sections(run)
     text = render(
         "report.html",

@@ -105,7 +105,7 @@ class PowerLawDecay(Schedule):
     Args:
         initial_learning_rate: Float ≥ 0: the value η₀ at steps 0 and 1.
         decay_steps: Int ≥ 1 or None: the number T of optimizer steps until 0.
-        power: Float: the exponent k, below 0 for a decay.
+        power: Float ≤ 4: the exponent k, below 0 for a decay.
         cooldown_fraction: Float in (0, 1]: the share f of the straight line at the end.
         reach_end: `"decay_steps"` or `"last_step"`: see `tfopt.schedules.LinearDecay`.
         name: String. Optional name.
@@ -136,7 +136,7 @@ class PowerLawDecay(Schedule):
         super().__init__(reach_end, name)
         self.initial_learning_rate = number("initial_learning_rate", initial_learning_rate, minimum=0)
         self.decay_steps = None if decay_steps is None else num_steps("decay_steps", decay_steps)
-        self.power = number("power", power)
+        self.power = number("power", power, maximum=4)  # 10⁹ steps to the fourth are what a float32 still holds
         self.cooldown_fraction = number("cooldown_fraction", cooldown_fraction, above=0, maximum=1)
         if decay_steps is not None:
             self._check_reach_end()

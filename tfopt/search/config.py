@@ -35,6 +35,7 @@ RESUMABLE = frozenset(
     {
         "data",
         "time_limit",
+        "trial_timeout",
         "workers",
         "backend",
         "address",
@@ -77,6 +78,7 @@ class SearchConfig:
             16 (random, Bayesian), the whole grid, or as many as Hyperband's brackets hold.
         epochs: Passes over the training rows in each fit; None for a number that falls with the table's size.
         time_limit: Wall seconds for baselines, trials and refits together; None for no limit.
+        trial_timeout: Seconds that a fit of a trial may take, its build included, before the trial fails; None for any.
         patience: Epochs without a better validation loss after which a trial's training ends; 0 never.
         folds: Outer folds, each scored once for every model.
         inner_folds: Inner folds that choose hyperparameters inside each outer training part.
@@ -124,6 +126,7 @@ class SearchConfig:
     max_trials: int | None = None
     epochs: int | None = None
     time_limit: float | None = None
+    trial_timeout: float | None = None
     patience: int = 0
     folds: int = 5
     inner_folds: int = 3
@@ -191,8 +194,10 @@ class SearchConfig:
                 raise UserError(f"{_flag(name)} must be at least {least}. Received: {value}.")
         if self.seed >= 2**32:
             raise UserError(f"--seed must be below 2**32. Received: {self.seed}.")
-        if self.time_limit is not None and not (self.time_limit > 0 and math.isfinite(self.time_limit)):
-            raise UserError(f"--time-limit must be above 0 seconds. Received: {self.time_limit:g}.")
+        for name in ("time_limit", "trial_timeout"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise UserError(f"{_flag(name)} must be above 0 seconds. Received: {value:g}.")
         if self.holdout is not None and not 0 < self.holdout < 1:
             raise UserError(f"--holdout must be a fraction between 0 and 1, such as 0.2. Received: {self.holdout:g}.")
         if self.holdout is not None and self.repeats > 1:

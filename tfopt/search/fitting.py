@@ -1,5 +1,6 @@
 """Fits of configurations on splits of a table: what the nested comparison has trained, in the engines' terms."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from tfopt.training.choose import engine_for
 from tfopt.training.fits import Engine, FitRequest, FitResult, Monitor, UnpenalizedLoss, checked, complete, set_state
 from tfopt.training.plain import PlainEngine
 from tfopt.training.rows import Examples
+from tfopt.training.timeout import limited
 
 # Rows in whole batches that a configuration is trained on; its schedule depends on them.
 _NUM_ROWS = "tuner/num_rows"
@@ -54,6 +56,7 @@ class Fitting:
         engine: Name of the engine.
         memory: Bytes that fits trained together may take.
         patience: Epochs without a better loss on the rows to predict after which a fit ends; 0 for none.
+        timeout: Seconds that a trial's fit may take, and the build of any.
     """
 
     def __init__(
@@ -68,9 +71,11 @@ class Fitting:
         engine: str = "auto",
         memory: int | None = None,
         patience: int = 0,
+        timeout: float = math.inf,
     ):
         self._table, self._coder, self._space, self._problem = table, coder, space, problem
         self._hyperparameters, self._kind, self._memory, self._patience = hyperparameters, engine, memory, patience
+        self._timeout = timeout
         self._splits = list({id(split): split for split in splits}.values())
         ends = np.cumsum([0, *(len(s.train) + len(s.test) for s in self._splits)])
         self._starts = {id(split): int(start) for split, start in zip(self._splits, ends[:-1], strict=True)}
@@ -85,17 +90,17 @@ class Fitting:
         """Return a fresh model of a configuration for so many training rows."""
         return checked(self._built_by_space(self._request_values(values, num_rows)))
 
-    def fit(self, values: dict[str, Any], task: Task, member: Member, patient: bool = False) -> Fit:
+    def fit(self, values: dict[str, Any], task: Task, member: Member, of_trial: bool = False) -> Fit:
         """Return the fit of a configuration that a trainer is to be given.
 
         Args:
             values: The configuration.
             task: Where, from which seed and for how long.
             member: Takes down what comes of it.
-            patient: Whether patience applies.
+            of_trial: Whether patience and the timeout apply.
         """
         _, form = self._forms(values, len(task.split.train))
-        return Fit(member, self._request(values, task, patient and self._patience > 0), (scaling_of(values), form))
+        return Fit(member, self._request(values, task, of_trial), (scaling_of(values), form))
 
     def prediction(self, values: dict[str, Any], task: Task, result: FitResult) -> np.ndarray | None:
         """Return what a fit predicted for its split's test rows, in the table's units; None where it failed."""
@@ -134,8 +139,9 @@ class Fitting:
         """Return what the configuration's network emits and how its loss wants the targets."""
         key = repr(sorted(values.items()))
         if key not in self._known_forms:
-            model = self.model(values, num_rows)
-            shape = model(keras.ops.zeros((1, self._problem.num_features))).shape
+            with limited(self._timeout):
+                model = self.model(values, num_rows)
+                shape = model(keras.ops.zeros((1, self._problem.num_features))).shape
             output = output_kind(model, int(shape[-1]), self._table)
             self._known_forms[key] = output, target_form(model, output)
         return self._known_forms[key]
@@ -145,7 +151,8 @@ class Fitting:
         batch_size = batch_size_of(values)
         return {**values, _NUM_ROWS: self._problem.with_rows(num_rows).steps_per_epoch(batch_size) * batch_size}
 
-    def _request(self, values: dict[str, Any], task: Task, patient: bool) -> FitRequest:
+    def _request(self, values: dict[str, Any], task: Task, of_trial: bool) -> FitRequest:
+        patient = of_trial and self._patience > 0
         start, train, test = self._starts[id(task.split)], len(task.split.train), len(task.split.test)
         predicted = np.arange(start + train, start + train + test)
         return FitRequest(
@@ -157,6 +164,7 @@ class Fitting:
             validation=predicted if patient else None,
             predict=predicted if test else None,
             monitor=Monitor(f"val_{_UNPENALIZED}", "min", self._patience) if patient else None,
+            timeout=self._timeout if of_trial else math.inf,
         )
 
     def hyperparameters(self, values: dict[str, Any]) -> keras_tuner.HyperParameters:
@@ -166,7 +174,8 @@ class Fitting:
         return hp
 
     def _built_by_space(self, values: dict[str, Any]) -> Any:
-        return self._space.build(self.hyperparameters(values), self._problem.with_rows(values[_NUM_ROWS]))
+        with limited(self._timeout):
+            return self._space.build(self.hyperparameters(values), self._problem.with_rows(values[_NUM_ROWS]))
 
     def _build(self, values: dict[str, Any]) -> keras.Model:
         model = checked(self._built_by_space(values))

@@ -74,7 +74,7 @@ class GivenTrials(Study):
             return []
         try:
             return [
-                self._fitting.fit(_values(trial), task, Member(task.seed, index), patient=self.kind == "trial")
+                self._fitting.fit(_values(trial), task, Member(task.seed, index), of_trial=self.kind == "trial")
                 for index, task in enumerate(self.tasks(trial))
             ]
         except Exception as error:

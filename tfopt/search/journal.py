@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfopt._files import as_json
+from tfopt._files import as_json, open_own, replace, sync
 from tfopt.errors import UserError, command
 from tfopt.search.shapes import RECORDS, misfit
 
@@ -21,8 +21,8 @@ DEFAULT = "default"  # the trial of the untuned configuration
 class Journal:
     """The finished work of one run.
 
-    A line that a crash cut short is cut off when the journal is opened again, any other damaged one dropped; what they
-    stood for is done anew.
+    Damaged lines, and one that a crash cut short, are dropped when the journal is opened again; what they stood for is
+    done anew. Whoever opens it keeps every other process out meanwhile.
 
     Args:
         path: The file; created when it does not exist.
@@ -43,12 +43,12 @@ class Journal:
             found = [record if record is not None and usable(record) else None for record in found]
             whole = [line for line, record in zip(lines, found, strict=True) if record is not None]
             self.records = [record for record in found if record is not None]
-            if whole == lines[:-1]:
-                os.truncate(path, sum(map(len, whole)))
-            elif len(whole) < len(lines):
-                path.write_bytes(b"".join(whole))  # in place: the file is locked
+            if len(whole) < len(lines):
+                replace(path, lambda beside: beside.write_bytes(b"".join(whole)))
+        else:
+            os.close(open_own(path, os.O_EXCL))
+            sync(path.parent)
         self._index = {_key(record): record for record in self.records}
-        path.touch()
 
     def find(self, kind: str, **key: Any) -> Record | None:
         """Return the finished record of this kind and key, or None."""
@@ -58,7 +58,7 @@ class Journal:
         """Write a record and see it to the disk; return it as it will be read back."""
         record = json.loads(json.dumps(as_json(record), ensure_ascii=False))
         try:
-            with self._path.open("a", encoding="utf-8") as file:
+            with open(open_own(self._path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as file:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())

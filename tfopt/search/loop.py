@@ -97,11 +97,6 @@ class Trainer:
         """Forget all fits that have not ended."""
         self._waiting = []
 
-    def _requests(self, group: Sequence[tuple[Fit, int, Done]]) -> list[FitRequest]:
-        """Return what is to be trained, each given up when the deadline passes."""
-        until = time.time() + self.deadline - time.monotonic()
-        return [replace(fit.request, until=until) for fit, _, _ in group]
-
     def wait(self) -> None:
         """Train all that was submitted."""
         waiting, self._waiting = self._waiting, []
@@ -131,7 +126,8 @@ class Trainer:
                 raise
 
         try:
-            engine.fit(self._requests(group), [fit.callbacks for fit, _, _ in group], ended)
+            requests = [replace(fit.request, until=self.deadline) for fit, _, _ in group]
+            engine.fit(requests, [fit.callbacks for fit, _, _ in group], ended)
         except Exception as error:
             if raised:
                 raise

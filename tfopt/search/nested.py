@@ -62,7 +62,8 @@ class NetworkSearch:
             table_rows=table.num_rows,
             same_units=same_units(table),
         )
-        self.hyperparameters = discover(space, self.problem)
+        timeout = config.trial_timeout or math.inf
+        self.hyperparameters = discover(space, self.problem, timeout)
         folds = [*plan.outer, plan.final]
         self.whole = {fold.key: Split(fold.train, fold.test) for fold in folds}
         self.fitting = Fitting(
@@ -75,6 +76,7 @@ class NetworkSearch:
             engine=config.engine,
             memory=config.memory,
             patience=config.patience,
+            timeout=timeout,
         )
         self.final_failure: str | None = None  # why there is no network for use
         if config.tuner == "grid":

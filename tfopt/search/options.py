@@ -146,6 +146,13 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "16; the whole grid; as many as Hyperband's brackets hold",
             ),
             Option("time_limit", "time for all, baselines and refits among it: 90s, 10m, 1h", duration, "TIME", "none"),
+            Option(
+                "trial_timeout",
+                "time that a fit of a trial may take, its build included, before the trial fails: 30s, 5m",
+                duration,
+                "TIME",
+                "none",
+            ),
             Option("patience", "epochs without a better validation loss that end a trial; 0 never", integer, "N"),
             Option("objective", "metric that chooses and scores", metavar="METRIC", default_text="r2 or accuracy"),
             Option("seed", "seed of folds, configurations and weights", integer, "N"),

@@ -4,6 +4,7 @@ Resuming does not rely on its project folder: the same oracle, told the same sco
 """
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tfopt.search.tuners import (
 from tfopt.search.tuners.files import write_state
 from tfopt.search.tuners.oracle import BatchOracle
 from tfopt.search.user_space import check_reloads
+from tfopt.training.timeout import limited
 
 _log = logging.getLogger("tfopt")
 
@@ -32,10 +34,11 @@ OBJECTIVE = keras_tuner.Objective("score", direction="max")
 LARGEST_GRID = 1000
 
 
-def discover(space: Space, problem: Problem) -> keras_tuner.HyperParameters:
+def discover(space: Space, problem: Problem, timeout: float = math.inf) -> keras_tuner.HyperParameters:
     """Return the hyperparameters that the space declares, conditional ones included, at their defaults.
 
-    A space that raises still declares what came before: its trials will fail and say why.
+    A space that raises, or takes longer than the timeout, still declares what came before: its trials will fail and
+    say why.
 
     Raises:
         UserError: A learning rate may be negative, or a network could not be loaded again once it is saved.
@@ -43,7 +46,8 @@ def discover(space: Space, problem: Problem) -> keras_tuner.HyperParameters:
 
     def build(hp: keras_tuner.HyperParameters) -> None:
         try:
-            model = space.build(hp, problem)
+            with limited(timeout):
+                model = space.build(hp, problem)
         except Exception:
             _log.debug("the space raised while it was explored", exc_info=True)
             return

@@ -43,7 +43,7 @@ class ParallelTrainer(Trainer):
         super().__init__(engine_of)
         self._workers, self._engines = workers, Shared(Engines(engine_of, errors))
         self._left, self._given_up = 0, False
-        self._calls: list[Call] = []
+        self._calls: list[list[Call]] = []
 
     @property
     def busy(self) -> bool:
@@ -66,7 +66,8 @@ class ParallelTrainer(Trainer):
 
     def drop(self) -> None:
         """Forget all fits that have not ended."""
-        self._workers.drop(self._calls)
+        for calls in self._calls:
+            self._workers.drop(calls)
         self._waiting, self._calls, self._left, self._given_up = [], [], 0, False
 
     def _submit(self, name: Hashable, group: Sequence[tuple[Fit, int, Done]]) -> None:
@@ -80,4 +81,6 @@ class ParallelTrainer(Trainer):
 
         self._left += len(group)
         callbacks = [fit.callbacks for fit, _, _ in group]
-        self._calls += submit(self._workers, self._engines, self._requests(group), ended, callbacks, name)
+        requests = [fit.request for fit, _, _ in group]
+        calls = submit(self._workers, self._engines, requests, ended, callbacks, name, deadline=self.deadline)
+        self._calls.append(calls)

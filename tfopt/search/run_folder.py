@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfopt._files import write_json
+from tfopt._files import make_folder, open_own, sync, write_json
 from tfopt.errors import UserError, command, nearest, one_line
 from tfopt.search.config import SearchConfig
 from tfopt.search.shapes import FILES, misfit
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tfopt.data.table import Table
 
 
+LOCK = ".lock"
 # What a run begins with, and cannot be made again from the rest.
 BEGUN_WITH = ("config.json", "environment.json")
 
@@ -46,9 +47,10 @@ def check_new(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
     if path.exists() and not path.is_dir():
         raise UserError(f"--out {path} is a file. Name a folder.")
     if path.is_dir() and any(path.iterdir()):
-        if not (path / "config.json").exists():
+        begun = (path / "config.json").exists()
+        if not begun and not (path / LOCK).exists():  # a search that was ended before it began leaves no more than that
             raise UserError(f"--out {path} holds files but no run (no config.json), so it is left alone. Name another.")
-        if not overwrite:
+        if begun and not overwrite:
             raise UserError(
                 f"--out {path} holds a run. Continue it: {command('search', '--resume', path)}; or replace it with "
                 "--overwrite, or name another folder."
@@ -135,17 +137,38 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep every other search out of a run folder meanwhile; a lock ends with its process, however that ends.
 
     Raises:
-        UserError: Another search is at work there.
+        UserError: The folder cannot be made or written, or another search is at work there.
     """
-    if fcntl is None:
-        yield
-        return
-    with (folder / "trials.jsonl").open("ab") as file:
+    try:
+        make_folder(folder)
+        descriptor = open_own(folder / LOCK, os.O_RDWR)
+        sync(folder)
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another search is writing to {folder}. Wait for it, or name another folder.") from None
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _not_written(folder: Path, error: OSError) -> UserError:
+    return UserError(f"{folder} cannot be written ({error.strerror}). Name another folder with --out.")
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise `UserError` if anything that a run writes is a link, through which it would write elsewhere."""
+    for name in _WRITTEN:
+        inside = [Path(root, each) for root, *names in os.walk(folder / name) for each in (*names[0], *names[1])]
+        for path in (folder / name, *inside):
+            if path.is_symlink():
+                raise UserError(
+                    f"{path} is a link, and a run writes through none. Put what it leads to in its place, or remove it."
+                )
 
 
 _WRITTEN = (
@@ -171,19 +194,15 @@ _WRITTEN = (
 
 
 def create(folder: Path, config: SearchConfig, environment: dict[str, Any]) -> None:
-    """Make a run folder with its `config.json` and `environment.json`; what an earlier run wrote there is removed.
+    """Write `config.json` and `environment.json` into a folder that is locked; what an earlier run left is removed.
 
     Raises:
         UserError: The folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "trials.jsonl").exists():
-            with locked(folder):
-                pass
         for name in _WRITTEN:
             path = folder / name
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
@@ -191,7 +210,7 @@ def create(folder: Path, config: SearchConfig, environment: dict[str, Any]) -> N
         # Last: a folder with a config.json is a run that can be resumed.
         write_json(folder / "config.json", config.to_dict())
     except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}). Name another folder with --out.") from error
+        raise _not_written(folder, error) from error
 
 
 def check_same_data(folder: Path, sha256: str) -> None:

@@ -84,8 +84,12 @@ def run(
         with workers_of(config) as own:
             return run(config, progress, plan, own, space=space)
     search = NetworkSearch(plan, space or load_space(config.space))
-    folder = _open_folder(plan)
+    folder = _checked_folder(plan)
     with run_folder.locked(folder):
+        if config.resume is None:
+            run_folder.check_new(folder, config.overwrite)  # once more, now that nobody else can write there
+            device = {"device": config.device, "precision": config.precision, "deterministic": config.deterministic}
+            run_folder.create(folder, config, run_folder.environment(plan.table, device, config.space))
         return _search(plan, search, folder, progress, workers, baselines or BaselineRuns(plan, workers))
 
 
@@ -148,16 +152,14 @@ def _seconds_left(search: NetworkSearch, baselines: BaselineRuns, workers: Worke
     return None if at_hand is None or ahead is None else at_hand + ahead + baselines.seconds_ahead()
 
 
-def _open_folder(plan: Plan) -> Path:
+def _checked_folder(plan: Plan) -> Path:
     config = plan.config
-    if config.resume is not None:
-        folder = run_folder.check_existing(config.resume, "environment.json")
-        run_folder.check_same_data(folder, plan.table.sha256)
-        run_folder.check_same_space(folder, config.space)
-        return folder
-    folder = run_folder.check_new(config.out or default_run_folder(config), config.overwrite)
-    device = {"device": config.device, "precision": config.precision, "deterministic": config.deterministic}
-    run_folder.create(folder, config, run_folder.environment(plan.table, device, config.space))
+    if config.resume is None:
+        return run_folder.check_new(config.out or default_run_folder(config), config.overwrite)
+    folder = run_folder.check_existing(config.resume, "environment.json")
+    run_folder.refuse_links(folder)
+    run_folder.check_same_data(folder, plan.table.sha256)
+    run_folder.check_same_space(folder, config.space)
     return folder
 
 

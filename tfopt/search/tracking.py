@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tfopt._files import write_text
 from tfopt.errors import UserError, one_line
 from tfopt.search.journal import Record
 from tfopt.search.plan import Plan
@@ -50,7 +51,7 @@ class MlflowTracker:
                 self._client.get_run(self._parent)
             else:
                 self._parent = self._client.create_run(self._experiment, run_name=folder.name).info.run_id
-                remembered.write_text(self._parent, encoding="utf-8")
+                write_text(remembered, self._parent)
                 settings = {name: value for name, value in plan.config.to_dict().items() if value not in (None, "", [])}
                 self._log(self._parent, settings, [], {"run_folder": os.fspath(folder.absolute())})
         except Exception as error:  # MLflow's own, a database's, or the network's

@@ -20,6 +20,7 @@ from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.training.fits import Build, FitRequest, State, checked, complete
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.rows import Examples
+from tfopt.training.timeout import limited
 
 # Hyperparameters that the search itself uses: that a build ignores them hides nothing.
 _OF_THE_SEARCH = ("batch_size", "epochs", "scaling")
@@ -237,7 +238,8 @@ class BuildRegistry:
     def snapshot(self, request: FitRequest) -> BuildSnapshot | Exception:
         """Return the snapshot of a request, or what its build raised."""
         try:
-            snapshot = take_snapshot(self._build, request, self._examples, self._slots)[0]
+            with limited(request.timeout):
+                snapshot = take_snapshot(self._build, request, self._examples, self._slots)[0]
         except Exception as error:
             _log.info("building failed", exc_info=True)
             return error

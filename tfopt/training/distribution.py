@@ -1,7 +1,9 @@
 """Fits divided among workers: which go together, what is sent, and what comes back."""
 
 import logging
+import math
 import pickle
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -93,8 +95,11 @@ class Ended:
     errors: Errors = field(default_factory=dict)
 
 
-def train(engines: Engines, name: Any, requests: Sequence[FitRequest], callbacks: Sequence[Made]) -> Ended:
-    """Train fits of one engine in this process."""
+def train(
+    engines: Engines, name: Any, requests: Sequence[FitRequest], callbacks: Sequence[Made], seconds: float = math.inf
+) -> Ended:
+    """Train fits of one engine in this process, giving up what has not ended after so many seconds."""
+    requests = [replace(request, until=time.monotonic() + seconds) for request in requests]
     results = engines.engine_of(name).fit(requests, callbacks if any(callbacks) else None)
     errors = {key: (portable(error), text) for key, (error, text) in engines.errors.items()} if is_worker() else {}
     return Ended(results, [[_contents(callback) for callback in of_fit] for of_fit in callbacks], errors)
@@ -123,6 +128,7 @@ def submit(
     callbacks: Sequence[Callbacks] | None = None,
     name: Any = None,
     urgent: bool = False,
+    deadline: float = math.inf,
 ) -> list[Call]:
     """Have fits of one engine trained by whichever workers are free; the results are those of one engine for them all.
 
@@ -134,39 +140,53 @@ def submit(
         callbacks: For each request the Keras callbacks of its own, or what makes them once its turn has come.
         name: Which of the engines.
         urgent: Whether others wait for these fits.
+        deadline: When they are given up, by `time.monotonic()` of this process.
 
     Returns:
-        The calls that the fits were divided into.
+        The calls that the fits are divided into, to which more may be added while they are made.
     """
-    on_gpu, calls = bool(tf.config.list_logical_devices("GPU")), []
+    on_gpu, calls = bool(tf.config.list_logical_devices("GPU")), list[Call]()
     alike = [_alike(request) for request in requests]
     together = Counter(alike)
     work = [_work(request, engines.value.engine_of, name) for request in requests]
-    for indices in divided(alike, work, workers.number):
+
+    def begin(indices: Sequence[int]) -> None:
         group = [replace(requests[index], together=together[alike[index]]) for index in indices]
         given = [callbacks[index] if callbacks else () for index in indices]
         own: list[Made] = []
-        calls.append(
-            Call(
-                train,
-                partial(_arguments, name, group, given, own),
-                _told(engines.value.errors, indices, own, done),
-                engines,
-                kind="fits",
-                work=sum(work[index] for index in indices),
-                urgent=urgent,
-                on_gpu=on_gpu,
-            )
+        tell = _told(engines.value.errors, indices, own, done)
+
+        def told(ended: Any, error: Exception | None) -> None:
+            if isinstance(error, WorkerDiedError) and len(indices) > 1:
+                for index in indices:  # so that none but the fit that ends its process is lost
+                    begin([index])
+            else:
+                tell(ended, error)
+
+        call = Call(
+            train,
+            partial(_arguments, name, group, given, own, deadline),
+            told,
+            engines,
+            kind="fits",
+            work=sum(work[index] for index in indices),
+            urgent=urgent,
+            on_gpu=on_gpu,
         )
-    for call in calls:
+        calls.append(call)
         workers.submit(call)
+
+    for indices in divided(alike, work, workers.number):
+        begin(indices)
     return calls
 
 
-def _arguments(name: Any, group: Sequence[FitRequest], given: Sequence[Callbacks], own: list[Made]) -> tuple:
+def _arguments(
+    name: Any, group: Sequence[FitRequest], given: Sequence[Callbacks], own: list[Made], deadline: float
+) -> tuple:
     """Return the arguments of `train`; callbacks are made now, for this group alone, and put into `own`."""
     own[:] = [of_fit() if callable(of_fit) else of_fit for of_fit in given]
-    return name, group, own
+    return name, group, own, deadline - time.monotonic()
 
 
 def _told(

@@ -11,7 +11,9 @@ import numpy as np
 
 from tfopt._private.keras_models import make_variables
 from tfopt._private.keras_random import seeded
+from tfopt.errors import one_line
 from tfopt.training.rows import Arrays, Examples, Shuffle, class_weights
+from tfopt.training.timeout import took_too_long
 
 Build = Callable[[Any], keras.Model]
 Callbacks = Sequence[keras.callbacks.Callback] | Callable[[], Sequence[keras.callbacks.Callback]]
@@ -59,7 +61,10 @@ class FitRequest:
         state: Where to continue from: weights, optimizer and random streams; None for a fresh build.
         together: How many fits of about its structure were asked for at once, wherever they are trained: what the
             choice between engines goes by, so that it does not depend on how fits are divided; None for those at hand.
-        until: When it is given up, by `time.time()`: at the end of the epoch that it is in then.
+        until: When it is given up, by `time.monotonic()` of the process that trains it: at the end of the epoch that it
+            is in then.
+        timeout: Seconds that its build and its training may take, in a stack its share of them; it fails if it takes
+            longer.
     """
 
     hyperparameters: Any
@@ -74,6 +79,7 @@ class FitRequest:
     state: State | None = None
     together: int | None = None
     until: float = math.inf
+    timeout: float = math.inf
 
 
 OUT_OF_TIME = "The time limit had passed."  # the failure of a fit that was given up
@@ -235,10 +241,17 @@ class TrackingCallback(keras.callbacks.Callback):
 
 
 class EpochTracker:
-    """What the logs of one fit mean: its history, its best epoch, its end."""
+    """What the logs of one fit mean: its history, its best epoch, its end.
 
-    def __init__(self, request: FitRequest, result: FitResult):
-        self.monitor, self.result = request.monitor, result
+    Args:
+        request: What was asked.
+        result: Where the history goes.
+        alone: Whether the fit's time passes from now on; else it is what `result.seconds` says.
+    """
+
+    def __init__(self, request: FitRequest, result: FitResult, alone: bool = True):
+        self.monitor, self.result, self._timeout = request.monitor, result, request.timeout
+        self._began = time.monotonic() if alone else math.inf
         self._until, self._epochs_to_train = request.until, request.epochs - request.initial_epoch
         self._best = math.nan
         self._epochs = 0
@@ -260,8 +273,11 @@ class EpochTracker:
                 f"The loss became {logs['loss']} in epoch {index + 1}. Lower the learning rate or clip the gradients."
             )
             return False, True
-        if self._epochs < self._epochs_to_train and time.time() > self._until:
+        if self._epochs < self._epochs_to_train and time.monotonic() > self._until:
             self.result.failure = OUT_OF_TIME
+            return False, True
+        if max(self.result.seconds, time.monotonic() - self._began) > self._timeout:
+            self.result.failure = one_line(took_too_long(self._timeout))
             return False, True
         if self.monitor is None:
             return False, False

@@ -41,7 +41,7 @@ class StackMember:
             snapshot.generator,
         ]
         self.result = FitResult(engine=engine.name)
-        self.tracker = EpochTracker(request, self.result)
+        self.tracker = EpochTracker(request, self.result, alone=False)
 
     def begun_again(self, engine: Engine) -> "StackMember":
         """Return the same fit at its beginning, after its stack gave up."""

@@ -19,6 +19,7 @@ from tfopt.training.fits import (
     set_state,
     state_of,
 )
+from tfopt.training.timeout import limited
 
 
 class PlainEngine(Engine):
@@ -55,7 +56,7 @@ class PlainEngine(Engine):
         started = time.perf_counter()
         result = FitResult(engine=self.name)
         try:
-            with random_streams_kept():
+            with limited(request.timeout), random_streams_kept():
                 self._train(request, result, callbacks() if callable(callbacks) else callbacks)
         except Exception as error:
             result.failure = one_line(error)

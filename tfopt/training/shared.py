@@ -30,6 +30,7 @@ from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, Fit
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.plain import PlainEngine, needs_plain_fit, watches_batches
 from tfopt.training.rows import Examples, row_order
+from tfopt.training.timeout import TookTooLong, limited
 from tfopt.training.two_threads import Worker, in_two_threads
 
 _log = logging.getLogger("tfopt")
@@ -173,8 +174,8 @@ class SharedGraphEngine(Engine):
             reason = reason or self._changing.get(kinds)
             if reason:
                 raise CannotShareError(reason)
-            graph = self._graph(fit.request, fit.snapshot)
-            with random_streams_kept():
+            with limited(fit.request.timeout), random_streams_kept():
+                graph = self._graph(fit.request, fit.snapshot)
                 result, idle = self._trained(graph, fit, callbacks)
         except CannotShareError as error:
             if isinstance(error, _ChangedStepError):
@@ -185,6 +186,8 @@ class SharedGraphEngine(Engine):
             result.reason, idle = str(error), 0.0
         except Exception as error:
             _log.info("training failed", exc_info=True)
+            if isinstance(error, TookTooLong):
+                self._graphs.pop(fit.structure, None)  # it may have been left at any point
             result, idle = FitResult(engine=self.name, failure=one_line(error)), 0.0
         result.seconds = time.perf_counter() - started
         return result, idle
