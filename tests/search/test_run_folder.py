@@ -19,7 +19,7 @@ def test_new_and_empty_folders_are_taken_and_nothing_is_created(tmp_path):
 
 def test_a_run_is_replaced_only_when_asked(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"holds a run. Continue it with --resume .* --overwrite"):
+    with pytest.raises(UserError, match=r"holds a run. Continue it: tfopt search --resume .* --overwrite"):
         check_new(tmp_path)
     check_new(tmp_path, overwrite=True)
 
