@@ -13,12 +13,16 @@ from tfopt.cli.main import VERBS, verb_parser
 from tfopt.search.problem import Problem
 
 ROOT = Path(__file__).parents[1]
-PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+PAGES = {
+    path: path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
 TEXT = "\n".join(PAGES.values())
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+    """Return each block once: the Chinese README repeats the English one's."""
+    return list(dict.fromkeys(re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)))
 
 
 def commands() -> list[str]:
@@ -54,6 +58,14 @@ def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)#\s]+)", PAGES[page])
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_chinese_readme_shows_the_same_commands_programs_and_output():
+    readmes = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")]
+    english, chinese = (re.findall(r"```\w+\n.*?```", text, flags=re.DOTALL) for text in readmes)
+    assert english == chinese
+    english, chinese = (re.findall(r"\]\(([^)]+)\)", text) for text in readmes)
+    assert set(english) ^ set(chinese) == {"README.md", "README.zh-CN.md"}
 
 
 def test_the_readme_is_a_door():
@@ -100,7 +112,7 @@ def test_the_readmes_callbacks_run():
 @pytest.mark.slow
 def test_the_readmes_search_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = [block for block in blocks("python") if "RandomSearch(" in block]
+    (block,) = [block for block in blocks("python") if "tfopt.search.RandomSearch(" in block and "folds=5" in block]
     names: dict = {}
     exec(block.replace("max_trials=6", "max_trials=2").replace("epochs=5", "epochs=1"), names)
     assert len(names["tuner"].oracle.trials) == 2
