@@ -1,5 +1,6 @@
 """`tfopt recipes`."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -44,7 +45,9 @@ def toy(tmp_path, monkeypatch):
     for name in ("zh-CN.toml", "readme.toml"):
         shutil.copy(ROOT / "recipes" / name, where)
     (where / "zh-CN.toml").write_text(
-        '[questions]\nfirst = "是吗？"\n[claims]\nfirst-a = "甲成立。"\n', encoding="utf-8"
+        '[questions]\nfirst = "是吗？"\n[claims]\nfirst-a = "甲成立。"\n[so]\nfirst = "用甲。"\n'
+        '[numbers]\n"{} against {}" = "{0}，对比 {1}"\n[words]\n',
+        encoding="utf-8",
     )
     (where / "claims.toml").write_text(
         '[[row]]\nsection = "A"\nen = "They say A"\nzh = "据说甲"\ntested_by = ["first-a", "tests/test_a.py::test_a"]\n'
@@ -52,36 +55,40 @@ def toy(tmp_path, monkeypatch):
         encoding="utf-8",
     )
     (where / "first.py").write_text(
-        '"""Is it so?\n\nMore."""\nimport sys\nprint(sys.argv[1:])\n'
+        '"""Is it so?\n\nMore.\n\nSo: take A."""\nimport sys\nprint(sys.argv[1:])\n'
         "print('2026-01-01 00:00:00.1: I chatter', file=sys.stderr)\nprint('said', file=sys.stderr)\n"
         "sys.exit(7 if '--fail' in sys.argv else 0)\n"
     )
     (where / "second_one.py").write_text('"""And this?"""\n')
     (where / "results").mkdir()
-    (where / "results" / "first.json").write_text(json.dumps(RESULT))
+    (where / "results" / "first.json").write_text(json.dumps([result(block) for block in range(3)]))
     monkeypatch.setattr(catalogue, "folder", lambda: where)
     return where
 
 
-RESULT = {
-    "recipe": "first",
-    "question": "Is it so?",
-    "command": "python recipes/first.py",
-    "mode": "default",
-    "seconds": 61.7,
-    "environment": {"versions": {"tensorflow": "2.21.0"}, "cores": 2},
-    "claims": [
-        {"id": "first-a", "claim": "A is so.", "verdict": "holds", "numbers": "1 ± 0.1"},
-        {"id": "first-b", "claim": "B | C.", "verdict": "does not hold", "numbers": "2 ± 0.1"},
-        {"id": "first-c", "claim": "C.", "verdict": "holds", "numbers": "3 ± 0.1"},
-    ],
-    "results": {},
-}
+def result(block=0, name="first", **changes):
+    """What a run of the first recipe leaves."""
+    seed = f" --seed {block}" * (block > 0)
+    verdicts = ["holds", "does not hold", "holds" if block < 2 else "can't be told here"]
+    claims = [
+        {
+            "id": f"{name}-{letter}",
+            "claim": text,
+            "verdict": verdict,
+            "numbers": [["{} against {}", [f"{block}.5", "2"]]],
+        }
+        for letter, text, verdict in zip("abc", ("A is so.", "B | C.", "C."), verdicts, strict=True)
+    ]
+    return {
+        "recipe": name, "question": "Is it so?", "command": f"python recipes/{name}.py{seed}", "mode": "default",
+        "block": block, "seconds": 61.7, "environment": {"versions": {"tensorflow": "2.21.0"}, "cores": 2},
+        "claims": claims, "results": {}, **changes,
+    }  # fmt: skip
 
 
 def test_listing_shows_seconds_and_verdicts(tfopt, toy):
     _, first, second = tfopt("recipes")[1].splitlines()
-    assert first.split() == ["first", "62", "2", "1", "0", "Is", "it", "so?"]
+    assert first.split() == ["first", "62", "1", "1", "1", "Is", "it", "so?"]
     assert "not run yet  And this?" in second
 
 
@@ -103,7 +110,9 @@ def test_running_passes_arguments_and_exit_code_on(toy, capfd):
         (["recipes", "rnu", "first"], "Did you mean 'run'?"),
         (["recipes", "list", "first"], "unexpected argument 'first'"),
         (["recipes", "table", "runs", "--smoke"], "unexpected argument '--smoke'"),
-        (["recipes", "table", "nowhere"], "no recipe's result in nowhere"),
+        (["recipes", "find"], "find what?"),
+        (["recipes", "find", "nothing", "like", "it"], "no recipe is about 'nothing like it'"),
+        (["recipes", "replicate", "frist"], "Did you mean 'first'?"),
     ],
 )
 def test_mistakes(tfopt, toy, words, message):
@@ -119,32 +128,94 @@ def test_the_table_shows_claims_and_what_has_not_been_run(tfopt, toy):
     assert code == 0
     assert "README.zh-CN.md" in out
     english = (toy / "README.md").read_text(encoding="utf-8")
-    assert "| [first](#first) | Is it so? | holds: 2, does not hold: 1 | 62 | `python recipes/first.py` |" in english
-    assert '| <a id="first-b"></a>B \\| C. | **does not hold** | 2 ± 0.1 |' in english
+    assert "| [first](#first) | Is it so? | holds: 1, does not hold: 1, can't be told here: 1 | 62 |" in english
+    assert '| <a id="first-b"></a>B \\| C. | **does not hold** | ✗ 0.5 against 2<br>✗ 1.5 against 2<br>✗ 2.5' in english
+    assert '| <a id="first-c"></a>C. | **can\'t be told here** | ✓ 0.5 against 2<br>✓ 1.5 against 2<br>? 2.5' in english
     assert "62 s on 2 cores, TensorFlow 2.21.0: `python recipes/first.py`" in english
+    assert "**So**: take A." in english
     assert "| They say A | [first-a](#first-a): holds<br>[test_a](../tests/test_a.py) |" in english
     assert "| They say B | second-b: not run yet |" in english
     assert "### second_one" in english
     chinese = (toy / "README.zh-CN.md").read_text(encoding="utf-8")
-    assert '| <a id="first-a"></a>甲成立。 | **成立** | 1 ± 0.1 |' in chinese
+    assert '| <a id="first-a"></a>甲成立。 | **成立** | ✓ 0.5，对比 2<br>✓ 1.5，对比 2<br>✓ 2.5，对比 2 |' in chinese
+    assert "**所以**：用甲。" in chinese
     assert "| 据说甲 | [first-a](#first-a)：成立<br>" in chinese
 
 
-def test_results_of_runs_are_taken_over(tfopt, toy, tmp_path):
-    run = tmp_path / "runs" / "second_one"
-    run.mkdir(parents=True)
-    (run / "second_one.json").write_text(json.dumps({**RESULT, "recipe": "second_one", "seconds": 5}))
-    (run / "second_one.svg").write_text("<svg/>")
-    code, out, _ = tfopt("recipes", "table", tmp_path / "runs")
+def test_what_ran_once_is_shown_as_such(tfopt, toy):
+    (toy / "results" / "first.json").write_text(json.dumps(result()))
+    assert "not repeated yet  Is it so?" in tfopt("recipes")[1]
+    tfopt("recipes", "table")
+    english = (toy / "README.md").read_text(encoding="utf-8")
+    assert '| <a id="first-a"></a>A is so. | **not repeated yet** | ✓ 0.5 against 2 |' in english
+    assert "first-a): not repeated yet" in english
+
+
+def test_finding_says_recipe_claim_and_verdict(tfopt, toy):
+    assert tfopt("recipes", "find", "A", "is")[1] == "first: holds: A is so. (first-a)\n"
+    assert tfopt("recipes", "find", "据说甲")[1] == "first: holds: 甲成立。 (first-a)\n"
+    assert tfopt("recipes", "find", "sys.argv")[1] == "first: Is it so? (tfopt recipes run first)\n"
+
+
+SCRIPT = '''"""Is it so?"""
+import json, pathlib, sys
+block = int(sys.argv[sys.argv.index("--seed") + 1]) if "--seed" in sys.argv else 0
+if block == 2 and not pathlib.Path("mended").exists():
+    sys.exit(3)
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir(parents=True)
+result = json.loads(pathlib.Path("result.json").read_text())[block]
+(out / "second_one.json").write_text(json.dumps(result))
+(out / "second_one.svg").write_text("<svg/>")
+'''
+
+
+def test_replicating_runs_what_is_not_done_and_writes_the_pages(tfopt, toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (toy.parent / "README.md").write_text("Before. <!-- recipes -->old<!-- --> After.")
+    (toy / "second_one.py").write_text(SCRIPT)
+    digest = hashlib.sha256(SCRIPT.encode()).hexdigest()
+    results = [result(block, "second_one", source=digest) for block in range(3)]
+    (tmp_path / "result.json").write_text(json.dumps(results))
+    code, out, err = tfopt("recipes", "replicate", "second_one")
+    assert code == 2
+    assert "3 of 3 runs to do" in out
+    assert "1 runs failed: second_one (block 2)" in err
+    assert not (toy / "results" / "second_one.json").exists()
+
+    (tmp_path / "mended").touch()
+    code, out, _ = tfopt("recipes", "replicate", "second_one")
     assert code == 0
-    assert "results: second_one" in out
+    assert "1 of 3 runs to do" in out
+    assert json.loads((toy / "results" / "second_one.json").read_text()) == results
     assert (toy / "figures" / "second_one.svg").read_text() == "<svg/>"
     assert "![second_one](figures/second_one.svg)" in (toy / "README.md").read_text(encoding="utf-8")
+    front = (toy.parent / "README.md").read_text()
+    said = (
+        "Of 6 claims in 2 recipes, each tested with three blocks of seeds, 2 hold, 2 do not hold, 2 can't be told here."
+    )
+    assert front == f"Before. <!-- recipes -->{said}<!-- --> After."
 
-    (run / "second_one.json").write_text(json.dumps({**RESULT, "mode": "smoke"}))
-    code, _, err = tfopt("recipes", "table", tmp_path / "runs")
-    assert code == 2
-    assert "is of --smoke" in err
+    assert "0 of 3 runs to do" in tfopt("recipes", "replicate", "second_one")[1]
+    (toy / "second_one.py").write_text(SCRIPT + "# changed\n")
+    (tmp_path / "mended").unlink()
+    shutil.rmtree("runs")
+    assert "3 of 3 runs to do" in tfopt("recipes", "replicate", "second_one")[1]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mode": "smoke"}, {"source": "another"}, {"command": "python recipes/first.py --data x"}]
+)
+def test_a_run_of_another_kind_is_not_taken_over(tfopt, toy, tmp_path, changes):
+    digest = hashlib.sha256((toy / "second_one.py").read_bytes()).hexdigest()
+    for block in range(3):
+        folder = tmp_path / "runs" / "second_one" / f"seed-{block}"
+        folder.mkdir(parents=True)
+        own = result(block, "second_one", source=digest)
+        (folder / "second_one.json").write_text(json.dumps(own if block else {**own, **changes}))
+        (folder / "second_one.svg").write_text("<svg/>")
+    tfopt("recipes", "table", tmp_path / "runs")
+    assert not (toy / "results" / "second_one.json").exists()
 
 
 def test_an_installed_copy_has_no_table_to_write(tfopt, toy):

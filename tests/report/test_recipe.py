@@ -13,13 +13,13 @@ from matplotlib import pyplot as plt
 
 from tfopt.comparison import mean_interval
 from tfopt.errors import UserError
-from tfopt.report import recipe
+from tfopt.report import evidence, recipe
 
 DOC = """Is it so?
 
 The claims, and how they are tested.
 """
-CLAIMS = {"toy-is-so": ("It is so.", "holds", "1.0 ± 0.1 against 0.0 ± 0.1, 3 seeds")}
+CLAIMS = {"toy-is-so": ("It is so.", recipe.fact(True, "{} against {}, 3 seeds", "1.0 ± 0.1", "0.0 ± 0.1"))}
 
 
 @pytest.fixture
@@ -27,17 +27,18 @@ def parse(monkeypatch, tmp_path):
     """Return what `arguments` makes of words on a recipe's command line."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # put back afterwards
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.py").write_text("pass")
 
     def parsed(*words, data=None):
         monkeypatch.setattr(sys, "argv", ["toy.py", *words])
-        return recipe.arguments(DOC, "/anywhere/toy.py", data=data)
+        return recipe.arguments(DOC, str(tmp_path / "toy.py"), data=data)
 
     return parsed
 
 
 def test_arguments_have_defaults_and_the_folder_is_made(parse):
     arguments = parse()
-    assert (arguments.smoke, arguments.full, arguments.seed) == (False, False, 0)
+    assert (arguments.smoke, arguments.block, arguments.seed) == (False, 0, 0)
     assert (arguments.name, arguments.question) == ("toy", "Is it so?")
     assert arguments.out == Path("runs/toy")
     assert arguments.out.is_dir()
@@ -53,10 +54,16 @@ def test_a_table_is_an_argument_only_where_it_makes_sense(parse, capsys):
     assert "--data" in capsys.readouterr().err
 
 
-def test_a_recipe_is_not_run_small_and_large_at_once(parse, capsys):
-    with pytest.raises(SystemExit):
-        parse("--smoke", "--full")
-    assert "not allowed with" in capsys.readouterr().err
+def test_blocks_share_no_seed(parse, capsys):
+    blocks = [recipe.seeds(parse("--seed", str(block)), smoke=2, default=40) for block in (0, 1, 39)]
+    derived = [{1000 * seed + place for seed in block for place in range(1000)} for block in blocks]
+    assert len(set().union(*blocks)) == 120
+    assert not derived[1] & derived[2]
+    assert max(derived[2]) < 2**32
+    for wrong in ("-1", "40", "x"):
+        with pytest.raises(SystemExit):
+            parse("--seed", wrong)
+    assert "--seed" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made(parse, tmp_path):
@@ -65,9 +72,9 @@ def test_a_folder_that_cannot_be_made(parse, tmp_path):
         parse("--out", "taken")
 
 
-@pytest.mark.parametrize(("words", "value"), [([], 2), (["--smoke"], 1), (["--full"], 3)])
+@pytest.mark.parametrize(("words", "value"), [([], 2), (["--smoke"], 1)])
 def test_by_mode(parse, words, value):
-    assert recipe.by_mode(parse(*words), smoke=1, default=2, full=3) == value
+    assert recipe.by_mode(parse(*words), smoke=1, default=2) == value
 
 
 def test_table_of_an_embedded_set(parse, capsys):
@@ -131,7 +138,7 @@ def test_one_value_has_no_interval():
     assert mean == 0.5
     assert math.isnan(half)
     assert recipe.plus_minus([0.5]) == "0.500"
-    assert recipe.judge([0.5]) == "can't be told here"
+    assert evidence.verdicts({"a": recipe.above([0.5])}) == {"a": "can't be told here"}
 
 
 def test_plus_minus():
@@ -139,39 +146,11 @@ def test_plus_minus():
 
 
 @pytest.mark.parametrize(
-    ("differences", "margin", "verdict"),
-    [
-        ([1.0, 1.1, 0.9], 0.0, "holds"),
-        ([1.0, 1.1, 0.9], 0.5, "holds"),
-        ([1.0, 1.1, 0.9], 1.0, "can't be told here"),
-        ([-1.0, -1.1, -0.9], 0.0, "does not hold"),
-        ([0.1, -0.1, 0.0], 0.0, "can't be told here"),
-        ([0.1, -0.1, 0.0], 0.5, "does not hold"),  # within the margin
-        ([0.0, 0.0, 0.0], 0.0, "does not hold"),  # no difference at all
-        ([1.0, float("inf"), 1.0], 0.0, "can't be told here"),
-        ([1.0, float("nan"), 1.0], 0.0, "can't be told here"),
-    ],
+    ("is_so", "verdict"), [(True, "holds"), (False, "does not hold"), (None, "can't be told here")]
 )
-@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
-def test_judge(differences, margin, verdict):
-    assert recipe.judge(differences, margin) == verdict
-
-
-def test_fact():
-    assert recipe.fact(np.bool_(True)) == "holds"
-    assert recipe.fact(0) == "does not hold"
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "whole"),
-    [
-        (["holds", "holds"], "holds"),
-        (["holds", "can't be told here"], "can't be told here"),
-        (["can't be told here", "holds", "does not hold"], "does not hold"),
-    ],
-)
-def test_all_of(verdicts, whole):
-    assert recipe.all_of(*verdicts) == whole
+def test_a_fact_is_settled(is_so, verdict):
+    assert evidence.verdicts({"a": evidence.fact(is_so, "{} of {}", 1, 2)}) == {"a": verdict}
+    assert str(evidence.fact(is_so, "{} of {}", 1, 2)) == "1 of 2"
 
 
 def finished(parse, words=(), claims=CLAIMS, results=None):
@@ -187,14 +166,15 @@ def test_finish_leaves_a_picture_and_a_result(parse, capsys):
     out = finished(parse, ["--smoke", "--seed", "3", "--out", "elsewhere"])
     result = json.loads((out / "toy.json").read_text(encoding="utf-8"))
     assert set(result) == {
-        "recipe", "question", "command", "mode", "seconds", "environment", "claims", "results"
+        "recipe", "question", "command", "source", "mode", "block", "seconds", "environment", "claims", "results"
     }  # fmt: skip
     assert result["command"] == "python recipes/toy.py --smoke --seed 3"
     assert (result["recipe"], result["question"], result["mode"]) == ("toy", "Is it so?", "smoke")
     assert {"python", "tfopt", "tensorflow", "keras", "scikit-learn"} <= set(result["environment"]["versions"])
     assert result["environment"]["cores"] >= 1
     (claim,) = result["claims"]
-    assert claim == dict(zip(("id", "claim", "verdict", "numbers"), ("toy-is-so", *CLAIMS["toy-is-so"]), strict=True))
+    numbers = [["{} against {}, 3 seeds", ["1.0 ± 0.1", "0.0 ± 0.1"]]]
+    assert claim == {"id": "toy-is-so", "claim": "It is so.", "verdict": "holds", "numbers": numbers}
     assert (out / "toy.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "holds: It is so. (1.0 ± 0.1 against 0.0 ± 0.1, 3 seeds)" in printed
@@ -225,11 +205,10 @@ def test_results_of_numpy_become_plain(parse):
 @pytest.mark.parametrize(
     ("key", "claim", "match"),
     [
-        ("Toy is so", ("It is so.", "holds", "1"), "id"),
-        ("toy", ("It is so.", "holds", "1"), "id"),
-        ("toy-is-so", ("It is so.", "true", "1"), "verdict"),
-        ("toy-is-so", ("It is so.", "holds", ""), "numbers"),
-        ("toy-is-so", ("It\nis so.", "holds", "1"), "sentence"),
+        ("Toy is so", ("It is so.", recipe.fact(True, "1")), "id"),
+        ("toy", ("It is so.", recipe.fact(True, "1")), "id"),
+        ("toy-is-so", ("It is so.", recipe.fact(True, "")), "numbers"),
+        ("toy-is-so", ("It\nis so.", recipe.fact(True, "1")), "sentence"),
     ],
 )
 def test_a_claim_of_another_form_is_refused(parse, key, claim, match):

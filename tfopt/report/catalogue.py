@@ -1,22 +1,56 @@
 """The recipes that there are: their questions, their committed results, and the tables of `recipes/README*.md`.
 
-Nothing here imports a recipe or TensorFlow: a recipe is its file, its docstring and its JSON result.
+Nothing here imports a recipe, NumPy or TensorFlow: a recipe is its file, its docstring and its JSON results, one for
+each block of seeds that it was run with.
 """
 
 import ast
+import hashlib
 import json
+import re
 import shutil
 import tomllib
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfopt._files import write_text
 from tfopt.errors import UserError, nearest
 
-VERDICTS = ("holds", "does not hold", "can't be told here")
+HOLDS, DOES_NOT_HOLD, CANNOT_TELL = VERDICTS = ("holds", "does not hold", "can't be told here")
+NOT_REPEATED = "not repeated yet"
+BLOCKS = 3  # of seeds, that a claim is tested with
 LANGUAGES = {"en": "README.md", "zh": "README.zh-CN.md"}
+_SIGNS = dict(zip(VERDICTS, "✓✗?", strict=True))
 _FIGURES, _RESULTS = "figures", "results"
+_COUNT = re.compile(r"(?<=<!-- recipes -->).*?(?=<!-- -->)", re.DOTALL)  # in the project's README
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with what each block of seeds says.
+
+    Args:
+        id: Its id.
+        text: The claim in a sentence.
+        repeats: The verdict of each block.
+        numbers: The numbers of each block: forms and values, or text of an older recipe.
+    """
+
+    id: str
+    text: str
+    repeats: list[str]
+    numbers: list[Any]
+
+    @property
+    def verdict(self) -> str:
+        """What all blocks say; where they differ it can't be told."""
+        if len(self.repeats) < BLOCKS:
+            return NOT_REPEATED
+        return self.repeats[0] if len(set(self.repeats)) == 1 else CANNOT_TELL
 
 
 @dataclass(frozen=True)
@@ -26,25 +60,43 @@ class Recipe:
     Args:
         name: The stem of its file.
         path: The file.
-        question: The first line of its docstring.
-        result: Its committed JSON result; None if there is none yet.
+        doc: Its docstring.
+        blocks: Its committed JSON results, one for each block of seeds.
     """
 
     name: str
     path: Path
-    question: str
-    result: dict[str, Any] | None
+    doc: str
+    blocks: list[dict[str, Any]]
+
+    @property
+    def question(self) -> str:
+        """The first line of its docstring."""
+        return self.doc.partition("\n")[0]
 
     @property
     def command(self) -> str:
-        """What to type in the source tree to get its result."""
+        """What to type in the source tree to get the result of the first block."""
         return f"python recipes/{self.name}.py"
+
+    @property
+    def seconds(self) -> float | None:
+        """How long a run takes, the mean over blocks; None if there was none yet."""
+        return sum(block["seconds"] for block in self.blocks) / len(self.blocks) if self.blocks else None
+
+    @property
+    def claims(self) -> list[Claim]:
+        """Its claims, with what each block says of them."""
+        return [
+            Claim(one[0]["id"], one[0]["claim"], [each["verdict"] for each in one], [each["numbers"] for each in one])
+            for one in zip(*(block["claims"] for block in self.blocks), strict=True)
+        ]
 
     @property
     def counts(self) -> dict[str, int]:
         """How many of its claims got each verdict."""
-        counted = Counter(claim["verdict"] for claim in self.result["claims"]) if self.result else Counter()
-        return {verdict: counted[verdict] for verdict in VERDICTS if counted[verdict]}
+        counted = Counter(claim.verdict for claim in self.claims)
+        return {verdict: counted[verdict] for verdict in (*VERDICTS, NOT_REPEATED) if counted[verdict]}
 
 
 def folder() -> Path:
@@ -71,12 +123,8 @@ def load(where: Path | None = None) -> dict[str, Recipe]:
     for path in sorted(where.glob("*.py")):
         documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         result = where / _RESULTS / f"{path.stem}.json"
-        found[path.stem] = Recipe(
-            path.stem,
-            path,
-            documentation.partition("\n")[0],
-            json.loads(result.read_text(encoding="utf-8")) if result.is_file() else None,
-        )
+        blocks = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else []
+        found[path.stem] = Recipe(path.stem, path, documentation, blocks if isinstance(blocks, list) else [blocks])
     return found
 
 
@@ -93,40 +141,140 @@ def find(name: str) -> Recipe:
     return recipes[plain]
 
 
-def collect(runs: Path, where: Path) -> list[str]:
-    """Copy results and pictures of whole runs, as recipes leave them in `runs/NAME/`, among the committed ones.
+def said(numbers: Any, words: dict[str, Any] | None = None) -> str:
+    """Return numbers as text.
 
     Args:
-        runs: The folder that holds one folder for each recipe.
+        numbers: Forms, each with the values that stand in its braces; or the text of an older recipe.
+        words: `numbers` (forms) and `words` (values) in another language; None for English.
+    """
+    if isinstance(numbers, str):
+        return numbers
+    if words is None:
+        return "; ".join(form.format(*values) for form, values in numbers)
+    parts = [words["numbers"].get(form, form).format(*(words["words"].get(value, value) for value in values))
+             for form, values in numbers]  # fmt: skip
+    return "；".join(parts)
+
+
+def advice(doc: str) -> str:
+    """Return what a recipe's docstring says that the reader should do, in its paragraph "So: …"; "" if it has none."""
+    found = re.search(r"^So: (.+?)(?:\n\s*\n|\Z)", doc, flags=re.DOTALL | re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
+
+
+def block_folder(runs: Path, name: str, block: int) -> Path:
+    """Return the folder of a recipe's run with a block of seeds."""
+    return runs / name / f"seed-{block}"
+
+
+def finished(recipe: Recipe, runs: Path, block: int) -> dict[str, Any] | None:
+    """Return the result of a whole run of the recipe as it is now, with a block of seeds; None if there is none."""
+    file = block_folder(runs, recipe.name, block) / f"{recipe.name}.json"
+    if not file.is_file():
+        return None
+    result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    source = hashlib.sha256(recipe.path.read_bytes()).hexdigest()
+    own = result["command"] == recipe.command + f" --seed {block}" * (block > 0)
+    return result if own and result.get("source") == source and result["mode"] == "default" else None
+
+
+def collect(runs: Path, where: Path, names: Iterable[str] | None = None) -> list[str]:
+    """Put the results and the first block's picture of recipes whose blocks are all done among the committed ones.
+
+    Args:
+        runs: The folder that `tfopt recipes replicate` writes.
         where: The recipes' folder.
+        names: Which recipes; None for all.
 
     Returns:
-        The names of the recipes whose results were copied.
-
-    Raises:
-        UserError: A result is of `--smoke` or `--full`, or there is none at all.
+        The names of the recipes whose results were taken over.
     """
-    copied = []
-    for name in load(where):
-        result, picture = (runs / name / f"{name}.{ending}" for ending in ("json", "svg"))
-        if not result.is_file():
+    taken = []
+    for name, recipe in load(where).items():
+        blocks = [finished(recipe, runs, block) for block in range(BLOCKS)]
+        if (names is not None and name not in names) or None in blocks:
             continue
-        mode = json.loads(result.read_text(encoding="utf-8"))["mode"]
-        if mode != "default":
-            raise UserError(f"{result} is of --{mode}, and the table shows runs without it. Run the recipe again.")
-        for source, kind in ((result, _RESULTS), (picture, _FIGURES)):
+        for kind in (_RESULTS, _FIGURES):
             (where / kind).mkdir(exist_ok=True)
-            shutil.copyfile(source, where / kind / source.name)
-        copied.append(name)
-    if not copied:
-        raise UserError(f"no recipe's result in {runs}: it should hold NAME/NAME.json.")
-    return copied
+        write_text(where / _RESULTS / f"{name}.json", json.dumps(blocks, indent=1, ensure_ascii=False) + "\n")
+        picture = f"{name}.svg"
+        shutil.copyfile(block_folder(runs, name, 0) / picture, where / _FIGURES / picture)
+        taken.append(name)
+    return taken
+
+
+def write_pages(where: Path) -> list[Path]:
+    """Write both pages of the recipes, and their numbers into the project's README; return the files."""
+    files = []
+    for language, name in LANGUAGES.items():
+        write_text(where / name, readme(language, where))
+        files.append(where / name)
+    front = where.parent / "README.md"
+    if front.is_file() and _COUNT.search(text := front.read_text(encoding="utf-8")):
+        write_text(front, _COUNT.sub(lambda _: in_short(where), text))
+        files.append(front)
+    return files
+
+
+def in_short(where: Path) -> str:
+    """Return how many claims the recipes test, and how many got each verdict, in a sentence."""
+    recipes = load(where).values()
+    counts: Counter[str] = Counter()
+    for recipe in recipes:
+        counts.update(recipe.counts)
+    each = ", ".join(f"{counts[v]} {word}" for v, word in (
+        (HOLDS, "hold"), (DOES_NOT_HOLD, "do not hold"), (CANNOT_TELL, "can't be told here"),
+        (NOT_REPEATED, "are not repeated yet")) if counts[v])  # fmt: skip
+    return (
+        f"Of {sum(counts.values())} claims in {len(recipes)} recipes, each tested with three blocks of seeds, {each}."
+    )
+
+
+def in_chinese(where: Path | None = None) -> dict[str, Any]:
+    """Return the Chinese texts: questions, claims, so, numbers and words."""
+    return tomllib.loads(((folder() if where is None else where) / "zh-CN.toml").read_text(encoding="utf-8"))
+
+
+def search(word: str, where: Path | None = None) -> list[tuple[Recipe, Claim | None]]:
+    """Return the recipes and claims that a word, an identifier or a formula is about, English or Chinese.
+
+    A claim is found by its texts, and by what the tutorials say that it tests; a recipe by its file.
+
+    Returns:
+        Recipes with a claim each; with None where only the recipe's file has the word.
+    """
+    where = folder() if where is None else where
+    chinese = in_chinese(where)
+    wanted = _plain(word)
+    said_of: dict[str, list[str]] = {}
+    for row in coverage(where):
+        for key in row["tested_by"]:
+            said_of.setdefault(key, []).extend((row["en"], row["zh"]))
+    found: list[tuple[Recipe, Claim | None]] = []
+    for recipe in load(where).values():
+        own: list[Claim | None] = [
+            claim
+            for claim in recipe.claims
+            if wanted in _plain(claim.id, claim.text, chinese["claims"].get(claim.id, ""), *said_of.get(claim.id, ()))
+        ]
+        file = recipe.path.read_text(encoding="utf-8")
+        if not own and wanted in _plain(recipe.name, file, chinese["questions"].get(recipe.name, "")):
+            own = [None]
+        found += [(recipe, claim) for claim in own]
+    return found
+
+
+def _plain(*texts: str) -> str:
+    """Return texts without case, spaces, code marks and the variants of signs."""
+    text = unicodedata.normalize("NFKC", "\n".join(texts)).casefold().replace("−", "-").replace("×", "x")
+    return re.sub(r"[ `_]", "", text)
 
 
 def readme(language: str, where: Path) -> str:
     """Return the text of `recipes/README.md` (`"en"`) or `recipes/README.zh-CN.md` (`"zh"`)."""
     words: dict[str, Any] = tomllib.loads((where / "readme.toml").read_text(encoding="utf-8"))[language]
-    chinese = tomllib.loads((where / "zh-CN.toml").read_text(encoding="utf-8")) if language == "zh" else None
+    chinese = in_chinese(where) if language == "zh" else None
     recipes = load(where)
     parts = [words["head"].strip(), "", words["how_to_run"].strip(), "", *_overview(recipes, words, chinese)]
     for recipe in recipes.values():
@@ -142,16 +290,14 @@ def coverage(where: Path) -> list[dict[str, Any]]:
 
 
 def _overview(recipes: dict[str, Recipe], words: dict[str, Any], chinese: dict[str, Any] | None) -> list[str]:
-    lines = [_row(words["overview"]), _row(["---", "---", "---", "---:", "---"])]
+    lines = [_row(words["overview"]), _row(["---", "---", "---", "---:"])]
     for recipe in recipes.values():
         counts = [f"{words['verdicts'][verdict]}{words['colon']}{n}" for verdict, n in recipe.counts.items()]
-        seconds = f"{recipe.result['seconds']:.0f}" if recipe.result else ""
         cells = [
             f"[{recipe.name}](#{recipe.name})",
             _question(recipe, chinese),
             words["comma"].join(counts) or words["not_run"],
-            seconds,
-            f"`{recipe.command}`",
+            "" if recipe.seconds is None else f"{recipe.seconds:.0f}",
         ]
         lines.append(_row(cells))
     return lines
@@ -159,33 +305,33 @@ def _overview(recipes: dict[str, Recipe], words: dict[str, Any], chinese: dict[s
 
 def _section(recipe: Recipe, words: dict[str, Any], chinese: dict[str, Any] | None, where: Path) -> list[str]:
     lines = [f"### {recipe.name}", "", f"[{_question(recipe, chinese)}]({recipe.name}.py)"]
-    if recipe.result is None:
+    if not recipe.blocks:
         return [*lines, "", f"{words['not_run'].capitalize()}{words['colon']}`{recipe.command}`"]
     lines += ["", _row(words["table"]), _row(["---", "---", "---"])]
-    for claim in recipe.result["claims"]:
-        text = chinese["claims"].get(claim["id"], claim["claim"]) if chinese else claim["claim"]
-        verdict = words["verdicts"][claim["verdict"]]
-        lines.append(_row([f'<a id="{claim["id"]}"></a>{_cell(text)}', f"**{verdict}**", _cell(claim["numbers"])]))
-    environment = recipe.result["environment"]
+    for claim in recipe.claims:
+        text = chinese["claims"].get(claim.id, claim.text) if chinese else claim.text
+        verdict = words["verdicts"][claim.verdict]
+        repeats = [f"{_SIGNS[told]} {_cell(said(numbers, chinese))}"
+                   for told, numbers in zip(claim.repeats, claim.numbers, strict=True)]  # fmt: skip
+        if len(set(repeats)) == 1 < len(repeats):
+            repeats = [f"{_SIGNS[claim.verdict] * len(repeats)}{repeats[0][1:]}"]
+        lines.append(_row([f'<a id="{claim.id}"></a>{_cell(text)}', f"**{verdict}**", "<br>".join(repeats)]))
+    environment = recipe.blocks[0]["environment"]
     done = words["done"].format(
-        seconds=f"{recipe.result['seconds']:.0f}",
-        command=recipe.result["command"],
+        seconds=f"{recipe.seconds:.0f}",
+        command=recipe.command,
         cores=environment["cores"],
         tensorflow=environment["versions"]["tensorflow"],
     )
-    lines += ["", done]
+    so = chinese["so"].get(recipe.name, "") if chinese else advice(recipe.doc)
+    lines += ["", done, *(["", f"**{words['so']}**{words['colon']}{so}"] if so else [])]
     if (where / _FIGURES / f"{recipe.name}.svg").is_file():
         lines += ["", f"![{recipe.name}]({_FIGURES}/{recipe.name}.svg)"]
     return lines
 
 
 def _coverage(recipes: dict[str, Recipe], words: dict[str, Any], language: str, where: Path) -> list[str]:
-    verdicts = {
-        claim["id"]: words["verdicts"][claim["verdict"]]
-        for recipe in recipes.values()
-        if recipe.result
-        for claim in recipe.result["claims"]
-    }
+    verdicts = {claim.id: words["verdicts"][claim.verdict] for recipe in recipes.values() for claim in recipe.claims}
     lines = [words["coverage"].strip()]
     section = None
     for row in coverage(where):

@@ -1,4 +1,4 @@
-"""What every recipe does in the same way: its arguments, its table, intervals, verdicts, and what it leaves behind.
+"""What every recipe does in the same way: its arguments, its table, what it prints, and what it leaves behind.
 
 A recipe is a script of `recipes/` that tests claims of the textbooks on data. It reads top to bottom, and takes from
 here only what would be the same lines in each.
@@ -6,16 +6,16 @@ here only what would be the same lines in each.
 
 import argparse
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import math
-import os
 import platform
 import re
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -23,37 +23,44 @@ from typing import Any, TypeVar
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfopt import __version__
 from tfopt._escape import printable
 from tfopt._files import as_json, write_text
-from tfopt.comparison.statistics import student_half_width
 from tfopt.data.encoder import TableEncoder
 from tfopt.data.load import load_table
+from tfopt.devices import num_cores
 from tfopt.errors import UserError
-from tfopt.report.style import save
+from tfopt.report import evidence
+from tfopt.report.catalogue import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, advice
+from tfopt.report.evidence import (
+    ClaimTest,
+    above,
+    below,
+    faster,
+    interval,
+    less,
+    more,
+    plus_minus,
+    verdicts,
+)
+from tfopt.report.recipe_fits import Sample, chosen, loss_and_error, samples, train
+from tfopt.report.style import house_style, save
 
 __all__ = [
-    "CANNOT_TELL",
-    "DOES_NOT_HOLD",
-    "HOLDS",
-    "VERDICTS",
-    "all_of",
-    "arguments",
-    "by_mode",
-    "fact",
-    "finish",
-    "interval",
-    "judge",
-    "plus_minus",
-    "table",
-]
+    "CANNOT_TELL", "COLOURS", "DOES_NOT_HOLD", "HOLDS", "ClaimTest", "Sample", "above", "all_of", "arguments", "below",
+    "by_mode", "chosen", "curves", "dots", "fact", "faster", "finish", "interval", "judge", "less", "loss_and_error",
+    "more", "panels", "plus_minus", "samples", "seeds", "show", "steps", "table", "train",
+]  # fmt: skip
 
-HOLDS, DOES_NOT_HOLD, CANNOT_TELL = VERDICTS = ("holds", "does not hold", "can't be told here")
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9", "#767676"]  # Okabe and Ito
 
 _PACKAGES = ("tensorflow", "keras", "keras-tuner", "scikit-learn", "numpy", "scipy", "pandas")
 _DIGITS = 6  # significant ones, of the numbers in the JSON result
+_BLOCK = 100_000  # from one block of seeds to the next; a recipe may multiply a seed by 1000 and stay below 2**32
+_MOST_BLOCKS = 40
 _Value = TypeVar("_Value")
 
 
@@ -68,8 +75,9 @@ def arguments(doc: str | None, file: str, data: str | None = None) -> argparse.N
         data: The embedded set that stands for `--data`; None for a recipe to which a table makes no sense.
 
     Returns:
-        smoke, full, seed, out (a `Path`), started (of `time.perf_counter`), name, question, and with `data` also data
-        and target.
+        smoke, block (the number given as `--seed`), seed (the first of its block of seeds, which shares none with
+        another block), out (a `Path`), started (of `time.perf_counter`), name, doc, question, file, and with `data`
+        also data and target.
     """
     started = time.perf_counter()
     name = Path(file).stem
@@ -80,12 +88,14 @@ def arguments(doc: str | None, file: str, data: str | None = None) -> argparse.N
     if data is not None:
         parser.add_argument("--data", default=data, help=f"an embedded set or a file (default: {data})")
         parser.add_argument("--target", help="the column to predict (default: the last)")
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--smoke", action="store_true", help="as little as possible, to see that it runs")
-    mode.add_argument("--full", action="store_true", help="more seeds, for narrower intervals")
-    parser.add_argument("--seed", type=int, default=0, help="what all the seeds are derived from (default: 0)")
+    parser.add_argument("--smoke", action="store_true", help="as little as possible, to see that it runs")
+    parser.add_argument(
+        "--seed", type=int, default=0, choices=range(_MOST_BLOCKS), metavar="K",
+        help=f"which block of seeds, 0 to {_MOST_BLOCKS - 1}; blocks share no seed (default: 0)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs", name), help="folder of picture and result")
     parsed = parser.parse_args()
+    parsed.block, parsed.seed = parsed.seed, _BLOCK * parsed.seed
     sys.excepthook = _one_line_for_users
     matplotlib.use("Agg")
     try:
@@ -93,12 +103,52 @@ def arguments(doc: str | None, file: str, data: str | None = None) -> argparse.N
     except OSError as error:
         raise UserError(f"no results can be written into {parsed.out}: {error.strerror}.") from None
     parsed.started, parsed.name, parsed.question = started, name, text.partition("\n")[0]
+    parsed.doc, parsed.file = text, Path(file)
     return parsed
 
 
-def by_mode(arguments: argparse.Namespace, smoke: _Value, default: _Value, full: _Value) -> _Value:
-    """Return one of three values: for `--smoke`, for neither option, or for `--full`."""
-    return smoke if arguments.smoke else full if arguments.full else default
+def by_mode(arguments: argparse.Namespace, smoke: _Value, default: _Value, full: Any = None) -> _Value:
+    """Return one of two values: for `--smoke`, and for a whole run."""
+    return smoke if arguments.smoke else default
+
+
+# For recipes that give verdicts in place of evidence.
+
+
+def judge(differences: Any, margin: float = 0.0, comparisons: int = 1, test_to_train: float = 0.0) -> str:
+    """Return the verdict on "the differences are more than `margin`", by the interval of their mean."""
+    mean, half = interval(differences, comparisons, test_to_train)
+    if not math.isfinite(mean + half):
+        return CANNOT_TELL
+    return HOLDS if mean - half > margin else DOES_NOT_HOLD if mean + half <= margin else CANNOT_TELL
+
+
+def fact(is_so: Any, form: str | None = None, *values: Any) -> Any:
+    """Return the evidence, or without numbers the verdict, of what running it settles."""
+    return evidence.fact(is_so, form, *values) if form is not None else HOLDS if is_so else DOES_NOT_HOLD
+
+
+def all_of(*parts: Any) -> Any:
+    """Return the evidence, or the verdict, of several parts."""
+    if isinstance(parts[0], ClaimTest):
+        return evidence.all_of(*parts)
+    return next((verdict for verdict in (DOES_NOT_HOLD, CANNOT_TELL) if verdict in parts), HOLDS)
+
+
+def seeds(arguments: argparse.Namespace, smoke: int, default: int) -> range:
+    """Return so many seeds of the block that `--seed` says."""
+    return range(arguments.seed, arguments.seed + by_mode(arguments, smoke, default))
+
+
+def steps(items: Iterable[_Value], what: str) -> Iterator[_Value]:
+    """Yield the items, and say on the error stream now and then how many are done."""
+    every = list(items)
+    told = time.perf_counter()
+    for number, item in enumerate(every):
+        if number and time.perf_counter() - told > 5:
+            told = time.perf_counter()
+            print(f"{what}: {number} of {len(every)}", file=sys.stderr, flush=True)
+        yield item
 
 
 def table(arguments: argparse.Namespace, task: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -137,65 +187,86 @@ def table(arguments: argparse.Namespace, task: str | None = None) -> tuple[np.nd
     return features, loaded.target.ravel()
 
 
-def interval(values: Any, comparisons: int = 1, test_to_train: float = 0.0) -> tuple[Any, Any]:
-    """Return the mean and the half-width of its 95 % Student interval, over seeds or folds.
-
-    Formula: t(0.975, k − 1) √(var(values) (1/k + n_test/n_train)) for k values.
+def show(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Any]], test_to_train: float = 0.0) -> None:
+    """Print a table as wide as its cells: texts as they are, numbers over seeds or folds with their interval.
 
     Args:
-        values: (k,) numbers, or (k, …) for an interval of each place of the other axes.
-        comparisons: How many intervals are looked at together; each is widened so that 95 % is for all (Bonferroni).
-        test_to_train: Test rows over training rows, where the values are of folds or splits of one table (Nadeau and
-            Bengio 2003); 0 for values that share nothing.
-
-    Returns:
-        Two floats or arrays; the half-width of one value is NaN.
-    """
-    numbers = np.asarray(values, dtype=np.float64)
-    mean, half = numbers.mean(axis=0), student_half_width(numbers, test_to_train, 1 - 0.05 / comparisons)
-    return (float(mean), float(half)) if numbers.ndim == 1 else (mean, half)
-
-
-def plus_minus(values: Sequence[float] | np.ndarray, spec: str = ".3f", test_to_train: float = 0.0) -> str:
-    """Return the mean and its interval as text, such as `"0.973 ± 0.004"`; of one value the value."""
-    mean, half = interval(values, test_to_train=test_to_train)
-    return f"{mean:{spec}}" if math.isnan(half) else f"{mean:{spec}} ± {half:{spec}}"
-
-
-def judge(
-    differences: Sequence[float] | np.ndarray, margin: float = 0.0, comparisons: int = 1, test_to_train: float = 0.0
-) -> str:
-    """Return the verdict on "the differences are more than `margin`", by the interval of their mean.
-
-    Args:
-        differences: (k,) paired differences over seeds or folds, positive where the claim holds.
-        margin: What counts as a difference.
-        comparisons: As for `interval`.
+        title: The line above it.
+        columns: Heads of the columns; a head may end in a format, `"test loss|.2f"` (else `.3f`).
+        rows: The cells of each row, a text, a number or an array of numbers each.
         test_to_train: As for `interval`.
-
-    Returns:
-        `"holds"` if the interval lies above the margin, `"does not hold"` if it does not reach it (it lies below 0, or
-        within ±`margin`), else `"can't be told here"`; so too of one value, or of one that is not finite.
     """
-    mean, half = interval(differences, comparisons, test_to_train)
-    if not math.isfinite(mean + half):
-        return CANNOT_TELL
-    return HOLDS if mean - half > margin else DOES_NOT_HOLD if mean + half <= margin else CANNOT_TELL
+    parted = [column.partition("|") for column in columns]
+    lines = [["", *(head for head, _, _ in parted)]]
+    for name, cells in rows.items():
+        texts = [
+            cell if isinstance(cell, str) else plus_minus(np.atleast_1d(cell), spec or ".3f", test_to_train)
+            for cell, (_, _, spec) in zip(cells, parted, strict=False)
+        ]
+        lines.append([name, *texts, *[""] * (len(parted) - len(texts))])
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    print(f"\n{title}")
+    for first, *others in lines:
+        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        print("  ".join([f"{first:<{widths[0]}}", *cells]).rstrip())
 
 
-def fact(is_so: Any) -> str:
-    """Return the verdict on a claim that running it settles, without chance: `"holds"` or `"does not hold"`."""
-    return HOLDS if is_so else DOES_NOT_HOLD
+@contextlib.contextmanager
+def panels(count: int, width: float = 4.5, height: float = 4.0) -> Iterator[tuple[Figure, Any]]:
+    """Give a figure with so many panels side by side, to be drawn in the house style inside the `with`."""
+    with house_style():
+        figure, axes = plt.subplots(1, count, figsize=(width * count, height), layout="constrained", squeeze=False)
+        yield figure, axes[0] if count > 1 else axes[0, 0]
 
 
-def all_of(*verdicts: str) -> str:
-    """Return the verdict on a claim that has several parts, all of which must hold."""
-    return next((verdict for verdict in (DOES_NOT_HOLD, CANNOT_TELL) if verdict in verdicts), HOLDS)
+def dots(
+    ax: Axes, rows: Mapping[str, Any], title: str, xlabel: str, colour: str = COLOURS[0], label: str | None = None,
+    test_to_train: float = 0.0,
+) -> None:  # fmt: skip
+    """Draw the mean of each row's values with its 95 % interval, a row below the other; again on the same panel adds.
+
+    Args:
+        ax: The panel.
+        rows: Values over seeds or folds, by the name of the row.
+        title: What is seen.
+        xlabel: What the values are.
+        colour: Of the dots.
+        label: Their name, where a panel has several kinds.
+        test_to_train: As for `interval`.
+    """
+    means, halves = zip(*(interval(values, test_to_train=test_to_train) for values in rows.values()), strict=True)
+    places = np.arange(len(rows))
+    ax.errorbar(means, places, xerr=np.nan_to_num(halves), fmt="o", color=colour, capsize=3, label=label)
+    ax.set(yticks=places, yticklabels=list(rows), xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5))
+    if label is not None:
+        ax.legend(frameon=False)
+
+
+def curves(
+    ax: Axes, x: Sequence[float], series: Mapping[str, Any], title: str, xlabel: str, ylabel: str,
+    test_to_train: float = 0.0,
+) -> None:  # fmt: skip
+    """Draw a line for each series, with 95 % intervals over seeds or folds.
+
+    Args:
+        ax: The panel.
+        x: Where the values are.
+        series: (seeds, places) values by name; of a single seed no interval.
+        title: What is seen.
+        xlabel: What `x` is.
+        ylabel: What the values are.
+        test_to_train: As for `interval`.
+    """
+    for (name, values), colour in zip(series.items(), COLOURS, strict=False):
+        mean, half = interval(np.atleast_2d(values), test_to_train=test_to_train)
+        ax.errorbar(x, mean, np.nan_to_num(half), color=colour, marker="o", ms=3, lw=1.2, elinewidth=0.8, label=name)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    ax.legend(frameon=False, fontsize=8)
 
 
 def finish(
     arguments: argparse.Namespace,
-    claims: Mapping[str, tuple[str, str, str]],
+    claims: Mapping[str, Any],
     results: Mapping[str, Any],
     figure: Figure,
 ) -> None:
@@ -203,16 +274,20 @@ def finish(
 
     Args:
         arguments: What `arguments` returned.
-        claims: By id (lower-case words with hyphens): the claim in one sentence, its verdict, and the numbers that
-            carry it in one line.
+        claims: By id (lower-case words with hyphens): the claim in one sentence, the same in every run, and what
+            speaks for it. The verdicts are corrected for the number of claims.
         results: Whatever else is worth keeping; arrays become lists, NaN and infinity null.
         figure: The picture; it is closed.
 
     Raises:
         ValueError: A claim is not of this form.
     """
-    for key, (claim, verdict, numbers) in claims.items():
-        _check_claim(key, claim, verdict, numbers)
+    claims = {
+        key: (one[0], ClaimTest(one[2], settled=one[1]) if len(one) == 3 else one[1]) for key, one in claims.items()
+    }
+    for key, (claim, carried) in claims.items():
+        _check_claim(key, claim, carried)
+    judged = verdicts({key: carried for key, (_, carried) in claims.items()})
     files = [*save(figure, arguments.out, arguments.name), arguments.out / f"{arguments.name}.json"]
     plt.close(figure)
     seconds = time.perf_counter() - arguments.started
@@ -220,28 +295,30 @@ def finish(
         "recipe": arguments.name,
         "question": arguments.question,
         "command": shlex.join(["python", f"recipes/{arguments.name}.py", *_without_out(sys.argv[1:])]),
-        "mode": by_mode(arguments, smoke="smoke", default="default", full="full"),
+        "source": hashlib.sha256(arguments.file.read_bytes()).hexdigest(),
+        "mode": by_mode(arguments, smoke="smoke", default="default"),
+        "block": arguments.block,
         "seconds": round(seconds, 1),
         "environment": _environment(),
         "claims": [
-            {"id": key, "claim": claim, "verdict": verdict, "numbers": numbers}
-            for key, (claim, verdict, numbers) in claims.items()
+            {"id": key, "claim": claim, "verdict": judged[key], "numbers": carried.numbers}
+            for key, (claim, carried) in claims.items()
         ],
         "results": json.loads(json.dumps(as_json(results)), parse_float=_few_digits),
     }
     write_text(files[-1], json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print()
-    for claim, verdict, numbers in claims.values():
-        print(f"{verdict}: {claim} ({numbers})")
+    for key, (claim, carried) in claims.items():
+        print(f"{judged[key]}: {claim} ({carried})")
+    if so := advice(arguments.doc):
+        print(f"\nSo: {so}")
     print(f"\n{', '.join(file.name for file in files)} in {arguments.out}; {seconds:.0f} s")
 
 
-def _check_claim(key: str, claim: str, verdict: str, numbers: str) -> None:
+def _check_claim(key: str, claim: str, evidence: ClaimTest) -> None:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", key):
         raise ValueError(f"A claim's id is lower-case words with hyphens. Received: {key!r}.")
-    if verdict not in VERDICTS:
-        raise ValueError(f"A verdict is one of {VERDICTS}. Received: {verdict!r} for {key!r}.")
-    for what, text in (("sentence", claim), ("numbers", numbers)):
+    for what, text in (("sentence", claim), ("numbers", str(evidence))):
         if not text.strip() or "\n" in text:
             raise ValueError(f"A claim's {what} must be one line of text. Received: {text!r} for {key!r}.")
 
@@ -258,8 +335,7 @@ def _environment() -> dict[str, Any]:
         for distribution in (package, f"{package}-cpu"):  # TensorFlow has two names
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
                 versions.setdefault(package, importlib.metadata.version(distribution))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"versions": versions, "platform": platform.system(), "machine": platform.machine(), "cores": cores}
+    return {"versions": versions, "platform": platform.system(), "machine": platform.machine(), "cores": num_cores()}
 
 
 def _few_digits(number: str) -> float:

@@ -1,0 +1,159 @@
+"""Many fits for a recipe: a sample of the table for each seed, and every configuration trained on each of them.
+
+The samples share no row, so that what is measured on them is independent and needs no correction for overlap.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.model_selection import train_test_split
+
+from tfopt.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The rows of one seed, standardised as its training rows say; y is class numbers or standardised values.
+
+    Args:
+        seed: The seed; everything random about the sample is drawn from it.
+        x: Features by part: `"train"`, `"valid"`, `"test"`.
+        y: Targets by part.
+    """
+
+    seed: int
+    x: dict[str, np.ndarray]
+    y: dict[str, np.ndarray]
+
+    def first(self, count: int) -> "Sample":
+        """Return the sample with the first so many of its training rows, which come in random order."""
+        return replace(
+            self, x=self.x | {"train": self.x["train"][:count]}, y=self.y | {"train": self.y["train"][:count]}
+        )
+
+
+def samples(
+    x: np.ndarray, y: np.ndarray, seeds: Sequence[int], *, train: float = 0.5, valid: float = 0.2, wrong: float = 0.0,
+    most: int | None = None,
+) -> list[Sample]:  # fmt: skip
+    """Divide a table among seeds, and each seed's rows into training, validation and test rows.
+
+    Args:
+        x: (rows, columns).
+        y: (rows,): class numbers, which are divided alike, or values.
+        seeds: The seeds; the first of them says which rows each gets.
+        train: Share of a seed's rows to train on.
+        valid: Share to choose by; the others are to test on.
+        wrong: Share of the training labels that are replaced by another class.
+        most: Most rows of a seed; None for all of them.
+
+    Raises:
+        UserError: There are too few rows for so many seeds.
+    """
+    classes = int(y.max()) + 1 if y.dtype.kind in "iu" else 0
+    size = min(len(y) // len(seeds), most or len(y))
+    counts = int(train * size), int(valid * size)
+    if min(*counts, size - sum(counts)) < max(classes, 2):
+        raise UserError(
+            f"{len(y)} rows are too few for {len(seeds)} seeds with rows of their own. Give a larger table."
+        )
+    rng = np.random.default_rng(seeds[0])
+    order = rng.permutation(len(y))
+    if classes:  # dealt out class by class, so that every seed gets its share of each
+        order = order[np.argsort(y[order], kind="stable")]
+    found = []
+    for place, seed in enumerate(seeds):
+        rows = np.random.default_rng(seed).permutation(order[place :: len(seeds)])[:size]
+        learn, rest = _divided(rows, y, counts[0], seed, classes)
+        choose, judge = _divided(rest, y, counts[1], seed, classes)
+        found.append(_sample(seed, x, y, (learn, choose, judge), wrong, classes))
+    return found
+
+
+def _divided(rows: np.ndarray, y: np.ndarray, count: int, seed: int, classes: int) -> list[np.ndarray]:
+    alike = classes and min(np.bincount(y[rows])[np.unique(y[rows])]) >= 2 and len(rows) - count >= classes <= count
+    return train_test_split(rows, train_size=count, random_state=seed, stratify=y[rows] if alike else None)
+
+
+def _sample(seed: int, x: np.ndarray, y: np.ndarray, rows: tuple[Any, ...], wrong: float, classes: int) -> Sample:
+    learn = np.asarray(x[rows[0]], "float64")
+    deviation = learn.std(axis=0)
+    scale = np.where(deviation > 0, deviation, 1.0)
+    features = [((x[part] - learn.mean(axis=0)) / scale).astype("float32") for part in rows]
+    targets = [y[part] for part in rows]
+    if wrong:
+        rng = np.random.default_rng([seed, 1])
+        other = (targets[0] + rng.integers(1, classes, len(targets[0]))) % classes
+        targets[0] = np.where(rng.random(len(other)) < wrong, other, targets[0])
+    if not classes:
+        targets = [((part - y[rows[0]].mean()) / y[rows[0]].std()).astype("float32") for part in targets]
+    return Sample(seed, dict(zip(PARTS, features, strict=True)), dict(zip(PARTS, targets, strict=True)))
+
+
+def train(
+    build: "Callable[[Any], keras.Model]", configurations: Sequence[Mapping[str, Any]], samples: Sequence[Sample], *,
+    epochs: int, batch_size: int = 32, callbacks: Callable[[Any], Sequence[Any]] | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Train every configuration on every sample, as members of one population; return losses and errors of each.
+
+    Args:
+        build: Returns the compiled model of a configuration; for classes its outputs are logits.
+        configurations: What `build` is called with.
+        samples: The samples; a sample's seed gives the initial weights, the order of the rows and the masks.
+        epochs: Epochs of each fit.
+        batch_size: Rows of a step.
+        callbacks: Returns the callbacks of a configuration's fit, which is then trained by itself.
+
+    Returns:
+        `"train loss"`, `"valid loss"`, `"test loss"` (cross-entropy in nats, or mean squared error) and `"train
+        error"`, … (errors in %, or the square root of the loss), each (configurations, samples).
+    """
+    # Here, so that a recipe's --help does not wait for TensorFlow.
+    from tfopt.training.fits import FitRequest
+    from tfopt.training.population_engine import PopulationEngine
+
+    ends = np.cumsum([len(sample.y[part]) for sample in samples for part in PARTS])
+    rows = np.split(np.arange(ends[-1]), ends[:-1])
+    x, y = (np.concatenate([getattr(sample, name)[part] for sample in samples for part in PARTS]) for name in "xy")
+    requests = [
+        FitRequest(dict(hp), sample.seed, epochs, batch_size, rows[3 * i], predict=np.concatenate(rows[3 * i :][:3]))
+        for hp in configurations
+        for i, sample in enumerate(samples)
+    ]
+    driven = None if callbacks is None else [callbacks(request.hyperparameters) for request in requests]
+    results = PopulationEngine(build, x, y).fit(requests, driven)
+    found: dict[str, list[float]] = {f"{part} {what}": [] for part in PARTS for what in ("loss", "error")}
+    for place, result in enumerate(results):
+        if result.failure is not None:
+            raise RuntimeError(f"A fit of {requests[place].hyperparameters} failed: {result.failure}")
+        i = place % len(samples)
+        outputs = np.split(result.outputs, np.cumsum([len(part) for part in rows[3 * i :][:2]]))
+        for part, own in zip(PARTS, outputs, strict=True):
+            loss, error = loss_and_error(own, samples[i].y[part])
+            found[f"{part} loss"].append(loss)
+            found[f"{part} error"].append(error)
+    return {key: np.reshape(values, (len(configurations), len(samples))) for key, values in found.items()}
+
+
+def loss_and_error(outputs: Any, y: np.ndarray) -> tuple[float, float]:
+    """Return cross-entropy in nats and errors in % of logits, or mean squared error and its square root of values."""
+    outputs = np.asarray(outputs, dtype=np.float64)
+    if y.dtype.kind in "iu":
+        right = np.take_along_axis(outputs, y[:, None], axis=1)[:, 0]
+        return float(np.mean(logsumexp(outputs, axis=1) - right)), 100 * float(np.mean(outputs.argmax(axis=1) != y))
+    loss = float(np.mean((outputs[:, 0] - y) ** 2))
+    return loss, loss**0.5
+
+
+def chosen(scores: Mapping[str, np.ndarray], which: Sequence[int]) -> dict[str, np.ndarray]:
+    """Return the scores of each sample's best of some configurations, by its own validation loss: (samples,) each."""
+    best = np.asarray(which)[np.nan_to_num(scores["valid loss"][list(which)], nan=np.inf).argmin(axis=0)]
+    return {key: values[best, np.arange(values.shape[1])] for key, values in scores.items()} | {"chosen": best}
