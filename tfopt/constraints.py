@@ -60,13 +60,14 @@ class Simplex(_Projection):
         TypeError: `total` is not numeric.
 
     Example:
+        ```python
+        weights = tfopt.constraints.Simplex()(keras.ops.array([1.0, 0.5, -1.0]))
+        print([f"{float(w):.2f}" for w in weights])  # ['0.75', '0.25', '0.00']
+        ```
 
-    ```python
-    weights = tfopt.constraints.Simplex()(keras.ops.array([1.0, 0.5, -1.0]))
-    print([f"{float(w):.2f}" for w in weights])  # ['0.75', '0.25', '0.00']
-    ```
-
-    Reference: Duchi et al. (2008), "Efficient projections onto the l1-ball for learning in high dimensions".
+    References:
+        - Duchi, Shalev-Shwartz, Singer, Chandra (2008), "Efficient projections onto the l1-ball for learning in high
+          dimensions", https://doi.org/10.1145/1390156.1390191
     """
 
     def __init__(self, total: Number = 1.0, axis: int = 0):
@@ -94,13 +95,14 @@ class L1Ball(_Projection):
         TypeError: `radius` is not numeric.
 
     Example:
+        ```python
+        weights = tfopt.constraints.L1Ball(1.0)(keras.ops.array([1.0, -0.5, 0.1]))
+        print([f"{float(w):.2f}" for w in weights])  # ['0.75', '-0.25', '0.00']
+        ```
 
-    ```python
-    weights = tfopt.constraints.L1Ball(1.0)(keras.ops.array([1.0, -0.5, 0.1]))
-    print([f"{float(w):.2f}" for w in weights])  # ['0.75', '-0.25', '0.00']
-    ```
-
-    Reference: Duchi et al. (2008), "Efficient projections onto the l1-ball for learning in high dimensions".
+    References:
+        - Duchi, Shalev-Shwartz, Singer, Chandra (2008), "Efficient projections onto the l1-ball for learning in high
+          dimensions", https://doi.org/10.1145/1390156.1390191
     """
 
     def __init__(self, radius: Number = 1.0, axis: int | None = None):
@@ -134,13 +136,14 @@ class L2Ball(_Projection):
         TypeError: `radius` is not numeric.
 
     Example:
+        ```python
+        weights = tfopt.constraints.L2Ball(1.0)(keras.ops.array([3.0, 4.0]))
+        print([f"{float(w):.1f}" for w in weights])  # ['0.6', '0.8']
+        ```
 
-    ```python
-    weights = tfopt.constraints.L2Ball(1.0)(keras.ops.array([3.0, 4.0]))
-    print([f"{float(w):.1f}" for w in weights])  # ['0.6', '0.8']
-    ```
-
-    Reference: Srebro, Rennie and Jaakkola (2005), "Maximum-margin matrix factorization".
+    References:
+        - Srebro, Rennie, Jaakkola (2005), "Maximum-margin matrix factorization",
+          https://papers.nips.cc/paper/2670-maximum-margin-matrix-factorization
     """
 
     def __init__(self, radius: Number = 1.0, axis: int | list[int] | None = None):
@@ -171,13 +174,13 @@ class Box(_Projection):
         TypeError: A bound is not a number.
 
     Example:
+        ```python
+        weights = tfopt.constraints.Box(-1.0, 1.0)(keras.ops.array([3.0, 0.5]))
+        print([f"{float(w):.1f}" for w in weights])  # ['1.0', '0.5']
+        ```
 
-    ```python
-    weights = tfopt.constraints.Box(-1.0, 1.0)(keras.ops.array([3.0, 0.5]))
-    print([f"{float(w):.1f}" for w in weights])  # ['1.0', '0.5']
-    ```
-
-    Reference: Arjovsky, Chintala and Bottou (2017), "Wasserstein GAN". https://arxiv.org/abs/1701.07875
+    References:
+        - Arjovsky, Chintala, Bottou (2017), "Wasserstein GAN", https://arxiv.org/abs/1701.07875
     """
 
     def __init__(self, low: float = -1.0, high: float = 1.0):
@@ -206,14 +209,14 @@ class SpectralBall(_Projection):
         TypeError: `radius` is not numeric.
 
     Example:
+        ```python
+        weights = tfopt.constraints.SpectralBall(1.0)(keras.ops.array([[3.0, 0.0], [0.0, 0.5]]))
+        print(f"{float(weights[0, 0]):.1f} {float(weights[1, 1]):.1f}")  # 1.0 0.5
+        ```
 
-    ```python
-    weights = tfopt.constraints.SpectralBall(1.0)(keras.ops.array([[3.0, 0.0], [0.0, 0.5]]))
-    print(f"{float(weights[0, 0]):.1f} {float(weights[1, 1]):.1f}")  # 1.0 0.5
-    ```
-
-    Reference: Gouk et al. (2021), "Regularisation of neural networks by enforcing Lipschitz continuity".
-    https://arxiv.org/abs/1804.04368
+    References:
+        - Gouk, Frank, Pfahringer, Cree (2021), "Regularisation of neural networks by enforcing Lipschitz continuity",
+          https://arxiv.org/abs/1804.04368
     """
 
     def __init__(self, radius: Number = 1.0):
@@ -231,15 +234,48 @@ _CLASSES: tuple[type, ...] = (Box, L1Ball, L2Ball, Simplex, SpectralBall)
 
 
 def get(identifier: Any) -> Any:
-    """Return the constraint that a name, a config, a class or an instance stands for, tfopt's names first."""
+    """Return the constraint that a name, a config, a class or an instance stands for, tfopt's names first.
+
+    Args:
+        identifier: The name, config, class or instance; None stays None.
+
+    Raises:
+        ValueError: Neither tfopt nor Keras knows the name; the nearest one is named.
+
+    Example:
+        ```python
+        print(type(tfopt.constraints.get("simplex")).__name__)  # Simplex
+        print(tfopt.constraints.get(None))  # None
+        ```
+    """
     return look_up(identifier, _CLASSES, keras.constraints.get, "constraint")
 
 
 def serialize(constraint: Any) -> Any:
-    """Return the config from which `deserialize` makes the same constraint."""
+    """Return the config from which `deserialize` makes the same constraint.
+
+    Args:
+        constraint: A constraint of tfopt's or Keras's.
+
+    Example:
+        ```python
+        config = tfopt.constraints.serialize(tfopt.constraints.Simplex(2.0))
+        print(config["class_name"])  # Simplex
+        ```
+    """
     return keras.constraints.serialize(constraint)
 
 
 def deserialize(config: Any) -> Any:
-    """Return the constraint that `serialize` described."""
+    """Return the constraint that `serialize` described.
+
+    Args:
+        config: What `serialize` returned.
+
+    Example:
+        ```python
+        config = tfopt.constraints.serialize(tfopt.constraints.Simplex(2.0))
+        print(tfopt.constraints.deserialize(config).get_config())  # {'total': 2.0, 'axis': 0}
+        ```
+    """
     return keras.constraints.deserialize(config)

@@ -35,6 +35,11 @@ class DeviceReport:
         memory_growth: Whether every GPU in use takes memory as it needs it; False on the CPU, which always does.
         precision: The Keras dtype policy in force.
         deterministic: Whether TensorFlow was restricted to reproducible kernels.
+
+    Example:
+        ```python
+        print(tfopt.devices.configure("cpu").precision)  # float32
+        ```
     """
 
     requested: str
@@ -67,14 +72,17 @@ def configure(
             used if `seed` is None.
         seed: Seed of Python, NumPy and Keras; None leaves them alone.
 
+    Returns:
+        The devices, the precision and the determinism that are now in force.
+
     Raises:
         UserError: An unknown device or precision, or a GPU that is not there.
         RuntimeError: TensorFlow has computed something already, on devices that are not the ones asked for.
 
     Example:
-        >>> import tfopt
-        >>> tfopt.devices.configure("cpu", seed=0).kind
-        'cpu'
+        ```python
+        print(tfopt.devices.configure("cpu", seed=0).kind)  # cpu
+        ```
     """
     numbers = _parse(device)
     if precision not in _PRECISIONS:
@@ -136,10 +144,11 @@ def strategy(devices: Sequence[str] | None = None) -> "tf.distribute.Strategy":
         UserError: A device that TensorFlow does not have.
 
     Example:
-        >>> import keras, tfopt
-        >>> with tfopt.devices.strategy().scope():
-        ...     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
-        ...     model.compile(loss="mse")
+        ```python
+        with tfopt.devices.strategy().scope():
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+            model.compile(loss="mse")
+        ```
     """
     import tensorflow as tf
 

@@ -93,20 +93,25 @@ def find_learning_rate(
         batch_size: Int ≥ 1: of arrays.
         seed: Int: of the order of arrays.
 
+    Returns:
+        The rates, their losses and the `suggestions`, with `plot()`.
+
     Raises:
         ValueError: A number is out of bounds, or the model is not compiled.
 
     Example:
-        >>> x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-        >>> model.compile("sgd", "mse")
-        >>> curve = tfopt.find_learning_rate(model, (x, x.sum(1)), num_steps=60)
-        >>> 1e-3 < curve.suggestion < 1
-        True
+        ```python
+        x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        curve = tfopt.find_learning_rate(model, (x, x.sum(1)), num_steps=60)
+        print(1e-3 < curve.suggestion < 1)  # True
+        ```
 
     References:
-        Smith (2017), "Cyclical Learning Rates for Training Neural Networks", https://arxiv.org/abs/1506.01186; fastai's
-        `Learner.lr_find` for the suggestions.
+        - Smith (2017), "Cyclical Learning Rates for Training Neural Networks", https://arxiv.org/abs/1506.01186
+        - Howard, Gugger (2020), "fastai: A Layered API for Deep Learning", `Learner.lr_find` for the suggestions,
+          https://arxiv.org/abs/2002.04688
     """
     low = number("minimal_learning_rate", minimal_learning_rate, above=0)
     high = number("maximal_learning_rate", maximal_learning_rate, above=low)

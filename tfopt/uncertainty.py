@@ -17,6 +17,13 @@ class MonteCarloPrediction:
 
     Attributes:
         samples: ``[samples, examples, …]``.
+
+    Example:
+        ```python
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5), keras.layers.Dense(3, "softmax")])
+        prediction = tfopt.mc_dropout(model, np.ones((4, 2)), samples=8)
+        print(prediction.samples.shape, prediction.entropy().shape)  # (8, 4, 3) (4,)
+        ```
     """
 
     samples: np.ndarray
@@ -72,10 +79,12 @@ def mc_dropout(model: Any, x: Any, samples: int = 50, batch_size: int = 256, see
         ValueError: If no layer drops, or `samples` or `batch_size` is less than 1.
 
     Example:
-        >>> prediction = tfopt.mc_dropout(model, x_new, samples=50)
-        >>> prediction.mean.shape, prediction.std.shape
-        ((10, 3), (10, 3))
-        >>> unsure = np.argsort(prediction.mutual_information())[::-1]
+        ```python
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5), keras.layers.Dense(3, "softmax")])
+        prediction = tfopt.mc_dropout(model, np.ones((4, 2)), samples=8)
+        print(prediction.mean.shape, prediction.std.shape)  # (4, 3) (4, 3)
+        unsure = np.argsort(prediction.mutual_information())[::-1]
+        ```
     """
     if samples < 1 or batch_size < 1:
         raise ValueError(

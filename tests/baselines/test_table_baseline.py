@@ -9,7 +9,8 @@ import skops.io
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from tfopt.baselines import TableBaseline, select_families, train_for_use, train_in_worker
+from tfopt.baselines import TableBaseline, select_families, train_for_use
+from tfopt.baselines.final import train_in_worker
 from tfopt.comparison.folds import Split
 from tfopt.comparison.objective import get_objective
 from tfopt.data import load_table

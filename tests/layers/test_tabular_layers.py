@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import re
 
 import keras
 import numpy as np
@@ -51,7 +50,7 @@ def test_every_layer_without_a_test_elsewhere_has_an_example():
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_config_and_docstring(name):
+def test_config(name):
     layer, cls = EXAMPLES[name](), getattr(layers, name)
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
     assert config["registered_name"] == f"tfopt>{name}"
@@ -59,10 +58,6 @@ def test_config_and_docstring(name):
     assert again.get_config() == layer.get_config()
     arguments = set(inspect.signature(cls).parameters) - {"kwargs"}
     assert arguments <= set(layer.get_config())
-    text = inspect.getdoc(cls)
-    for argument in arguments:
-        assert re.search(rf"^    {argument}: ", text, re.M), argument
-    assert "Example:" in text
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

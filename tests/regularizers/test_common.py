@@ -1,20 +1,15 @@
 """The battery that every public class of the penalties, initializers, constraints and their layers passes."""
 
-import contextlib
 import copy
 import inspect
-import io
 import json
-import re
 import textwrap
-import warnings
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import tfopt
 from tfopt import constraints, initializers, layers, regularizers
 
 PENALTIES = [
@@ -138,44 +133,6 @@ def test_default_construction_and_name(cls):
     package = next(package for package, classes in packages.items() if cls in classes)
     assert type(package.get(cls.__name__)) is cls
     assert type(package.get(cls)) is cls
-
-
-PUBLIC = [
-    (package.__name__, name, getattr(package, name))
-    for package in (regularizers, initializers, constraints)
-    for name in package.__all__
-    if name not in {"get", "serialize", "deserialize"}
-] + [("tfopt.layers", cls.__name__, cls) for cls in LAYERS]
-
-
-@pytest.mark.parametrize(
-    ("package", "name", "thing"), PUBLIC, ids=lambda value: value if isinstance(value, str) else ""
-)
-def test_docstring_is_complete(package, name, thing):
-    text = inspect.getdoc(thing)
-    assert "Example:" in text
-    assert "Use it" in text or name in {"Penalty", "SklearnPenalty"} or "Keras takes" in text
-    own = thing.__init__ if inspect.isclass(thing) else thing
-    for argument in inspect.signature(own).parameters:
-        if argument not in {"self", "args", "kwargs"}:
-            assert re.search(rf"^    {argument}: ", text, re.M), f"{argument} is not described"
-
-
-@pytest.mark.parametrize(
-    ("package", "name", "thing"), PUBLIC, ids=lambda value: value if isinstance(value, str) else ""
-)
-def test_example_runs_and_prints_what_it_says(package, name, thing):
-    """Each printed line must begin with the comment behind its `print`."""
-    blocks = re.findall(r"```python\n(.*?)```", inspect.getdoc(thing), re.S)
-    assert blocks
-    for block in blocks:
-        code = textwrap.dedent(block)
-        promised = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.M)
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(code, {"tfopt": tfopt, "keras": keras, "warnings": warnings, "np": np})
-        for promise, line in zip(promised, printed.getvalue().splitlines(), strict=True):
-            assert promise == line or promise.startswith((f"{line},", f"{line}:")), (promise, line)
 
 
 def model_with(instance):

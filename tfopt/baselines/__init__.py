@@ -14,10 +14,7 @@ _HOMES = {
     "left_out_families": "families",
     "unweighted_families": "families",
     "tune": "tuning",
-    "tune_in_worker": "tuning",
     "train_for_use": "final",
-    "train_in_worker": "final",
-    "importance_in_worker": "final",
     "TableBaseline": "table_baseline",
 }
 __all__ = list(_HOMES)

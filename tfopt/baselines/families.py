@@ -29,6 +29,13 @@ class Family:
         weights: Whether its fit uses example weights.
         max_rows: Rows beyond which it is left out unless asked for by name, or None.
         library: What must be installed beside scikit-learn, or None.
+
+    Example:
+        ```python
+        objective = tfopt.comparison.get_objective("r2", "regression")
+        dummy, ridge = tfopt.baselines.select_families("ridge", "regression", objective, num_rows=100)
+        print(ridge.name, ridge.title)  # ridge linear regression with an L2 penalty
+        ```
     """
 
     name: str
@@ -93,7 +100,16 @@ _FAMILIES: dict[Task, tuple[Family, ...]] = {"regression": _REGRESSION, "classif
 
 
 def family_names(task: Task) -> tuple[str, ...]:
-    """Return the names of all families for `task`."""
+    """Return the names of all families for `task`.
+
+    Args:
+        task: `"regression"` or `"classification"`.
+
+    Example:
+        ```python
+        print("lasso" in tfopt.baselines.family_names("regression"))  # True
+        ```
+    """
     return tuple(family.name for family in _FAMILIES[task])
 
 
@@ -109,6 +125,13 @@ def select_families(choice: str, task: Task, objective: "Objective", num_rows: i
 
     Raises:
         UserError: For a name that is unknown, not installed, belongs to the other task, or cannot serve the objective.
+
+    Example:
+        ```python
+        objective = tfopt.comparison.get_objective("accuracy", "classification")
+        families = tfopt.baselines.select_families("fast", "classification", objective, num_rows=150)
+        print([family.name for family in families][:3])  # ['dummy', 'logistic', 'ridge_classifier']
+        ```
     """
     named = _named(choice, task)
     if named is None:
@@ -128,7 +151,21 @@ def select_families(choice: str, task: Task, objective: "Objective", num_rows: i
 
 
 def left_out_families(choice: str, task: Task, objective: "Objective", num_rows: int) -> dict[str, str]:
-    """Return why families of `"fast"` or `"all"` are not among `select_families`: a sentence for each name."""
+    """Return why families of `"fast"` or `"all"` are not among `select_families`: a sentence for each name.
+
+    Args:
+        choice: As for `select_families`, as the three arguments that follow.
+        task: The kind of target.
+        objective: What they are tuned for.
+        num_rows: Rows of the table.
+
+    Example:
+        ```python
+        objective = tfopt.comparison.get_objective("log_loss", "classification")
+        left_out = tfopt.baselines.left_out_families("fast", "classification", objective, num_rows=150)
+        print(list(left_out)[:2])  # ['ridge_classifier', 'svm'], which give no probabilities
+        ```
+    """
     reasons: dict[str, str] = {}
     if _named(choice, task) is not None:
         return reasons
@@ -146,7 +183,21 @@ def left_out_families(choice: str, task: Task, objective: "Objective", num_rows:
 
 
 def unweighted_families(families: Iterable[Family], table: Table) -> tuple[str, ...]:
-    """Return the names of the families that fit without the weights of examples or classes that the others fit with."""
+    """Return the names of the families that fit without the weights of examples or classes that the others fit with.
+
+    Args:
+        families: What was selected.
+        table: The data, which says whether there are weights.
+
+    Example:
+        ```python
+        table = tfopt.data.load_table("iris")
+        objective = tfopt.comparison.get_objective("accuracy", "classification")
+        families = tfopt.baselines.select_families("knn,logistic", "classification", objective, table.num_rows)
+        table.class_weight = "balanced"
+        print(tfopt.baselines.unweighted_families(families, table))  # ('knn',)
+        ```
+    """
     weighted = table.weights is not None or table.class_weight != "none"
     return tuple(family.name for family in families if weighted and not family.weights)
 

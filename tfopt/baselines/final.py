@@ -43,6 +43,16 @@ def train_for_use(
         inner: Splits of all rows.
         objective: What to choose by, where the folds disagree.
         seed: Seed of the model.
+
+    Example:
+        ```python
+        table = tfopt.data.load_table("iris")
+        objective = tfopt.comparison.get_objective("accuracy", "classification")
+        inner = tfopt.comparison.inner_splits(table, np.arange(table.num_rows), folds=3, seed=0)
+        _, family = tfopt.baselines.select_families("ridge_classifier", "classification", objective, table.num_rows)
+        model = tfopt.baselines.train_for_use(table, family, [{"alpha": 1.0}], inner, objective, seed=0)
+        print(model.predict(table.features)[:2].tolist())  # ['setosa', 'setosa']
+        ```
     """
     features = table.features.set_axis(pd.RangeIndex(table.num_rows), axis=0)
     rows = np.arange(table.num_rows)

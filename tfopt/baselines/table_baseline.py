@@ -63,14 +63,15 @@ class TableBaseline:
         target_scale: Standard deviation of each regression target in training.
 
     Example:
-        >>> from tfopt.baselines import TableBaseline
-        >>> from tfopt.data import TableEncoder, load_table
-        >>> from sklearn.linear_model import RidgeClassifier
-        >>> table = load_table("iris")
-        >>> encoder = TableEncoder(table.columns).fit(table.features)
-        >>> model = RidgeClassifier().fit(encoder.transform(table.features).astype("float64"), table.target)
-        >>> TableBaseline.of(table, "ridge_classifier", {}, encoder, model).predict(table.features)[:2].tolist()
-        ['setosa', 'setosa']
+        ```python
+        from sklearn.linear_model import RidgeClassifier
+
+        table = tfopt.data.load_table("iris")
+        encoder = tfopt.data.TableEncoder(table.columns).fit(table.features)
+        ridge = RidgeClassifier().fit(encoder.transform(table.features).astype("float64"), table.target)
+        model = tfopt.baselines.TableBaseline.of(table, "ridge_classifier", {}, encoder, ridge)
+        print(model.predict(table.features)[:2].tolist())  # ['setosa', 'setosa']
+        ```
     """
 
     family: str

@@ -24,13 +24,14 @@ class TreeEncoder(TableEncoder):
         max_levels: Most levels of one categorical column that are told apart.
 
     Example:
-        >>> import pandas as pd
-        >>> from tfopt.baselines.tree_encoder import TreeEncoder
-        >>> from tfopt.data import Column
-        >>> frame = pd.DataFrame({"size": [1.0, None, 3.0], "colour": ["red", "blue", "red"]})
-        >>> encoder = TreeEncoder([Column("size", "numeric"), Column("colour", "categorical", num_levels=2)])
-        >>> encoder.fit_transform(frame).tolist()
-        [[1.0, 0.0], [nan, 1.0], [3.0, 0.0]]
+        ```python
+        import pandas as pd
+        from tfopt.baselines.tree_encoder import TreeEncoder
+        from tfopt.data import Column
+        frame = pd.DataFrame({"size": [1.0, None, 3.0], "colour": ["red", "blue", "red"]})
+        encoder = TreeEncoder([Column("size", "numeric"), Column("colour", "categorical", num_levels=2)])
+        print(encoder.fit_transform(frame).tolist())  # [[1.0, 0.0], [nan, 1.0], [3.0, 0.0]]
+        ```
     """
 
     scaling = "none"

@@ -64,6 +64,17 @@ def tune(
 
     Raises:
         Exception: Whatever a fit raises: a grid that fails anywhere fails as a whole.
+
+    Example:
+        ```python
+        table = tfopt.data.load_table("iris")
+        objective = tfopt.comparison.get_objective("accuracy", "classification")
+        (split,) = tfopt.comparison.outer_splits(table, folds=5, repeats=1, seed=0, holdout=0.2)
+        inner = tfopt.comparison.inner_splits(table, split.train, folds=3, seed=0)
+        _, family = tfopt.baselines.select_families("ridge_classifier", "classification", objective, table.num_rows)
+        result = tfopt.baselines.tune(family, table, 0, split, inner, objective)
+        print(f"{result.score:.2f}", list(result.chosen))  # 0.87 ['scaling', 'alpha']
+        ```
     """
     features = table.features.set_axis(pd.RangeIndex(table.num_rows), axis=0)  # a row's index names it everywhere
     rows = split.train

@@ -43,9 +43,14 @@ class ActivationStats(LoggedCallback):
         TypeError: If an argument is of another type.
 
     Example:
-        >>> stats = tfopt.callbacks.ActivationStats(x[:128])
-        >>> history = model.fit(x, y, epochs=3, callbacks=[stats], verbose=0)
-        >>> stats.to_frame()[["epoch", "layer", "std", "dead_units"]]
+        ```python
+        x, y = np.eye(8), np.arange(8.0)
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        stats = tfopt.callbacks.ActivationStats(x)
+        model.fit(x, y, epochs=3, callbacks=[stats], verbose=0)
+        print(stats.to_frame().query("epoch == 2")["units"].tolist())  # [4.0, 1.0]
+        ```
     """
 
     def __init__(self, probe: Any, every: int = 1, near_zero: float = 0.05, log_layers: bool = False) -> None:

@@ -68,11 +68,15 @@ class DropoutEffects(LoggedCallback):
         ValueError: If `probe` is no such tuple or `draws` or `every` is less than 1.
 
     Example:
-        >>> effects = tfopt.callbacks.DropoutEffects((x_val[:128], y_val[:128]))
-        >>> history = model.fit(x, y, epochs=3, callbacks=[effects], verbose=0)
-        >>> [f"{gap:.2f}" for gap in history.history["dropout_gap"]]
-        ['0.12', '0.15', '0.16']
-        >>> effects.to_frame(by="layer")[["epoch", "layer", "drop_fraction", "coadaptation"]]
+        ```python
+        x, y = np.eye(8), np.arange(8.0)
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dropout(0.5, name="drop"), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        effects = tfopt.callbacks.DropoutEffects((x, y))
+        history = model.fit(x, y, epochs=2, callbacks=[effects], verbose=0)
+        print(len(history.history["dropout_gap"]))  # 2, the loss that dropout adds in each epoch
+        print(effects.to_frame(by="layer")["layer"].unique().tolist())  # ['drop']
+        ```
     """
 
     def __init__(

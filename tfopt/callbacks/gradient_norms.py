@@ -77,12 +77,15 @@ class GradientNorms(LoggedCallback):
         ValueError: If `prefix` is empty, or if `cosine` meets several replicas.
 
     Example:
-        >>> norms = tfopt.callbacks.GradientNorms()
-        >>> history = model.fit(x, y, epochs=3, callbacks=[norms], verbose=0)
-        >>> [f"{value:.2f}" for value in history.history["grad_norm"]]
-        ['0.57', '0.49', '0.41']
-        >>> norms.to_frame()[["step", "grad_norm"]].head()
-        >>> norms.plot().figure.savefig("norms.svg")
+        ```python
+        model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="zeros")])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        norms = tfopt.callbacks.GradientNorms()
+        history = model.fit(np.ones((8, 1)), np.ones(8), epochs=3, callbacks=[norms], verbose=0)
+        print([f"{value:.2f}" for value in history.history["grad_norm"]])  # ['2.83', '1.70', '1.02']
+        print(norms.to_frame()["step"].tolist())  # [0, 1, 2]
+        norms.plot().figure.savefig("norms.svg")
+        ```
     """
 
     def __init__(

@@ -30,15 +30,16 @@ class GreedyScale(LearningRateScale):
         ValueError: A number is out of bounds; in training: the metric is not in the logs.
 
     Example:
-        >>> model = keras.Sequential([keras.layers.Dense(1)])
-        >>> model.compile(keras.optimizers.SGD(0.01), "mse")
-        >>> greedy = tfopt.callbacks.GreedyScale("loss", factor=0.5, max_factor=4.0)
-        >>> history = model.fit(np.ones((8, 2)), np.zeros(8), epochs=4, verbose=0, callbacks=[greedy])
-        >>> greedy.factors
-        [2.0, 4.0, 4.0, 4.0]
+        ```python
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+        greedy = tfopt.callbacks.GreedyScale("loss", factor=0.5, max_factor=4.0)
+        history = model.fit(np.ones((8, 2)), np.zeros(8), epochs=4, verbose=0, callbacks=[greedy])
+        print(greedy.factors)  # [2.0, 4.0, 4.0, 4.0]
+        ```
 
     References:
-        GreedyLR (2025), https://arxiv.org/abs/2512.14527.
+        - GreedyLR (2025), https://arxiv.org/abs/2512.14527
     """
 
     def __init__(

@@ -44,13 +44,14 @@ class HyperparameterScheduler(LoggedCallback):
         ValueError: `schedules` is empty; at the start of training: the model has no such hyperparameter.
 
     Example:
-        >>> decay = tfopt.schedules.LinearDecay(1e-2, decay_steps=8)
-        >>> model = keras.Sequential([keras.layers.Dense(1)])
-        >>> model.compile(keras.optimizers.AdamW(weight_decay=1e-2), "mse")
-        >>> scheduler = tfopt.callbacks.HyperparameterScheduler({"weight_decay": decay})
-        >>> history = model.fit(np.ones((8, 2)), np.ones(8), batch_size=2, epochs=2, verbose=0, callbacks=[scheduler])
-        >>> [round(value, 5) for value in history.history["weight_decay"]]
-        [0.00625, 0.00125]
+        ```python
+        decay = tfopt.schedules.LinearDecay(1e-2, decay_steps=8)
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(keras.optimizers.AdamW(weight_decay=1e-2), "mse")
+        scheduler = tfopt.callbacks.HyperparameterScheduler({"weight_decay": decay})
+        history = model.fit(np.ones((8, 2)), np.ones(8), batch_size=2, epochs=2, verbose=0, callbacks=[scheduler])
+        print([round(value, 5) for value in history.history["weight_decay"]])  # [0.00625, 0.00125]
+        ```
     """
 
     def __init__(self, schedules: Mapping[str, Any], log: bool = True):

@@ -30,14 +30,14 @@ class LearningRateLogger(LoggedCallback):
         rates: Dict from ``"learning_rate"`` (or ``"learning_rate_<optimizer name>"``) to the list of one rate a batch.
 
     Example:
-        >>> model = keras.Sequential([keras.layers.Dense(1)])
-        >>> model.compile(keras.optimizers.SGD(tfopt.schedules.LinearDecay(0.4, 4)), "mse")
-        >>> logger = tfopt.callbacks.LearningRateLogger()
-        >>> history = model.fit(np.ones((8, 2)), np.ones(8), batch_size=2, verbose=0, callbacks=[logger])
-        >>> [round(rate, 3) for rate in logger.rates["learning_rate"]]
-        [0.4, 0.3, 0.2, 0.1]
-        >>> round(history.history["learning_rate"][0], 3)
-        0.1
+        ```python
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(tfopt.schedules.LinearDecay(0.4, 4)), "mse")
+        logger = tfopt.callbacks.LearningRateLogger()
+        history = model.fit(np.ones((8, 2)), np.ones(8), batch_size=2, verbose=0, callbacks=[logger])
+        print([round(rate, 3) for rate in logger.rates["learning_rate"]])  # [0.4, 0.3, 0.2, 0.1]
+        print(round(history.history["learning_rate"][0], 3))  # 0.1
+        ```
     """
 
     def __init__(self) -> None:

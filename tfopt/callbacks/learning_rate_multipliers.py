@@ -32,15 +32,18 @@ class LearningRateMultipliers(LoggedCallback):
             variable.
 
     Example:
-        >>> model = keras.Sequential([keras.layers.Dense(3, name="body"), keras.layers.Dense(1, name="head")])
-        >>> model.compile("adam", "mse")
-        >>> slow_body = tfopt.callbacks.LearningRateMultipliers({"body": 0.1})
-        >>> history = model.fit(np.ones((8, 2)), np.ones(8), verbose=0, callbacks=[slow_body])
+        ```python
+        model = keras.Sequential([keras.layers.Dense(3, name="body"), keras.layers.Dense(1, name="head")])
+        model.compile("adam", "mse")
+        slow_body = tfopt.callbacks.LearningRateMultipliers({"body": 0.1})
+        history = model.fit(np.ones((8, 2)), np.ones(8), verbose=0, callbacks=[slow_body])
+        ```
 
     References:
-        Howard, Ruder (2018), "Universal Language Model Fine-tuning for Text Classification",
-        https://arxiv.org/abs/1801.06146. Bao, Dong, Piao, Wei (2022), "BEiT", https://arxiv.org/abs/2106.08254, for
-        the decay by depth.
+        - Howard, Ruder (2018), "Universal Language Model Fine-tuning for Text Classification",
+          https://arxiv.org/abs/1801.06146
+        - Bao, Dong, Piao, Wei (2022), "BEiT: BERT Pre-Training of Image Transformers", for the decay by depth,
+          https://arxiv.org/abs/2106.08254
     """
 
     def __init__(self, multipliers: Mapping[str, Any] | None = None, depth_decay: float | None = None):

@@ -44,9 +44,13 @@ class NonFiniteGuard(LoggedCallback):
             cannot be set.
 
     Example:
-        >>> guard = tfopt.callbacks.NonFiniteGuard()
-        >>> model.fit(x, y, epochs=10, callbacks=[guard], verbose=0)
-        >>> print(guard.message or "all finite")
+        ```python
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        guard = tfopt.callbacks.NonFiniteGuard()
+        model.fit(np.ones((8, 2)), np.ones(8), epochs=2, callbacks=[guard], verbose=0)
+        print(guard.message or "all finite")  # all finite
+        ```
     """
 
     def __init__(

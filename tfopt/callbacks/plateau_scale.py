@@ -31,12 +31,13 @@ class PlateauScale(LearningRateScale):
         ValueError: A number is out of bounds; in training: the metric is not in the logs.
 
     Example:
-        >>> model = keras.Sequential([keras.layers.Dense(1)])
-        >>> model.compile(keras.optimizers.Adam(tfopt.schedules.LinearDecay(0.1, 1000)), "mse")
-        >>> plateau = tfopt.callbacks.PlateauScale("loss", factor=0.5, patience=0, min_delta=1e9)
-        >>> history = model.fit(np.ones((8, 2)), np.ones(8), epochs=3, verbose=0, callbacks=[plateau])
-        >>> plateau.factors
-        [1.0, 0.5, 0.25]
+        ```python
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(tfopt.schedules.LinearDecay(0.1, 1000)), "mse")
+        plateau = tfopt.callbacks.PlateauScale("loss", factor=0.5, patience=0, min_delta=1e9)
+        history = model.fit(np.ones((8, 2)), np.ones(8), epochs=3, verbose=0, callbacks=[plateau])
+        print(plateau.factors)  # [1.0, 0.5, 0.25]
+        ```
     """
 
     def __init__(

@@ -29,11 +29,20 @@ class RunLog(LoggedCallback):
         path: The file, by habit `….jsonl`. Its folder is made.
         steps: Also write a line for every step (for every execution where `steps_per_execution` > 1).
 
+    Raises:
+        TypeError: `path` is no path.
+        ValueError: `path` is a folder.
+
     Example:
-        >>> log = tfopt.callbacks.RunLog("runs/first.jsonl")
-        >>> model.fit(x, y, epochs=3, callbacks=[tfopt.callbacks.GradientNorms(), log], verbose=0)
-        >>> lines = tfopt.callbacks.RunLog.read("runs/first.jsonl")
-        >>> [line["logs"]["loss"] for line in lines if line["event"] == "epoch"]
+        ```python
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        log = tfopt.callbacks.RunLog("runs/first.jsonl")
+        norms = tfopt.callbacks.GradientNorms()
+        model.fit(np.ones((8, 2)), np.ones(8), epochs=2, callbacks=[norms, log], verbose=0)
+        epochs = [line["logs"] for line in tfopt.callbacks.RunLog.read("runs/first.jsonl") if line["event"] == "epoch"]
+        print(len(epochs), "grad_norm" in epochs[0])  # 2 True
+        ```
     """
 
     def __init__(self, path: str | os.PathLike[str], steps: bool = False) -> None:

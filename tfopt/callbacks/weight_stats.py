@@ -42,9 +42,13 @@ class WeightStats(LoggedCallback):
         ValueError: If `every` is less than 1 or `zero` is negative.
 
     Example:
-        >>> stats = tfopt.callbacks.WeightStats(zero=1e-3)
-        >>> history = model.fit(x, y, epochs=3, callbacks=[stats], verbose=0)
-        >>> stats.to_frame()[["epoch", "layer", "sparsity"]]
+        ```python
+        model = keras.Sequential([keras.layers.Dense(4, name="first"), keras.layers.Dense(1, name="second")])
+        model.compile("adam", "mse")
+        stats = tfopt.callbacks.WeightStats(zero=1e-3)
+        model.fit(np.ones((8, 2)), np.ones(8), epochs=2, callbacks=[stats], verbose=0)
+        print(stats.to_frame()["layer"].unique().tolist())  # ['first', 'second']
+        ```
     """
 
     def __init__(self, every: int = 1, zero: float = 0.0, log_layers: bool = False) -> None:

@@ -19,7 +19,20 @@ _BLOCK = 20_000_000  # entries of the block of counts that is worked on at once,
 def bootstrap_weights(
     num_rows: int, *, num_samples: int = 2000, seed: int = 0, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return (samples, rows) how often each row is drawn when rows, or whole groups, are drawn with replacement."""
+    """Return (samples, rows) how often each row is drawn when rows, or whole groups, are drawn with replacement.
+
+    Args:
+        num_rows: Rows of the test part.
+        num_samples: Bootstrap samples.
+        seed: Seed of the draws.
+        groups: (rows,) group of each row, so that whole groups are drawn; None for single rows.
+
+    Example:
+        ```python
+        counts = tfopt.comparison.bootstrap_weights(5, num_samples=3, seed=0)
+        print(counts.shape, counts.sum(axis=1).tolist())  # (3, 5) [5, 5, 5]
+        ```
+    """
     random = np.random.default_rng(seed)
     codes = np.arange(num_rows) if groups is None else np.unique(groups, return_inverse=True)[1]
     num_units = int(codes.max()) + 1
@@ -46,6 +59,15 @@ def bootstrap_scores(
         prediction: As `Objective.score` takes it.
         counts: (samples, rows) from `bootstrap_weights`.
         sample_weight: (rows,) weights of the rows, multiplied with the counts.
+
+    Example:
+        ```python
+        accuracy = tfopt.comparison.get_objective("accuracy", "classification")
+        target, labels = np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1])
+        counts = tfopt.comparison.bootstrap_weights(4, num_samples=500)
+        scores = tfopt.comparison.bootstrap_scores(accuracy, target, labels, counts)
+        print(scores.shape, sorted(set(scores.round(2).tolist())))  # (500,) [0.0, 0.25, 0.5, 0.75, 1.0]
+        ```
     """
     if not np.isfinite(objective.score(target, prediction, sample_weight)):
         return np.full(len(counts), np.nan)
@@ -71,6 +93,18 @@ def bootstrap_interval(score: float, samples: np.ndarray, *, confidence: float =
 
     It covers the choice of the test rows only, not that of the training rows: it is the uncertainty about these
     fitted models, not about the method that fitted them.
+
+    Args:
+        score: The score on the test rows themselves.
+        samples: (samples,) scores from `bootstrap_scores`; NaN is left out.
+        confidence: Of the interval.
+
+    Example:
+        ```python
+        samples = np.linspace(0.7, 0.9, 101)
+        interval = tfopt.comparison.bootstrap_interval(0.8, samples)
+        print(f"{interval.low:.3f} … {interval.high:.3f}")  # 0.705 … 0.895
+        ```
     """
     samples = samples[np.isfinite(samples)]
     if not np.isfinite(score) or len(samples) == 0:
@@ -86,6 +120,23 @@ def bootstrap_difference(
 
     The probabilities are the shares of the samples below, within and above the region of practical equivalence; the
     p-value is twice the smaller share on one side of 0, counting one sample more so that it is never 0.
+
+    Args:
+        first: Score of the first model.
+        second: Score of the second one.
+        first_samples: (samples,) scores of the first model from `bootstrap_scores`.
+        second_samples: The second model's, on the same samples.
+        rope: Half width of the region of practical equivalence, in units of the score.
+
+    Returns:
+        The difference, its interval, and how probable each conclusion is.
+
+    Example:
+        ```python
+        first, second = np.linspace(0.80, 0.90, 101), np.linspace(0.75, 0.88, 101)
+        difference = tfopt.comparison.bootstrap_difference(0.85, 0.82, first, second, rope=0.01)
+        print(f"{difference.mean:.2f}, {difference.p_better:.0%} sure")  # 0.03, 100% sure
+        ```
     """
     difference = first_samples - second_samples
     difference = difference[np.isfinite(difference)]

@@ -34,6 +34,12 @@ class FoldResult:
         seed_predictions: The prediction of each refit seed (networks only); `prediction` is the first of them.
         num_members: Fits whose predictions are averaged; above 1 it is an ensemble.
         num_unconverged: Fits of this fold whose solver stopped at its iteration limit.
+
+    Example:
+        ```python
+        fold = tfopt.comparison.FoldResult("ridge", "sklearn", fold=0, score=0.48, chosen={"alpha": 1.0})
+        print(fold.model, fold.score)  # ridge 0.48
+        ```
     """
 
     model: str

@@ -18,6 +18,12 @@ class Split:
     Args:
         train: Rows to learn from.
         test: Rows to score on; none of them in `train`.
+
+    Example:
+        ```python
+        split = tfopt.comparison.Split(train=np.arange(0, 8), test=np.arange(8, 10))
+        print(len(split.train), len(split.test))  # 8 2
+        ```
     """
 
     train: np.ndarray
@@ -51,6 +57,13 @@ def outer_splits(
 
     Raises:
         UserError: When the data cannot be split so: too few rows, groups or members of a class.
+
+    Example:
+        ```python
+        table = tfopt.data.load_table("iris")
+        splits = tfopt.comparison.outer_splits(table, folds=5, repeats=2, seed=0)
+        print(len(splits), len(splits[0].train), len(splits[0].test))  # 10 120 30
+        ```
     """
     rows = np.arange(table.num_rows)
     if holdout is not None:
@@ -79,6 +92,14 @@ def inner_splits(table: Table, rows: np.ndarray, *, folds: int, seed: int, gap: 
 
     Raises:
         UserError: As `outer_splits`, about the rows of this part.
+
+    Example:
+        ```python
+        table = tfopt.data.load_table("iris")
+        (outer,) = tfopt.comparison.outer_splits(table, folds=5, repeats=1, seed=0, holdout=0.2)
+        inner = tfopt.comparison.inner_splits(table, outer.train, folds=3, seed=0)
+        print([len(split.test) for split in inner])  # [40, 40, 40]
+        ```
     """
     where = f" in the {len(rows)} rows of an outer training part"
     if table.times is not None:
@@ -234,9 +255,23 @@ def check_split(table: Table, split: Split, rows: np.ndarray, *, what: str = "fo
     Where `table.times` is given, training rows must be earlier than all test rows instead of holding every class: a
     class may turn up later.
 
+    Args:
+        table: The data.
+        split: The two parts.
+        rows: The rows that it may use.
+        what: What the splits are called in a message.
+
     Raises:
         ValueError: When a row or a group stands on both sides, or a part is empty or leaves `rows`.
         UserError: When a class of `rows` is missing in the training part.
+
+    Example:
+        ```python
+        table = tfopt.data.load_table("iris")
+        rows = np.arange(table.num_rows)
+        split = tfopt.comparison.Split(train=rows[::2], test=rows[1::2])
+        tfopt.comparison.check_split(table, split, rows)  # says nothing: it is a split
+        ```
     """
     if len(split.train) == 0 or len(split.test) == 0:
         raise ValueError(f"A part of a split is empty: {len(split.train)} training rows, {len(split.test)} test rows.")

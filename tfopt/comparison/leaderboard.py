@@ -51,6 +51,15 @@ class Comparison:
         method: How intervals and p-values were computed.
         network: The network that the verdict is about, or None.
         best_baseline: The best baseline, or None.
+
+    Example:
+        ```python
+        splits = [tfopt.comparison.Split(np.arange(8), np.arange(8, 10)) for _ in range(2)]
+        results = [tfopt.comparison.FoldResult("ridge", "sklearn", fold, 0.4 + fold / 10) for fold in range(2)]
+        objective = tfopt.comparison.get_objective("r2", "regression")
+        comparison = tfopt.comparison.compare(results, splits, objective)
+        print(comparison.outcome, comparison.recommended)  # only baselines ridge
+        ```
     """
 
     leaderboard: pd.DataFrame
@@ -152,8 +161,25 @@ def compare(
             training rows, and the verdict says what it takes for granted; a hold-out without groups is bootstrapped in
             blocks of time.
 
+    Returns:
+        The leaderboard, the verdict and the numbers behind it.
+
     Raises:
         ValueError: When there are no results or splits, a fold is given twice, or a single split comes without targets.
+
+    Example:
+        ```python
+        splits = [tfopt.comparison.Split(np.arange(8), np.arange(8, 10)) for _ in range(3)]
+        scores = {"ridge": ("sklearn", [0.40, 0.45, 0.43]), "network": ("keras", [0.52, 0.55, 0.54])}
+        results = [
+            tfopt.comparison.FoldResult(model, kind, fold, score)
+            for model, (kind, values) in scores.items()
+            for fold, score in enumerate(values)
+        ]
+        comparison = tfopt.comparison.compare(results, splits, tfopt.comparison.get_objective("r2", "regression"))
+        print(comparison.outcome)  # better
+        print(comparison.leaderboard["model"].tolist())  # ['network', 'ridge']
+        ```
     """
     models = _by_model(results, len(splits))
     scored = [model for model in models if np.isfinite(model.scores).all()]

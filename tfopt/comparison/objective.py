@@ -28,11 +28,12 @@ class Objective:
         scorer: The same metric as a scikit-learn scoring string.
 
     Example:
-        >>> import numpy as np
-        >>> from tfopt.comparison import get_objective
-        >>> rmse = get_objective("rmse", "regression")
-        >>> f"{rmse.score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 5.0])):.4f}"
-        '-1.1547'
+        ```python
+        import numpy as np
+        from tfopt.comparison import get_objective
+        rmse = get_objective("rmse", "regression")
+        print(f"{rmse.score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 5.0])):.4f}")  # -1.1547
+        ```
     """
 
     name: str
@@ -227,7 +228,16 @@ _DEFAULTS = {"regression": "r2", "classification": "accuracy"}
 
 
 def objective_names(task: Task) -> tuple[str, ...]:
-    """Return the names that `get_objective` knows for `task`, the default first."""
+    """Return the names that `get_objective` knows for `task`, the default first.
+
+    Args:
+        task: `"regression"` or `"classification"`.
+
+    Example:
+        ```python
+        print(tfopt.comparison.objective_names("regression")[:3])  # ('r2', 'mse', 'rmse')
+        ```
+    """
     return tuple(_METRICS[task])
 
 
@@ -236,9 +246,19 @@ def get_objective(name: str | None, task: Task) -> Objective:
 
     Other usual names are understood: Keras's and scikit-learn's, with or without `neg_`.
 
+    Args:
+        name: The metric's name; None for the task's default.
+        task: `"regression"` or `"classification"`.
+
     Raises:
         UserError: For a loss or a validation metric of the training (`val_…`, `loss`), for a metric of the other
             task, and for an unknown name.
+
+    Example:
+        ```python
+        objective = tfopt.comparison.get_objective("neg_root_mean_squared_error", "regression")
+        print(objective.name, objective.greater_is_better)  # rmse False
+        ```
     """
     if name is None:
         name = _DEFAULTS[task]

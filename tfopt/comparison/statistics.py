@@ -14,7 +14,19 @@ from scipy import special
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its interval; the bounds are NaN where there are fewer than two scores."""
+    """A mean with its interval; the bounds are NaN where there are fewer than two scores.
+
+    Args:
+        mean: The mean.
+        low: Lower bound.
+        high: Upper bound.
+
+    Example:
+        ```python
+        interval = tfopt.comparison.Interval(mean=0.50, low=0.35, high=0.65)
+        print(interval.high - interval.mean < 0.2)  # True
+        ```
+    """
 
     mean: float
     low: float
@@ -33,6 +45,13 @@ class PairedDifference:
         p_worse: Posterior probability that the difference is below `-rope`.
         p_equivalent: Posterior probability that it is within `rope` of 0.
         p_better: Posterior probability that it is above `rope`.
+
+    Example:
+        ```python
+        first, second = np.array([0.52, 0.55, 0.54]), np.array([0.50, 0.52, 0.53])
+        difference = tfopt.comparison.paired_difference(first, second, test_to_train=1 / 2, rope=0.01)
+        print(f"{difference.low:.3f} … {difference.high:.3f}, p = {difference.p_value:.2f}")  # -0.019 … 0.059, p = 0.16
+        ```
     """
 
     mean: float
@@ -53,8 +72,18 @@ def corrected_standard_error(values: np.ndarray, test_to_train: float) -> float:
         values: (splits,) scores, or differences of scores on the same splits.
         test_to_train: n_test / n_train; 1/(folds - 1) for (repeated) cross-validation, 0 for independent values.
 
-    Reference: C. Nadeau & Y. Bengio, "Inference for the generalization error", Machine Learning 52, 2003; for repeated
-    cross-validation R. Bouckaert & E. Frank, PAKDD 2004.
+    Example:
+        ```python
+        values = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
+        plain = tfopt.comparison.corrected_standard_error(values, test_to_train=0)
+        corrected = tfopt.comparison.corrected_standard_error(values, test_to_train=1 / 4)
+        print(f"{plain:.3f} {corrected:.3f}")  # 0.035 0.053
+        ```
+
+    References:
+        - Nadeau, Bengio (2003), "Inference for the generalization error", https://doi.org/10.1023/A:1024068626366
+        - Bouckaert, Frank (2004), "Evaluating the replicability of significance tests for comparing learning
+          algorithms", for repeated cross-validation, https://doi.org/10.1007/978-3-540-24775-3_3
     """
     return float(_standard_error(np.asarray(values, dtype=np.float64), test_to_train))
 
@@ -77,12 +106,17 @@ def student_half_width(values: np.ndarray, test_to_train: float, confidence: flo
 def mean_interval(values: np.ndarray, test_to_train: float, *, confidence: float = 0.95) -> Interval:
     """Return the mean of a model's scores over resampled splits with its corrected Student interval.
 
+    Args:
+        values: (splits,) scores.
+        test_to_train: n_test / n_train; 1/(folds - 1) for cross-validation.
+        confidence: Of the interval.
+
     Example:
-        >>> import numpy as np
-        >>> from tfopt.comparison import mean_interval
-        >>> interval = mean_interval(np.array([0.40, 0.45, 0.50, 0.55, 0.60]), test_to_train=1 / 4)
-        >>> f"{interval.mean:.3f} in {interval.low:.3f} .. {interval.high:.3f}"
-        '0.500 in 0.353 .. 0.647'
+        ```python
+        values = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
+        interval = tfopt.comparison.mean_interval(values, test_to_train=1 / 4)
+        print(f"{interval.mean:.3f} in {interval.low:.3f} … {interval.high:.3f}")  # 0.500 in 0.353 … 0.647
+        ```
     """
     values = np.asarray(values, dtype=np.float64)
     mean, half = float(values.mean()), float(student_half_width(values, test_to_train, confidence))
@@ -105,9 +139,21 @@ def paired_difference(
         rope: Half width of the region of practical equivalence, in units of the score.
         confidence: Of the interval.
 
-    Reference: G. Corani & A. Benavoli, "A Bayesian approach for comparing cross-validated algorithms on multiple data
-    sets", Machine Learning 100, 2015; A. Benavoli, G. Corani, J. Demšar & M. Zaffalon, "Time for a change", JMLR 18,
-    2017.
+    Returns:
+        The mean difference, its interval, and how probable each conclusion is; NaN for a single split.
+
+    Example:
+        ```python
+        first, second = np.array([0.52, 0.55, 0.54]), np.array([0.50, 0.52, 0.53])
+        difference = tfopt.comparison.paired_difference(first, second, test_to_train=1 / 2, rope=0.01)
+        print(f"{difference.mean:.2f}, {difference.p_better:.0%} sure to be better")  # 0.02, 81% sure to be better
+        ```
+
+    References:
+        - Corani, Benavoli (2015), "A Bayesian approach for comparing cross-validated algorithms on multiple data sets",
+          https://doi.org/10.1007/s10994-015-5486-z
+        - Benavoli, Corani, Demšar, Zaffalon (2017), "Time for a change: a tutorial for comparing multiple classifiers
+          through Bayesian analysis", https://www.jmlr.org/papers/v18/16-305.html
     """
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     interval = mean_interval(difference, test_to_train, confidence=confidence)
@@ -136,7 +182,16 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
     The i-th smallest of m is multiplied by m - i + 1, kept non-decreasing and at most 1.
 
-    Reference: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6, 1979.
+    Args:
+        p_values: One for each test.
+
+    Example:
+        ```python
+        print(tfopt.comparison.holm([0.01, 0.04, 0.03]).round(2).tolist())  # [0.03, 0.06, 0.06]
+        ```
+
+    References:
+        - Holm (1979), "A simple sequentially rejective multiple test procedure", https://www.jstor.org/stable/4615733
     """
     raw = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(len(raw), np.nan)
@@ -154,8 +209,23 @@ def expected_best_of(scores: np.ndarray, k: int) -> float:
     It says what a search would have found with a budget of `k` configurations, without the luck of their order.
     Formula: sum over the sorted scores s_(i) of s_(i) C(i-1, k-1) / C(n, k).
 
-    Reference: J. Dodge et al., "Show your work", EMNLP 2019; unbiased form of R. Tang et al., "Showing your work
-    doesn't always work", ACL 2020.
+    Args:
+        scores: One for each configuration that was tried, higher is better.
+        k: Size of the smaller budget.
+
+    Raises:
+        ValueError: `k` is below 1 or above the number of scores.
+
+    Example:
+        ```python
+        print(f"{tfopt.comparison.expected_best_of([0.1, 0.2, 0.6], k=2):.2f}")  # 0.47
+        ```
+
+    References:
+        - Dodge, Gururangan, Card, Schwartz, Smith (2019), "Show your work: improved reporting of experimental results",
+          https://arxiv.org/abs/1909.03004
+        - Tang, Lee, Xin, Liu, Yu, Lin (2020), "Showing your work doesn't always work", for the unbiased form,
+          https://arxiv.org/abs/2004.13705
     """
     scores = np.sort(np.asarray(scores, dtype=np.float64))
     if not 1 <= k <= len(scores):

@@ -34,6 +34,12 @@ class Column:
         missing_text: What was read as a missing number or date, such as `("unknown",)`.
         decimal: The decimal sign of numbers that are written as text, `"."` or `","`.
         unit: What stands before or after each number, such as `"€"` or `"kg"`.
+
+    Example:
+        ```python
+        column = tfopt.data.Column("size", "numeric", has_missing=True, unit="kg")
+        print(column.kind, column.unit)  # numeric kg
+        ```
     """
 
     name: str

@@ -56,14 +56,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ValueError: At `fit`, when `scaling` is not one of the four or `max_levels` is negative.
 
     Example:
-        >>> import pandas as pd
-        >>> from tfopt.data import Column, TableEncoder
-        >>> frame = pd.DataFrame({"size": [1.0, 2.0, 3.0], "colour": ["red", "blue", "red"]})
-        >>> encoder = TableEncoder([Column("size", "numeric"), Column("colour", "categorical", num_levels=2)])
-        >>> print(encoder.fit_transform(frame).round(2))
-        [[-1.22  1.    0.    0.  ]
-         [ 0.    0.    1.    0.  ]
-         [ 1.22  1.    0.    0.  ]]
+        ```python
+        import pandas as pd
+
+        frame = pd.DataFrame({"size": [1.0, 2.0, 3.0], "colour": ["red", "blue", "red"]})
+        columns = [tfopt.data.Column("size", "numeric"), tfopt.data.Column("colour", "categorical", num_levels=2)]
+        encoder = tfopt.data.TableEncoder(columns)
+        print(encoder.fit_transform(frame).round(2))
+        # [[-1.22  1.    0.    0.  ]
+        #  [ 0.    0.    1.    0.  ]
+        #  [ 1.22  1.    0.    0.  ]]
+        ```
     """
 
     def __init__(self, columns: Sequence[Column] = (), scaling: str = "standard", max_levels: int = 32):

@@ -65,14 +65,17 @@ def load_table(
         separator: What separates fields, or `"auto"`.
         max_unpacked: Bytes that a compressed file may unpack to (gzip, Excel, NPZ, Parquet).
 
+    Returns:
+        The table, with how each column is read and what was guessed.
+
     Raises:
         UserError: When the table cannot be used as asked; one line that names the file, line or column.
 
     Example:
-        >>> from tfopt.data import load_table
-        >>> table = load_table("iris")
-        >>> table.task, table.features.shape, table.classes
-        ('classification', (150, 4), ('setosa', 'versicolor', 'virginica'))
+        ```python
+        table = tfopt.data.load_table("iris")
+        print(table.task, table.features.shape)  # classification (150, 4)
+        ```
     """
     for option, value, choices in (
         ("task", task, ("auto", "regression", "classification")),

@@ -64,6 +64,18 @@ def read_rows(
 
     Raises:
         UserError: When a column is missing, or holds what its kind cannot.
+
+    Example:
+        ```python
+        import pandas as pd
+
+        pd.DataFrame({"size": ["12 kg", None], "colour": ["red", "blue"]}).to_csv("new.csv", index=False)
+        columns = [
+            tfopt.data.Column("size", "numeric", has_missing=True, unit="kg"),
+            tfopt.data.Column("colour", "categorical", num_levels=2),
+        ]
+        print(tfopt.data.read_rows("new.csv", columns)["size"].tolist())  # [12.0, nan]
+        ```
     """
     rows = read_new_rows(path, columns, targets=[Column(name, "text") for name in target_names], **options)
     if rows.unknown:
@@ -239,6 +251,19 @@ def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.nd
 
     Raises:
         UserError: When a column is missing, or holds what its kind cannot.
+
+    Example:
+        ```python
+        import pandas as pd
+
+        pd.DataFrame({"size": ["12 kg", None], "colour": ["red", "blue"]}).to_csv("new.csv", index=False)
+        columns = [
+            tfopt.data.Column("size", "numeric", has_missing=True, unit="kg"),
+            tfopt.data.Column("colour", "categorical", num_levels=2),
+        ]
+        inputs = tfopt.data.to_inputs(tfopt.data.read_rows("new.csv", columns), columns)
+        print(inputs["size"].tolist(), inputs["colour"].tolist())  # [12.0, nan] ['red', 'blue']
+        ```
     """
     raw = RawTable(name="rows", source="the given frame", sha256="", frame=frame)
     _check_columns(frame, columns, raw, frame)

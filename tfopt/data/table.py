@@ -40,6 +40,12 @@ class Table:
             them.
         identifiers: Those of them that were dropped because they name the row.
         source_columns: All columns of the source, in its order.
+
+    Example:
+        ```python
+        table = tfopt.data.load_table("iris")
+        print(table.task, table.num_rows, table.classes)  # classification 150 ('setosa', 'versicolor', 'virginica')
+        ```
     """
 
     name: str

@@ -59,14 +59,16 @@ class TablePreprocessing(keras.layers.Layer):
         ValueError: When called without one of the columns.
 
     Example:
-        >>> import numpy as np
-        >>> import pandas as pd
-        >>> from tfopt.data import Column, TableEncoder, TablePreprocessing
-        >>> frame = pd.DataFrame({"size": [1.0, 2.0, 3.0], "colour": ["red", "blue", "red"]})
-        >>> columns = [Column("size", "numeric"), Column("colour", "categorical", num_levels=2)]
-        >>> layer = TablePreprocessing.from_encoder(TableEncoder(columns).fit(frame))
-        >>> layer({"size": np.array([2.0, np.nan]), "colour": np.array(["blue", "green"])}).numpy().tolist()
-        [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+        ```python
+        import numpy as np
+        import pandas as pd
+        from tfopt.data import Column, TableEncoder, TablePreprocessing
+        frame = pd.DataFrame({"size": [1.0, 2.0, 3.0], "colour": ["red", "blue", "red"]})
+        columns = [Column("size", "numeric"), Column("colour", "categorical", num_levels=2)]
+        layer = TablePreprocessing.from_encoder(TableEncoder(columns).fit(frame))
+        print(layer({"size": np.array([2.0, np.nan]), "colour": np.array(["blue", "green"])}).numpy().tolist())
+        # [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+        ```
     """
 
     def __init__(
@@ -245,15 +247,16 @@ class TableModel(keras.Model):
         ValueError: When `task`, `output`, `classes` and the target's scale do not fit together.
 
     Example:
-        >>> import keras
-        >>> from tfopt.data import TableEncoder, TableModel, TablePreprocessing, load_table, to_inputs
-        >>> table = load_table("iris")
-        >>> encoder = TableEncoder(table.columns).fit(table.features)
-        >>> network = keras.Sequential([keras.Input((encoder.width,)), keras.layers.Dense(3)])
-        >>> preprocessing = TablePreprocessing.from_encoder(encoder)
-        >>> model = TableModel(preprocessing, network, "classification", "logits", classes=table.classes)
-        >>> model.predict(to_inputs(table.features, table.columns), verbose=0).shape
-        (150, 3)
+        ```python
+        import keras
+        from tfopt.data import TableEncoder, TableModel, TablePreprocessing, load_table, to_inputs
+        table = load_table("iris")
+        encoder = TableEncoder(table.columns).fit(table.features)
+        network = keras.Sequential([keras.Input((encoder.width,)), keras.layers.Dense(3)])
+        preprocessing = TablePreprocessing.from_encoder(encoder)
+        model = TableModel(preprocessing, network, "classification", "logits", classes=table.classes)
+        print(model.predict(to_inputs(table.features, table.columns), verbose=0).shape)  # (150, 3)
+        ```
     """
 
     def __init__(

@@ -26,6 +26,13 @@ class Diagnosis:
         num_epochs: Epochs in it.
         findings: What is wrong, the gravest first.
         unseen: What could not be judged, because its numbers were not logged.
+
+    Example:
+        ```python
+        losses = {"loss": [0.7, 0.4, 0.2, 0.1, 0.05], "val_loss": [0.7, 0.6, 0.7, 0.9, 1.2]}
+        found = tfopt.diagnose(losses)
+        print(found.num_epochs, found.names)  # 5 ['overfitting']
+        ```
     """
 
     source: str
@@ -69,8 +76,10 @@ def diagnose(run: Any) -> Diagnosis:
         tfopt.errors.UserError: If there is nothing to read.
 
     Example:
-        >>> history = model.fit(x, y, epochs=20, callbacks=[tfopt.callbacks.GradientNorms(log_layers=True)], verbose=0)
-        >>> print(tfopt.diagnose(history))
+        ```python
+        losses = {"loss": [0.7, 0.4, 0.2, 0.1, 0.05], "val_loss": [0.7, 0.6, 0.7, 0.9, 1.2]}
+        print(tfopt.diagnose(losses).names)  # ['overfitting']
+        ```
     """
     loaded = Run.load(run)
     findings = tuple(finding for rule in RULES if (finding := rule(loaded)) is not None)

@@ -21,6 +21,13 @@ class Finding:
         sentence: What is wrong, with the numbers behind it.
         advice: What to try.
         reference: Who described it.
+
+    Example:
+        ```python
+        losses = {"loss": [0.7, 0.4, 0.2, 0.1, 0.05], "val_loss": [0.7, 0.6, 0.7, 0.9, 1.2]}
+        finding = tfopt.diagnose(losses).findings[0]
+        print(finding.name, "EarlyStopping" in finding.advice)  # overfitting True
+        ```
     """
 
     name: str

@@ -15,9 +15,18 @@ from tfopt.errors import UserError
 class Run:
     """The numbers of each epoch, by key.
 
+    `tfopt.diagnose` makes one of what it is given; `load` reads a log that was written by any callback.
+
     Args:
         series: One list a key, an entry an epoch; None and text that is no number become NaN.
         source: What to call it.
+
+    Example:
+        ```python
+        losses = {"loss": [0.7, 0.4, 0.2, 0.1, 0.05], "val_loss": [0.7, 0.6, 0.7, 0.9, 1.2]}
+        run = tfopt.diagnosis.Run(losses, source="first try")
+        print(run.num_epochs, run.get("val_loss").min())  # 5 0.6
+        ```
     """
 
     def __init__(self, series: Mapping[str, Any], source: str = "run") -> None:

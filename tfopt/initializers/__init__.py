@@ -84,15 +84,47 @@ def get(identifier: Any) -> Any:
     """Return the initializer that a name (`"he"`, `"delta_orthogonal"`), a config, a class or an instance stands for.
 
     tfopt's names come first, Keras's own after them; None stays None.
+
+    Args:
+        identifier: The name, config, class or instance; None stays None.
+
+    Raises:
+        ValueError: Neither tfopt nor Keras knows the name; the nearest one is named.
+
+    Example:
+        ```python
+        print(type(tfopt.initializers.get("he")).__name__)  # He
+        print(tfopt.initializers.get(None))  # None
+        ```
     """
     return look_up(identifier, _CLASSES, keras.initializers.get, "initializer")
 
 
 def serialize(initializer: Any) -> Any:
-    """Return the config from which `deserialize` makes the same initializer."""
+    """Return the config from which `deserialize` makes the same initializer.
+
+    Args:
+        initializer: An initializer of tfopt's or Keras's.
+
+    Example:
+        ```python
+        config = tfopt.initializers.serialize(tfopt.initializers.He(seed=3))
+        print(config["class_name"])  # He
+        ```
+    """
     return keras.initializers.serialize(initializer)
 
 
 def deserialize(config: Any) -> Any:
-    """Return the initializer that `serialize` described."""
+    """Return the initializer that `serialize` described.
+
+    Args:
+        config: What `serialize` returned.
+
+    Example:
+        ```python
+        config = tfopt.initializers.serialize(tfopt.initializers.He(seed=3))
+        print(tfopt.initializers.deserialize(config).seed)  # 3
+        ```
+    """
     return keras.initializers.deserialize(config)

@@ -39,13 +39,14 @@ class Normal(RandomInitializer):
         TypeError: An argument of the wrong type.
 
     Example:
+        ```python
+        w = tfopt.initializers.Normal(0.01, seed=0)((100, 100))
+        print(f"{float(keras.ops.std(w)):.2f}")  # 0.01
+        ```
 
-    ```python
-    w = tfopt.initializers.Normal(0.01, seed=0)((100, 100))
-    print(f"{float(keras.ops.std(w)):.2f}")  # 0.01
-    ```
-
-    Reference: Krizhevsky, Sutskever and Hinton (2012), who used 0.01.
+    References:
+        - Krizhevsky, Sutskever, Hinton (2012), "ImageNet classification with deep convolutional neural networks", who
+          used 0.01, https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
     """
 
     def __init__(self, stddev: Number = 0.01, seed: Any = None):
@@ -74,13 +75,14 @@ class Sparse(RandomInitializer):
         TypeError: An argument of the wrong type.
 
     Example:
+        ```python
+        w = tfopt.initializers.Sparse(connections=2, seed=0)((10, 4))
+        print(int(keras.ops.sum(w != 0)))  # 8
+        ```
 
-    ```python
-    w = tfopt.initializers.Sparse(connections=2, seed=0)((10, 4))
-    print(int(keras.ops.sum(w != 0)))  # 8
-    ```
-
-    Reference: Martens (2010), "Deep learning via Hessian-free optimization", section 5.
+    References:
+        - Martens (2010), "Deep learning via Hessian-free optimization", section 5,
+          https://icml.cc/Conferences/2010/papers/458.pdf
     """
 
     def __init__(self, connections: int = 15, stddev: Number = 1.0, seed: Any = None):
@@ -117,13 +119,14 @@ class DepthScaled(RandomInitializer):
         TypeError: An argument of the wrong type.
 
     Example:
+        ```python
+        w = tfopt.initializers.DepthScaled(num_layers=8, seed=0)((200, 200))
+        print(f"{float(keras.ops.std(w)):.3f}")  # 0.005, which is 0.02/√16
+        ```
 
-    ```python
-    w = tfopt.initializers.DepthScaled(num_layers=8, seed=0)((200, 200))
-    print(f"{float(keras.ops.std(w)):.3f}")  # 0.005, which is 0.02/√16
-    ```
-
-    Reference: Radford et al. (2019), "Language models are unsupervised multitask learners", section 2.3.
+    References:
+        - Radford et al. (2019), "Language models are unsupervised multitask learners", section 2.3,
+          https://openai.com/index/better-language-models/
     """
 
     def __init__(self, num_layers: int = 1, stddev: Number = 0.02, branches: int = 2, seed: Any = None):
@@ -157,13 +160,14 @@ class Fixup(RandomInitializer):
         TypeError: An argument of the wrong type.
 
     Example:
+        ```python
+        w = tfopt.initializers.Fixup(num_branches=16, layers_per_branch=2, seed=0)((200, 500))
+        print(f"{float(keras.ops.std(w)):.3f}")  # 0.025, which is 0.1/√16
+        ```
 
-    ```python
-    w = tfopt.initializers.Fixup(num_branches=16, layers_per_branch=2, seed=0)((200, 500))
-    print(f"{float(keras.ops.std(w)):.3f}")  # 0.025, which is 0.1/√16
-    ```
-
-    Reference: Zhang, Dauphin and Ma (2019), "Fixup initialization". https://arxiv.org/abs/1901.09321
+    References:
+        - Zhang, Dauphin, Ma (2019), "Fixup initialization: residual learning without normalization",
+          https://arxiv.org/abs/1901.09321
     """
 
     def __init__(
@@ -207,12 +211,12 @@ class DeepNorm(RandomInitializer):
         TypeError: An argument of the wrong type.
 
     Example:
+        ```python
+        print(f"{tfopt.initializers.DeepNorm(num_layers=8).residual_scale:.1f}")  # 2.0
+        ```
 
-    ```python
-    print(f"{tfopt.initializers.DeepNorm(num_layers=8).residual_scale:.1f}")  # 2.0
-    ```
-
-    Reference: Wang et al. (2022), "DeepNet: scaling transformers to 1,000 layers". https://arxiv.org/abs/2203.00555
+    References:
+        - Wang et al. (2022), "DeepNet: scaling transformers to 1,000 layers", https://arxiv.org/abs/2203.00555
     """
 
     def __init__(self, num_layers: int = 1, gain: Number = 1.0, seed: Any = None):
@@ -248,14 +252,14 @@ class SIREN(RandomInitializer):
         TypeError: An argument of the wrong type.
 
     Example:
+        ```python
+        w = tfopt.initializers.SIREN(omega=30.0, seed=0)((96, 500))
+        print(f"{float(keras.ops.max(w)):.4f}")  # 0.0083, which is √(6/96)/30
+        ```
 
-    ```python
-    w = tfopt.initializers.SIREN(omega=30.0, seed=0)((96, 500))
-    print(f"{float(keras.ops.max(w)):.4f}")  # 0.0083, which is √(6/96)/30
-    ```
-
-    Reference: Sitzmann et al. (2020), "Implicit neural representations with periodic activation functions".
-    https://arxiv.org/abs/2006.09661
+    References:
+        - Sitzmann, Martel, Bergman, Lindell, Wetzstein (2020), "Implicit neural representations with periodic
+          activation functions", https://arxiv.org/abs/2006.09661
     """
 
     def __init__(self, first: bool = False, omega: float = 30.0, gain: Number = 1.0, seed: Any = None):
@@ -289,13 +293,14 @@ class MuP(RandomInitializer):
         TypeError: An argument of the wrong type.
 
     Example:
+        ```python
+        w = tfopt.initializers.MuP("output", seed=0)((100, 1000))
+        print(f"{float(keras.ops.std(w)):.2f}")  # 0.01
+        ```
 
-    ```python
-    w = tfopt.initializers.MuP("output", seed=0)((100, 1000))
-    print(f"{float(keras.ops.std(w)):.2f}")  # 0.01
-    ```
-
-    Reference: Yang et al. (2021), "Tensor programs V", table 3. https://arxiv.org/abs/2203.03466
+    References:
+        - Yang et al. (2021), "Tensor programs V: tuning large neural networks via zero-shot hyperparameter transfer",
+          table 3, https://arxiv.org/abs/2203.03466
     """
 
     def __init__(self, role: str = "hidden", gain: Number = 1.0, seed: Any = None):
@@ -327,10 +332,9 @@ def mup_learning_rate_factor(role: str, width: int, base_width: int) -> float:
         ValueError: Unknown role, a width below one.
 
     Example:
-
-    ```python
-    print(tfopt.initializers.mup_learning_rate_factor("hidden", width=1024, base_width=128))  # 0.125
-    ```
+        ```python
+        print(tfopt.initializers.mup_learning_rate_factor("hidden", width=1024, base_width=128))  # 0.125
+        ```
     """
     choice_argument(role, "mup_learning_rate_factor", "role", ROLES)
     count_argument(width, "mup_learning_rate_factor", "width")
@@ -354,14 +358,14 @@ class PriorBias(RandomInitializer):
         TypeError: Probabilities that are not numbers.
 
     Example:
+        ```python
+        bias = tfopt.initializers.PriorBias(0.01)((1,))
+        print(f"{float(bias[0]):.3f}")  # -4.595
+        ```
 
-    ```python
-    bias = tfopt.initializers.PriorBias(0.01)((1,))
-    print(f"{float(bias[0]):.3f}")  # -4.595
-    ```
-
-    Reference: Lin et al. (2017), "Focal loss for dense object detection", section 4.1.
-    https://arxiv.org/abs/1708.02002
+    References:
+        - Lin, Goyal, Girshick, He, Dollár (2017), "Focal loss for dense object detection", section 4.1,
+          https://arxiv.org/abs/1708.02002
     """
 
     def __init__(self, probability: Number = 0.5, activation: str = "sigmoid"):

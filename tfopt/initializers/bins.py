@@ -24,14 +24,14 @@ def quantile_bins(x: Any, num_bins: int = 48) -> np.ndarray:
         ValueError: `x` is not a matrix, has no rows, or has infinite values.
 
     Example:
+        ```python
+        rows = [[0.0], [1.0], [2.0], [10.0], [10.0]]
+        print(tfopt.initializers.quantile_bins(rows, num_bins=4).tolist())  # [[0.0, 1.0, 2.0, 10.0, 10.0]]
+        ```
 
-    ```python
-    rows = [[0.0], [1.0], [2.0], [10.0], [10.0]]
-    print(tfopt.initializers.quantile_bins(rows, num_bins=4).tolist())  # [[0.0, 1.0, 2.0, 10.0, 10.0]]
-    ```
-
-    Reference: Gorishniy, Rubachev, Babenko (2022), "On Embeddings for Numerical Features in Tabular Deep Learning",
-    Sec. 3.2.1, https://arxiv.org/abs/2203.05556
+    References:
+        - Gorishniy, Rubachev, Babenko (2022), "On Embeddings for Numerical Features in Tabular Deep Learning", section
+          3.2.1, https://arxiv.org/abs/2203.05556
     """
     count_argument(num_bins, "quantile_bins", "num_bins")
     rows = np.asarray(x, dtype="float64")

@@ -41,10 +41,9 @@ def compute_fans(
         ValueError: Unknown layout, groups or strides below 1, or only one of the two lists of axes.
 
     Example:
-
-    ```python
-    print(tfopt.initializers.compute_fans((3, 3, 64, 1), layout="depthwise"))  # (9.0, 9.0)
-    ```
+        ```python
+        print(tfopt.initializers.compute_fans((3, 3, 64, 1), layout="depthwise"))  # (9.0, 9.0)
+        ```
     """
     choice_argument(layout, "compute_fans", "layout", LAYOUTS)
     check_fans("compute_fans", groups, strides, input_axes, output_axes)

@@ -29,15 +29,16 @@ class UnitVariance(RandomInitializer):
         TypeError: An argument of the wrong type.
 
     Example:
+        ```python
+        dense = keras.layers.Dense(8, kernel_initializer=tfopt.initializers.UnitVariance())
+        model, x = keras.Sequential([keras.Input((4,)), dense]), keras.random.normal((256, 4), stddev=5.0)
+        started = tfopt.initializers.from_data(model, x)
+        print(f"{float(keras.ops.std(model(x)[:, 0])):.2f}")  # 1.00
+        ```
 
-    ```python
-    dense = keras.layers.Dense(8, kernel_initializer=tfopt.initializers.UnitVariance())
-    model, x = keras.Sequential([keras.Input((4,)), dense]), keras.random.normal((256, 4), stddev=5.0)
-    started = tfopt.initializers.from_data(model, x)
-    print(f"{float(keras.ops.std(model(x)[:, 0])):.2f}")  # 1.00
-    ```
-
-    Reference: Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default", https://arxiv.org/abs/2407.04491
+    References:
+        - Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+          Tabular Data", https://arxiv.org/abs/2407.04491
     """
 
     def __init__(self, stddev: Number = 1.0, seed: Any = None):
@@ -64,15 +65,15 @@ class HePlusBias(RandomInitializer):
         TypeError: `num_rows` is no whole number.
 
     Example:
+        ```python
+        dense = keras.layers.Dense(8, "relu", bias_initializer=tfopt.initializers.HePlusBias())
+        model, x = keras.Sequential([keras.Input((4,)), dense]), keras.random.normal((256, 4))
+        tfopt.initializers.from_data(model, x)
+        print(bool(keras.ops.all(dense.bias != 0)))  # True
+        ```
 
-    ```python
-    dense = keras.layers.Dense(8, "relu", bias_initializer=tfopt.initializers.HePlusBias())
-    model, x = keras.Sequential([keras.Input((4,)), dense]), keras.random.normal((256, 4))
-    tfopt.initializers.from_data(model, x)
-    print(bool(keras.ops.all(dense.bias != 0)))  # True
-    ```
-
-    Reference: Steinwart (2019), "A Sober Look at Neural Network Initializations", https://arxiv.org/abs/1903.11482
+    References:
+        - Steinwart (2019), "A Sober Look at Neural Network Initializations", https://arxiv.org/abs/1903.11482
     """
 
     def __init__(self, num_rows: int = 5):
@@ -112,12 +113,11 @@ def from_data(model: keras.Model, x: Any, y: Any = None, seed: int = 0) -> list[
             layer or a convolution.
 
     Example:
-
-    ```python
-    scaling = tfopt.layers.RobustScaling(name="scaling")
-    model = keras.Sequential([keras.Input((4,)), scaling, keras.layers.Dense(1)])
-    print(tfopt.initializers.from_data(model, keras.random.normal((256, 4))))  # ['scaling']
-    ```
+        ```python
+        scaling = tfopt.layers.RobustScaling(name="scaling")
+        model = keras.Sequential([keras.Input((4,)), scaling, keras.layers.Dense(1)])
+        print(tfopt.initializers.from_data(model, keras.random.normal((256, 4))))  # ['scaling']
+        ```
     """
     x, y = (part.to_numpy() if hasattr(part, "to_numpy") else part for part in (x, y))
     if not model.built:

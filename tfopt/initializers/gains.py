@@ -35,12 +35,13 @@ def gain(activation: Any, mode: str = "forward") -> float:
         ValueError: Unknown name or mode, an activation that mixes elements (softmax), or one that is always zero.
 
     Example:
+        ```python
+        print(f"{tfopt.initializers.gain('gelu'):.4f}")  # 1.5335
+        ```
 
-    ```python
-    print(f"{tfopt.initializers.gain('gelu'):.4f}")  # 1.5335
-    ```
-
-    Reference: He et al. (2015), "Delving deep into rectifiers", section 2.2, for any φ.
+    References:
+        - He, Zhang, Ren, Sun (2015), "Delving deep into rectifiers", section 2.2, here for any activation,
+          https://arxiv.org/abs/1502.01852
     """
     choice_argument(mode, "gain", "mode", MODES)
     if isinstance(activation, str) or activation is None:

@@ -27,14 +27,15 @@ def find_identical_weights(model: keras.Model) -> list[list[str]]:
         UserWarning: For each group.
 
     Example:
+        ```python
+        import warnings
 
-    ```python
-    shared = keras.initializers.HeNormal()
-    layers = [keras.layers.Dense(4, kernel_initializer=shared, name=name) for name in ("a", "b")]
-    model = keras.Sequential([keras.Input((4,)), *layers])
-    with warnings.catch_warnings(action="ignore"):
-        print(tfopt.initializers.find_identical_weights(model))  # [['a/kernel', 'b/kernel']]
-    ```
+        shared = keras.initializers.HeNormal()
+        layers = [keras.layers.Dense(4, kernel_initializer=shared, name=name) for name in ("a", "b")]
+        model = keras.Sequential([keras.Input((4,)), *layers])
+        with warnings.catch_warnings(action="ignore"):
+            print(tfopt.initializers.find_identical_weights(model))  # [['a/kernel', 'b/kernel']]
+        ```
     """
     groups = defaultdict(list)
     for weight in model.trainable_weights:
@@ -62,13 +63,12 @@ class IdenticalWeightsGuard(LoggedCallback):
     Use it in every `fit` of a new architecture. Only models that have not taken a step are looked at.
 
     Example:
-
-    ```python
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    guard = tfopt.initializers.IdenticalWeightsGuard()
-    model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 1)), verbose=0, callbacks=[guard])
-    ```
+        ```python
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        guard = tfopt.initializers.IdenticalWeightsGuard()
+        model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 1)), verbose=0, callbacks=[guard])
+        ```
     """
 
     def on_train_begin(self, logs: dict | None = None) -> None:

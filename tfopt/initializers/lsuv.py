@@ -54,14 +54,14 @@ def lsuv(
         ValueError: A layer whose output is constant or not finite, or one that the forward pass does not reach.
 
     Example:
+        ```python
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(8)])
+        x = keras.random.normal((256, 4), stddev=5.0, seed=0)
+        print(tfopt.initializers.lsuv(model, x)["after"].round(1).tolist())  # [1.0, 1.0]
+        ```
 
-    ```python
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(8)])
-    x = keras.random.normal((256, 4), stddev=5.0, seed=0)
-    print(tfopt.initializers.lsuv(model, x)["after"].round(1).tolist())  # [1.0, 1.0]
-    ```
-
-    Reference: Mishkin and Matas (2016), "All you need is a good init". https://arxiv.org/abs/1511.06422
+    References:
+        - Mishkin, Matas (2016), "All you need is a good init", https://arxiv.org/abs/1511.06422
     """
     import pandas as pd  # `import tfopt` should not pay for it
 

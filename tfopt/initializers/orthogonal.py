@@ -49,14 +49,14 @@ class Orthogonal(RandomInitializer):
         TypeError: A gain or seed of the wrong type.
 
     Example:
+        ```python
+        w = tfopt.initializers.Orthogonal(seed=0)((3, 3))
+        print(f"{float(keras.ops.matmul(keras.ops.transpose(w), w)[0, 0]):.2f}")  # 1.00
+        ```
 
-    ```python
-    w = tfopt.initializers.Orthogonal(seed=0)((3, 3))
-    print(f"{float(keras.ops.matmul(keras.ops.transpose(w), w)[0, 0]):.2f}")  # 1.00
-    ```
-
-    Reference: Saxe, McClelland and Ganguli (2014), "Exact solutions to the nonlinear dynamics of learning in deep
-    linear neural networks". https://arxiv.org/abs/1312.6120
+    References:
+        - Saxe, McClelland, Ganguli (2014), "Exact solutions to the nonlinear dynamics of learning in deep linear neural
+          networks", https://arxiv.org/abs/1312.6120
     """
 
     def __init__(self, gain: Number = 1.0, seed: Any = None):
@@ -86,14 +86,14 @@ class DeltaOrthogonal(RandomInitializer):
         TypeError: A gain or seed of the wrong type.
 
     Example:
+        ```python
+        w = tfopt.initializers.DeltaOrthogonal(seed=0)((3, 3, 4, 8))
+        print(f"{float(keras.ops.sum(w**2)):.2f}")  # 4.00
+        ```
 
-    ```python
-    w = tfopt.initializers.DeltaOrthogonal(seed=0)((3, 3, 4, 8))
-    print(f"{float(keras.ops.sum(w**2)):.2f}")  # 4.00
-    ```
-
-    Reference: Xiao et al. (2018), "Dynamical isometry and a mean field theory of CNNs".
-    https://arxiv.org/abs/1806.05393
+    References:
+        - Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington (2018), "Dynamical isometry and a mean field theory of
+          CNNs", https://arxiv.org/abs/1806.05393
     """
 
     def __init__(self, gain: Number = 1.0, seed: Any = None):
@@ -127,13 +127,14 @@ class Dirac(RandomInitializer):
         TypeError: A gain of the wrong type.
 
     Example:
+        ```python
+        layer = keras.layers.Conv1D(2, 3, padding="same", kernel_initializer=tfopt.initializers.Dirac())
+        print(float(layer(keras.ops.ones((1, 5, 2)))[0, 0, 0]))  # 1.0
+        ```
 
-    ```python
-    layer = keras.layers.Conv1D(2, 3, padding="same", kernel_initializer=tfopt.initializers.Dirac())
-    print(float(layer(keras.ops.ones((1, 5, 2)))[0, 0, 0]))  # 1.0
-    ```
-
-    Reference: Zagoruyko and Komodakis (2017), "DiracNets". https://arxiv.org/abs/1706.00388
+    References:
+        - Zagoruyko, Komodakis (2017), "DiracNets: training very deep neural networks without skip-connections",
+          https://arxiv.org/abs/1706.00388
     """
 
     def __init__(self, gain: Number = 1.0, groups: int = 1):
@@ -168,13 +169,14 @@ class ZerO(RandomInitializer):
         TypeError: A gain of the wrong type.
 
     Example:
+        ```python
+        w = tfopt.initializers.ZerO()((2, 4))
+        print(f"{float(w[0, 0]):.4f} {float(w[1, 1]):.4f}")  # 0.7071 -0.7071
+        ```
 
-    ```python
-    w = tfopt.initializers.ZerO()((2, 4))
-    print(f"{float(w[0, 0]):.4f} {float(w[1, 1]):.4f}")  # 0.7071 -0.7071
-    ```
-
-    Reference: Zhao, Schäfer and Anandkumar (2022), "ZerO initialization". https://arxiv.org/abs/2110.12661
+    References:
+        - Zhao, Schäfer, Anandkumar (2022), "ZerO initialization: initializing neural networks with only zeros and
+          ones", https://arxiv.org/abs/2110.12661
     """
 
     def __init__(self, gain: Number = 1.0):

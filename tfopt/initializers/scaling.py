@@ -82,13 +82,13 @@ class VarianceScaling(_Scaling):
         TypeError: A gain or seed of the wrong type.
 
     Example:
+        ```python
+        he = tfopt.initializers.VarianceScaling(gain=2**0.5, layout="depthwise", seed=0)
+        print(f"{float(keras.ops.std(he((3, 3, 9999, 1)))):.2f}")  # 0.47, which is √(2/9)
+        ```
 
-    ```python
-    he = tfopt.initializers.VarianceScaling(gain=2**0.5, layout="depthwise", seed=0)
-    print(f"{float(keras.ops.std(he((3, 3, 9999, 1)))):.2f}")  # 0.47, which is √(2/9)
-    ```
-
-    Reference: He et al. (2015), "Delving deep into rectifiers". https://arxiv.org/abs/1502.01852
+    References:
+        - He, Zhang, Ren, Sun (2015), "Delving deep into rectifiers", https://arxiv.org/abs/1502.01852
     """
 
     def __init__(
@@ -132,14 +132,14 @@ class Glorot(_Scaling):
         TypeError: A gain or seed of the wrong type.
 
     Example:
+        ```python
+        glorot = tfopt.initializers.Glorot(distribution="uniform", seed=0)
+        print(f"{float(keras.ops.max(glorot((300, 300)))):.2f}")  # 0.10, which is √(6/600)
+        ```
 
-    ```python
-    glorot = tfopt.initializers.Glorot(distribution="uniform", seed=0)
-    print(f"{float(keras.ops.max(glorot((300, 300)))):.2f}")  # 0.10, which is √(6/600)
-    ```
-
-    Reference: Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
-    networks". https://proceedings.mlr.press/v9/glorot10a.html
+    References:
+        - Glorot, Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks",
+          https://proceedings.mlr.press/v9/glorot10a.html
     """
 
     def __init__(
@@ -181,13 +181,13 @@ class He(_Scaling):
         TypeError: A gain or seed of the wrong type.
 
     Example:
+        ```python
+        he = tfopt.initializers.He(seed=0)
+        print(f"{float(keras.ops.std(he((200, 1000)))):.2f}")  # 0.10, which is √(2/200)
+        ```
 
-    ```python
-    he = tfopt.initializers.He(seed=0)
-    print(f"{float(keras.ops.std(he((200, 1000)))):.2f}")  # 0.10, which is √(2/200)
-    ```
-
-    Reference: He et al. (2015), "Delving deep into rectifiers". https://arxiv.org/abs/1502.01852
+    References:
+        - He, Zhang, Ren, Sun (2015), "Delving deep into rectifiers", https://arxiv.org/abs/1502.01852
     """
 
     _rule = math.sqrt(2)
@@ -231,14 +231,15 @@ class LeCun(_Scaling):
         TypeError: A gain or seed of the wrong type.
 
     Example:
+        ```python
+        lecun = tfopt.initializers.LeCun(seed=0)
+        print(f"{float(keras.ops.std(lecun((100, 2000)))):.2f}")  # 0.10, which is √(1/100)
+        ```
 
-    ```python
-    lecun = tfopt.initializers.LeCun(seed=0)
-    print(f"{float(keras.ops.std(lecun((100, 2000)))):.2f}")  # 0.10, which is √(1/100)
-    ```
-
-    Reference: LeCun et al. (1998), "Efficient backprop"; Klambauer et al. (2017).
-    https://arxiv.org/abs/1706.02515
+    References:
+        - LeCun, Bottou, Orr, Müller (1998), "Efficient BackProp", https://doi.org/10.1007/3-540-49430-8_2
+        - Klambauer, Unterthiner, Mayr, Hochreiter (2017), "Self-Normalizing Neural Networks",
+          https://arxiv.org/abs/1706.02515
     """
 
     def __init__(
@@ -286,12 +287,11 @@ def for_activation(
         ValueError: Unknown activation, mode or distribution, or an activation without a gain (softmax).
 
     Example:
-
-    ```python
-    layer = keras.layers.Dense(
-        64, activation="gelu", kernel_initializer=tfopt.initializers.for_activation("gelu")
-    )
-    ```
+        ```python
+        layer = keras.layers.Dense(
+            64, activation="gelu", kernel_initializer=tfopt.initializers.for_activation("gelu")
+        )
+        ```
     """
     choice_argument(mode, "for_activation", "mode", MODES)
     gain = value_argument(gain, "for_activation", "gain")

@@ -62,12 +62,13 @@ class EnsembleScaling(_Ensemble):
         ValueError: `scale` is unknown, a count is below 1, or `sections` do not add up to the features.
 
     Example:
-        >>> tuple(tfopt.layers.EnsembleScaling(8)(np.ones((5, 3))).shape)
-        (5, 8, 3)
+        ```python
+        print(tuple(tfopt.layers.EnsembleScaling(8)(np.ones((5, 3))).shape))  # (5, 8, 3)
+        ```
 
     References:
-        Gorishniy, Kotelnikov, Babenko (2024), "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
-        Ensembling", https://arxiv.org/abs/2410.24210.
+        - Gorishniy, Kotelnikov, Babenko (2024), "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
+          Ensembling", https://arxiv.org/abs/2410.24210
     """
 
     def __init__(
@@ -129,13 +130,16 @@ class BatchEnsembleDense(_Ensemble):
         ValueError: A count is below 1.
 
     Example:
-        >>> tuple(tfopt.layers.BatchEnsembleDense(16, num_members=8, activation="relu")(np.ones((5, 3))).shape)
-        (5, 8, 16)
+        ```python
+        print(tuple(tfopt.layers.BatchEnsembleDense(16, num_members=8, activation="relu")(np.ones((5, 3))).shape))
+        # (5, 8, 16)
+        ```
 
     References:
-        Wen, Tran, Ba (2020), "BatchEnsemble: An Alternative Approach to Efficient Ensemble and Lifelong Learning",
-        https://arxiv.org/abs/2002.06715. Gorishniy, Kotelnikov, Babenko (2024), "TabM",
-        https://arxiv.org/abs/2410.24210.
+        - Wen, Tran, Ba (2020), "BatchEnsemble: An Alternative Approach to Efficient Ensemble and Lifelong Learning",
+          https://arxiv.org/abs/2002.06715
+        - Gorishniy, Kotelnikov, Babenko (2024), "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
+          Ensembling", https://arxiv.org/abs/2410.24210
     """
 
     def __init__(
@@ -215,11 +219,13 @@ class SeparateDense(_Ensemble):
         ValueError: A count is below 1.
 
     Example:
-        >>> tuple(tfopt.layers.SeparateDense(2, num_members=8)(np.ones((5, 8, 3))).shape)
-        (5, 8, 2)
+        ```python
+        print(tuple(tfopt.layers.SeparateDense(2, num_members=8)(np.ones((5, 8, 3))).shape))  # (5, 8, 2)
+        ```
 
     References:
-        Gorishniy, Kotelnikov, Babenko (2024), "TabM", https://arxiv.org/abs/2410.24210.
+        - Gorishniy, Kotelnikov, Babenko (2024), "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
+          Ensembling", https://arxiv.org/abs/2410.24210
     """
 
     def __init__(self, units: int, num_members: int = 32, activation: Any = None, use_bias: bool = True, **kwargs: Any):

@@ -15,6 +15,8 @@ from tfopt.layers._factored import FactoredLayer
 class SelectColumns(keras.layers.Layer):
     """Return some columns of a matrix, so that a network can treat kinds of columns differently.
 
+    Use it after one input that holds all columns: numbers to an embedding, codes to `OneHotCategories`.
+
     Args:
         columns: Sequence of ints: which columns, in which order.
         **kwargs: Arguments of `keras.layers.Layer`.
@@ -23,8 +25,9 @@ class SelectColumns(keras.layers.Layer):
         ValueError: There are no columns, or one is negative.
 
     Example:
-        >>> np.asarray(tfopt.layers.SelectColumns([2, 0])(np.array([[1.0, 2.0, 3.0]]))).tolist()
-        [[3.0, 1.0]]
+        ```python
+        print(np.asarray(tfopt.layers.SelectColumns([2, 0])(np.array([[1.0, 2.0, 3.0]]))).tolist())  # [[3.0, 1.0]]
+        ```
     """
 
     def __init__(self, columns: Sequence[int], **kwargs: Any):
@@ -48,6 +51,8 @@ class SelectColumns(keras.layers.Layer):
 class OneHotCategories(keras.layers.Layer):
     """Turn columns of category codes into one column for each level; a code that is no level gives zeros.
 
+    Use it for categories of few levels; `CategoryEmbedding` for those of many.
+
     Args:
         levels: Sequence of ints ≥ 1: the number of levels of each column, whose codes are 0 … levels - 1. Anything else
             (-1, NaN) is missing or unknown.
@@ -58,9 +63,11 @@ class OneHotCategories(keras.layers.Layer):
         ValueError: There are no columns, or one has no level.
 
     Example:
-        >>> layer = tfopt.layers.OneHotCategories([3, 2], signs=True)
-        >>> np.asarray(layer(np.array([[2.0, 0.0], [-1.0, 1.0]]))).tolist()
-        [[0.0, 0.0, 1.0, -1.0], [0.0, 0.0, 0.0, 1.0]]
+        ```python
+        layer = tfopt.layers.OneHotCategories([3, 2], signs=True)
+        print(np.asarray(layer(np.array([[2.0, 0.0], [-1.0, 1.0]]))).tolist())
+        # [[0.0, 0.0, 1.0, -1.0], [0.0, 0.0, 0.0, 1.0]]
+        ```
     """
 
     def __init__(self, levels: Sequence[int], signs: bool = False, **kwargs: Any):
@@ -108,12 +115,13 @@ class CategoryEmbedding(FactoredLayer):
         TypeError: An argument is not numeric.
 
     Example:
-        >>> layer = tfopt.layers.CategoryEmbedding([1000, 50], units=8)
-        >>> tuple(layer(np.array([[999.0, 7.0], [-1.0, 3.0]])).shape)
-        (2, 16)
+        ```python
+        layer = tfopt.layers.CategoryEmbedding([1000, 50], units=8)
+        print(tuple(layer(np.array([[999.0, 7.0], [-1.0, 3.0]])).shape))  # (2, 16)
+        ```
 
     References:
-        Guo, Berkhahn (2016), "Entity Embeddings of Categorical Variables", https://arxiv.org/abs/1604.06737.
+        - Guo, Berkhahn (2016), "Entity Embeddings of Categorical Variables", https://arxiv.org/abs/1604.06737
     """
 
     def __init__(

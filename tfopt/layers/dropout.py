@@ -74,14 +74,15 @@ class Dropout(_MaskedByShape):
         ValueError: `rate` is not between 0 and 1, or `noise_shape` holds anything but positive integers and None.
 
     Example:
-        >>> layer = tfopt.layers.Dropout(0.5)
-        >>> layer.rate = 0.0
-        >>> float(keras.ops.sum(layer(np.ones((2, 3)), training=True)))
-        6.0
+        ```python
+        layer = tfopt.layers.Dropout(0.5)
+        layer.rate = 0.0
+        print(float(keras.ops.sum(layer(np.ones((2, 3)), training=True))))  # 6.0
+        ```
 
     References:
-        Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014), "Dropout: A Simple Way to Prevent Neural
-        Networks from Overfitting", https://jmlr.org/papers/v15/srivastava14a.html.
+        - Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014), "Dropout: A Simple Way to Prevent Neural
+          Networks from Overfitting", https://jmlr.org/papers/v15/srivastava14a.html
     """
 
     def disturb(self, inputs: Any, strength: Any) -> Any:
@@ -118,6 +119,8 @@ class _SpatialDropout(Dropout):
 class SpatialDropout1D(_SpatialDropout):
     """Drop whole channels of a sequence in training, at a rate that may change from step to step.
 
+    Use it after `Conv1D`, where neighbouring values are so alike that dropping single ones changes little.
+
     Args:
         rate: Float in [0, 1], or a variable or tensor: the share of channels that are dropped.
         seed: Int or None.
@@ -127,12 +130,13 @@ class SpatialDropout1D(_SpatialDropout):
         ValueError: `rate` is not between 0 and 1.
 
     Example:
-        >>> tfopt.layers.SpatialDropout1D(1.0)(np.ones((1, 2, 3)), training=True).shape
-        TensorShape([1, 2, 3])
+        ```python
+        print(tfopt.layers.SpatialDropout1D(1.0)(np.ones((1, 2, 3)), training=True).shape)  # (1, 2, 3)
+        ```
 
     References:
-        Tompson, Goroshin, Jain, LeCun, Bregler (2015), "Efficient Object Localization Using Convolutional Networks",
-        https://arxiv.org/abs/1411.4280.
+        - Tompson, Goroshin, Jain, LeCun, Bregler (2015), "Efficient Object Localization Using Convolutional Networks",
+          https://arxiv.org/abs/1411.4280
     """
 
     _axes = 1
@@ -159,6 +163,8 @@ class _SpatialDropoutWithFormat(_SpatialDropout):
 class SpatialDropout2D(_SpatialDropoutWithFormat):
     """Drop whole channels of images in training, at a rate that may change from step to step.
 
+    Use it after `Conv2D`, where neighbouring values are so alike that dropping single ones changes little.
+
     Args:
         rate: Float in [0, 1], or a variable or tensor: the share of channels that are dropped.
         data_format: `"channels_last"`, `"channels_first"` or None (Keras's own setting).
@@ -169,8 +175,10 @@ class SpatialDropout2D(_SpatialDropoutWithFormat):
         ValueError: `rate` is not between 0 and 1, or `data_format` is unknown.
 
     Example:
-        >>> tfopt.layers.SpatialDropout2D(0.5)(np.ones((1, 2, 2, 3)), training=True).shape
-        TensorShape([1, 2, 2, 3])
+        ```python
+        print(tfopt.layers.SpatialDropout2D(0.5)(np.ones((1, 2, 2, 3)), training=True).shape)
+        # (1, 2, 2, 3)
+        ```
     """
 
     _axes = 2
@@ -180,6 +188,8 @@ class SpatialDropout2D(_SpatialDropoutWithFormat):
 class SpatialDropout3D(_SpatialDropoutWithFormat):
     """Drop whole channels of volumes in training, at a rate that may change from step to step.
 
+    Use it after `Conv3D`, where neighbouring values are so alike that dropping single ones changes little.
+
     Args:
         rate: Float in [0, 1], or a variable or tensor: the share of channels that are dropped.
         data_format: `"channels_last"`, `"channels_first"` or None (Keras's own setting).
@@ -190,8 +200,10 @@ class SpatialDropout3D(_SpatialDropoutWithFormat):
         ValueError: `rate` is not between 0 and 1, or `data_format` is unknown.
 
     Example:
-        >>> tfopt.layers.SpatialDropout3D(0.5)(np.ones((1, 2, 2, 2, 3)), training=True).shape
-        TensorShape([1, 2, 2, 2, 3])
+        ```python
+        print(tfopt.layers.SpatialDropout3D(0.5)(np.ones((1, 2, 2, 2, 3)), training=True).shape)
+        # (1, 2, 2, 2, 3)
+        ```
     """
 
     _axes = 3
@@ -215,12 +227,13 @@ class AlphaDropout(_MaskedByShape):
         ValueError: `rate` is not between 0 and 1, or `noise_shape` holds anything but positive integers and None.
 
     Example:
-        >>> tfopt.layers.AlphaDropout(0.1)(np.ones((2, 3)), training=True).shape
-        TensorShape([2, 3])
+        ```python
+        print(tfopt.layers.AlphaDropout(0.1)(np.ones((2, 3)), training=True).shape)  # (2, 3)
+        ```
 
     References:
-        Klambauer, Unterthiner, Mayr, Hochreiter (2017), "Self-Normalizing Neural Networks",
-        https://arxiv.org/abs/1706.02515.
+        - Klambauer, Unterthiner, Mayr, Hochreiter (2017), "Self-Normalizing Neural Networks",
+          https://arxiv.org/abs/1706.02515
     """
 
     def disturb(self, inputs: Any, strength: Any) -> Any:
@@ -247,12 +260,13 @@ class GaussianDropout(_ChangingRate):
         ValueError: `rate` is not between 0 and 1.
 
     Example:
-        >>> tfopt.layers.GaussianDropout(0.1)(np.ones((2, 3)), training=True).shape
-        TensorShape([2, 3])
+        ```python
+        print(tfopt.layers.GaussianDropout(0.1)(np.ones((2, 3)), training=True).shape)  # (2, 3)
+        ```
 
     References:
-        Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014), section 10,
-        https://jmlr.org/papers/v15/srivastava14a.html.
+        - Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014), "Dropout: A Simple Way to Prevent Neural
+          Networks from Overfitting", section 10, https://jmlr.org/papers/v15/srivastava14a.html
     """
 
     def disturb(self, inputs: Any, strength: Any) -> Any:
@@ -277,8 +291,9 @@ class GaussianNoise(ChangingLayer):
         ValueError: `stddev` is negative.
 
     Example:
-        >>> tfopt.layers.GaussianNoise(0.1)(np.ones((2, 3)), training=True).shape
-        TensorShape([2, 3])
+        ```python
+        print(tfopt.layers.GaussianNoise(0.1)(np.ones((2, 3)), training=True).shape)  # (2, 3)
+        ```
     """
 
     def __init__(self, stddev: Number, seed: int | None = None, **kwargs: Any):

@@ -60,13 +60,14 @@ class FeatureScaling(_Elementwise):
         TypeError: An argument is not numeric.
 
     Example:
-        >>> layer = tfopt.layers.FeatureScaling(learning_rate_factor=6.0)
-        >>> np.asarray(layer(np.ones((1, 2)))).tolist()
-        [[1.0, 1.0]]
+        ```python
+        layer = tfopt.layers.FeatureScaling(learning_rate_factor=6.0)
+        print(np.asarray(layer(np.ones((1, 2)))).tolist())  # [[1.0, 1.0]]
+        ```
 
     References:
-        Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
-        Data", https://arxiv.org/abs/2407.04491.
+        - Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+          Tabular Data", https://arxiv.org/abs/2407.04491
     """
 
     weight_name = "scale"
@@ -98,13 +99,14 @@ class ParametricActivation(_Elementwise):
         TypeError: An argument is not numeric.
 
     Example:
-        >>> layer = tfopt.layers.ParametricActivation("relu")
-        >>> np.asarray(layer(np.array([[-1.0, 2.0]]))).tolist()
-        [[0.0, 2.0]]
+        ```python
+        layer = tfopt.layers.ParametricActivation("relu")
+        print(np.asarray(layer(np.array([[-1.0, 2.0]]))).tolist())  # [[0.0, 2.0]]
+        ```
 
     References:
-        Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
-        Data", https://arxiv.org/abs/2407.04491.
+        - Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+          Tabular Data", https://arxiv.org/abs/2407.04491
     """
 
     weight_name = "alpha"

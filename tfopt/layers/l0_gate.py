@@ -24,20 +24,21 @@ class L0Gate(keras.layers.Layer):
         open_probability: Chance of each gate to be open at the start, between 0 and 1.
         temperature: β, between 0 and 1; lower is nearer to a coin toss.
         seed: None, an integer, or a `keras.random.SeedGenerator`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: An argument is out of its range.
         TypeError: An argument is not numeric.
 
     Example:
+        ```python
+        model = keras.Sequential([keras.Input((10,)), tfopt.layers.L0Gate(0.01), keras.layers.Dense(1)])
+        print(f"{float(sum(model.losses)):.3f}")  # 0.090: ten gates, open with probability 0.9
+        ```
 
-    ```python
-    model = keras.Sequential([keras.Input((10,)), tfopt.layers.L0Gate(0.01), keras.layers.Dense(1)])
-    print(f"{float(sum(model.losses)):.3f}")  # 0.090: ten gates, open with probability 0.9
-    ```
-
-    Reference: Louizos, Welling and Kingma (2018), "Learning sparse neural networks through L0 regularization".
-    https://arxiv.org/abs/1712.01312
+    References:
+        - Louizos, Welling, Kingma (2018), "Learning sparse neural networks through L0 regularization",
+          https://arxiv.org/abs/1712.01312
     """
 
     _LOW, _HIGH = -0.1, 1.1

@@ -36,12 +36,14 @@ class NeuralTangentDense(FactoredLayer):
         TypeError: An argument is not numeric.
 
     Example:
-        >>> layer = tfopt.layers.NeuralTangentDense(3, kernel_initializer="ones")
-        >>> np.asarray(layer(np.ones((1, 4)))).tolist()
-        [[2.0, 2.0, 2.0]]
+        ```python
+        layer = tfopt.layers.NeuralTangentDense(3, kernel_initializer="ones")
+        print(np.asarray(layer(np.ones((1, 4)))).tolist())  # [[2.0, 2.0, 2.0]]
+        ```
 
     References:
-        Jacot, Gabriel, Hongler (2018), "Neural Tangent Kernel", https://arxiv.org/abs/1806.07572.
+        - Jacot, Gabriel, Hongler (2018), "Neural Tangent Kernel: Convergence and Generalization in Neural Networks",
+          https://arxiv.org/abs/1806.07572
     """
 
     def __init__(

@@ -41,13 +41,15 @@ class PeriodicEmbedding(FactoredLayer):
         TypeError: An argument is not numeric.
 
     Example:
-        >>> tuple(tfopt.layers.PeriodicEmbedding(units=4)(np.ones((5, 3))).shape)
-        (5, 12)
+        ```python
+        print(tuple(tfopt.layers.PeriodicEmbedding(units=4)(np.ones((5, 3))).shape))  # (5, 12)
+        ```
 
     References:
-        Gorishniy, Rubachev, Babenko (2022), "On Embeddings for Numerical Features in Tabular Deep Learning",
-        https://arxiv.org/abs/2203.05556; PBLD: Holzmüller, Grinsztajn, Steinwart (2024),
-        https://arxiv.org/abs/2407.04491.
+        - Gorishniy, Rubachev, Babenko (2022), "On Embeddings for Numerical Features in Tabular Deep Learning",
+          https://arxiv.org/abs/2203.05556
+        - Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+          Tabular Data", for the form PBLD, https://arxiv.org/abs/2407.04491
     """
 
     def __init__(

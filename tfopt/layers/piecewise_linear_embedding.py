@@ -37,16 +37,18 @@ class PiecewiseLinearEmbedding(FactoredLayer):
         TypeError: An argument is not numeric.
 
     Example:
-        >>> layer = tfopt.layers.PiecewiseLinearEmbedding(units=4, num_bins=8)
-        >>> rows = np.random.default_rng(0).normal(size=(100, 3))
-        >>> layer.start_from_data(rows)
-        >>> tuple(layer(rows).shape)
-        (100, 12)
+        ```python
+        layer = tfopt.layers.PiecewiseLinearEmbedding(units=4, num_bins=8)
+        rows = np.random.default_rng(0).normal(size=(100, 3))
+        layer.start_from_data(rows)
+        print(tuple(layer(rows).shape))  # (100, 12)
+        ```
 
     References:
-        Gorishniy, Rubachev, Babenko (2022), "On Embeddings for Numerical Features in Tabular Deep Learning",
-        https://arxiv.org/abs/2203.05556; this form: Gorishniy, Kotelnikov, Babenko (2024), "TabM",
-        https://arxiv.org/abs/2410.24210.
+        - Gorishniy, Rubachev, Babenko (2022), "On Embeddings for Numerical Features in Tabular Deep Learning",
+          https://arxiv.org/abs/2203.05556
+        - Gorishniy, Kotelnikov, Babenko (2024), "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
+          Ensembling", for this form, https://arxiv.org/abs/2410.24210
     """
 
     def __init__(

@@ -23,20 +23,21 @@ class ProductDense(keras.layers.Layer):
         activation: As in `keras.layers.Dense`.
         use_bias: As in `keras.layers.Dense`.
         kernel_initializer: Initializer of u, and so of w: v begins at one.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: Fewer than one unit, a negative strength.
         TypeError: A strength that is not numeric.
 
     Example:
+        ```python
+        layer = tfopt.layers.ProductDense(1, l1=0.2)
+        model = keras.Sequential([keras.Input((10,)), layer])
+        print(tuple(layer.kernel.shape), len(layer.losses))  # (10, 1) 2
+        ```
 
-    ```python
-    layer = tfopt.layers.ProductDense(1, l1=0.2)
-    model = keras.Sequential([keras.Input((10,)), layer])
-    print(tuple(layer.kernel.shape), len(layer.losses))  # (10, 1) 2
-    ```
-
-    Reference: Ziyin and Wang (2023), "spred: solving L1 penalty with SGD". https://arxiv.org/abs/2210.01212
+    References:
+        - Ziyin, Wang (2023), "spred: solving L1 penalty with SGD", https://arxiv.org/abs/2210.01212
     """
 
     def __init__(

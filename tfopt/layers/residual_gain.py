@@ -18,22 +18,24 @@ class ResidualGain(keras.layers.Layer):
     Args:
         initial: The gain at the start; 0 in ReZero and SkipInit.
         per_channel: One gain for each channel (the last axis) instead of one for the branch, as in LayerScale.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Raises:
         ValueError: `initial` is not finite.
         TypeError: `initial` is not a number.
 
     Example:
+        ```python
+        x = keras.ops.ones((2, 4))
+        x = x + tfopt.layers.ResidualGain()(keras.layers.Dense(4, "relu")(x))
+        print(float(keras.ops.sum(x)))  # 8.0
+        ```
 
-    ```python
-    x = keras.ops.ones((2, 4))
-    x = x + tfopt.layers.ResidualGain()(keras.layers.Dense(4, "relu")(x))
-    print(float(keras.ops.sum(x)))  # 8.0
-    ```
-
-    Reference: Bachlechner et al. (2020), "ReZero is all you need", https://arxiv.org/abs/2003.04887; De and Smith
-    (2020), "Batch normalization biases residual blocks towards the identity function",
-    https://arxiv.org/abs/2002.10444
+    References:
+        - Bachlechner et al. (2020), "ReZero is all you need: fast convergence at large depth",
+          https://arxiv.org/abs/2003.04887
+        - De, Smith (2020), "Batch normalization biases residual blocks towards the identity function in deep networks",
+          https://arxiv.org/abs/2002.10444
     """
 
     def __init__(self, initial: float = 0.0, per_channel: bool = False, **kwargs: Any):

@@ -50,14 +50,15 @@ class RobustScaling(_FromData):
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Example:
-        >>> layer = tfopt.layers.RobustScaling()
-        >>> layer.start_from_data(np.array([[0.0], [1.0], [2.0], [3.0], [1000.0]]))
-        >>> print(np.asarray(layer(np.array([[2.0], [4.0], [1000.0]]))).round(2).ravel())
-        [0.   0.95 3.  ]
+        ```python
+        layer = tfopt.layers.RobustScaling()
+        layer.start_from_data(np.array([[0.0], [1.0], [2.0], [3.0], [1000.0]]))
+        print(np.asarray(layer(np.array([[2.0], [4.0], [1000.0]]))).round(2).ravel())  # [0.   0.95 3.  ]
+        ```
 
     References:
-        Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
-        Data", https://arxiv.org/abs/2407.04491.
+        - Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+          Tabular Data", https://arxiv.org/abs/2407.04491
     """
 
     numbers = (("center", 0.0), ("factor", 1.0))
@@ -95,10 +96,11 @@ class TargetScaling(_FromData):
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Example:
-        >>> layer = tfopt.layers.TargetScaling()
-        >>> layer.start_from_targets(np.array([[10.0], [30.0]]))
-        >>> np.asarray(layer(np.array([[0.5], [2.0]]))).tolist()
-        [[25.0], [30.0]]
+        ```python
+        layer = tfopt.layers.TargetScaling()
+        layer.start_from_targets(np.array([[10.0], [30.0]]))
+        print(np.asarray(layer(np.array([[0.5], [2.0]]))).tolist())  # [[25.0], [30.0]]
+        ```
     """
 
     numbers = (("mean", 0.0), ("scale", 1.0), ("lowest", _LOWEST), ("highest", -_LOWEST))

@@ -21,10 +21,14 @@ class MeanOfMembers(keras.layers.Layer):
             the logarithm of the mean probability, which is a logit too.
         **kwargs: Arguments of `keras.layers.Layer`.
 
+    Raises:
+        TypeError: `probabilities` is not a bool.
+
     Example:
-        >>> layer = tfopt.models.MeanOfMembers()
-        >>> np.asarray(layer(np.array([[[1.0], [3.0]]]))).tolist()
-        [[2.0]]
+        ```python
+        layer = tfopt.models.MeanOfMembers()
+        print(np.asarray(layer(np.array([[[1.0], [3.0]]]))).tolist())  # [[2.0]]
+        ```
     """
 
     def __init__(self, probabilities: bool = False, **kwargs: Any):
@@ -59,18 +63,18 @@ class EnsembleModel(keras.Model):
     scores and predictions are those of the ensemble.
 
     Args:
-        inputs: As in `keras.Model`.
-        outputs: As in `keras.Model`.
+        *args: `inputs` and `outputs`, as in `keras.Model`.
         **kwargs: Further arguments of `keras.Model`.
 
     Example:
-        >>> x = keras.Input((3,))
-        >>> members = tfopt.layers.SeparateDense(1, num_members=4)(x)
-        >>> model = tfopt.models.EnsembleModel(x, tfopt.models.MeanOfMembers()(members))
-        >>> model.compile("adam", "mse")
-        >>> history = model.fit(np.ones((8, 3)), np.ones(8), verbose=0)
-        >>> model.predict(np.ones((8, 3)), verbose=0).shape
-        (8, 1)
+        ```python
+        x = keras.Input((3,))
+        members = tfopt.layers.SeparateDense(1, num_members=4)(x)
+        model = tfopt.models.EnsembleModel(x, tfopt.models.MeanOfMembers()(members))
+        model.compile("adam", "mse")
+        history = model.fit(np.ones((8, 3)), np.ones(8), verbose=0)
+        print(model.predict(np.ones((8, 3)), verbose=0).shape)  # (8, 1)
+        ```
     """
 
     def compute_loss(
@@ -104,10 +108,11 @@ class MeanOfNetworks(keras.Model):
         **kwargs: Further arguments of `keras.Model`.
 
     Example:
-        >>> first = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-        >>> second = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, bias_initializer="ones")])
-        >>> np.asarray(tfopt.models.MeanOfNetworks([first, second])(np.zeros((1, 3)))).tolist()
-        [[0.5]]
+        ```python
+        first = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        second = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, bias_initializer="ones")])
+        print(np.asarray(tfopt.models.MeanOfNetworks([first, second])(np.zeros((1, 3)))).tolist())  # [[0.5]]
+        ```
     """
 
     def __init__(self, networks: Sequence[keras.Model], activation: str | None = None, **kwargs: Any):

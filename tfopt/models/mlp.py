@@ -63,13 +63,14 @@ def mlp(
         TypeError: A number is no number.
 
     Example:
-        >>> model = tfopt.models.mlp(["number"] * 4 + [3], "regression", total_steps=500)
-        >>> model.output_shape
-        (None, 1)
+        ```python
+        model = tfopt.models.mlp(["number"] * 4 + [3], "regression", total_steps=500)
+        print(model.output_shape)  # (None, 1)
+        ```
 
     References:
-        Cheng et al. (2016), "Wide & Deep Learning for Recommender Systems", https://arxiv.org/abs/1606.07792, for the
-        shortcut.
+        - Cheng et al. (2016), "Wide & Deep Learning for Recommender Systems", for the shortcut,
+          https://arxiv.org/abs/1606.07792
     """
     check_network("mlp", units, num_layers, dropout, weight_decay, label_smoothing, category_units)
     target = Target(task, num_outputs, "mlp")

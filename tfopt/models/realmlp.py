@@ -106,13 +106,14 @@ def realmlp(
         TypeError: A number is no number.
 
     Example:
-        >>> model = tfopt.models.realmlp(["number", "number", 12, 2], "classification", total_steps=500, num_outputs=3)
-        >>> model.output_shape
-        (None, 3)
+        ```python
+        model = tfopt.models.realmlp(["number", "number", 12, 2], "classification", total_steps=500, num_outputs=3)
+        print(model.output_shape)  # (None, 3)
+        ```
 
     References:
-        Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
-        Data", https://arxiv.org/abs/2407.04491.
+        - Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+          Tabular Data", https://arxiv.org/abs/2407.04491
     """
     check_network("realmlp", units, num_layers, dropout, weight_decay, label_smoothing, category_units)
     target = Target(task, num_outputs, "realmlp")
@@ -198,13 +199,14 @@ def realmlp_s(
         TypeError: A number is no number.
 
     Example:
-        >>> model = tfopt.models.realmlp_s(["number"] * 4, "regression", total_steps=500)
-        >>> model.output_shape
-        (None, 1)
+        ```python
+        model = tfopt.models.realmlp_s(["number"] * 4, "regression", total_steps=500)
+        print(model.output_shape)  # (None, 1)
+        ```
 
     References:
-        Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
-        Data", https://arxiv.org/abs/2407.04491: RealMLP-TD-S.
+        - Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+          Tabular Data", RealMLP-TD-S, https://arxiv.org/abs/2407.04491
     """
     if learning_rate is None:
         learning_rate = 0.04 if task == "classification" else 0.07

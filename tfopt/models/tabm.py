@@ -86,13 +86,14 @@ def tabm(
         TypeError: A number is no number.
 
     Example:
-        >>> model = tfopt.models.tabm(["number", "number", 12, 2], "classification", num_outputs=3, num_members=4)
-        >>> model.output_shape
-        (None, 3)
+        ```python
+        model = tfopt.models.tabm(["number", "number", 12, 2], "classification", num_outputs=3, num_members=4)
+        print(model.output_shape)  # (None, 3)
+        ```
 
     References:
-        Gorishniy, Kotelnikov, Babenko (2024), "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
-        Ensembling", https://arxiv.org/abs/2410.24210.
+        - Gorishniy, Kotelnikov, Babenko (2024), "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
+          Ensembling", https://arxiv.org/abs/2410.24210
     """
     check_network(
         "tabm", units, 0 if num_layers is None else num_layers, dropout, weight_decay, label_smoothing, category_units

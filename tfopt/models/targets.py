@@ -23,11 +23,16 @@ class LabelCrossentropy(keras.losses.CategoricalCrossentropy):
         label_smoothing: Float in [0, 1]: share of each label that is spread evenly over all classes.
         **kwargs: Further arguments of `keras.losses.CategoricalCrossentropy`.
 
+    Raises:
+        TypeError: An argument of the wrong type.
+        ValueError: `label_smoothing` is not between 0 and 1.
+
     Example:
-        >>> loss = tfopt.models.LabelCrossentropy(from_logits=True, label_smoothing=0.1)
-        >>> logits = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-        >>> bool(loss(np.array([0, 1]), logits) == loss(np.eye(3)[:2], logits))
-        True
+        ```python
+        loss = tfopt.models.LabelCrossentropy(from_logits=True, label_smoothing=0.1)
+        logits = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+        print(bool(loss(np.array([0, 1]), logits) == loss(np.eye(3)[:2], logits)))  # True
+        ```
     """
 
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, **kwargs: Any):

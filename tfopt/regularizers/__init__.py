@@ -97,15 +97,47 @@ def get(identifier: Any) -> Any:
     """Return the penalty that a name (`"l1"`, `"group_lasso"`), a config, a class or an instance stands for.
 
     tfopt's names come first, Keras's own after them; None stays None.
+
+    Args:
+        identifier: The name, config, class or instance; None stays None.
+
+    Raises:
+        ValueError: Neither tfopt nor Keras knows the name; the nearest one is named.
+
+    Example:
+        ```python
+        print(type(tfopt.regularizers.get("l1")).__name__)  # L1
+        print(tfopt.regularizers.get(None))  # None
+        ```
     """
     return look_up(identifier, _CLASSES, keras.regularizers.get, "regularizer")
 
 
 def serialize(regularizer: Any) -> Any:
-    """Return the config from which `deserialize` makes the same penalty."""
+    """Return the config from which `deserialize` makes the same penalty.
+
+    Args:
+        regularizer: A penalty of tfopt's or Keras's.
+
+    Example:
+        ```python
+        config = tfopt.regularizers.serialize(tfopt.regularizers.L1(0.5))
+        print(config["class_name"])  # L1
+        ```
+    """
     return keras.regularizers.serialize(regularizer)
 
 
 def deserialize(config: Any) -> Any:
-    """Return the penalty that `serialize` described."""
+    """Return the penalty that `serialize` described.
+
+    Args:
+        config: What `serialize` returned.
+
+    Example:
+        ```python
+        config = tfopt.regularizers.serialize(tfopt.regularizers.L1(0.5))
+        print(tfopt.regularizers.deserialize(config).get_config())  # {'l1': 0.5}
+        ```
+    """
     return keras.regularizers.deserialize(config)

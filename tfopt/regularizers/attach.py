@@ -49,11 +49,10 @@ def attach(
             attention): the penalty works but is not saved. Attach it again after loading.
 
     Example:
-
-    ```python
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="hidden"), keras.layers.Dense(1)])
-    print(tfopt.regularizers.attach(model, tfopt.regularizers.L2(0.1), layers=["hidden"]))  # ['hidden/kernel']
-    ```
+        ```python
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="hidden"), keras.layers.Dense(1)])
+        print(tfopt.regularizers.attach(model, tfopt.regularizers.L2(0.1), layers=["hidden"]))  # ['hidden/kernel']
+        ```
     """
     from tfopt.regularizers import get  # the package's list of names, complete only once it is imported
 
@@ -82,12 +81,11 @@ def attach_l2sp(
         Paths of the weights that now have the penalty.
 
     Example:
-
-    ```python
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    tfopt.regularizers.attach_l2sp(model, 0.01)
-    print(f"{float(sum(model.losses)):.1f}")  # 0.0
-    ```
+        ```python
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        tfopt.regularizers.attach_l2sp(model, 0.01)
+        print(f"{float(sum(model.losses)):.1f}")  # 0.0
+        ```
     """
     return _attach(model, lambda weight: L2SP(strength, weight.numpy()), layers, weights)
 
@@ -104,11 +102,11 @@ def penalties(model: keras.Model) -> dict[str, float]:
         Cost by layer, for the layers that have a penalty; their sum is the penalty in `loss` and `val_loss`.
 
     Example:
-
-    ```python
-    layer = keras.layers.Dense(1, kernel_initializer="ones", kernel_regularizer=tfopt.regularizers.L2(0.1), name="out")
-    print(f"{tfopt.regularizers.penalties(keras.Sequential([keras.Input((4,)), layer]))['out']:.1f}")  # 0.4
-    ```
+        ```python
+        penalty = tfopt.regularizers.L2(0.1)
+        layer = keras.layers.Dense(1, kernel_initializer="ones", kernel_regularizer=penalty, name="out")
+        print(f"{tfopt.regularizers.penalties(keras.Sequential([keras.Input((4,)), layer]))['out']:.1f}")  # 0.4
+        ```
     """
     costs: dict[str, float] = {}
     for weight in model.trainable_weights:
@@ -129,15 +127,14 @@ class PenaltyMonitor(LoggedCallback):
         val_loss_without_penalty: The validation loss, which includes the penalty, without it.
 
     Example:
-
-    ```python
-    layer = keras.layers.Dense(1, kernel_regularizer="l2", name="out")
-    model = keras.Sequential([keras.Input((2,)), layer])
-    model.compile("sgd", "mse")
-    x, y = keras.ops.ones((8, 2)), keras.ops.ones((8, 1))
-    history = model.fit(x, y, verbose=0, callbacks=[tfopt.regularizers.PenaltyMonitor()])
-    print(sorted(history.history))  # ['loss', 'penalty', 'penalty_out']
-    ```
+        ```python
+        layer = keras.layers.Dense(1, kernel_regularizer="l2", name="out")
+        model = keras.Sequential([keras.Input((2,)), layer])
+        model.compile("sgd", "mse")
+        x, y = keras.ops.ones((8, 2)), keras.ops.ones((8, 1))
+        history = model.fit(x, y, verbose=0, callbacks=[tfopt.regularizers.PenaltyMonitor()])
+        print(sorted(history.history))  # ['loss', 'penalty', 'penalty_out']
+        ```
     """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -167,12 +164,11 @@ def sparsity(model: keras.Model, tolerance: float = 0.0) -> "pd.DataFrame":
         only zeros; of matrices and convolution kernels).
 
     Example:
-
-    ```python
-    layer = keras.layers.Dense(3, kernel_initializer="zeros", use_bias=False, name="out")
-    report = tfopt.regularizers.sparsity(keras.Sequential([keras.Input((2,)), layer]))
-    print(report.loc["out/kernel", "zeros"])  # 6
-    ```
+        ```python
+        layer = keras.layers.Dense(3, kernel_initializer="zeros", use_bias=False, name="out")
+        report = tfopt.regularizers.sparsity(keras.Sequential([keras.Input((2,)), layer]))
+        print(report.loc["out/kernel", "zeros"])  # 6
+        ```
     """
     import pandas as pd  # `import tfopt` should not pay for it
 

@@ -16,16 +16,15 @@ class Penalty(keras.regularizers.Regularizer):
     number.
 
     Example:
+        ```python
+        @keras.saving.register_keras_serializable(package="mine")
+        class Cubic(tfopt.regularizers.Penalty):
+            def __init__(self, strength=0.01):
+                self.strength = strength
 
-    ```python
-    @keras.saving.register_keras_serializable(package="mine")
-    class Cubic(tfopt.regularizers.Penalty):
-        def __init__(self, strength=0.01):
-            self.strength = strength
-
-        def __call__(self, x):
-            return self.strength * keras.ops.sum(keras.ops.abs(x) ** 3)
-    ```
+            def __call__(self, x):
+                return self.strength * keras.ops.sum(keras.ops.abs(x) ** 3)
+        ```
     """
 
     # True where the gradient alone is exact: no corner at which weights should come to rest.

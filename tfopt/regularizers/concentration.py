@@ -32,13 +32,14 @@ class Hoyer(Penalty):
         TypeError: The strength is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.Hoyer(1.0)
+        print(f"{float(penalty(keras.ops.array([3.0, 4.0]))):.2f}")  # 1.40
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.Hoyer(1.0)
-    print(f"{float(penalty(keras.ops.array([3.0, 4.0]))):.2f}")  # 1.40
-    ```
-
-    Reference: Hoyer (2004), "Non-negative matrix factorization with sparseness constraints".
+    References:
+        - Hoyer (2004), "Non-negative matrix factorization with sparseness constraints",
+          https://www.jmlr.org/papers/v5/hoyer04a.html
     """
 
     def __init__(self, strength: Number = 0.01):
@@ -64,13 +65,14 @@ class HoyerSquare(Penalty):
         TypeError: The strength is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.HoyerSquare(1.0)
+        print(f"{float(penalty(keras.ops.array([2.0, -2.0, 0.0]))):.2f}")  # 2.00
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.HoyerSquare(1.0)
-    print(f"{float(penalty(keras.ops.array([2.0, -2.0, 0.0]))):.2f}")  # 2.00
-    ```
-
-    Reference: Yang, Wen and Li (2020), "DeepHoyer". https://arxiv.org/abs/1908.09979
+    References:
+        - Yang, Wen, Li (2020), "DeepHoyer: learning sparser neural network with differentiable scale-invariant sparsity
+          measures", https://arxiv.org/abs/1908.09979
     """
 
     def __init__(self, strength: Number = 0.01):
@@ -98,14 +100,14 @@ class SLOPE(Penalty):
         TypeError: An argument is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.SLOPE(1.0, sequence="linear")
+        print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 2.50
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.SLOPE(1.0, sequence="linear")
-    print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 2.50
-    ```
-
-    Reference: Bogdan et al. (2015), "SLOPE: adaptive variable selection via convex optimization".
-    https://arxiv.org/abs/1407.3824
+    References:
+        - Bogdan, van den Berg, Sabatti, Su, Candès (2015), "SLOPE: adaptive variable selection via convex
+          optimization", https://arxiv.org/abs/1407.3824
     """
 
     def __init__(self, strength: Number = 0.01, sequence: str = "bh", q: float = 0.1):

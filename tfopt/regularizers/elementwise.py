@@ -30,13 +30,14 @@ class L1(Penalty):
         TypeError: `l1` is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.L1(0.5)
+        print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 1.50
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.L1(0.5)
-    print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 1.50
-    ```
-
-    Reference: Tibshirani (1996), "Regression shrinkage and selection via the lasso".
+    References:
+        - Tibshirani (1996), "Regression shrinkage and selection via the lasso",
+          https://doi.org/10.1111/j.2517-6161.1996.tb02080.x
     """
 
     def __init__(self, l1: Number = 0.01):
@@ -66,13 +67,14 @@ class L2(Penalty):
         TypeError: `l2` is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.L2(0.5)
+        print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 2.50
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.L2(0.5)
-    print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 2.50
-    ```
-
-    Reference: Hoerl and Kennard (1970), "Ridge regression: biased estimation for nonorthogonal problems".
+    References:
+        - Hoerl, Kennard (1970), "Ridge regression: biased estimation for nonorthogonal problems",
+          https://doi.org/10.1080/00401706.1970.10488634
     """
 
     smooth = True
@@ -105,13 +107,14 @@ class L1L2(Penalty):
         TypeError: A strength is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.L1L2(l1=0.5, l2=0.1)
+        print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 2.00
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.L1L2(l1=0.5, l2=0.1)
-    print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 2.00
-    ```
-
-    Reference: Zou and Hastie (2005), "Regularization and variable selection via the elastic net".
+    References:
+        - Zou, Hastie (2005), "Regularization and variable selection via the elastic net",
+          https://doi.org/10.1111/j.1467-9868.2005.00503.x
     """
 
     def __init__(self, l1: Number = 0.0, l2: Number = 0.0):
@@ -146,13 +149,14 @@ class ElasticNet(Penalty):
         TypeError: An argument is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.ElasticNet(strength=1.0, l1_ratio=0.5)
+        print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 2.75
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.ElasticNet(strength=1.0, l1_ratio=0.5)
-    print(f"{float(penalty(keras.ops.array([1.0, -2.0]))):.2f}")  # 2.75
-    ```
-
-    Reference: Zou and Hastie (2005), "Regularization and variable selection via the elastic net".
+    References:
+        - Zou, Hastie (2005), "Regularization and variable selection via the elastic net",
+          https://doi.org/10.1111/j.1467-9868.2005.00503.x
     """
 
     def __init__(self, strength: Number = 0.01, l1_ratio: Number = 0.5):
@@ -191,13 +195,13 @@ class TextbookL2(Penalty):
         TypeError: An argument is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.TextbookL2(10.0, num_samples=442)  # Ridge(alpha=10.0) on diabetes
+        print(f"{float(penalty(keras.ops.array([442.0]))):.0f}")  # 4420
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.TextbookL2(10.0, num_samples=442)  # Ridge(alpha=10.0) on diabetes
-    print(f"{float(penalty(keras.ops.array([442.0]))):.0f}")  # 4420
-    ```
-
-    Reference: Ng (2011), "Machine Learning", Coursera, week 3.
+    References:
+        - Ng (2011), "Machine Learning", week 3, https://www.coursera.org/learn/machine-learning
     """
 
     smooth = True

@@ -28,14 +28,16 @@ class TotalVariation(Penalty):
         TypeError: A strength that is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.TotalVariation(0.5)
+        print(f"{float(penalty(keras.ops.array([[1.0], [1.0], [4.0]]))):.2f}")  # 1.50
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.TotalVariation(0.5)
-    print(f"{float(penalty(keras.ops.array([[1.0], [1.0], [4.0]]))):.2f}")  # 1.50
-    ```
-
-    Reference: Tibshirani et al. (2005), "Sparsity and smoothness via the fused lasso"; the proximal step follows the
-    path of Friedman et al. (2007), "Pathwise coordinate optimization".
+    References:
+        - Tibshirani, Saunders, Rosset, Zhu, Knight (2005), "Sparsity and smoothness via the fused lasso",
+          https://doi.org/10.1111/j.1467-9868.2005.00490.x
+        - Friedman, Hastie, Höfling, Tibshirani (2007), "Pathwise coordinate optimization", for the path that the
+          proximal step follows, https://doi.org/10.1214/07-AOAS131
     """
 
     def __init__(self, strength: Number = 0.01, l1: Number = 0.0, axis: int = 0):

@@ -66,14 +66,14 @@ class L21(Penalty):
         TypeError: A strength that is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.L21(0.1)
+        print(f"{float(penalty(keras.ops.array([[3.0, 4.0], [0.0, 0.0]]))):.2f}")  # 0.50
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.L21(0.1)
-    print(f"{float(penalty(keras.ops.array([[3.0, 4.0], [0.0, 0.0]]))):.2f}")  # 0.50
-    ```
-
-    Reference: Obozinski, Taskar and Jordan (2010), "Joint covariate selection and joint subspace selection for
-    multiple classification problems".
+    References:
+        - Obozinski, Taskar, Jordan (2010), "Joint covariate selection and joint subspace selection for multiple
+          classification problems", https://doi.org/10.1007/s11222-008-9111-x
     """
 
     def __init__(self, strength: Number = 0.01, groups: str = "rows", l2: Number = 0.0):
@@ -109,14 +109,16 @@ class GroupLasso(Penalty):
         TypeError: A strength that is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.GroupLasso(0.1, groups="columns")
+        print(f"{float(penalty(keras.ops.array([[3.0, 0.0], [4.0, 0.0]]))):.3f}")  # 0.707
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.GroupLasso(0.1, groups="columns")
-    print(f"{float(penalty(keras.ops.array([[3.0, 0.0], [4.0, 0.0]]))):.3f}")  # 0.707
-    ```
-
-    Reference: Yuan and Lin (2006), "Model selection and estimation in regression with grouped variables"; Scardapane
-    et al. (2017) for networks, https://arxiv.org/abs/1607.00485
+    References:
+        - Yuan, Lin (2006), "Model selection and estimation in regression with grouped variables",
+          https://doi.org/10.1111/j.1467-9868.2005.00532.x
+        - Scardapane, Comminiello, Hussain, Uncini (2017), "Group sparse regularization for deep neural networks",
+          https://arxiv.org/abs/1607.00485
     """
 
     def __init__(self, strength: Number = 0.01, groups: str = "rows"):
@@ -151,13 +153,14 @@ class SparseGroupLasso(Penalty):
         TypeError: A strength that is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.SparseGroupLasso(l1=0.1, group=0.1)
+        print(f"{float(penalty(keras.ops.array([[3.0, 4.0], [0.0, 0.0]]))):.3f}")  # 1.407
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.SparseGroupLasso(l1=0.1, group=0.1)
-    print(f"{float(penalty(keras.ops.array([[3.0, 4.0], [0.0, 0.0]]))):.3f}")  # 1.407
-    ```
-
-    Reference: Simon et al. (2013), "A sparse-group lasso".
+    References:
+        - Simon, Friedman, Hastie, Tibshirani (2013), "A sparse-group lasso",
+          https://doi.org/10.1080/10618600.2012.681250
     """
 
     def __init__(self, l1: Number = 0.01, group: Number = 0.01, groups: str = "rows"):

@@ -28,14 +28,14 @@ def jacobian_penalty(model: Any, x: Any, num_projections: int = 1, seed: Any = N
         ValueError: Fewer than one projection.
 
     Example:
+        ```python
+        layer = keras.layers.Dense(1, kernel_initializer="ones")
+        print(f"{float(tfopt.regularizers.jacobian_penalty(layer, keras.ops.zeros((8, 3)))):.1f}")  # 1.5
+        ```
 
-    ```python
-    layer = keras.layers.Dense(1, kernel_initializer="ones")
-    print(f"{float(tfopt.regularizers.jacobian_penalty(layer, keras.ops.zeros((8, 3)))):.1f}")  # 1.5
-    ```
-
-    Reference: Hoffman, Roberts and Yaida (2019), "Robust learning with Jacobian regularization".
-    https://arxiv.org/abs/1908.02729
+    References:
+        - Hoffman, Roberts, Yaida (2019), "Robust learning with Jacobian regularization",
+          https://arxiv.org/abs/1908.02729
     """
     count_argument(num_projections, "jacobian_penalty", "num_projections")
     x = tf.convert_to_tensor(x)
@@ -65,21 +65,22 @@ class JacobianModel(keras.Model):
         model: A Keras model with one float input and outputs (batch, C).
         strength: >= 0: a number, a tensor or a variable.
         num_projections: Random directions a batch; 1 is usually enough.
+        **kwargs: Those of `keras.Model`: `name`, `dtype` and such.
 
     Raises:
         ValueError: Negative strength, fewer than one projection.
         TypeError: A strength that is not numeric.
 
     Example:
+        ```python
+        inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        model = tfopt.regularizers.JacobianModel(inner, strength=0.01)
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        ```
 
-    ```python
-    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    model = tfopt.regularizers.JacobianModel(inner, strength=0.01)
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    ```
-
-    Reference: Hoffman, Roberts and Yaida (2019), "Robust learning with Jacobian regularization".
-    https://arxiv.org/abs/1908.02729
+    References:
+        - Hoffman, Roberts, Yaida (2019), "Robust learning with Jacobian regularization",
+          https://arxiv.org/abs/1908.02729
     """
 
     def __init__(self, model: Any, strength: Number = 0.01, num_projections: int = 1, **kwargs: Any):

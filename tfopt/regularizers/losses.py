@@ -25,13 +25,13 @@ class EpsilonInsensitive(keras.losses.Loss):
         ValueError: `epsilon` is negative.
 
     Example:
+        ```python
+        loss = tfopt.regularizers.EpsilonInsensitive(0.5)
+        print(f"{float(loss(keras.ops.array([[1.0], [1.0]]), keras.ops.array([[1.2], [3.0]]))):.2f}")  # 0.75
+        ```
 
-    ```python
-    loss = tfopt.regularizers.EpsilonInsensitive(0.5)
-    print(f"{float(loss(keras.ops.array([[1.0], [1.0]]), keras.ops.array([[1.2], [3.0]]))):.2f}")  # 0.75
-    ```
-
-    Reference: Vapnik (1995), "The nature of statistical learning theory".
+    References:
+        - Vapnik (1995), "The nature of statistical learning theory", https://doi.org/10.1007/978-1-4757-2440-0
     """
 
     def __init__(

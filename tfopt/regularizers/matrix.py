@@ -40,13 +40,16 @@ class Nuclear(Penalty):
         TypeError: The strength is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.Nuclear(0.5)
+        print(f"{float(penalty(keras.ops.array([[3.0, 0.0], [0.0, 4.0]]))):.2f}")  # 3.50
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.Nuclear(0.5)
-    print(f"{float(penalty(keras.ops.array([[3.0, 0.0], [0.0, 4.0]]))):.2f}")  # 3.50
-    ```
-
-    Reference: Fazel, Hindi and Boyd (2001); Cai, Candès and Shen (2010), "A singular value thresholding algorithm".
+    References:
+        - Fazel, Hindi, Boyd (2001), "A rank minimization heuristic with application to minimum order system
+          approximation", https://doi.org/10.1109/ACC.2001.945730
+        - Cai, Candès, Shen (2010), "A singular value thresholding algorithm for matrix completion",
+          https://doi.org/10.1137/080738970
     """
 
     def __init__(self, strength: Number = 0.01):
@@ -84,14 +87,14 @@ class Spectral(Penalty):
         TypeError: The strength is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.Spectral(0.5)
+        print(f"{float(penalty(keras.ops.array([[3.0, 0.0], [0.0, 4.0]]))):.2f}")  # 4.00
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.Spectral(0.5)
-    print(f"{float(penalty(keras.ops.array([[3.0, 0.0], [0.0, 4.0]]))):.2f}")  # 4.00
-    ```
-
-    Reference: Yoshida and Miyato (2017), "Spectral norm regularization for improving the generalizability of deep
-    learning". https://arxiv.org/abs/1705.10941
+    References:
+        - Yoshida, Miyato (2017), "Spectral norm regularization for improving the generalizability of deep learning",
+          https://arxiv.org/abs/1705.10941
     """
 
     def __init__(self, strength: Number = 0.01):
@@ -122,14 +125,14 @@ class Orthogonality(Penalty):
         TypeError: A strength that is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.Orthogonality(1.0)
+        print(f"{float(penalty(keras.ops.array([[1.0, 1.0], [0.0, 1.0]]))):.4f}")  # 0.7071
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.Orthogonality(1.0)
-    print(f"{float(penalty(keras.ops.array([[1.0, 1.0], [0.0, 1.0]]))):.4f}")  # 0.7071
-    ```
-
-    Reference: Bansal, Chen and Wang (2018), "Can we gain more from orthogonality regularizations in training deep
-    networks?" https://arxiv.org/abs/1810.09102
+    References:
+        - Bansal, Chen, Wang (2018), "Can we gain more from orthogonality regularizations in training deep networks?",
+          https://arxiv.org/abs/1810.09102
     """
 
     def __init__(self, strength: Number = 0.01, mode: str = "columns"):

@@ -39,13 +39,14 @@ class MCP(Penalty):
         TypeError: An argument is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.MCP(1.0, gamma=3.0)
+        print(f"{float(penalty(keras.ops.array([1.0, 10.0]))):.4f}")  # 2.3333
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.MCP(1.0, gamma=3.0)
-    print(f"{float(penalty(keras.ops.array([1.0, 10.0]))):.4f}")  # 2.3333
-    ```
-
-    Reference: Zhang (2010), "Nearly unbiased variable selection under minimax concave penalty".
+    References:
+        - Zhang (2010), "Nearly unbiased variable selection under minimax concave penalty",
+          https://doi.org/10.1214/09-AOS729
     """
 
     def __init__(self, strength: Number = 0.01, gamma: float = 3.0):
@@ -85,13 +86,14 @@ class SCAD(Penalty):
         TypeError: An argument is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.SCAD(1.0)
+        print(f"{float(penalty(keras.ops.array([1.0, 10.0]))):.2f}")  # 3.35
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.SCAD(1.0)
-    print(f"{float(penalty(keras.ops.array([1.0, 10.0]))):.2f}")  # 3.35
-    ```
-
-    Reference: Fan and Li (2001), "Variable selection via nonconcave penalized likelihood and its oracle properties".
+    References:
+        - Fan, Li (2001), "Variable selection via nonconcave penalized likelihood and its oracle properties",
+          https://doi.org/10.1198/016214501753382273
     """
 
     def __init__(self, strength: Number = 0.01, a: float = 3.7):
@@ -138,13 +140,14 @@ class LogSum(Penalty):
         TypeError: An argument is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.LogSum(1.0, epsilon=0.5)
+        print(f"{float(penalty(keras.ops.array([0.5, 0.0]))):.4f}")  # 0.6931
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.LogSum(1.0, epsilon=0.5)
-    print(f"{float(penalty(keras.ops.array([0.5, 0.0]))):.4f}")  # 0.6931
-    ```
-
-    Reference: Candès, Wakin and Boyd (2008), "Enhancing sparsity by reweighted L1 minimization".
+    References:
+        - Candès, Wakin, Boyd (2008), "Enhancing sparsity by reweighted L1 minimization",
+          https://doi.org/10.1007/s00041-008-9045-x
     """
 
     def __init__(self, strength: Number = 0.01, epsilon: float = 0.1):
@@ -182,13 +185,14 @@ class LHalf(Penalty):
         TypeError: An argument is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.LHalf(1.0, epsilon=1e-4)
+        print(f"{float(penalty(keras.ops.array([4.0, 0.0]))):.2f}")  # 1.99
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.LHalf(1.0, epsilon=1e-4)
-    print(f"{float(penalty(keras.ops.array([4.0, 0.0]))):.2f}")  # 1.99
-    ```
-
-    Reference: Xu et al. (2012), "L1/2 regularization: a thresholding representation theory and a fast solver".
+    References:
+        - Xu, Chang, Xu, Zhang (2012), "L1/2 regularization: a thresholding representation theory and a fast solver",
+          https://doi.org/10.1109/TNNLS.2012.2197412
     """
 
     def __init__(self, strength: Number = 0.01, epsilon: float = 1e-4):

@@ -57,15 +57,18 @@ class ProximalOptimizer(keras.optimizers.Optimizer):
         ValueError: It is itself a wrapper that scales the loss, or it averages weights (`use_ema`).
 
     Example:
+        ```python
+        layer = keras.layers.Dense(1, kernel_regularizer=tfopt.regularizers.L1(0.2))
+        model = keras.Sequential([keras.Input((10,)), layer])
+        model.compile(tfopt.regularizers.ProximalOptimizer(keras.optimizers.SGD(0.01)), "mse")
+        ```
 
-    ```python
-    layer = keras.layers.Dense(1, kernel_regularizer=tfopt.regularizers.L1(0.2))
-    model = keras.Sequential([keras.Input((10,)), layer])
-    model.compile(tfopt.regularizers.ProximalOptimizer(keras.optimizers.SGD(0.01)), "mse")
-    ```
-
-    Reference: Parikh and Boyd (2014), "Proximal algorithms"; with momentum Ochs et al. (2014), "iPiano", and Beck and
-    Teboulle (2009), "A fast iterative shrinkage-thresholding algorithm".
+    References:
+        - Parikh, Boyd (2014), "Proximal algorithms", https://doi.org/10.1561/2400000003
+        - Ochs, Chen, Brox, Pock (2014), "iPiano: inertial proximal algorithm for non-convex optimization", for
+          momentum, https://arxiv.org/abs/1404.4805
+        - Beck, Teboulle (2009), "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", for
+          momentum, https://doi.org/10.1137/080716542
     """
 
     def __init__(self, inner_optimizer: Any, name: str | None = None):

@@ -26,14 +26,14 @@ class L2SP(Penalty):
         TypeError: A strength that is not numeric.
 
     Example:
+        ```python
+        penalty = tfopt.regularizers.L2SP(0.5, reference=[1.0, 1.0])
+        print(f"{float(penalty(keras.ops.array([1.0, 3.0]))):.2f}")  # 2.00
+        ```
 
-    ```python
-    penalty = tfopt.regularizers.L2SP(0.5, reference=[1.0, 1.0])
-    print(f"{float(penalty(keras.ops.array([1.0, 3.0]))):.2f}")  # 2.00
-    ```
-
-    Reference: Li, Grandvalet and Davoine (2018), "Explicit inductive bias for transfer learning with convolutional
-    networks". https://arxiv.org/abs/1802.01483
+    References:
+        - Li, Grandvalet, Davoine (2018), "Explicit inductive bias for transfer learning with convolutional networks",
+          https://arxiv.org/abs/1802.01483
     """
 
     smooth = True

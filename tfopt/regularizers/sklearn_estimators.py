@@ -40,11 +40,10 @@ def to_sklearn(
         ValueError: No estimator of scikit-learn has this objective.
 
     Example:
-
-    ```python
-    estimator = tfopt.regularizers.to_sklearn(tfopt.regularizers.L1(2.0), n_samples=442)
-    print(estimator)  # Lasso()
-    ```
+        ```python
+        estimator = tfopt.regularizers.to_sklearn(tfopt.regularizers.L1(2.0), n_samples=442)
+        print(estimator)  # Lasso()
+        ```
     """
     rows = count_argument(n_samples, "to_sklearn", "n_samples")
     outputs = count_argument(n_outputs, "to_sklearn", "n_outputs")

@@ -37,14 +37,13 @@ class SklearnPenalty:
         n_samples: Training rows that the strengths are meant for.
 
     Example:
+        ```python
+        from sklearn.linear_model import Lasso
 
-    ```python
-    from sklearn.linear_model import Lasso
-
-    p = tfopt.regularizers.from_sklearn(Lasso(alpha=0.5), n_samples=100)
-    print(p.kernel_regularizer, p.bias_regularizer)  # L1(l1=1.0) None
-    model = keras.Sequential([keras.Input((10,)), p.dense()])
-    ```
+        p = tfopt.regularizers.from_sklearn(Lasso(alpha=0.5), n_samples=100)
+        print(p.kernel_regularizer, p.bias_regularizer)  # L1(l1=1.0) None
+        model = keras.Sequential([keras.Input((10,)), p.dense()])
+        ```
     """
 
     kernel_regularizer: Penalty | None
@@ -103,14 +102,13 @@ def from_sklearn(estimator: Any, n_samples: int, n_outputs: int = 1) -> SklearnP
         ValueError: A parameter of the estimator has no counterpart.
 
     Example:
+        ```python
+        from sklearn.linear_model import Ridge
 
-    ```python
-    from sklearn.linear_model import Ridge
-
-    p = tfopt.regularizers.from_sklearn(Ridge(alpha=10.0), n_samples=442)
-    model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1, kernel_regularizer=p.kernel_regularizer)])
-    model.compile("sgd", p.loss)
-    ```
+        p = tfopt.regularizers.from_sklearn(Ridge(alpha=10.0), n_samples=442)
+        model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1, kernel_regularizer=p.kernel_regularizer)])
+        model.compile("sgd", p.loss)
+        ```
     """
     rows = count_argument(n_samples, "from_sklearn", "n_samples")
     outputs = count_argument(n_outputs, "from_sklearn", "n_outputs")

@@ -62,6 +62,19 @@ def leaderboard(
         objective: Name of the metric.
         rope: Half-width of the region of practical equivalence.
         ax: Axes to draw on; None for a new figure.
+
+    Returns:
+        The axes drawn on.
+
+    Example:
+        ```python
+        rows = [
+            {"model": "ridge", "kind": "sklearn", "score": 0.48, "low": 0.40, "high": 0.56},
+            {"model": "network", "kind": "keras", "score": 0.51, "low": 0.42, "high": 0.60},
+        ]
+        axes = tfopt.report.leaderboard(rows, objective="r2")
+        axes.figure.savefig("leaderboard.svg")
+        ```
     """
     points = [_Point(row, row["score"], row.get("low"), row.get("high")) for row in rows if _finite(row["score"])]
     baseline = max((p for p in points if p.row["kind"] == "sklearn"), key=lambda p: p.value, default=None)
@@ -160,6 +173,16 @@ def best_so_far(
         objective: Name of the metric.
         baseline: Name and inner score of the best baseline, drawn as a line.
         ax: Axes to draw on; None for a new figure.
+
+    Returns:
+        The axes drawn on.
+
+    Example:
+        ```python
+        trials = [{"fold": 0, "status": "COMPLETED", "score": score} for score in (0.40, 0.47, 0.45)]
+        axes = tfopt.report.best_so_far(trials, objective="r2", baseline=("ridge", 0.44))
+        axes.figure.savefig("best_so_far.svg")
+        ```
     """
     ax = ax or new_axes(_WIDTH, 3.2)
     by_fold: dict[Any, list[Row]] = {}
@@ -240,6 +263,16 @@ def training_curves(curve: Mapping[str, Sequence[float]], *, axes: Sequence[Axes
     Args:
         curve: `loss`, and `val_loss` and `learning_rate` where there are any, one number an epoch.
         axes: Two axes to draw on; None for a new figure.
+
+    Returns:
+        The two axes drawn on.
+
+    Example:
+        ```python
+        curve = {"loss": [0.9, 0.5, 0.4], "val_loss": [0.8, 0.6, 0.6], "learning_rate": [0.1, 0.05, 0.0]}
+        upper, lower = tfopt.report.training_curves(curve)
+        upper.figure.savefig("curves.svg")
+        ```
     """
     if axes is None:
         figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")

@@ -21,6 +21,12 @@ class SearchRun:
         environment: Versions, devices, data and command.
         result: What `--format json` printed; empty while the search has not ended.
         records: The lines of `trials.jsonl`, in order.
+
+    Example:
+        ```python
+        run = tfopt.report.load_run("runs/iris")  # the run folder of a search
+        print(run.objective, len(run.leaderboard), len(run.failures()))  # accuracy 3 0
+        ```
     """
 
     folder: Path
@@ -109,8 +115,20 @@ def _rank(trial: Record) -> tuple[float, float]:
 def load_run(folder: str | os.PathLike[str]) -> SearchRun:
     """Read a run folder; a run that is still going, or was interrupted, is read as far as it got.
 
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The run's settings, records and result.
+
     Raises:
         UserError: It is not a run folder, or a file in it is damaged.
+
+    Example:
+        ```python
+        run = tfopt.report.load_run("runs/iris")
+        print(run.name)  # iris
+        ```
     """
     path = check_existing(folder)
     journal = path / "trials.jsonl"

@@ -47,7 +47,22 @@ def fonts() -> list[str]:
 
 @contextlib.contextmanager
 def house_style() -> Iterator[None]:
-    """Draw what is in the `with` in the house style."""
+    """Draw what is in the `with` in the house style.
+
+    Returns:
+        A context, for `with`.
+
+    Example:
+        ```python
+        from matplotlib import pyplot
+
+        with tfopt.report.house_style():
+            figure, axes = pyplot.subplots()
+            axes.plot([1, 2, 3])
+        figure.savefig("line.svg")
+        pyplot.close(figure)
+        ```
+    """
     settings: Any = {
         "font.family": fonts(),
         "font.size": 10,

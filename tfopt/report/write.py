@@ -44,8 +44,16 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
     Args:
         folder: The run folder.
 
+    Returns:
+        Path of the page.
+
     Raises:
         UserError: It is not a run folder, or cannot be written.
+
+    Example:
+        ```python
+        print(tfopt.report.write_report("runs/iris").name)  # report.html
+        ```
     """
     run = load_run(folder)
     refuse_links(run.folder)

@@ -35,9 +35,11 @@ class Sequence(Schedule):
         ValueError: The counts do not fit, or the boundaries do not increase.
 
     Example:
-        >>> parts = [tfopt.schedules.LinearDecay(1.0, 2), tfopt.schedules.LinearDecay(0.5, 5)]
-        >>> tfopt.schedules.Sequence(parts, boundaries=[2]).curve(6).round(3).tolist()
-        [1.0, 0.5, 0.5, 0.4, 0.3, 0.2]
+        ```python
+        parts = [tfopt.schedules.LinearDecay(1.0, 2), tfopt.schedules.LinearDecay(0.5, 5)]
+        print(tfopt.schedules.Sequence(parts, boundaries=[2]).curve(6).round(3).tolist())
+        # [1.0, 0.5, 0.5, 0.4, 0.3, 0.2]
+        ```
     """
 
     def __init__(
@@ -82,9 +84,10 @@ class Product(Schedule):
         ValueError: The list is empty.
 
     Example:
-        >>> parts = [tfopt.schedules.LinearDecay(1.0, 4), tfopt.schedules.StepDecay(1.0, 2, 0.5)]
-        >>> tfopt.schedules.Product(parts).curve(5).tolist()
-        [1.0, 0.75, 0.25, 0.125, 0.0]
+        ```python
+        parts = [tfopt.schedules.LinearDecay(1.0, 4), tfopt.schedules.StepDecay(1.0, 2, 0.5)]
+        print(tfopt.schedules.Product(parts).curve(5).tolist())  # [1.0, 0.75, 0.25, 0.125, 0.0]
+        ```
     """
 
     def __init__(self, schedules: abc.Sequence[LearningRateSchedule], name: str | None = None):
@@ -121,8 +124,10 @@ class Offset(Schedule):
         TypeError: `offset_steps` is not whole.
 
     Example:
-        >>> tfopt.schedules.Offset(tfopt.schedules.LinearDecay(1.0, 4), offset_steps=2).curve(6).tolist()
-        [1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
+        ```python
+        print(tfopt.schedules.Offset(tfopt.schedules.LinearDecay(1.0, 4), offset_steps=2).curve(6).tolist())
+        # [1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
+        ```
     """
 
     def __init__(self, schedule: LearningRateSchedule, offset_steps: Number, name: str | None = None):
@@ -156,8 +161,10 @@ class Scale(Schedule):
         ValueError: `factor` is negative.
 
     Example:
-        >>> tfopt.schedules.Scale(tfopt.schedules.LinearDecay(1.0, 4), factor=10.0).curve(3).tolist()
-        [10.0, 7.5, 5.0]
+        ```python
+        print(tfopt.schedules.Scale(tfopt.schedules.LinearDecay(1.0, 4), factor=10.0).curve(3).tolist())
+        # [10.0, 7.5, 5.0]
+        ```
     """
 
     def __init__(self, schedule: LearningRateSchedule, factor: Number, name: str | None = None):
@@ -191,8 +198,10 @@ class Clip(Schedule):
         ValueError: A bound is negative, or the lower is above the upper.
 
     Example:
-        >>> tfopt.schedules.Clip(tfopt.schedules.LinearDecay(1.0, 4), minimum=0.3).curve(5).tolist()
-        [1.0, 0.75, 0.5, 0.3, 0.3]
+        ```python
+        print(tfopt.schedules.Clip(tfopt.schedules.LinearDecay(1.0, 4), minimum=0.3).curve(5).tolist())
+        # [1.0, 0.75, 0.5, 0.3, 0.3]
+        ```
     """
 
     def __init__(
@@ -244,12 +253,14 @@ class Anneal(Schedule):
         ValueError: A number is out of bounds, or an exponential anneal ends at 0.
 
     Example:
-        >>> tfopt.schedules.Anneal(1.0, start_step=2, anneal_steps=2, end_learning_rate=0.2).curve(6).round(3).tolist()
-        [1.0, 1.0, 1.0, 0.6, 0.2, 0.2]
+        ```python
+        schedule = tfopt.schedules.Anneal(1.0, start_step=2, anneal_steps=2, end_learning_rate=0.2)
+        print(schedule.curve(6).round(3).tolist())  # [1.0, 1.0, 1.0, 0.6, 0.2, 0.2]
+        ```
 
     References:
-        Izmailov, Podoprikhin, Garipov, Vetrov, Wilson (2018), "Averaging Weights Leads to Wider Optima and Better
-        Generalization", https://arxiv.org/abs/1803.05407.
+        - Izmailov, Podoprikhin, Garipov, Vetrov, Wilson (2018), "Averaging Weights Leads to Wider Optima and Better
+          Generalization", https://arxiv.org/abs/1803.05407
     """
 
     def __init__(
@@ -308,9 +319,11 @@ class AccumulatedSteps(Schedule):
         ValueError: `gradient_accumulation_steps` < 1.
 
     Example:
-        >>> inner = tfopt.schedules.LinearDecay(1.0, 4)
-        >>> tfopt.schedules.AccumulatedSteps(inner, gradient_accumulation_steps=2).curve(6).tolist()
-        [1.0, 1.0, 0.75, 0.75, 0.5, 0.5]
+        ```python
+        inner = tfopt.schedules.LinearDecay(1.0, 4)
+        print(tfopt.schedules.AccumulatedSteps(inner, gradient_accumulation_steps=2).curve(6).tolist())
+        # [1.0, 1.0, 0.75, 0.75, 0.5, 0.5]
+        ```
     """
 
     def __init__(self, schedule: LearningRateSchedule, gradient_accumulation_steps: Number, name: str | None = None):

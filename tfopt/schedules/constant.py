@@ -25,9 +25,10 @@ class Constant(Schedule):
         ValueError: `learning_rate` is negative or not finite.
 
     Example:
-        >>> schedule = tfopt.schedules.Constant(0.1)
-        >>> print(f"{float(schedule(1000)):.2f}")
-        0.10
+        ```python
+        schedule = tfopt.schedules.Constant(0.1)
+        print(f"{float(schedule(1000)):.2f}")  # 0.10
+        ```
     """
 
     def __init__(self, learning_rate: Number, name: str | None = None):

@@ -32,13 +32,14 @@ class CosineDecay(Schedule):
         ValueError: A rate is negative, `decay_steps` < 1, or `exponent` or `k` is not above 0.
 
     Example:
-        >>> schedule = tfopt.schedules.CosineDecay(1.0, decay_steps=4, alpha=0.1)
-        >>> schedule.curve(6).round(3).tolist()
-        [1.0, 0.868, 0.55, 0.232, 0.1, 0.1]
+        ```python
+        schedule = tfopt.schedules.CosineDecay(1.0, decay_steps=4, alpha=0.1)
+        print(schedule.curve(6).round(3).tolist())  # [1.0, 0.868, 0.55, 0.232, 0.1, 0.1]
+        ```
 
     References:
-        Loshchilov, Hutter (2017), "SGDR: Stochastic Gradient Descent with Warm Restarts",
-        https://arxiv.org/abs/1608.03983.
+        - Loshchilov, Hutter (2017), "SGDR: Stochastic Gradient Descent with Warm Restarts",
+          https://arxiv.org/abs/1608.03983
     """
 
     length_argument = "decay_steps"
@@ -91,13 +92,14 @@ class CosineRestarts(Schedule):
         ValueError: `first_decay_steps` or `num_cycles` < 1, `t_mul` < 1, or a rate is negative.
 
     Example:
-        >>> schedule = tfopt.schedules.CosineRestarts(1.0, first_decay_steps=2, t_mul=2.0, m_mul=0.5)
-        >>> schedule.curve(7).round(3).tolist()
-        [1.0, 0.5, 0.5, 0.427, 0.25, 0.073, 0.25]
+        ```python
+        schedule = tfopt.schedules.CosineRestarts(1.0, first_decay_steps=2, t_mul=2.0, m_mul=0.5)
+        print(schedule.curve(7).round(3).tolist())  # [1.0, 0.5, 0.5, 0.427, 0.25, 0.073, 0.25]
+        ```
 
     References:
-        Loshchilov, Hutter (2017), "SGDR: Stochastic Gradient Descent with Warm Restarts",
-        https://arxiv.org/abs/1608.03983.
+        - Loshchilov, Hutter (2017), "SGDR: Stochastic Gradient Descent with Warm Restarts",
+          https://arxiv.org/abs/1608.03983
     """
 
     def __init__(
@@ -177,12 +179,14 @@ class CosLog(Schedule):
         ValueError: The rate is negative, `total_steps` < 1, or `num_cycles` is not above 0.
 
     Example:
-        >>> tfopt.schedules.CosLog(1.0, total_steps=7, num_cycles=3).curve(8).round(3).tolist()
-        [0.0, 0.0, 0.93, 0.0, 0.718, 0.93, 0.324, 0.0]
+        ```python
+        print(tfopt.schedules.CosLog(1.0, total_steps=7, num_cycles=3).curve(8).round(3).tolist())
+        # [0.0, 0.0, 0.93, 0.0, 0.718, 0.93, 0.324, 0.0]
+        ```
 
     References:
-        Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
-        Data", https://arxiv.org/abs/2407.04491.
+        - Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+          Tabular Data", https://arxiv.org/abs/2407.04491
     """
 
     length_argument = "total_steps"

@@ -34,11 +34,13 @@ class Cyclical(Schedule):
         ValueError: A number is out of bounds, or `scale` is unknown.
 
     Example:
-        >>> tfopt.schedules.Cyclical(0.0, 1.0, step_size=2, scale="triangular2").curve(9).tolist()
-        [0.0, 0.5, 1.0, 0.5, 0.0, 0.25, 0.5, 0.25, 0.0]
+        ```python
+        print(tfopt.schedules.Cyclical(0.0, 1.0, step_size=2, scale="triangular2").curve(9).tolist())
+        # [0.0, 0.5, 1.0, 0.5, 0.0, 0.25, 0.5, 0.25, 0.0]
+        ```
 
     References:
-        Smith (2017), "Cyclical Learning Rates for Training Neural Networks", https://arxiv.org/abs/1506.01186.
+        - Smith (2017), "Cyclical Learning Rates for Training Neural Networks", https://arxiv.org/abs/1506.01186
     """
 
     def __init__(

@@ -23,11 +23,13 @@ class CurriculumDropout(Schedule):
         ValueError: A number is out of bounds.
 
     Example:
-        >>> tfopt.schedules.CurriculumDropout(0.5, total_steps=100).curve([0, 7, 100]).round(2).tolist()
-        [0.0, 0.25, 0.5]
+        ```python
+        print(tfopt.schedules.CurriculumDropout(0.5, total_steps=100).curve([0, 7, 100]).round(2).tolist())
+        # [0.0, 0.25, 0.5]
+        ```
 
     References:
-        Morerio, Cavazza, Volpi, Vidal, Murino (2017), "Curriculum Dropout", https://arxiv.org/abs/1703.06229.
+        - Morerio, Cavazza, Volpi, Vidal, Murino (2017), "Curriculum Dropout", https://arxiv.org/abs/1703.06229
     """
 
     def __init__(self, rate: Number, total_steps: Number, gamma: Number = 10.0, name: str | None = None):
@@ -58,11 +60,13 @@ class EarlyDropout(Schedule):
         ValueError: A number is out of bounds.
 
     Example:
-        >>> tfopt.schedules.EarlyDropout(0.4, cutoff_steps=4).curve(6).round(3).tolist()
-        [0.4, 0.3, 0.2, 0.1, 0.0, 0.0]
+        ```python
+        print(tfopt.schedules.EarlyDropout(0.4, cutoff_steps=4).curve(6).round(3).tolist())
+        # [0.4, 0.3, 0.2, 0.1, 0.0, 0.0]
+        ```
 
     References:
-        Liu, Xu, Jin, Shen, Darrell (2023), "Dropout Reduces Underfitting", https://arxiv.org/abs/2303.01500.
+        - Liu, Xu, Jin, Shen, Darrell (2023), "Dropout Reduces Underfitting", https://arxiv.org/abs/2303.01500
     """
 
     length_argument = "cutoff_steps"
@@ -94,11 +98,12 @@ class LateDropout(Schedule):
         ValueError: A number is out of bounds.
 
     Example:
-        >>> tfopt.schedules.LateDropout(0.4, cutoff_steps=2).curve(4).tolist()
-        [0.0, 0.0, 0.4, 0.4]
+        ```python
+        print(tfopt.schedules.LateDropout(0.4, cutoff_steps=2).curve(4).tolist())  # [0.0, 0.0, 0.4, 0.4]
+        ```
 
     References:
-        Liu, Xu, Jin, Shen, Darrell (2023), "Dropout Reduces Underfitting", https://arxiv.org/abs/2303.01500.
+        - Liu, Xu, Jin, Shen, Darrell (2023), "Dropout Reduces Underfitting", https://arxiv.org/abs/2303.01500
     """
 
     length_argument = "cutoff_steps"

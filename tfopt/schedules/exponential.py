@@ -30,9 +30,10 @@ class ExponentialDecay(Schedule):
         ValueError: A rate is negative, `decay_steps` < 1, or `decay_rate` is not above 0.
 
     Example:
-        >>> schedule = tfopt.schedules.ExponentialDecay(1.0, decay_steps=2, decay_rate=0.25)
-        >>> schedule.curve(4).round(3).tolist()
-        [1.0, 0.5, 0.25, 0.125]
+        ```python
+        schedule = tfopt.schedules.ExponentialDecay(1.0, decay_steps=2, decay_rate=0.25)
+        print(schedule.curve(4).round(3).tolist())  # [1.0, 0.5, 0.25, 0.125]
+        ```
     """
 
     def __init__(
@@ -87,9 +88,10 @@ class StepDecay(Schedule):
         ValueError: A rate is negative, `decay_steps` < 1, or `decay_rate` is not above 0.
 
     Example:
-        >>> schedule = tfopt.schedules.StepDecay(1.0, decay_steps=2, decay_rate=0.1)
-        >>> schedule.curve(6).round(3).tolist()
-        [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+        ```python
+        schedule = tfopt.schedules.StepDecay(1.0, decay_steps=2, decay_rate=0.1)
+        print(schedule.curve(6).round(3).tolist())  # [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+        ```
     """
 
     def __init__(
@@ -127,9 +129,10 @@ class MultiStepDecay(Schedule):
         ValueError: The milestones do not increase, or `decay_rate` has another length.
 
     Example:
-        >>> schedule = tfopt.schedules.MultiStepDecay(1.0, milestones=[2, 5], decay_rate=0.1)
-        >>> schedule.curve(7).round(3).tolist()
-        [1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01]
+        ```python
+        schedule = tfopt.schedules.MultiStepDecay(1.0, milestones=[2, 5], decay_rate=0.1)
+        print(schedule.curve(7).round(3).tolist())  # [1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01]
+        ```
     """
 
     def __init__(
@@ -188,12 +191,13 @@ class InverseTimeDecay(Schedule):
         ValueError: A rate is negative, or `decay_steps` < 1.
 
     Example:
-        >>> schedule = tfopt.schedules.InverseTimeDecay(1.0, decay_steps=1, decay_rate=1.0)
-        >>> schedule.curve(4).round(3).tolist()
-        [1.0, 0.5, 0.333, 0.25]
+        ```python
+        schedule = tfopt.schedules.InverseTimeDecay(1.0, decay_steps=1, decay_rate=1.0)
+        print(schedule.curve(4).round(3).tolist())  # [1.0, 0.5, 0.333, 0.25]
+        ```
 
     References:
-        Robbins, Monro (1951), "A Stochastic Approximation Method".
+        - Robbins, Monro (1951), "A Stochastic Approximation Method", https://doi.org/10.1214/aoms/1177729586
     """
 
     def __init__(

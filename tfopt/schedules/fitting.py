@@ -38,8 +38,9 @@ def num_updates(
         TypeError: `data` has no length, or batched data are given a `batch_size`.
 
     Example:
-        >>> tfopt.schedules.num_updates(np.zeros((100, 3)), epochs=2, batch_size=32)
-        8
+        ```python
+        print(tfopt.schedules.num_updates(np.zeros((100, 3)), epochs=2, batch_size=32))  # 8
+        ```
     """
     batches = _batches_per_epoch(data, batch_size, steps_per_epoch, validation_split) * num_steps("epochs", epochs)
     updates = batches // num_steps("gradient_accumulation_steps", gradient_accumulation_steps or 1)
@@ -81,9 +82,11 @@ def for_fit(
         ValueError: An argument is unknown (the nearest one is named), or see `tfopt.schedules.num_updates`.
 
     Example:
-        >>> x = np.zeros((96, 3))
-        >>> tfopt.schedules.for_fit("linear", 0.1, x, epochs=10, batch_size=32)
-        LinearDecay(initial_learning_rate=0.1, decay_steps=30, end_learning_rate=0.0)
+        ```python
+        x = np.zeros((96, 3))
+        print(tfopt.schedules.for_fit("linear", 0.1, x, epochs=10, batch_size=32))
+        # LinearDecay(initial_learning_rate=0.1, decay_steps=30, end_learning_rate=0.0)
+        ```
     """
     cls = schedule_class(schedule) if isinstance(schedule, str) else schedule
     accumulated = gradient_accumulation_steps or 1

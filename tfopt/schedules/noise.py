@@ -40,13 +40,16 @@ class Noise(Schedule):
         ValueError: A number is out of bounds, or `distribution` is unknown.
 
     Example:
-        >>> schedule = tfopt.schedules.Noise(1.0, amount=0.1, seed=7)
-        >>> bool(abs(schedule.curve(1000) - 1.0).max() < 0.1)
-        True
+        ```python
+        schedule = tfopt.schedules.Noise(1.0, amount=0.1, seed=7)
+        print(bool(abs(schedule.curve(1000) - 1.0).max() < 0.1))  # True
+        ```
 
     References:
-        timm, `timm/scheduler/scheduler.py`, `noise_range_t`; Neelakantan et al. (2015) for noise on gradients,
-        https://arxiv.org/abs/1511.06807.
+        - Wightman (2019), "PyTorch Image Models", `noise_range_t` of `timm/scheduler/scheduler.py`,
+          https://github.com/huggingface/pytorch-image-models
+        - Neelakantan et al. (2015), "Adding Gradient Noise Improves Learning for Very Deep Networks", for noise on
+          gradients, https://arxiv.org/abs/1511.06807
     """
 
     def __init__(

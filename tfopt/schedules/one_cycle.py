@@ -66,13 +66,16 @@ class OneCycle(_Cycle):
         ValueError: A number is out of bounds, or `shape` or `num_phases` is unknown.
 
     Example:
-        >>> schedule = tfopt.schedules.OneCycle(1.0, total_steps=10, shape="linear")
-        >>> [f"{value:.6f}" for value in schedule.curve([0, 3, 10])]
-        ['0.040000', '1.000000', '0.000004']
+        ```python
+        schedule = tfopt.schedules.OneCycle(1.0, total_steps=10, shape="linear")
+        print([f"{value:.6f}" for value in schedule.curve([0, 3, 10])])  # ['0.040000', '1.000000', '0.000004']
+        ```
 
     References:
-        Smith, Topin (2018), "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates",
-        https://arxiv.org/abs/1708.07120. Smith (2018), https://arxiv.org/abs/1803.09820.
+        - Smith, Topin (2018), "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates",
+          https://arxiv.org/abs/1708.07120
+        - Smith (2018), "A disciplined approach to neural network hyper-parameters: Part 1",
+          https://arxiv.org/abs/1803.09820
     """
 
     def __init__(
@@ -122,13 +125,14 @@ class OneCycleMomentum(_Cycle):
         ValueError: A number is out of bounds, or `shape` or `num_phases` is unknown.
 
     Example:
-        >>> schedule = tfopt.schedules.OneCycleMomentum(total_steps=10, shape="linear")
-        >>> schedule.curve([0, 3, 10]).round(3).tolist()
-        [0.95, 0.85, 0.95]
+        ```python
+        schedule = tfopt.schedules.OneCycleMomentum(total_steps=10, shape="linear")
+        print(schedule.curve([0, 3, 10]).round(3).tolist())  # [0.95, 0.85, 0.95]
+        ```
 
     References:
-        Smith (2018), "A disciplined approach to neural network hyper-parameters: Part 1",
-        https://arxiv.org/abs/1803.09820.
+        - Smith (2018), "A disciplined approach to neural network hyper-parameters: Part 1",
+          https://arxiv.org/abs/1803.09820
     """
 
     def __init__(

@@ -33,8 +33,10 @@ class PiecewiseConstant(Schedule):
         ValueError: The counts do not fit, the boundaries do not increase, or a value is negative.
 
     Example:
-        >>> tfopt.schedules.PiecewiseConstant([2, 3], [1.0, 0.5, 0.1]).curve(5).tolist()
-        [1.0, 1.0, 0.5, 0.1, 0.1]
+        ```python
+        print(tfopt.schedules.PiecewiseConstant([2, 3], [1.0, 0.5, 0.1]).curve(5).tolist())
+        # [1.0, 1.0, 0.5, 0.1, 0.1]
+        ```
     """
 
     def __init__(self, boundaries: Sequence[Number], values: Sequence[Number], name: str | None = None):
@@ -88,8 +90,10 @@ class PiecewiseInterpolation(Schedule):
         ValueError: The counts differ, the steps decrease, a value is negative, or `interpolation` is unknown.
 
     Example:
-        >>> tfopt.schedules.PiecewiseInterpolation([0, 2, 4], [0.0, 1.0, 0.5]).curve(6).tolist()
-        [0.0, 0.5, 1.0, 0.75, 0.5, 0.5]
+        ```python
+        print(tfopt.schedules.PiecewiseInterpolation([0, 2, 4], [0.0, 1.0, 0.5]).curve(6).tolist())
+        # [0.0, 0.5, 1.0, 0.75, 0.5, 0.5]
+        ```
     """
 
     def __init__(

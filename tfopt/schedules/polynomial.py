@@ -30,14 +30,16 @@ class LinearDecay(Schedule):
         ValueError: A rate is negative, or `decay_steps` < 1.
 
     Example:
-        >>> schedule = tfopt.schedules.LinearDecay(0.1, decay_steps=4)
-        >>> schedule.curve(6).round(3).tolist()
-        [0.1, 0.075, 0.05, 0.025, 0.0, 0.0]
+        ```python
+        schedule = tfopt.schedules.LinearDecay(0.1, decay_steps=4)
+        print(schedule.curve(6).round(3).tolist())  # [0.1, 0.075, 0.05, 0.025, 0.0, 0.0]
+        ```
 
     References:
-        Defazio, Cutkosky, Mehta, Mishchenko (2023), "When, Why and How Much? Adaptive Learning Rate Scheduling by
-        Refinement", https://arxiv.org/abs/2310.07831. Li, Yumer, Ramanan (2020), "Budgeted Training",
-        https://arxiv.org/abs/1905.04753.
+        - Defazio, Cutkosky, Mehta, Mishchenko (2023), "When, Why and How Much? Adaptive Learning Rate Scheduling by
+          Refinement", https://arxiv.org/abs/2310.07831
+        - Li, Yumer, Ramanan (2020), "Budgeted Training: Rethinking Deep Neural Network Training Under Resource
+          Constraints", https://arxiv.org/abs/1905.04753
     """
 
     length_argument = "decay_steps"
@@ -87,12 +89,13 @@ class PolynomialDecay(Schedule):
         ValueError: A rate is negative, `decay_steps` < 1, or `power` or `k` is not above 0.
 
     Example:
-        >>> schedule = tfopt.schedules.PolynomialDecay(1.0, decay_steps=4, power=2.0)
-        >>> schedule.curve(5).round(4).tolist()
-        [1.0, 0.5625, 0.25, 0.0625, 0.0]
+        ```python
+        schedule = tfopt.schedules.PolynomialDecay(1.0, decay_steps=4, power=2.0)
+        print(schedule.curve(5).round(4).tolist())  # [1.0, 0.5625, 0.25, 0.0625, 0.0]
+        ```
 
     References:
-        Zhang, Li (2020), "k-decay: A New Method For Learning Rate Schedule", https://arxiv.org/abs/2004.05909.
+        - Zhang, Li (2020), "k-decay: A New Method For Learning Rate Schedule", https://arxiv.org/abs/2004.05909
     """
 
     length_argument = "decay_steps"

@@ -28,11 +28,13 @@ class InverseSquareRootDecay(Schedule):
         ValueError: The rate is negative, or `decay_steps` < 1.
 
     Example:
-        >>> tfopt.schedules.InverseSquareRootDecay(1.0, decay_steps=1).curve([0, 3, 8]).round(3).tolist()
-        [1.0, 0.5, 0.333]
+        ```python
+        print(tfopt.schedules.InverseSquareRootDecay(1.0, decay_steps=1).curve([0, 3, 8]).round(3).tolist())
+        # [1.0, 0.5, 0.333]
+        ```
 
     References:
-        Zhai, Kolesnikov, Houlsby, Beyer (2022), "Scaling Vision Transformers", https://arxiv.org/abs/2106.04560.
+        - Zhai, Kolesnikov, Houlsby, Beyer (2022), "Scaling Vision Transformers", https://arxiv.org/abs/2106.04560
     """
 
     def __init__(self, initial_learning_rate: Number, decay_steps: Number, name: str | None = None):
@@ -67,12 +69,13 @@ class NoamDecay(Schedule):
         ValueError: A number is out of bounds.
 
     Example:
-        >>> schedule = tfopt.schedules.NoamDecay(1.0, warmup_steps=4, model_size=1)
-        >>> schedule.curve([0, 3, 15]).tolist()
-        [0.125, 0.5, 0.25]
+        ```python
+        schedule = tfopt.schedules.NoamDecay(1.0, warmup_steps=4, model_size=1)
+        print(schedule.curve([0, 3, 15]).tolist())  # [0.125, 0.5, 0.25]
+        ```
 
     References:
-        Vaswani et al. (2017), "Attention Is All You Need", https://arxiv.org/abs/1706.03762.
+        - Vaswani et al. (2017), "Attention Is All You Need", https://arxiv.org/abs/1706.03762
     """
 
     def __init__(self, factor: Number, warmup_steps: Number, model_size: Number = 512, name: str | None = None):
@@ -114,12 +117,14 @@ class PowerLawDecay(Schedule):
         ValueError: A number is out of bounds.
 
     Example:
-        >>> schedule = tfopt.schedules.PowerLawDecay(1.0, decay_steps=20, power=-0.5, cooldown_fraction=0.5)
-        >>> schedule.curve([0, 4, 9, 16, 20]).round(3).tolist()
-        [1.0, 0.5, 0.333, 0.1, 0.0]
+        ```python
+        schedule = tfopt.schedules.PowerLawDecay(1.0, decay_steps=20, power=-0.5, cooldown_fraction=0.5)
+        print(schedule.curve([0, 4, 9, 16, 20]).round(3).tolist())  # [1.0, 0.5, 0.333, 0.1, 0.0]
+        ```
 
     References:
-        TensorFlow Model Garden, `official/modeling/optimization/lr_schedule.py`, `PowerAndLinearDecay`.
+        - Yu et al. (2020), "TensorFlow Model Garden", `PowerAndLinearDecay` in
+          `official/modeling/optimization/lr_schedule.py`, https://github.com/tensorflow/models
     """
 
     length_argument = "decay_steps"

@@ -44,13 +44,14 @@ def refine(
         ValueError: A norm is not above 0, fewer than 2 are finite, or a number is out of bounds.
 
     Example:
-        >>> refined = tfopt.schedules.refine([1.0] * 50, learning_rate=0.1)
-        >>> bool(abs(refined.curve(51) - tfopt.schedules.LinearDecay(0.1, 50).curve(51)).max() < 1e-12)
-        True
+        ```python
+        refined = tfopt.schedules.refine([1.0] * 50, learning_rate=0.1)
+        print(bool(abs(refined.curve(51) - tfopt.schedules.LinearDecay(0.1, 50).curve(51)).max() < 1e-12))  # True
+        ```
 
     References:
-        Defazio, Cutkosky, Mehta, Mishchenko (2023), "When, Why and How Much? Adaptive Learning Rate Scheduling by
-        Refinement", Algorithm 1, https://arxiv.org/abs/2310.07831.
+        - Defazio, Cutkosky, Mehta, Mishchenko (2023), "When, Why and How Much? Adaptive Learning Rate Scheduling by
+          Refinement", algorithm 1, https://arxiv.org/abs/2310.07831
     """
     norms = np.asarray(gradient_norms, dtype="float64")
     finite = np.isfinite(norms)

@@ -83,8 +83,9 @@ def names() -> list[str]:
     around a schedule and the schedules of other hyperparameters, such as ``"warmup"`` and ``"curriculum_dropout"``.
 
     Example:
-        >>> "linear" in tfopt.schedules.names()
-        True
+        ```python
+        print("linear" in tfopt.schedules.names())  # True
+        ```
     """
     return sorted(_FAMILIES)
 
@@ -114,9 +115,10 @@ def get(identifier: Any, **arguments: Any) -> Any:
         TypeError: `identifier` is none of these, or an argument is missing.
 
     Example:
-        >>> schedule = tfopt.schedules.get("linear", initial_learning_rate=0.1, decay_steps=100)
-        >>> schedule
-        LinearDecay(initial_learning_rate=0.1, decay_steps=100, end_learning_rate=0.0)
+        ```python
+        schedule = tfopt.schedules.get("linear", initial_learning_rate=0.1, decay_steps=100)
+        print(schedule)  # LinearDecay(initial_learning_rate=0.1, decay_steps=100, end_learning_rate=0.0)
+        ```
     """
     if isinstance(identifier, str):
         cls = schedule_class(identifier)
@@ -134,10 +136,15 @@ def get(identifier: Any, **arguments: Any) -> Any:
 def serialize(schedule: keras.optimizers.schedules.LearningRateSchedule) -> dict[str, Any]:
     """Return a schedule as a dict of plain values, nested schedules included.
 
+    Args:
+        schedule: A schedule of tfopt's or Keras's.
+
     Example:
-        >>> config = tfopt.schedules.serialize(tfopt.schedules.LinearDecay(0.1, 100))
-        >>> tfopt.schedules.deserialize(config)
-        LinearDecay(initial_learning_rate=0.1, decay_steps=100, end_learning_rate=0.0)
+        ```python
+        config = tfopt.schedules.serialize(tfopt.schedules.LinearDecay(0.1, 100))
+        print(tfopt.schedules.deserialize(config))
+        # LinearDecay(initial_learning_rate=0.1, decay_steps=100, end_learning_rate=0.0)
+        ```
     """
     return keras.saving.serialize_keras_object(schedule)
 
@@ -148,6 +155,16 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
     Args:
         config: Dict with ``class_name`` and ``config``.
         custom_objects: Dict from names to classes that are not registered with Keras.
+
+    Raises:
+        ValueError: `config` has no `class_name`, or the class is unknown.
+
+    Example:
+        ```python
+        config = {"class_name": "LinearDecay", "config": {"initial_learning_rate": 0.1, "decay_steps": 100}}
+        print(tfopt.schedules.deserialize(config))
+        # LinearDecay(initial_learning_rate=0.1, decay_steps=100, end_learning_rate=0.0)
+        ```
     """
     config = dict(config)
     if "class_name" not in config:
@@ -181,9 +198,11 @@ def from_name(
         ValueError: The name or an argument is unknown (the nearest one is named), or a number is out of bounds.
 
     Example:
-        >>> schedule = tfopt.schedules.from_name("warmup_linear", learning_rate=0.1, total_steps=10)
-        >>> schedule.curve(11).round(3).tolist()
-        [0.0, 0.1, 0.089, 0.078, 0.067, 0.056, 0.044, 0.033, 0.022, 0.011, 0.0]
+        ```python
+        schedule = tfopt.schedules.from_name("warmup_linear", learning_rate=0.1, total_steps=10)
+        print(schedule.curve(11).round(3).tolist())
+        # [0.0, 0.1, 0.089, 0.078, 0.067, 0.056, 0.044, 0.033, 0.022, 0.011, 0.0]
+        ```
     """
     total_steps = num_steps("total_steps", total_steps)
     warmup_fraction = number("warmup_fraction", warmup_fraction, minimum=0)

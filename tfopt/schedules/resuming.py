@@ -21,14 +21,15 @@ def resume_from_weights(model: Any, filepath: str | os.PathLike[str]) -> int:
         ValueError: The model is not compiled or not built.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-        >>> model.compile(keras.optimizers.Adam(tfopt.schedules.LinearDecay(0.1, 100)), "mse")
-        >>> history = model.fit(np.ones((8, 2)), np.ones(8), batch_size=2, verbose=0)
-        >>> model.save_weights("run.weights.h5")
-        >>> again = keras.models.clone_model(model)
-        >>> again.compile(keras.optimizers.Adam(tfopt.schedules.LinearDecay(0.1, 100)), "mse")
-        >>> tfopt.schedules.resume_from_weights(again, "run.weights.h5")
-        4
+        ```python
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(tfopt.schedules.LinearDecay(0.1, 100)), "mse")
+        history = model.fit(np.ones((8, 2)), np.ones(8), batch_size=2, verbose=0)
+        model.save_weights("run.weights.h5")
+        again = keras.models.clone_model(model)
+        again.compile(keras.optimizers.Adam(tfopt.schedules.LinearDecay(0.1, 100)), "mse")
+        print(tfopt.schedules.resume_from_weights(again, "run.weights.h5"))  # 4
+        ```
     """
     if getattr(model, "optimizer", None) is None or not model.built:
         raise ValueError("The model must be compiled and built before its weights can be loaded with their step.")

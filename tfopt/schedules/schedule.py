@@ -34,6 +34,23 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         reach_end: `"decay_steps"`: the end value is that of the first step after the last of `decay_steps` batches,
             as in Keras, optax and most of PyTorch. `"last_step"`: the last batch of such a run gets it.
         name: String. Optional name.
+
+    Example:
+        ```python
+        @keras.saving.register_keras_serializable(package="mine")
+        class Halved(tfopt.schedules.Schedule):
+            length_argument = "decay_steps"
+
+            def __init__(self, initial_learning_rate, decay_steps, name=None):
+                super().__init__(name=name)
+                self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+
+            @staticmethod
+            def formula(progress, initial_learning_rate):
+                return initial_learning_rate * (1 - progress / 2)
+
+        print(Halved(1.0, decay_steps=4).curve(6).tolist())  # [1.0, 0.875, 0.75, 0.625, 0.5, 0.5]
+        ```
     """
 
     length_argument: ClassVar[str] = ""

@@ -30,12 +30,14 @@ class RexDecay(Schedule):
         ValueError: A rate is negative, or `decay_steps` < 1.
 
     Example:
-        >>> tfopt.schedules.RexDecay(1.0, decay_steps=4).curve(5).round(3).tolist()
-        [1.0, 0.857, 0.667, 0.4, 0.0]
+        ```python
+        print(tfopt.schedules.RexDecay(1.0, decay_steps=4).curve(5).round(3).tolist())
+        # [1.0, 0.857, 0.667, 0.4, 0.0]
+        ```
 
     References:
-        Chen, Wolfe, Kyrillidis (2021), "REX: Revisiting Budgeted Training with an Improved Schedule",
-        https://arxiv.org/abs/2107.04197.
+        - Chen, Wolfe, Kyrillidis (2021), "REX: Revisiting Budgeted Training with an Improved Schedule",
+          https://arxiv.org/abs/2107.04197
     """
 
     length_argument = "decay_steps"
@@ -81,12 +83,14 @@ class TanhDecay(Schedule):
         ValueError: A rate is negative, or `decay_steps` < 1.
 
     Example:
-        >>> tfopt.schedules.TanhDecay(1.0, decay_steps=4).curve(5).round(3).tolist()
-        [1.0, 1.0, 0.982, 0.269, 0.0]
+        ```python
+        print(tfopt.schedules.TanhDecay(1.0, decay_steps=4).curve(5).round(3).tolist())
+        # [1.0, 1.0, 0.982, 0.269, 0.0]
+        ```
 
     References:
-        Hsueh, Li, Wu (2019), "Stochastic Gradient Descent with Hyperbolic-Tangent Decay on Classification",
-        https://arxiv.org/abs/1806.01593.
+        - Hsueh, Li, Wu (2019), "Stochastic Gradient Descent with Hyperbolic-Tangent Decay on Classification",
+          https://arxiv.org/abs/1806.01593
     """
 
     length_argument = "decay_steps"
@@ -136,12 +140,14 @@ class FlatThenAnneal(Schedule):
         ValueError: A number is out of bounds, or an exponential anneal ends at 0.
 
     Example:
-        >>> tfopt.schedules.FlatThenAnneal(1.0, decay_steps=8, flat_fraction=0.5).curve(9).round(3).tolist()
-        [1.0, 1.0, 1.0, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
+        ```python
+        print(tfopt.schedules.FlatThenAnneal(1.0, decay_steps=8, flat_fraction=0.5).curve(9).round(3).tolist())
+        # [1.0, 1.0, 1.0, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
+        ```
 
     References:
-        Howard, Gugger (2020), "fastai: A Layered API for Deep Learning", `fit_flat_cos`,
-        https://arxiv.org/abs/2002.04688.
+        - Howard, Gugger (2020), "fastai: A Layered API for Deep Learning", `fit_flat_cos`,
+          https://arxiv.org/abs/2002.04688
     """
 
     length_argument = "decay_steps"
@@ -197,14 +203,16 @@ class WarmupStableDecay(Schedule):
             0.
 
     Example:
-        >>> schedule = tfopt.schedules.WarmupStableDecay(1.0, 8, warmup_steps=2, cooldown_steps=4)
-        >>> schedule.curve(9).round(3).tolist()
-        [0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.293, 0.134, 0.0]
+        ```python
+        schedule = tfopt.schedules.WarmupStableDecay(1.0, 8, warmup_steps=2, cooldown_steps=4)
+        print(schedule.curve(9).round(3).tolist())  # [0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.293, 0.134, 0.0]
+        ```
 
     References:
-        Hägele, Bakouch, Kosson, Ben Allal, Von Werra, Jaggi (2024), "Scaling Laws and Compute-Optimal Training Beyond
-        Fixed Training Durations", https://arxiv.org/abs/2405.18392. Hu et al. (2024), "MiniCPM",
-        https://arxiv.org/abs/2404.06395.
+        - Hägele, Bakouch, Kosson, Ben Allal, Von Werra, Jaggi (2024), "Scaling Laws and Compute-Optimal Training Beyond
+          Fixed Training Durations", https://arxiv.org/abs/2405.18392
+        - Hu et al. (2024), "MiniCPM: Unveiling the Potential of Small Language Models with Scalable Training
+          Strategies", https://arxiv.org/abs/2404.06395
     """
 
     length_argument = "total_steps"
@@ -281,8 +289,10 @@ class CosineWave(Schedule):
         ValueError: A rate is negative, `decay_steps` < 1, or `num_cycles` is not above 0.
 
     Example:
-        >>> tfopt.schedules.CosineWave(1.0, decay_steps=4, num_cycles=1.5).curve(5).round(3).tolist()
-        [1.0, 0.146, 0.5, 0.854, 0.0]
+        ```python
+        print(tfopt.schedules.CosineWave(1.0, decay_steps=4, num_cycles=1.5).curve(5).round(3).tolist())
+        # [1.0, 0.146, 0.5, 0.854, 0.0]
+        ```
     """
 
     length_argument = "decay_steps"
@@ -336,12 +346,14 @@ class ChebyshevSteps(Schedule):
         ValueError: `cycle_steps` is not a power of 2, or a number is out of bounds.
 
     Example:
-        >>> tfopt.schedules.ChebyshevSteps(1.0, 10.0, cycle_steps=4).curve(4).round(3).tolist()
-        [0.745, 0.104, 0.265, 0.138]
+        ```python
+        print(tfopt.schedules.ChebyshevSteps(1.0, 10.0, cycle_steps=4).curve(4).round(3).tolist())
+        # [0.745, 0.104, 0.265, 0.138]
+        ```
 
     References:
-        Agarwal, Goel, Zhang (2021), "Acceleration via Fractal Learning Rate Schedules",
-        https://arxiv.org/abs/2103.01338.
+        - Agarwal, Goel, Zhang (2021), "Acceleration via Fractal Learning Rate Schedules",
+          https://arxiv.org/abs/2103.01338
     """
 
     def __init__(

@@ -36,13 +36,15 @@ class Warmup(Schedule):
         ValueError: `shape` is unknown, `warmup_steps` < 0, or an exponential warm-up starts at 0.
 
     Example:
-        >>> inner = tfopt.schedules.LinearDecay(1.0, decay_steps=4)
-        >>> tfopt.schedules.Warmup(inner, warmup_steps=2).curve(7).tolist()
-        [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0]
+        ```python
+        inner = tfopt.schedules.LinearDecay(1.0, decay_steps=4)
+        print(tfopt.schedules.Warmup(inner, warmup_steps=2).curve(7).tolist())
+        # [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0]
+        ```
 
     References:
-        Goyal et al. (2017), "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
-        https://arxiv.org/abs/1706.02677.
+        - Goyal et al. (2017), "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
+          https://arxiv.org/abs/1706.02677
     """
 
     def __init__(

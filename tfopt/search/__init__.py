@@ -25,7 +25,6 @@ _HOMES = {
     "SearchResult": "result",
     "SklearnTuner": "tuners",
     "Tuner": "tuners",
-    "prepare": "plan",
     "run": "run_search",
 }
 __all__ = list(_HOMES)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from tfopt._files import replace
-from tfopt.baselines import Family, train_in_worker, tune_in_worker
+from tfopt.baselines import Family
+from tfopt.baselines.final import train_in_worker
+from tfopt.baselines.tuning import tune_in_worker
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.errors import one_line
 from tfopt.search.config import SearchConfig

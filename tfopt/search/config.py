@@ -104,6 +104,12 @@ class SearchConfig:
         overwrite: Whether an existing run folder may be replaced.
         resume: Run folder of an interrupted search to continue.
         track: `"mlflow"` or `"mlflow:URI"`: where the search is logged to, beside its run folder.
+
+    Example:
+        ```python
+        config = tfopt.search.SearchConfig(data="diabetes", tuner="bayesian", max_trials=8)
+        print(config.validate().folds)  # 5
+        ```
     """
 
     data: str = ""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt._files import write_json
-from tfopt.baselines import importance_in_worker
+from tfopt.baselines.final import importance_in_worker
 from tfopt.comparison import Comparison
 from tfopt.comparison.importance import MOST_COLUMNS, Probe, summarize
 from tfopt.search.journal import Journal

@@ -21,6 +21,12 @@ class Problem:
         epochs: Epochs that the model will be trained for.
         table_rows: Rows of the whole table; the same in every fold, so that what is offered depends on it alone.
         same_units: Whether all columns are numbers of one unit, such as pixels, to be scaled by one factor.
+
+    Example:
+        ```python
+        problem = tfopt.search.Problem("regression", 10, 1, num_rows=100, epochs=5, table_rows=150)
+        print(problem.steps_per_epoch(batch_size=32), problem.total_steps(batch_size=32))  # 4 20
+        ```
     """
 
     task: Task

@@ -12,11 +12,16 @@ class Progress:
     finished unit, and finished; phases may overlap.
 
     Example:
-        >>> progress = Progress()
-        >>> progress.start("networks", total=2)
-        >>> for trial in ("0000", "0001"):
-        ...     progress.advance("networks", f"trial {trial}: 0.47")
-        >>> progress.finish("networks")
+        ```python
+        class Lines(tfopt.search.Progress):
+            def advance(self, phase, text="", amount=1):
+                print(phase, text)
+
+        progress = Lines()
+        progress.start("networks", total=2)
+        progress.advance("networks", "trial 0: 0.47")  # networks trial 0: 0.47
+        progress.finish("networks")
+        ```
     """
 
     def note(self, text: str) -> None:

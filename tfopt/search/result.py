@@ -33,11 +33,12 @@ class SearchResult:
         UserError: It is not a run folder, or a file in it is damaged.
 
     Example:
-        >>> result = tfopt.load("runs/diabetes__0__20261126-180000")
-        >>> print(result.verdict)
-        >>> result.leaderboard[["model", "score"]]
-        >>> result.predict(new_rows)
-        >>> result.plot().savefig("leaderboard.png")
+        ```python
+        result = tfopt.load("runs/iris")  # the run folder of a search
+        print(result.best in result.leaderboard["model"].tolist())  # True
+        print(result.predict("new.csv"))  # ['setosa' 'setosa']
+        result.plot().savefig("leaderboard.png")
+        ```
     """
 
     def __init__(self, folder: str | os.PathLike[str], custom_objects: Mapping[str, type] | None = None):
@@ -303,6 +304,9 @@ def load(folder: str | os.PathLike[str], custom_objects: Mapping[str, type] | No
         UserError: It is not a run folder, or a file in it is damaged.
 
     Example:
-        >>> tfopt.load("runs/diabetes__0__20261126-180000").predict("new.csv")
+        ```python
+        result = tfopt.load("runs/iris")  # the run folder of a search
+        print(result.verdict)  # …
+        ```
     """
     return SearchResult(folder, custom_objects)

@@ -77,9 +77,12 @@ def run(data: Any = None, target: Any = None, *, progress: bool | Progress = Tru
         RuntimeError: No trial completed.
 
     Example:
-        >>> result = tfopt.search.run("diabetes", max_trials=4, time_limit="2m", baselines=["ridge", "svm"])
-        >>> print(result.verdict)
-        >>> result.predict(new_rows)
+        ```python
+        result = tfopt.search.run("iris", space="small", max_trials=2, epochs=3, holdout=0.3,
+            baselines=["ridge_classifier"])
+        print(result.verdict)  # …
+        print("network" in result.leaderboard["model"].tolist())  # True
+        ```
     """
     try:
         return _run(data, target, progress, settings)

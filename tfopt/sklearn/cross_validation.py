@@ -50,10 +50,13 @@ def cross_validate(
         ValueError: The table, the folds or a setting cannot be used.
 
     Example:
-        >>> x, y = sklearn.datasets.load_iris(return_X_y=True)
-        >>> network = tfopt.sklearn.NetworkClassifier(epochs=10, random_state=0)
-        >>> tfopt.sklearn.cross_validate(network, x, y, cv=3)["test_score"].shape
-        (3,)
+        ```python
+        from sklearn.datasets import load_iris
+
+        x, y = load_iris(return_X_y=True)
+        network = tfopt.sklearn.NetworkClassifier(epochs=10, random_state=0)
+        print(tfopt.sklearn.cross_validate(network, x, y, cv=3)["test_score"].shape)  # (3,)
+        ```
     """
     if not isinstance(estimator, NetworkEstimator):
         params = None if sample_weight is None else {"sample_weight": sample_weight}

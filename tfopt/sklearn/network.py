@@ -233,10 +233,13 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         weights_: The weights of each layer, by its name.
 
     Example:
-        >>> x, y = sklearn.datasets.load_iris(return_X_y=True)
-        >>> network = tfopt.sklearn.NetworkClassifier(epochs=30, random_state=0)
-        >>> bool(network.fit(x, y).score(x, y) > 0.9)
-        True
+        ```python
+        from sklearn.datasets import load_iris
+
+        x, y = load_iris(return_X_y=True)
+        network = tfopt.sklearn.NetworkClassifier(epochs=30, random_state=0)
+        print(bool(network.fit(x, y).score(x, y) > 0.9))  # True
+        ```
     """
 
     _is_classifier = True
@@ -293,10 +296,13 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         weights_: The weights of each layer, by its name.
 
     Example:
-        >>> x, y = sklearn.datasets.load_diabetes(return_X_y=True)
-        >>> network = tfopt.sklearn.NetworkRegressor(epochs=30, random_state=0)
-        >>> bool(network.fit(x, y).score(x, y) > 0.4)
-        True
+        ```python
+        from sklearn.datasets import load_diabetes
+
+        x, y = load_diabetes(return_X_y=True)
+        network = tfopt.sklearn.NetworkRegressor(epochs=30, random_state=0)
+        print(bool(network.fit(x, y).score(x, y) > 0.4))  # True
+        ```
     """
 
     def predict(self, X: Any) -> np.ndarray:

@@ -155,10 +155,13 @@ class TunedNetworkClassifier(ClassifierMixin, TunedNetworkEstimator):
         trials_: A data frame of what was tried.
 
     Example:
-        >>> x, y = sklearn.datasets.load_iris(return_X_y=True)
-        >>> tuned = tfopt.sklearn.TunedNetworkClassifier(space="small", max_trials=2, epochs=20, random_state=0)
-        >>> bool(tuned.fit(x, y).score(x, y) > 0.8)
-        True
+        ```python
+        from sklearn.datasets import load_iris
+
+        x, y = load_iris(return_X_y=True)
+        tuned = tfopt.sklearn.TunedNetworkClassifier(space="small", max_trials=2, epochs=20, random_state=0)
+        print(bool(tuned.fit(x, y).score(x, y) > 0.8))  # True
+        ```
     """
 
     _task = "classification"
@@ -207,10 +210,13 @@ class TunedNetworkRegressor(RegressorMixin, TunedNetworkEstimator):
         trials_: A data frame of what was tried.
 
     Example:
-        >>> x, y = sklearn.datasets.load_diabetes(return_X_y=True)
-        >>> tuned = tfopt.sklearn.TunedNetworkRegressor(space="small", max_trials=2, epochs=10, random_state=0)
-        >>> bool(tuned.fit(x, y).score(x, y) > 0.3)
-        True
+        ```python
+        from sklearn.datasets import load_diabetes
+
+        x, y = load_diabetes(return_X_y=True)
+        tuned = tfopt.sklearn.TunedNetworkRegressor(space="small", max_trials=2, epochs=10, random_state=0)
+        print(bool(tuned.fit(x, y).score(x, y) > 0.3))  # True
+        ```
     """
 
     _task = "regression"

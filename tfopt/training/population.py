@@ -28,6 +28,20 @@ class PopulationMember:
         fold: Index of the fold that was held out; None if it was trained on all rows.
         result: What its fit did.
         request: What was asked of it.
+
+    Example:
+        ```python
+        def build(hp):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.Adam(hp["learning_rate"]), "mse")
+            return model
+
+        x, y = np.ones((12, 2)), np.ones(12)
+        rates = [{"learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
+        result = tfopt.training.Population(build, rates).fit(x, y, folds=3, seeds=(0, 1), epochs=2)
+        print(result[1].configuration, result[1].seed, result[1].fold)  # 0 0 1
+        print(len(result[1].history["loss"]))  # 2, one for each epoch
+        ```
     """
 
     configuration: int
@@ -45,10 +59,25 @@ class PopulationMember:
 class PopulationResult:
     """The members of a trained population, in the order configuration, seed, fold.
 
+    `tfopt.training.Population.fit` returns it: scores and predictions as arrays, members as Keras models.
+
     Args:
         members: The trained members.
         engine: What trained them.
         num_rows: Rows of the examples.
+
+    Example:
+        ```python
+        def build(hp):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.Adam(hp["learning_rate"]), "mse")
+            return model
+
+        x, y = np.ones((12, 2)), np.ones(12)
+        rates = [{"learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
+        result = tfopt.training.Population(build, rates).fit(x, y, folds=3, seeds=(0, 1), epochs=2)
+        print(len(result), result.scores("val_loss").shape)  # 18 (3, 2, 3)
+        ```
     """
 
     def __init__(self, members: Sequence[PopulationMember], engine: Engine, num_rows: int):
@@ -128,15 +157,19 @@ class Population:
         ValueError: There are no hyperparameters.
 
     Example:
-        >>> def build(hp):
-        ...     model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
-        ...     model.compile(keras.optimizers.Adam(hp["learning_rate"]), "mse")
-        ...     return model
-        >>> rates = [{"learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
-        >>> result = tfopt.search.Population(build, rates).fit(x, y, folds=5, seeds=(0, 1), epochs=20)
-        >>> result.scores("val_loss").mean(axis=(1, 2))  # 3 configurations x 2 seeds x 5 folds
-        >>> result.predictions().shape                   # out of fold: (configurations, seeds, rows, outputs)
-        >>> result.model(0).save("first.keras")
+        ```python
+        def build(hp):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.Adam(hp["learning_rate"]), "mse")
+            return model
+
+        x, y = np.ones((12, 2)), np.ones(12)
+        rates = [{"learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
+        result = tfopt.training.Population(build, rates).fit(x, y, folds=3, seeds=(0, 1), epochs=2)
+        print(result.scores("val_loss").shape)  # (3, 2, 3): configurations, seeds, folds
+        print(result.predictions().shape)  # (3, 2, 12, 1), each row by the members that did not see it
+        result.model(0).save("first.keras")
+        ```
     """
 
     def __init__(

@@ -100,11 +100,6 @@ class Workers:
     another process is called in this one, which is logged. Ends its processes when it is closed, and they end by
     themselves if this process does, even if it is killed.
 
-    Attributes:
-        number: Workers.
-        gpus: The value of `CUDA_VISIBLE_DEVICES` for each worker that has a GPU, this process first; to be set before
-            the first call that needs one. Other workers then make the calls that need none.
-
     Args:
         number: Workers. On one machine this process is one of them; of a cluster, None takes all that it has.
         backend: `"loky"`: processes of this machine; `"ray"` or `"dask"`: those of a cluster.
@@ -112,9 +107,28 @@ class Workers:
         environment: Variables of worker processes on this machine, beside those of this one.
         warm_up: Called once in each worker that has nothing else to do, such as an import.
 
+    Attributes:
+        number: Workers.
+        gpus: The value of `CUDA_VISIBLE_DEVICES` for each worker that has a GPU, this process first; to be set before
+            the first call that needs one. Other workers then make the calls that need none.
+
     Raises:
         ValueError: There is no such backend, or `number` is not at least 1.
         ImportError: The backend is not installed.
+
+    Example:
+        ```python
+        def build(hp):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.Adam(hp["learning_rate"]), "mse")
+            return model
+
+        x, y = np.ones((12, 2)), np.ones(12)
+        rates = [{"learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
+        with tfopt.training.Workers(number=1) as workers:  # of this machine; backend="dask", address=… for a cluster
+            result = tfopt.training.Population(build, rates).fit(x, y, epochs=2, workers=workers)
+        print(len(result))  # 3
+        ```
     """
 
     def __init__(

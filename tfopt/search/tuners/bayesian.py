@@ -31,6 +31,16 @@ class BayesianOptimizationOracle(BatchOracle, keras_tuner.oracles.BayesianOptimi
             by expected improvement instead.
         batch_trials: Trials proposed before the scores of the first of them are known.
         **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.BayesianOptimizationOracle`.
+
+    Raises:
+        TypeError: A count is no whole number.
+        ValueError: An argument is out of its range.
+
+    Example:
+        ```python
+        oracle = tfopt.search.BayesianOptimizationOracle("val_accuracy", max_trials=20, seed=1)
+        print(oracle.max_trials, oracle.objective.direction)  # 20 max
+        ```
     """
 
     kind = "BayesianOptimization"
@@ -130,11 +140,23 @@ class BayesianOptimization(Tuner):
         ValueError: It is not known whether the objective should be high or low.
 
     Example:
-        >>> tuner = tfopt.search.BayesianOptimization(build, objective="val_loss", max_trials=50, seed=1)
-        >>> tuner.search(x, y, validation_split=0.2, epochs=20, verbose=0)
+        ```python
+        def build(hp):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.SGD(hp.Float("learning_rate", 1e-3, 0.1, sampling="log")), "mse")
+            return model
 
-    Reference:
-        Snoek, Larochelle and Adams (2012), Practical Bayesian optimization of machine learning algorithms, NIPS.
+        x, y = np.ones((16, 2)), np.ones(16)
+        tuner = tfopt.search.BayesianOptimization(build, "val_loss", max_trials=4, seed=1, directory="runs",
+            project_name="mine")
+        tuner.search(x, y, validation_split=0.25, epochs=2, verbose=0)
+        print(len(tuner.oracle.trials))  # 4
+        print(list(tuner.get_best_hyperparameters()[0].values))  # ['learning_rate']
+        ```
+
+    References:
+        - Snoek, Larochelle, Adams (2012), "Practical Bayesian optimization of machine learning algorithms",
+          https://arxiv.org/abs/1206.2944
     """
 
     def __init__(

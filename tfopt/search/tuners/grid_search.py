@@ -14,11 +14,23 @@ from tfopt.search.tuners.tuner import Tuner
 class GridSearchOracle(BatchOracle, keras_tuner.oracles.GridSearchOracle):
     """Proposes every configuration of a grid once, the defaults first, the last hyperparameter changing fastest.
 
+    Use it with `tfopt.search.Tuner`; `tfopt.search.GridSearch` is the two together.
+
     Args:
         objective: As `BatchOracle`'s.
         max_trials: Trials at most; None tries all.
         grid_points: Values of a range that is too fine to be tried whole, its two ends among them.
         **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.GridSearchOracle`.
+
+    Raises:
+        TypeError: A count is no whole number.
+        ValueError: An argument is out of its range.
+
+    Example:
+        ```python
+        oracle = tfopt.search.GridSearchOracle("val_loss", seed=1)
+        print(oracle.max_trials)  # None: every configuration
+        ```
     """
 
     kind = "GridSearch"
@@ -93,8 +105,18 @@ class GridSearch(Tuner):
         ValueError: It is not known whether the objective should be high or low.
 
     Example:
-        >>> tuner = tfopt.search.GridSearch(build, objective="val_loss", seed=1)
-        >>> tuner.search(x, y, validation_split=0.2, epochs=20, verbose=0)
+        ```python
+        def build(hp):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.SGD(hp.Float("learning_rate", 1e-3, 0.1, sampling="log")), "mse")
+            return model
+
+        x, y = np.ones((16, 2)), np.ones(16)
+        tuner = tfopt.search.GridSearch(build, "val_loss", max_trials=3, directory="runs", project_name="mine")
+        tuner.search(x, y, validation_split=0.25, epochs=2, verbose=0)
+        print(len(tuner.oracle.trials))  # 3
+        print(list(tuner.get_best_hyperparameters()[0].values))  # ['learning_rate']
+        ```
     """
 
     def __init__(

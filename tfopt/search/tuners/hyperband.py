@@ -19,10 +19,21 @@ class HyperbandOracle(BatchOracle, keras_tuner.oracles.HyperbandOracle):
     read from the trials themselves.
 
     Args:
+        objective: As `BatchOracle`'s.
         max_epochs: Epochs of a trial that is promoted to the end.
         factor: A rung keeps one in `factor` and trains it `factor` times as long.
         hyperband_iterations: How often the whole set of brackets is run.
         **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.HyperbandOracle`.
+
+    Raises:
+        TypeError: A count is no whole number.
+        ValueError: An argument is out of its range.
+
+    Example:
+        ```python
+        oracle = tfopt.search.HyperbandOracle("val_accuracy", max_epochs=27, seed=1)
+        print(oracle.max_epochs, oracle.factor)  # 27 3
+        ```
     """
 
     kind = "Hyperband"
@@ -191,11 +202,22 @@ class Hyperband(Tuner):
         ValueError: It is not known whether the objective should be high or low, or `factor` is below 2.
 
     Example:
-        >>> tuner = tfopt.search.Hyperband(build, objective="val_accuracy", max_epochs=27, seed=1)
-        >>> tuner.search(x, y, validation_split=0.2, verbose=0)
+        ```python
+        def build(hp):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.SGD(hp.Float("learning_rate", 1e-3, 0.1, sampling="log")), "mse")
+            return model
 
-    Reference:
-        Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar (2018), Hyperband, JMLR 18.
+        x, y = np.ones((16, 2)), np.ones(16)
+        tuner = tfopt.search.Hyperband(build, "val_loss", max_epochs=3, seed=1, directory="runs", project_name="mine")
+        tuner.search(x, y, validation_split=0.25, verbose=0)
+        print(len(tuner.oracle.trials))  # 6
+        print(tuner.get_best_hyperparameters()[0].values["tuner/epochs"])  # 3
+        ```
+
+    References:
+        - Li, Jamieson, DeSalvo, Rostamizadeh, Talwalkar (2018), "Hyperband: a novel bandit-based approach to
+          hyperparameter optimization", https://www.jmlr.org/papers/v18/16-558.html
     """
 
     def __init__(

@@ -11,10 +11,18 @@ from tfopt.search.tuners.tuner import Tuner
 class RandomSearchOracle(BatchOracle, keras_tuner.oracles.RandomSearchOracle):
     """Proposes configurations at random, each once.
 
+    Use it with `tfopt.search.Tuner`; `tfopt.search.RandomSearch` is the two together.
+
     Args:
         objective: As `BatchOracle`'s.
         max_trials: Trials at most; None goes on until a finite space is exhausted.
         **kwargs: Those of `BatchOracle` and of `keras_tuner.oracles.RandomSearchOracle`.
+
+    Example:
+        ```python
+        oracle = tfopt.search.RandomSearchOracle("val_loss", max_trials=20, seed=1)
+        print(oracle.max_trials, oracle.objective.direction)  # 20 min
+        ```
     """
 
     kind = "RandomSearch"
@@ -52,12 +60,23 @@ class RandomSearch(Tuner):
         ValueError: It is not known whether the objective should be high or low.
 
     Example:
-        >>> tuner = tfopt.search.RandomSearch(build, objective="val_accuracy", max_trials=20, seed=1)
-        >>> tuner.search(x, y, validation_split=0.2, epochs=20, verbose=0)
-        >>> tuner.get_best_hyperparameters()[0].values
+        ```python
+        def build(hp):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.SGD(hp.Float("learning_rate", 1e-3, 0.1, sampling="log")), "mse")
+            return model
 
-    Reference:
-        Bergstra and Bengio (2012), Random search for hyper-parameter optimization, JMLR 13.
+        x, y = np.ones((16, 2)), np.ones(16)
+        tuner = tfopt.search.RandomSearch(build, "val_loss", max_trials=3, seed=1, directory="runs",
+            project_name="mine")
+        tuner.search(x, y, validation_split=0.25, epochs=2, verbose=0)
+        print(len(tuner.oracle.trials))  # 3
+        print(list(tuner.get_best_hyperparameters()[0].values))  # ['learning_rate']
+        ```
+
+    References:
+        - Bergstra, Bengio (2012), "Random search for hyper-parameter optimization",
+          https://www.jmlr.org/papers/v13/bergstra12a.html
     """
 
     def __init__(

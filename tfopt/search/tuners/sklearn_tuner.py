@@ -37,11 +37,20 @@ class SklearnTuner(BaseTuner):
         ValueError: `scoring` or `metrics` name no scorer.
 
     Example:
-        >>> oracle = tfopt.search.RandomSearchOracle(keras_tuner.Objective("score", "max"), max_trials=5, seed=1)
-        >>> build = lambda hp: sklearn.linear_model.Ridge(hp.Float("alpha", 1e-3, 10, sampling="log"))
-        >>> tuner = tfopt.search.SklearnTuner(oracle, build, scoring="r2", cv=5)
-        >>> tuner.search(x, y)
-        >>> model = tuner.get_best_models()[0]
+        ```python
+        import keras_tuner
+        import sklearn.datasets
+        import sklearn.linear_model
+
+        def build(hp):
+            return sklearn.linear_model.Ridge(hp.Float("alpha", 1e-3, 10, sampling="log"))
+
+        x, y = sklearn.datasets.load_diabetes(return_X_y=True)
+        oracle = tfopt.search.RandomSearchOracle(keras_tuner.Objective("score", "max"), max_trials=5, seed=1)
+        tuner = tfopt.search.SklearnTuner(oracle, build, scoring="r2", cv=5, directory="runs", project_name="ridge")
+        tuner.search(x, y)
+        print(tuner.get_best_models()[0].predict(x[:3]).shape)  # (3,)
+        ```
     """
 
     def __init__(

@@ -56,7 +56,8 @@ class Tuner(KeepsModels):
         memory: Bytes that the engine is to stay within; None for what is free.
         keep_models: How many of the best trials' trained models are kept.
         executions_per_trial: Fits of a trial, each from its own seed; its score is their mean, every curve is kept.
-        **kwargs: `directory`, `project_name`, `overwrite`, `max_model_size`, `optimizer`, `loss`, `metrics`,
+        overwrite: Whether a search in the project folder is deleted instead of gone on with.
+        **kwargs: `directory`, `project_name`, `max_model_size`, `optimizer`, `loss`, `metrics`,
             `distribution_strategy`, `tuner_id`, as KerasTuner's.
 
     Raises:
@@ -65,9 +66,18 @@ class Tuner(KeepsModels):
         RuntimeError: The project folder is that of a search of another kind.
 
     Example:
-        >>> oracle = tfopt.search.RandomSearchOracle("val_loss", max_trials=20, seed=1)
-        >>> tuner = tfopt.search.Tuner(oracle, build, directory="runs", project_name="mine")
-        >>> tuner.search(x, y, validation_split=0.2, epochs=20, verbose=0)
+        ```python
+        def build(hp):
+            model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+            model.compile(keras.optimizers.SGD(hp.Float("learning_rate", 1e-3, 0.1, sampling="log")), "mse")
+            return model
+
+        x, y = np.ones((16, 2)), np.ones(16)
+        oracle = tfopt.search.RandomSearchOracle("val_loss", max_trials=3, seed=1)
+        tuner = tfopt.search.Tuner(oracle, build, directory="runs", project_name="mine")
+        tuner.search(x, y, validation_split=0.25, epochs=2, verbose=0)
+        print(len(tuner.oracle.trials))  # 3
+        ```
     """
 
     oracle: BatchOracle
