@@ -138,3 +138,21 @@ def test_samples_without_a_value_are_nan():
     scores = bootstrap_scores(get_objective("roc_auc", "classification"), target, prediction, counts)
     assert np.isnan(scores[0])
     assert scores[1] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
+def test_equal_probabilities_stay_equal(name):
+    random = np.random.default_rng(0)
+    target = random.integers(0, 2, 60)
+    positive = np.clip(np.round(0.4 * target + random.random(60) * 0.6, 1), 0, 1)
+    prediction = np.column_stack([1 - positive, positive])
+    objective = get_objective(name, "classification")
+    expected = objective.score(target, prediction)
+    assert bootstrap_scores(objective, target, prediction, np.ones((1, 60), int))[0] == pytest.approx(
+        expected, abs=1e-12
+    )
+
+
+def test_no_number_of_samples_makes_a_difference_certain():
+    result = bootstrap_difference(1.0, 0.0, np.ones(1999), np.zeros(1999), rope=0.1)
+    assert result.p_value == pytest.approx(2 / 2000)

@@ -43,6 +43,12 @@ def test_every_part_of_a_column_moves_together(table, fitted):
     assert encoder.sources.count("city") == 3 + 2
     assert encoder.sources.count("day") == 1 + 6
     assert encoder.sources.count("a") == 2
+    city, seen = np.array(encoder.sources) == "city", []
+    measure(
+        Probe.of(table, np.arange(40, 90), 0, 0, holdout=False),
+        table, R2, encoder, lambda matrix: [seen.append(matrix), matrix[:, 0]][1],
+    )  # fmt: skip
+    assert (np.concatenate(seen)[:, city].sum(axis=1) == 1).all()
 
 
 @pytest.mark.slow

@@ -75,6 +75,59 @@ CASES = [
         {"loss": [1.0, 0.8, 0.6, 0.5, 0.5, 0.5], "learning_rate": [0.1, 0.1, 0.1, 0.1, 0.0, 0.0]},
         {"loss": [1.0, 0.8, 0.6, 0.5, 0.4, 0.3], "learning_rate": [0.1] * 6},
     ),
+    # Each of a rule's other conditions, not met in the second run.
+    (
+        r.exploding_gradients,
+        {"grad_norm": [1.0, 1001.0], "grad_norm_max": [1.0, 1001.0]},
+        {"grad_norm": [1000.0, 1001.0], "grad_norm_max": [1000.0, 1001.0]},
+    ),
+    (
+        r.exploding_gradients,
+        {"grad_norm": [0.5], "grad_norm_max": [10.0]},
+        {"grad_norm": [0.4], "grad_norm_max": [9.0]},
+    ),
+    (
+        r.symmetric_units,
+        {"grad_norm/a": [0.0, 0.0], "grad_norm/b": [1.0, 1.0], "dead_units": [0.5, 0.5]},
+        {"grad_norm/a": [0.0, 0.0], "grad_norm/b": [1.0, 1.0], "dead_units": [1.0, 1.0]},
+    ),
+    (
+        r.symmetric_units,
+        {"grad_norm/a": [0.0, 0.0], "grad_norm/b": [0.0, 1.0]},
+        {"grad_norm/a": [0.0, 0.0], "grad_norm/b": [0.0, 0.0]},
+    ),
+    (r.learning_rate_too_high, {"loss": [1, 2, 1, 2, 1]}, {"loss": [9, 10, 4, 5, 1]}),
+    (r.learning_rate_too_low, {"loss": FLAT}, {"loss": [1.0, 0.9, 0.85, 0.84, 0.83, 0.829, 0.828, 0.827]}),
+    (
+        r.dropout_too_strong,
+        {"loss": [2.6, 2.5, 2.5], "dropout_gap": [0.3] * 3, "dropout_flip_rate": [0.3] * 3},
+        {"loss": [2.6, 2.5, 2.5], "dropout_gap": [0.3] * 3, "dropout_flip_rate": [0.29] * 3},
+    ),
+    (
+        r.dropout_without_effect,
+        {"loss": [1.0], "dropout_gap": [0.001], "dropout_flip_rate": [0.009]},
+        {"loss": [1.0], "dropout_gap": [0.001], "dropout_flip_rate": [0.01]},
+    ),
+    (
+        r.overfitting,
+        {"loss": FALLING, "val_loss": [1, 0.8, 0.7, 0.7, 0.8, 0.9, 1.0, 1.1]},
+        {"loss": [1.0, 0.6, 0.4, 0.39, 0.39, 0.38, 0.38, 0.38], "val_loss": [1, 0.8, 0.7, 0.7, 0.8, 0.9, 1.0, 1.1]},
+    ),
+    (
+        r.noise_dominated,
+        {"loss": [1.0, 0.9, 0.81], "grad_noise_scale": [float("inf")] * 3, "grad_batch_size": [32] * 3},
+        {"loss": [1.0, 0.9, 0.7, 0.7, 0.7], "grad_noise_scale": [float("inf")] * 5, "grad_batch_size": [32] * 5},
+    ),
+    (
+        r.schedule_ends_too_early,
+        {"loss": [1.0, 0.8, 0.6, 0.5, 0.5, 0.5], "learning_rate": [0.1, 0.1, 0.1, 0.1, 0.0, 0.0]},
+        {"loss": [1.0, 0.8, 0.6, 0.5, 0.5, 0.4], "learning_rate": [0.1, 0.1, 0.1, 0.1, 0.0, 0.0]},
+    ),
+    (
+        r.schedule_ends_too_early,
+        {"loss": [1.0, 0.8, 0.6, 0.5, 0.5, 0.5], "learning_rate": [0.1, 0.1, 0.1, 0.1, 0.0, 0.0]},
+        {"loss": [1.0, 0.8, 0.6, 0.5, 0.4, 0.4], "learning_rate": [0.1, 0.1, 0.1, 0.1, 0.1, 0.0]},
+    ),
 ]
 
 

@@ -308,15 +308,26 @@ class UnpenalizedLoss(keras.metrics.Mean):
     """The loss without the penalties that are being tuned, which Keras's `val_loss` contains.
 
     Args:
-        loss: The model's.
+        loss: The model's, an object or a function.
         name: Its key in the logs.
     """
 
     def __init__(self, loss: Any, name: str = "unpenalized_loss"):
         super().__init__(name=name)
-        self._loss = loss
+        self._loss = loss if isinstance(loss, keras.losses.Loss) else _LossOf(loss)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Add a batch."""
         loss = self._loss(y_true, y_pred, sample_weight=sample_weight)
         return super().update_state(loss, sample_weight=keras.ops.shape(y_pred)[0])
+
+
+class _LossOf(keras.losses.Loss):
+    """A function as a loss, which takes weights."""
+
+    def __init__(self, function: Any):
+        super().__init__(name="loss_of_function")
+        self._function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._function(y_true, y_pred)
