@@ -26,7 +26,7 @@ _is_deterministic = False  # TensorFlow does not say
 
 @dataclass(frozen=True)
 class DeviceReport:
-    """What `configure` arrived at.
+    """The devices, the precision and the determinism that `configure` has set.
 
     Args:
         requested: The device that was asked for.

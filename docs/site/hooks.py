@@ -93,7 +93,9 @@ def _names(module: Any, names: list[str]) -> str:
     """Return a page of a module's public classes and functions, in alphabetical order."""
     text = inspect.cleandoc(module.__doc__ or "")
     lines = [f"# {module.__name__}\n", text if module is not tfopt else "What stands at the top of the package.", ""]
+    lines.append("Examples begin with `import keras, numpy as np, tfopt`.\n")
     page = f"reference/{module.__name__.removeprefix('tfopt.')}/"
+    _PAGES[module.__name__] = page
     for name in sorted(names, key=str.lower):
         thing = getattr(module, name)
         if not (inspect.isclass(thing) or inspect.isfunction(thing)) or not thing.__module__.startswith("tfopt"):

@@ -34,7 +34,7 @@ def train_for_use(
     objective: Objective,
     seed: int,
 ) -> TableBaseline:
-    """Return the family's model for use, chosen as the network for use is.
+    """Train a family on all rows, with the best of the hyperparameters that its outer folds chose.
 
     Args:
         table: The data.

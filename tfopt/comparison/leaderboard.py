@@ -30,7 +30,7 @@ _NOTHING = PairedDifference(*[float("nan")] * 7)
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The leaderboard and the verdict of a comparison, with the numbers behind them.
 
     Args:
         leaderboard: One row for each model, best first. Scores are higher-is-better: errors are negated.

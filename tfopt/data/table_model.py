@@ -30,7 +30,7 @@ _DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 
 @keras.saving.register_keras_serializable(package="tfopt")
 class TablePreprocessing(keras.layers.Layer):
-    """Raw columns to the matrix of a fitted `TableEncoder`, as a layer.
+    """Turn raw columns into the matrix of a fitted `TableEncoder`, as a Keras layer.
 
     It gives what the encoder gives, to rounding in float32, and is saved with the model, so that nothing beside the
     `.keras` file is needed to predict. It computes in float64 inside and returns float32 under every dtype policy.

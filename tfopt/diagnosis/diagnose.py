@@ -19,7 +19,7 @@ _WATCHED = {
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """What was found in a run.
+    """What is wrong with a training run, and what could not be judged.
 
     Attributes:
         source: Where the run came from.
@@ -42,7 +42,7 @@ class Diagnosis:
 
     @property
     def names(self) -> list[str]:
-        """The illnesses found."""
+        """Names of the faults, the gravest first."""
         return [finding.name for finding in self.findings]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""One rule an illness: what is looked at, from which value on, why that value, who described it, and what to try.
+"""One rule a fault: what is looked at, from which value on, why that value, who described it, and what to try.
 
 A rule answers with a finding or None, and with None where the keys it needs were not logged. Thresholds are for what a
 person would act on: `tests/diagnosis` holds a model made ill for each and healthy ones on which all stay silent.
@@ -17,7 +17,7 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        name: The illness.
+        name: The fault, such as `"overfitting"`.
         sentence: What is wrong, with the numbers behind it.
         advice: What to try.
         reference: Who described it.
@@ -61,7 +61,7 @@ def vanishing_gradients(run: Run) -> Finding | None:
     """The layers nearest the input get a thousandth of the largest layer's gradient, in half of the epochs.
 
     A thousandth: one learning rate serves all layers, and such a layer moves 1000 times slower than the one that
-    learns. A gradient of exactly 0 is another illness (`symmetric_units`).
+    learns. A gradient of exactly 0 is another fault (`symmetric_units`).
     """
     layers = run.layers("grad_norm")
     if len(layers) < 3:

@@ -52,7 +52,7 @@ class UnitVariance(RandomInitializer):
 
 @keras.saving.register_keras_serializable(package="tfopt")
 class HePlusBias(RandomInitializer):
-    """Biases that `tfopt.initializers.from_data` sets so that each unit bends somewhere among the data; else zeros.
+    """Biases that `tfopt.initializers.from_data` sets so that each ReLU's kink lies among the data; else zeros.
 
     Use it with activations that bend at zero: with zero biases all units bend at the mean of standardised data.
     A bias is minus a random mean of what its unit makes of a few rows: Σ w_j z(row_j), w exponential and normalised.
@@ -92,7 +92,7 @@ class HePlusBias(RandomInitializer):
 
 
 def from_data(model: keras.Model, x: Any, y: Any = None, seed: int = 0) -> list[str]:
-    """Start all layers of a model that look at data, first to last, in one pass over some rows.
+    """Set the initial weights that depend on data, layer by layer, in one pass over some rows.
 
     Kernels of `UnitVariance`, biases of `HePlusBias` and the layers of `tfopt.layers` that measure something: the
     medians and ranges of `RobustScaling`, the edges of `PiecewiseLinearEmbedding`, and, from the targets, the unit

@@ -43,7 +43,7 @@ class _Ensemble(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfopt")
 class EnsembleScaling(_Ensemble):
-    """Multiply the features by trained factors that each member has its own of, which makes the members differ.
+    """Multiply the features by trained factors, others for each member of an ensemble, so that members differ.
 
     Use it at the start of an ensemble: alone before a shared network it is TabM-mini, before `BatchEnsembleDense`
     (without its own `input_scaling`) TabM.

@@ -26,7 +26,7 @@ def _without_gradient(matrix: Any) -> tuple[Any, Any, Any]:
 
 @keras.saving.register_keras_serializable(package="tfopt")
 class Nuclear(Penalty):
-    """Nuclear-norm penalty: fewer independent directions, a kernel of low rank.
+    """Nuclear-norm penalty: makes a kernel of low rank.
 
     Use it where outputs share a few hidden factors, or before factorising a layer. `penalty = strength · Σ σ_i`, the
     sum of the singular values; its proximal step makes small ones exactly zero. The gradient is U Vᵀ over the singular
@@ -110,7 +110,7 @@ class Spectral(Penalty):
 
 @keras.saving.register_keras_serializable(package="tfopt")
 class Orthogonality(Penalty):
-    """Orthogonality penalty: units (or inputs) that look in different directions.
+    """Orthogonality penalty: pushes the weights of units (or inputs) towards right angles to each other.
 
     Use it against units that repeat each other. `penalty = strength · mean |cos|` over all pairs of columns (units,
     filters) or rows (inputs). On matrices it is Keras's `OrthogonalRegularizer`; it also takes kernels of

@@ -13,7 +13,7 @@ Record = dict[str, Any]
 
 @dataclass
 class SearchRun:
-    """What `tfopt search` left behind.
+    """The contents of a run folder.
 
     Args:
         folder: Where it is.

@@ -18,7 +18,7 @@ _DISTRIBUTIONS = ("uniform", "normal")
 
 @register_keras_serializable(package="tfopt")
 class Noise(Schedule):
-    """Shake a schedule by a random factor of its own at each step, the same at each reading and in each process.
+    """Multiply a schedule by a random factor at each step; the same seed gives the same factors everywhere.
 
     The factor is a hash of the seed and the step, so that a resumed run meets the same noise and nothing is drawn from
     the training's random stream.

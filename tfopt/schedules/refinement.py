@@ -18,7 +18,7 @@ def refine(
     power: float = 2.0,
     num_knots: int = 100,
 ) -> PiecewiseInterpolation:
-    """Return the schedule that the theory of SGD finds best for gradients as large as those of a run that was logged.
+    """Return the schedule that is best in theory for the gradient norms that an earlier run has logged.
 
     Large gradients get small rates, and what is left of the run decides how high the rate may be. Where all norms are
     equal it is the linear decay. Log the norm of each step with `tfopt.callbacks.GradientNorms`, train again with the

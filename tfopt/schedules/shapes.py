@@ -179,7 +179,7 @@ class FlatThenAnneal(Schedule):
 
 @register_keras_serializable(package="tfopt")
 class WarmupStableDecay(Schedule):
-    """Warm up, stay, cool down: the trapezoid whose middle can be made longer later, and from which runs can branch.
+    """Warm up, stay at the top, cool down: the middle can be made longer later, and runs can branch off from it.
 
     As good as a cosine of the same length with a cooldown over about a fifth of the steps, without having to know that
     length at the start (Hägele et al., 2024).
@@ -327,7 +327,7 @@ class CosineWave(Schedule):
 
 @register_keras_serializable(package="tfopt")
 class ChebyshevSteps(Schedule):
-    """Take inverse Chebyshev roots in fractal order: steps too large for stability, tamed by small ones.
+    """Alternate large and small learning rates (inverse Chebyshev roots) so that training stays stable on average.
 
     The optimal fixed set of step sizes for gradient descent on a quadratic whose curvatures lie between the inverses
     of the two rates; the fractal order keeps it stable. For full-batch or large-batch gradient descent without

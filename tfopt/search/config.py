@@ -52,7 +52,7 @@ RESUMABLE = frozenset(
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What `tfopt search` was asked for.
+    """All settings of a search, with their defaults.
 
     Args:
         data: Name of an embedded data set, `openml:NAME`, `keras:NAME`, a file, several with commas between, a

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Progress:
-    """What a search calls while it works. This one is silent; the command line draws one on standard error.
+    """Is told how far a search is. This one is silent; subclass it to show or log the progress yourself.
 
     A job has named phases, such as `"networks"` and `"baselines"`. Each is started with its total, advanced once a
     finished unit, and finished; phases may overlap.

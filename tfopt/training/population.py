@@ -20,7 +20,7 @@ Folds = int | Iterable[tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class PopulationMember:
-    """One trained member.
+    """One trained fit of a population: a configuration with a seed and a fold.
 
     Args:
         configuration: Index of its hyperparameters in the list given.
