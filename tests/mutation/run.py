@@ -162,6 +162,8 @@ def judged(chosen: list[dict], trees: Trees):
                     continue
                 tree = free.pop()
                 text = (base / bug["file"]).read_text(encoding="utf-8")
+                if text.count(bug["old"]) != 1:
+                    sys.exit(f"error: {bug['file']} holds {bug['old']!r} not once. Mend mutations.toml.")
                 (tree / bug["file"]).write_text(text.replace(bug["old"], bug["new"]), encoding="utf-8")
                 running[begun(tree, bug["tests"], "-x")] = bug, tree, time.monotonic()
             time.sleep(0.1)

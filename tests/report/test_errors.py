@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from tfopt.report import error_figures, load_run
-from tfopt.report.errors import errors
+from tfopt.report.errors import _events, errors
 
 
 def test_regression_is_wrong_in_the_targets_own_units(run_folder):
@@ -103,3 +103,10 @@ def test_scatter_of_many_rows_is_drawn_in_part():
     values = np.arange(5000.0)
     ax = error_figures.predicted_against_true(values, values)
     assert len(ax.lines[1].get_xdata()) == error_figures.MOST_POINTS
+
+
+def test_reliability_is_that_of_the_predicted_class():
+    sure = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.1, 0.3, 0.6]])
+    probability, came_true = _events(np.array([0, 2, 2]), sure)
+    assert probability.tolist() == [0.7, 0.5, 0.6]
+    assert came_true.tolist() == [True, False, True]

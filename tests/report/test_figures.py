@@ -63,12 +63,13 @@ def test_leaderboard_without_intervals_or_rows():
 
 
 def test_best_so_far_is_the_running_maximum_and_its_mean_over_folds():
-    trials = [trial(0, 0.1), trial(1, 0.2), trial(0, 0.5), trial(1, None), trial(0, 0.3), trial("final", 0.9)]
+    first, second = [0.1, 0.5, 0.3, 0.3], [0.1, None, 0.2]
+    trials = [*(trial(0, score) for score in first), *(trial(1, score) for score in second), trial("final", 0.9)]
     ax = best_so_far(trials, objective="r2", baseline=("ridge", 0.45))
     curves = [line.get_ydata()[:-1] for line in ax.lines if line.get_drawstyle() == "steps-post"]
-    np.testing.assert_allclose(curves[0], [0.1, 0.5, 0.5])
-    np.testing.assert_allclose(curves[1], [0.2, 0.2])
-    np.testing.assert_allclose(curves[2], [0.15, 0.35, 0.35])  # the fold that has ended keeps its best
+    np.testing.assert_allclose(curves[0], [0.1, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(curves[1], [0.1, 0.1, 0.2])
+    np.testing.assert_allclose(curves[2], [0.1, 0.3, 0.35, 0.35])  # the fold that has ended keeps its best
     labels = ax.get_legend_handles_labels()[1]
     assert labels == ["network, mean of 2 folds", "one trial", "failed (1)", "best baseline: ridge"]
     (line,) = [line for line in ax.lines if line.get_label() == "best baseline: ridge"]

@@ -9,6 +9,7 @@ import pytest
 from tfopt import report
 from tfopt.errors import UserError
 from tfopt.report import load_run, write_report
+from tfopt.report.run import SearchRun
 from tfopt.search.config import GIVEN_TABLE
 
 
@@ -220,3 +221,13 @@ def test_templates_are_installed_with_the_package():
     templates = {path for path in home.rglob("*") if path.is_file() and path.suffix in {".html", ".css", ".js"}}
     assert templates
     assert templates <= {path for pattern in patterns for path in home.glob(pattern)}
+
+
+def test_a_short_trial_of_hyperbands_is_not_the_best():
+    trials = [
+        {"kind": "trial", "fold": 0, "trial_id": str(epochs), "values": {"tuner/epochs": epochs}, "status": "COMPLETED",
+         "score": score}
+        for epochs, score in ((3, 0.9), (9, 0.5), (9, 0.4))
+    ]  # fmt: skip
+    [best] = SearchRun(Path("run"), {}, {}, records=trials).best_trials()
+    assert best["score"] == 0.5

@@ -110,3 +110,17 @@ def test_exponential_warmup_is_geometric():
 def test_warmup_around_a_keras_schedule():
     inner = keras.optimizers.schedules.PiecewiseConstantDecay([2], [1.0, 0.5])
     np.testing.assert_allclose(schedules.Warmup(inner, 2).curve(6), [0, 0.5, 1, 1, 1, 0.5])
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 5, 6, 7, 10])
+def test_every_cycle_begins_at_its_step(ratio):
+    """Where the logarithm that finds the cycle is rounded down too: log(243) / log(3) is less than 5."""
+    starts = [10 * (ratio**cycle - 1) // (ratio - 1) for cycle in range(8)]
+    restarts = schedules.CosineRestarts(1.0, 10, t_mul=ratio, m_mul=0.5)
+    np.testing.assert_allclose(restarts.curve(starts), 0.5 ** np.arange(8), rtol=1e-12)
+    assert (restarts.curve(np.array(starts[1:]) - 1) < 0.1).all()
+
+
+def test_a_start_that_rounding_puts_above_its_step_is_at_its_step():
+    restarts = schedules.CosineRestarts(1.0, 100, t_mul=1.1)
+    np.testing.assert_allclose(restarts.curve([100, 209, 210, 330, 331]), [1, 2e-4, 1, 1.7e-4, 1], atol=1e-4)

@@ -150,9 +150,10 @@ class CosineRestarts(Schedule):
             step / first_decay_steps,
         )
         cycle = ops.floor(guess)
-        cycle = ops.where(start(cycle) > step, cycle - 1.0, cycle)
-        cycle = ops.where(start(cycle + 1.0) <= step, cycle + 1.0, cycle)
-        position = (step - start(cycle)) / (start(cycle + 1.0) - start(cycle))
+        later = step + 1e-9 * first_decay_steps  # 100 (1.1³ − 1) / 0.1 is 331 and a little more
+        cycle = ops.where(start(cycle) > later, cycle - 1.0, cycle)
+        cycle = ops.where(start(cycle + 1.0) <= later, cycle + 1.0, cycle)
+        position = ops.maximum(step - start(cycle), 0.0) / (start(cycle + 1.0) - start(cycle))
         peak = ops.power(m_mul, cycle) - alpha
         wave = alpha + peak * 0.5 * (1.0 + ops.cos(math.pi * position))
         if num_cycles is not None:
