@@ -11,14 +11,15 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(tfopt, tmp_path, mon
     assert plan["classes"] == ["setosa", "versicolor", "virginica"]
     assert [column["kind"] for column in plan["columns"]] == ["numeric"] * 4
     assert (plan["outer_folds"], plan["inner_folds"], plan["trials_per_fold"]) == (4, 3, 6)
-    # Trials on inner folds; for each outer fold 2 seeds, the default, and its choice on all rows; then the best.
-    assert plan["network_fits"] == 6 * 3 * 4 + 4 * (2 + 1 + 3) + 1
+    # Trials on inner folds; for each outer fold 2 seeds, the default, an ensemble of up to 6, and its choice on all
+    # rows; then the best of these and an ensemble on all rows.
+    assert plan["network_fits"] == 6 * 3 * 4 + 4 * (2 + 1 + 6 + 3) + 1 + 6
     assert plan["baselines"] == ["dummy", "ridge_classifier"]
     assert "learning_rate" in plan["hyperparameters"]
     code, out, _ = tfopt(*words, "--dry-run")
     assert code == 0
     assert "iris: 150 rows, 4 columns (4 numeric)" in out
-    assert "97 of the network" in out
+    assert "up to 127 of the network" in out
     assert list(tmp_path.iterdir()) == []
 
 

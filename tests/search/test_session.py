@@ -74,7 +74,12 @@ def test_a_search_leaves_a_complete_run_folder(whole):
     assert len({json.dumps(best_of(trials, fold)["values"]) for fold in (0, 1)}) == len(trials) - 3 * 2
     assert all(len(trial["inner_scores"]) == 2 for trial in trials)
     assert whole.num_completed == len(trials)
-    fits = [fit for kind in ("trial", "refit", "final") for line in lines(folder, kind) for fit in line["fits"]]
+    fits = [
+        fit
+        for kind in ("trial", "refit", "final", "final ensemble")
+        for line in lines(folder, kind)
+        for fit in line["fits"]
+    ]
     assert {(fit["engine"], fit["reason"]) for fit in fits} == {("population", "")}
     assert result["engines"] == f"{len(fits)} fits by engine: {len(fits)} population"
 

@@ -71,4 +71,4 @@ class TreeEncoder(TableEncoder):
 
     def _layout(self) -> tuple[list[str], dict[str, slice]]:
         sources = self.sources
-        return sources, {"all": slice(0, len(sources))}
+        return sources, {"values": slice(0, len(sources))}

@@ -24,8 +24,9 @@ def describe(plan: "Plan") -> dict[str, Any]:
     size = grid_size(hyperparameters)
     trials = size if config.tuner == "grid" and config.max_trials is None else config.max_trials
     inner = len(plan.final.inner)
-    # Refits of each fold's choice and default; then every distinct choice on all rows, and the best of them trained.
-    others = len(plan.outer) * (config.seeds + 1 + inner) + 1
+    # Refits of each fold's choice, default and, at most, ensemble; then every distinct choice on all rows, and the best
+    # of them and the ensemble trained.
+    others = len(plan.outer) * (config.seeds + 1 + inner + config.ensemble) + 1 + config.ensemble
     return {
         "data": table.name,
         "rows": table.num_rows,
@@ -79,7 +80,7 @@ def as_text(plan: dict[str, Any]) -> str:
     classes = f" ({', '.join(plan['classes'][:_LISTED])})" if plan["classes"] else ""
     outer = f"{plan['outer_folds']} outer" if plan["outer_folds"] > 1 else "one hold-out"
     trials = plan["trials_per_fold"] or "as many as Hyperband's brackets hold, each"
-    fits = f"{plan['network_fits']:,}" if plan["network_fits"] else "not known beforehand"
+    fits = f"up to {plan['network_fits']:,}" if plan["network_fits"] else "not known beforehand"
     points = "combinations, a continuous range counted as ten"
     width = f"{len(columns)} column{'s' * (len(columns) != 1)}"
     lines = [

@@ -53,8 +53,8 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="network, ensemble (of its seeds), baseline (the best), or a name on the leaderboard (default: what the "
-        "verdict says to keep)",
+        help="network, ensemble (of its seeds), trials (the ensemble of trials), baseline (the best), or a name on the "
+        "leaderboard (default: what the verdict says to keep)",
     )
     group.add_argument(
         "--interval",

@@ -29,8 +29,8 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="with --code: network, ensemble, baseline (the best), or a name on the leaderboard (default: what the "
-        "verdict says to keep)",
+        help="with --code: network, ensemble (of its seeds), trials (the ensemble of trials), baseline (the best), or "
+        "a name on the leaderboard (default: what the verdict says to keep)",
     )
     group.add_argument(
         "--space", metavar="FILE", help="with --code: the Python file that defines the network's own classes, if any"
@@ -65,6 +65,11 @@ def choices(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     chosen = {name: _short(parameters) for name, parameters in result.get("chosen", {}).items()}
     if result.get("best_network"):
         chosen["network"] = _short(result["best_network"])
+    if members := result.get("ensemble"):
+        from tfopt.search.saved import TRIALS
+
+        shares = ", ".join(f"{member['weight']:.0%}" for member in members)
+        chosen[TRIALS] = f"{len(members)} of the configurations that were tried, weighing {shares}"
     return [(row["model"], chosen[row["model"]]) for row in result["leaderboard"] if chosen.get(row["model"])]
 
 

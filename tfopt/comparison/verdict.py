@@ -37,7 +37,7 @@ class Contestant:
         """The model in a sentence: `the network`, or a baseline's name."""
         if not self.is_network:
             return "the dummy" if self.name == DUMMY else self.name
-        if ensemble := re.fullmatch(r"network \((ensemble of \d+ seeds)\)", self.name):
+        if ensemble := re.fullmatch(r"network \((ensemble of (?:\d+ seeds|trials))\)", self.name):
             return f"the {ensemble[1]}"
         return "the network" if self.only_network else f"network {self.name!r}"
 

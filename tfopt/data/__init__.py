@@ -11,6 +11,7 @@ _HOMES = {
     "Column": "column",
     "Table": "table",
     "TableEncoder": "encoder",
+    "TableEnsemble": "table_ensemble",
     "TableModel": "table_model",
     "TablePreprocessing": "table_model",
     "load_table": "load",

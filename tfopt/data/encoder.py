@@ -147,6 +147,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             *(column.name for column in self._indicated()),
         ]
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Whether each column of the matrix is a scaled `"number"` or a `"flag"`, as `tfopt.models` is told of it."""
+        names, blocks = self._layout()
+        return tuple("number" if place < blocks["values"].stop else "flag" for place in range(len(names)))
+
     def _of_kind(self, kind: str) -> list[Column]:
         return [column for column in self.columns if column.kind == kind]
 

@@ -56,7 +56,7 @@ def _interval(row: Row) -> str:
 
 def shown_model(name: Any) -> str:
     """Return a model's name as the leaderboard shows it."""
-    return printable(re.sub(r"^network \((ensemble of \d+ seeds)\)$", r"\1", str(name)))
+    return printable(re.sub(r"^network \((ensemble of (?:\d+ seeds|trials))\)$", r"\1", str(name)))
 
 
 _COLUMNS = (

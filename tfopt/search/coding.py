@@ -113,7 +113,12 @@ class SplitCoder:
     @property
     def num_features(self) -> int:
         """Width of the encoded input, the same for every split and scaling."""
-        return TableEncoder(self._table.columns).width
+        return len(self.kinds)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of the encoded columns, the same for every split and scaling."""
+        return TableEncoder(self._table.columns).kinds
 
     def encoder(self, train: np.ndarray, scaling: str) -> TableEncoder:
         """Return the encoder fitted on these rows."""

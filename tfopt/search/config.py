@@ -86,6 +86,7 @@ class SearchConfig:
         holdout: Fraction of the rows held out instead of outer folds; None for folds.
         seed: Seed of folds, configurations and weights.
         seeds: Refits of the chosen network, each with its own seed.
+        ensemble: Most configurations in the ensemble over trials; 0 for none.
         objective: Metric that chooses and scores; None for R² in regression, accuracy in classification.
         rope: Half-width of the region of practical equivalence, in units of the objective; None for 0.01.
         target_scaling: `"standard"` or `"none"`, for regression targets of the network.
@@ -140,6 +141,7 @@ class SearchConfig:
     holdout: float | None = None
     seed: int = 0
     seeds: int = 3
+    ensemble: int = 6
     objective: str | None = None
     rope: float | None = None
     target_scaling: str = "standard"
@@ -185,6 +187,7 @@ class SearchConfig:
             ("inner_folds", 2),
             ("repeats", 1),
             ("seeds", 1),
+            ("ensemble", 0),
             ("patience", 0),
             ("seed", 0),
             ("workers", 1),

@@ -14,6 +14,7 @@ from keras_tuner.engine.trial import Trial
 
 from tfopt._files import as_json, replace
 from tfopt.errors import one_line
+from tfopt.search.ensemble import in_spread
 from tfopt.search.fitting import Task, batch_size_of, scaling_of
 from tfopt.search.journal import Record
 from tfopt.search.loop import Fit, Study
@@ -52,6 +53,7 @@ class GivenTrials(Study):
             BatchTrial(self._fitting.hyperparameters(values), name, status="RUNNING") for name, values in given.items()
         ]
         self._not_built: dict[str, str] = {}
+        self._inner: dict[str, dict[int, np.ndarray]] = {}  # what trials predict for the inner test rows
 
     def ask(self, limit: int) -> list[Trial]:
         """Return the given configurations, whatever the limit."""
@@ -104,7 +106,20 @@ class GivenTrials(Study):
         self._search.told(self.fold, self._tell(trial, record), steps)
 
     def _predicted(self, trial: Trial, member: Member, task: Task, prediction: np.ndarray, result: FitResult) -> None:
-        """Take the prediction of a fit that ended well."""
+        """Keep what an outer fold's trial predicts, for the ensemble over trials."""
+        if self._search.config.ensemble and len(self.fold.test):
+            held = self._inner.setdefault(trial.trial_id, {})
+            held[member.fold or 0] = in_spread(prediction, self._search.table, self.fold.train)
+
+    def _keep_predictions(self, trial: Trial) -> dict[str, str]:
+        """Write what a trial predicted for all inner test rows, one split after another; return its part of a line."""
+        held = self._inner.pop(trial.trial_id, {})
+        if len(held) < len(self.fold.inner):
+            return {}
+        predictions = np.concatenate([held[place] for place in range(len(held))]).astype(np.float32)
+        path = Path("predictions") / f"trial-{trial.trial_id}-fold-{self.fold.key}.npy"
+        replace(self._search.folder / path, functools.partial(np.save, arr=predictions))  # before its line is written
+        return {"predictions": path.as_posix()}
 
     def _tell(self, trial: Trial, record: Record) -> Record:
         """Tell an oracle, and return the record."""
@@ -133,6 +148,7 @@ class GivenTrials(Study):
             "message": message,
             "curve": losses(members[0].history) if members else {},
             "fits": [fit_facts(member) for member in members],
+            **(self._keep_predictions(trial) if message is None else {}),
         }
 
 
@@ -230,14 +246,13 @@ class Refits(GivenTrials):
     def _predicted(self, trial: Trial, member: Member, task: Task, prediction: np.ndarray, result: FitResult) -> None:
         name = trial.trial_id
         self._predictions[name][member.fold or 0] = prediction
-        if not member.fold:
+        if name == CHOSEN and not member.fold:
             model = self._fitting.trained(_values(trial), task, result)
             features = self._search.coder.features(task.split.train, task.split.test, scaling_of(_values(trial)))[1]
             started = time.perf_counter()
             model(features, training=False)
             self._predict_seconds[name] = time.perf_counter() - started
-            if name == CHOSEN:
-                self._importance = self._search.importance(self.fold, _values(trial), task, model)
+            self._importance = self._search.importance(self.fold, _values(trial), task, model)
 
     def _record(self, trial: Trial, members: list[Member]) -> Record:
         if failure := self._failure(trial, members):

@@ -17,6 +17,7 @@ from tfopt.data.table import Table
 from tfopt.errors import one_line
 from tfopt.search import loop
 from tfopt.search.coding import SplitCoder, for_objective
+from tfopt.search.ensemble import TrialsEnsemble
 from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
 from tfopt.search.fold_study import CHOSEN, FoldStudy, GivenTrials, Refits, fit_facts, losses, seed_of
 from tfopt.search.journal import DEFAULT, Journal, Record, proposed_before
@@ -25,6 +26,7 @@ from tfopt.search.parallel import ParallelTrainer
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
+from tfopt.search.saved import NETWORK
 from tfopt.search.spaces import Space
 from tfopt.search.time_limit import TimeLimit
 from tfopt.search.tuners.oracle import Member
@@ -35,7 +37,6 @@ _log = logging.getLogger("tfopt")
 
 Curve = dict[str, list[float]]  # numbers an epoch, by name
 
-NETWORK = "network"
 REFITS = "refits"
 FINAL = "final network"
 MOST_FAILURES = 3  # configurations that fail in every fold, before any completes, end the search
@@ -50,7 +51,9 @@ class NetworkSearch:
 
     def __init__(self, plan: Plan, space: Space):
         self._plan, self.config = plan, plan.config
-        self._table, self._objective, self.num_outputs = plan.table, plan.objective, plan.table.num_outputs
+        self.table, self.objective, self.num_outputs = plan.table, plan.objective, plan.table.num_outputs
+        self.ensemble = TrialsEnsemble(self)
+        self._chosen: dict[int | str, dict[str, Any]] = {}
         table, config = plan.table, plan.config
         self.coder = SplitCoder(table, config.target_scaling)
         self.problem = Problem(
@@ -61,6 +64,7 @@ class NetworkSearch:
             epochs=config.epochs or 0,
             table_rows=table.num_rows,
             same_units=same_units(table),
+            kinds=self.coder.kinds,
         )
         timeout = config.trial_timeout or math.inf
         self.hyperparameters = discover(space, self.problem, timeout)
@@ -137,9 +141,9 @@ class NetworkSearch:
         if steps:
             self._limit.trained(steps, sum(fit["seconds"] for fit in record["fits"]))
         if record["kind"] == "refit":
-            if record["values"] == self._chosen[fold.key]:
+            if record["values"] == self._chosen.get(fold.key, record["values"]):
                 score = np.mean([_number(score) for score in record["scores"]])
-                self._progress.advance(REFITS, f"fold {fold.key}: {self._objective.name} {score:.4f}")
+                self._progress.advance(REFITS, f"fold {fold.key}: {self.objective.name} {score:.4f}")
             return
         if fold is self._plan.final:
             self._progress.advance(FINAL)
@@ -167,8 +171,8 @@ class NetworkSearch:
             name = f"fold {fold.key} {name}"
         scores = [each["score"] for each in records if each["score"] is not None]
         if scores:
-            text = f"{name}: {self._objective.name} {np.mean(scores):.4f}"
-            self._progress.scored(self._objective.name, float(np.mean(scores)))
+            text = f"{name}: {self.objective.name} {np.mean(scores):.4f}"
+            self._progress.scored(self.objective.name, float(np.mean(scores)))
         else:
             text = f"{name} failed: {one_line(records[0]['message'])}"
         report(NETWORK, text, amount=len(records))
@@ -200,13 +204,14 @@ class NetworkSearch:
 
     def _steps_after_trials(self) -> float:
         """Return the training steps that follow the trials: refits, and the final network."""
-        outer = sum(self._steps(len(fold.train)) for fold in self._folds) * (self.config.seeds + 1)
+        refits = self.config.seeds + 1 + self.config.ensemble
+        outer = sum(self._steps(len(fold.train)) for fold in self._folds) * refits
         return outer + self._steps_after_refits()
 
     def _steps_after_refits(self) -> float:
         """Return the training steps that follow the refits: the final network, chosen and trained."""
         choices = self._steps_of_a_trial() * min(len(self._folds), self.config.max_trials or len(self._folds))
-        return choices + self._steps(self._table.num_rows)
+        return choices + self._steps(self.table.num_rows) * (1 + self.config.ensemble)
 
     def _steps_of_search(self) -> float | None:
         """Return the training steps one after another of what is still to be asked for; None if that is not known.
@@ -231,14 +236,14 @@ class NetworkSearch:
 
     def best_values(self, fold: Fold) -> tuple[dict[str, Any], float] | None:
         """Return the configuration with the best inner score of this fold and that score; None if none completed."""
+        best = max(self.to_choose_from(fold), key=lambda r: r["score"], default=None)
+        return None if best is None else (best["values"], best["score"])
+
+    def to_choose_from(self, fold: Fold) -> list[Record]:
+        """Return a fold's trials that completed; of Hyperband's, which are short for the most part, the longest."""
         completed = [r for r in self.trials(fold.key) if r["status"] == "COMPLETED"]
-        if not completed:
-            return None
-        # Hyperband trains most trials for a few epochs only; only those trained to the end can be chosen.
-        longest = max(r["values"].get("tuner/epochs", 0) for r in completed)
-        full = [r for r in completed if r["values"].get("tuner/epochs", longest) == longest]
-        best = max(full, key=lambda r: r["score"])
-        return best["values"], best["score"]
+        longest = max((r["values"].get("tuner/epochs", 0) for r in completed), default=0)
+        return [r for r in completed if r["values"].get("tuner/epochs", longest) == longest]
 
     def trials(self, key: int | str) -> list[Record]:
         """Return the trial records of one fold in the order in which they were proposed, not in which they ended."""
@@ -259,6 +264,7 @@ class NetworkSearch:
         if not in_time:
             self.say("The time limit is near: each chosen network is refitted once, its default not at all.")
         default = default_values(self.hyperparameters)
+        self.ensemble.choose(folds if in_time else ())
         for fold in folds:
             if fold.key not in self._chosen:
                 continue
@@ -266,6 +272,9 @@ class NetworkSearch:
             trial = self.journal.find("trial", fold=fold.key, trial_id=DEFAULT, values=default)
             if in_time and trial is not None and trial["status"] == "COMPLETED" and given[CHOSEN] != default:
                 given[DEFAULT], seeds[DEFAULT] = default, 1
+            for place, member in enumerate(self.ensemble.members(fold)):
+                if member.values not in given.values():
+                    given[f"member-{place}"], seeds[f"member-{place}"] = member.values, 1
             study = Refits(self, fold, given, seeds)
             for refit in study.ask(len(given)):
                 study.begin(refit, self._trainer)
@@ -276,6 +285,17 @@ class NetworkSearch:
     def _end_refits(self) -> None:
         loop.run([], self._trainer)
         self._progress.finish(REFITS)
+
+    def scores_of(self, folds: Sequence[Fold], given: dict[str, dict[str, Any]], num_seeds: int) -> np.ndarray:
+        """Return (configurations, folds, seeds) scores of training on all rows of each fold; NaN where a fit failed."""
+        self._progress.start(REFITS, len(given) * len(folds))
+        for fold in folds:
+            study = Refits(self, fold, given, dict.fromkeys(given, num_seeds))
+            for refit in study.ask(len(given)):
+                study.begin(refit, self._trainer)
+        self._end_refits()
+        records = [[self.refitted(fold, values, num_seeds) for fold in folds] for values in given.values()]
+        return np.array([[[_number(s) for s in record["scores"]] for record in row if record] for row in records])
 
     def refitted(self, fold: Fold, values: dict[str, Any], num_seeds: int = 1) -> Record | None:
         """Return the record of a fold's refits of a configuration, if there are as many."""
@@ -304,7 +324,7 @@ class NetworkSearch:
                 "predict_seconds": _number(tuned["predict_seconds"]),
             }
             outputs = np.load(self.folder / tuned["predictions"])
-            seeds = [for_objective(p, self._table, self._objective) for p in outputs]
+            seeds = [for_objective(p, self.table, self.objective) for p in outputs]
             scores = [_number(score) for score in tuned["scores"]]
             results.append(
                 FoldResult(
@@ -320,7 +340,7 @@ class NetworkSearch:
                 )
             )
             if len(outputs) > 1:
-                ensemble = for_objective(outputs.mean(axis=0), self._table, self._objective)
+                ensemble = for_objective(outputs.mean(axis=0), self.table, self.objective)
                 results.append(
                     FoldResult(
                         model=f"{NETWORK} (ensemble of {len(outputs)} seeds)",
@@ -332,11 +352,13 @@ class NetworkSearch:
                         **common,
                     )
                 )
+            if self.ensemble:
+                results.append(self.ensemble.outer_result(fold, common))
         return results
 
     def probe(self, fold: Fold) -> Probe | None:
         """Return what of an outer fold is shuffled to see what the columns matter, the same for every model."""
-        return Probe.of(self._table, fold.test, int(fold.key), self.config.seed, len(self._plan.outer) == 1)
+        return Probe.of(self.table, fold.test, int(fold.key), self.config.seed, len(self._plan.outer) == 1)
 
     def importance(self, fold: Fold, values: dict[str, Any], task: Task, model: keras.Model) -> Record | None:
         """Return what the columns matter to a fold's refitted network; None for a table of very many columns."""
@@ -344,7 +366,7 @@ class NetworkSearch:
         if probe is None:
             return None
         encoder = self.coder.encoder(task.split.train, scaling_of(values))
-        return measure(probe, self._table, self._objective, encoder, self.fitting.predictor(values, task, model))
+        return measure(probe, self.table, self.objective, encoder, self.fitting.predictor(values, task, model))
 
     def importances(self, folds: Sequence[Fold]) -> list[Record]:
         """Return what the columns matter to the folds' networks; nothing where it was not measured in every fold."""
@@ -377,18 +399,12 @@ class NetworkSearch:
         Returns the models, the curve of the first and how the fits were computed; one model alone where another one's
         training fails or the time is up, None when the first one's does.
         """
-        epochs, whole = self.epochs_to_refit(fold, values), self.whole[fold.key]
         num_seeds = self.config.seeds if self._limit.left() > 0 else 1
-        tasks = [Task(whole, seed_of(self.config.seed, "refit", index), epochs) for index in range(num_seeds)]
-        results: dict[int, FitResult] = {}
+        tasks = [self.task_of_all(fold, values, index) for index in range(num_seeds)]
         try:
             fits = [self.fitting.fit(values, task, Member(task.seed)) for task in tasks]
-            self._trainer.submit(fits, results.__setitem__)
-            while self._trainer.busy:
-                self._trainer.wait()
-            for place, fit in enumerate(fits):
-                fit.ended(results[place])
-            failures = [results[place].failure for place in range(num_seeds)]
+            results = self.train(fits)
+            failures = [result.failure for result in results]
             if failures[0] is not None:
                 self._say_not_trained(failures[0])
                 return None
@@ -406,6 +422,26 @@ class NetworkSearch:
             self._say_not_trained(error)
             return None
 
+    def task_of_all(self, fold: Fold, values: dict[str, Any], seed: int = 0) -> Task:
+        """Return the training of a configuration on all rows of a fold, from one of the seeds."""
+        epochs = self.epochs_to_refit(fold, values)
+        return Task(self.whole[fold.key], seed_of(self.config.seed, "refit", seed), epochs)
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether nothing further may be begun."""
+        return self._limit.left() <= 0
+
+    def train(self, fits: Sequence[loop.Fit]) -> list[FitResult]:
+        """Return the results of fits once all have ended."""
+        results: dict[int, FitResult] = {}
+        self._trainer.submit(fits, results.__setitem__)
+        while self._trainer.busy:
+            self._trainer.wait()
+        for place, fit in enumerate(fits):
+            fit.ended(results[place])
+        return [results[place] for place in range(len(fits))]
+
     def _say_not_trained(self, error: Exception | str) -> None:
         self.final_failure = one_line(error)
         self.say(f"The network could not be trained on all rows: {one_line(error)}")
@@ -414,9 +450,9 @@ class NetworkSearch:
         """Return the objective of a prediction for these rows; NaN if it is not finite."""
         if not np.isfinite(prediction).all():
             return math.nan
-        weights = None if self._table.weights is None else self._table.weights[rows]
-        return self._objective.score(
-            self._table.target[rows], for_objective(prediction, self._table, self._objective), weights
+        weights = None if self.table.weights is None else self.table.weights[rows]
+        return self.objective.score(
+            self.table.target[rows], for_objective(prediction, self.table, self.objective), weights
         )
 
     def epochs_to_refit(self, fold: Fold, values: dict[str, Any]) -> int:
@@ -424,7 +460,8 @@ class NetworkSearch:
         epochs = int(values.get("tuner/epochs", self.problem.epochs))
         if not self.config.patience:
             return epochs
-        lengths = [r["epochs"] for r in self.trials(fold.key) if r["values"] == values and r["epochs"]]
+        keys = [fold.key, *(outer.key for outer in self._plan.outer)]  # a member of the ensemble was not tried in all
+        lengths = [r["epochs"] for key in keys for r in self.trials(key) if r["values"] == values and r["epochs"]]
         return round(float(np.median(lengths[0]))) if lengths else epochs
 
 

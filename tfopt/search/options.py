@@ -132,6 +132,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "HOW",
             ),
             Option("seeds", "refits of the chosen network, each with its own seed", integer, "N"),
+            Option("ensemble", "most configurations in the ensemble over trials; 0 for none", integer, "N"),
         ),
     ),
     (

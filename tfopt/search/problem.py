@@ -21,6 +21,8 @@ class Problem:
         epochs: Epochs that the model will be trained for.
         table_rows: Rows of the whole table; the same in every fold, so that what is offered depends on it alone.
         same_units: Whether all columns are numbers of one unit, such as pixels, to be scaled by one factor.
+        kinds: Of each column of the encoded input `"number"`, which is scaled, or `"flag"`, 0 or 1 or a sine or cosine.
+            Empty where all are numbers.
 
     Example:
         ```python
@@ -36,6 +38,12 @@ class Problem:
     epochs: int
     table_rows: int
     same_units: bool = False
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The kind of each column of the encoded input, as the networks of `tfopt.models` take it."""
+        return self.kinds or ("number",) * self.num_features
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Return the optimizer steps of one epoch, the partial last batch included."""

@@ -14,7 +14,7 @@ import pandas as pd
 from tfopt.errors import UserError, nearest
 from tfopt.search.config import GIVEN_TABLE
 from tfopt.search.run_folder import check_existing
-from tfopt.search.saved import NETWORK, NETWORK_FILE, choose_model, load_model, model_file, outputs_of, promises
+from tfopt.search.saved import NETWORK, NETWORK_FILE, TRIALS, choose_model, load_model, model_file, outputs_of, promises
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,6 +98,8 @@ class SearchResult:
         model_name = self._named(name)
         if model_file(model_name).endswith(".skops"):
             return dict(self.model(model_name).parameters)
+        if model_name == TRIALS:
+            return {"members": self._run.result["ensemble"]}
         final = self._run.final()
         if final is None:
             raise UserError(self._no_network())
@@ -114,8 +116,8 @@ class SearchResult:
         """Return a model of the run, trained on all rows.
 
         Args:
-            name: `"network"`, `"ensemble"` (of its seeds), `"baseline"` (the best), or a family's name; None for what
-                is recommended.
+            name: `"network"`, `"ensemble"` (of its seeds), `"trials"` (the ensemble of trials), `"baseline"` (the
+                best), or a family's name; None for what is recommended.
 
         Returns:
             A `tfopt.data.TableModel`, which is a Keras model, or a `tfopt.baselines.TableBaseline`.

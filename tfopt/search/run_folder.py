@@ -181,6 +181,7 @@ _WRITTEN = (
     "best.partial.keras",
     "best.skops",
     "ensemble.keras",
+    "ensemble-of-trials.keras",
     "predictions.npz",
     "importance.json",
     "report.html",

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 NETWORK_FILE = "best.keras"
 ENSEMBLE_FILE = "ensemble.keras"
+TRIALS_FILE = "ensemble-of-trials.keras"
 BASELINE_FILE = "best.skops"
 PREDICTIONS_FILE = "predictions.npz"
 IMPORTANCE_FILE = "importance.json"
 NETWORK = "network"
+TRIALS = f"{NETWORK} (ensemble of trials)"
 
 
 def model_file(model: str) -> str:
     """Return where a model is within the run folder, by its name on the leaderboard."""
     if model.startswith(NETWORK):
-        return NETWORK_FILE if model == NETWORK else ENSEMBLE_FILE
+        return {NETWORK: NETWORK_FILE, TRIALS: TRIALS_FILE}.get(model, ENSEMBLE_FILE)
     return f"models/{model}.skops"
 
 
@@ -146,8 +148,9 @@ def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:
 
     Args:
         run: The run folder.
-        which: `"network"`, `"ensemble"` (of the network's seeds), `"baseline"` (the best), or a family's name; None for
-            what the verdict recommends, and for the network where the search has not come to a verdict.
+        which: `"network"`, `"ensemble"` (of the network's seeds), `"trials"` (the ensemble over trials), `"baseline"`
+            (the best), or a family's name; None for what the verdict recommends, and for the network where the search
+            has not come to a verdict.
 
     Raises:
         UserError: There is no such model.
@@ -164,11 +167,17 @@ def choose_model(run: str | Path, which: str | None = None) -> tuple[str, str]:
                 f"--model baseline: {folder} has no best baseline. See what there is: {command('show', folder)}"
             )
         return best, "the best baseline"
-    ensemble = next((row["model"] for row in result.get("leaderboard", ()) if row.get("num_members", 1) > 1), None)
-    if which in ("ensemble", ensemble):
-        if ensemble is None or not (folder / ENSEMBLE_FILE).exists():
+    several = [row["model"] for row in result.get("leaderboard", ()) if row.get("num_members", 1) > 1]
+    ensembles = {"trials" if name == TRIALS else "ensemble": name for name in several}
+    # The leaderboard shows what is in the brackets of a name.
+    shown = {name.partition("(")[2].rstrip(")"): short for short, name in ensembles.items()}
+    short = shown.get(which) or next((short for short, name in ensembles.items() if name == which), which)
+    if short in ("ensemble", "trials"):
+        ensemble = ensembles.get(short)
+        if ensemble is None or not (folder / model_file(ensemble)).exists():
+            why = "as of --seeds 1" if short == "ensemble" else "as of --ensemble 0 or a single trial"
             raise UserError(
-                f"--model {which}: {folder} has no ensemble, as of --seeds 1. Use --model network, or search again."
+                f"--model {which}: {folder} has no such ensemble, {why}. Use --model network, or search again."
             )
         return ensemble, "as asked"
     saved = [NETWORK, *sorted(path.stem for path in (folder / "models").glob("*.skops"))]

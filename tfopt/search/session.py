@@ -20,6 +20,7 @@ from tfopt.search.baseline_runs import BaselineRuns, prediction_path, workers_of
 from tfopt.search.config import SearchConfig, default_run_folder, tracking_uri
 from tfopt.search.events import write_events
 from tfopt.search.fitting import scaling_of
+from tfopt.search.fold_study import fit_facts
 from tfopt.search.importances import write_importance
 from tfopt.search.journal import Journal, Record, proposed_before
 from tfopt.search.loop import engines_in_words
@@ -109,6 +110,7 @@ def _search(
     search.refit(plan.outer)
     progress.start(FINAL, None)
     _export(search, plan, folder, journal)
+    _export_ensemble(search, plan, folder, journal)
     progress.finish(FINAL)
     networks = search.outer_results(plan.outer)
     results = baselines.results() + networks
@@ -134,7 +136,7 @@ def _has_predictions(folder: Path, record: Record) -> bool:
     """Whether the predictions that a record of the journal speaks of can be read; warns if not."""
     if record["kind"] == "baseline":
         path = folder / prediction_path(record["model"], record["fold"])
-    elif record["kind"] == "refit":
+    elif "predictions" in record:
         path = folder / record["predictions"]
     else:
         return True
@@ -180,6 +182,20 @@ def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -
     journal.append({"kind": "final", "values": values, "curve": curve, "fits": facts})
 
 
+def _export_ensemble(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -> None:
+    """Train the networks of the ensemble over trials on all rows, and save them as one model."""
+    members = search.ensemble.for_use()
+    wanted = [{"weight": member.weight, "values": member.values} for member in members]
+    done, path = journal.find("final ensemble"), folder / saved.TRIALS_FILE
+    if not members or (done is not None and done["members"] == wanted and path.exists()):
+        return
+    model, fits = search.ensemble.train(plan.final, members)
+    if model is not None:
+        replace(path, model.save)
+        facts = [fit_facts(member) for member in fits]
+        journal.append({"kind": "final ensemble", "members": wanted, "fits": facts})
+
+
 def _is_exported(folder: Path, done: Record) -> bool:
     ensemble = len(done["fits"]) == 1 or (folder / saved.ENSEMBLE_FILE).exists()
     return ensemble and (folder / saved.NETWORK_FILE).exists()
@@ -214,7 +230,8 @@ def _outcome(
     failed = [record for record in trials if record["status"] == "FAILED"]
     first_failure = min(failed, key=proposed_before)["message"] if failed else None
     fits = [(fit["engine"], fit["reason"]) for record in journal.records for fit in record.get("fits", ())]
-    done = journal.find("final") if (folder / "best.keras").exists() else None
+    done = journal.find("final") if (folder / saved.NETWORK_FILE).exists() else None
+    ensemble = journal.find("final ensemble") if (folder / saved.TRIALS_FILE).exists() else None
     result: dict[str, Any] = {
         "data": plan.table.name,
         "task": plan.table.task,
@@ -225,6 +242,7 @@ def _outcome(
         **(comparison.to_dict() if comparison is not None else {}),
         "trials": {"completed": len(trials) - len(failed), "failed": len(failed), "first_failure": first_failure},
         "best_network": None if done is None else done["values"],
+        "ensemble": [] if ensemble is None else ensemble["members"],
         "chosen": {r["model"]: r["parameters"] for r in journal.records if r["kind"] == "final baseline"},
         "final_failure": final_failure,
         "engines": engines_in_words(fits),

@@ -102,6 +102,7 @@ _INTERVAL = Object({"mean": NUMBER, "low": NUMBER, "high": NUMBER})
 _VALUES = Object(others=(str, float, bool, None))
 _FOLD = (int, str)
 _FITS = [Object({"engine": str, "reason": str, "seconds": float})]
+_MEMBERS = [Object({"weight": float, "values": _VALUES})]
 _CURVE = Object(known={"loss": [NUMBER], "val_loss": [NUMBER], "learning_rate": [NUMBER]}, others=[NUMBER])
 _EFFECTS = Object({"drops": Object(others=NUMBER), "effects": Object(others=[[NUMBER]])})
 
@@ -147,6 +148,7 @@ FILES: Mapping[str, Object] = {
             "negated": bool,
             "trials": Object({"completed": int, "failed": int, "first_failure": TEXT}),
             "best_network": (_VALUES, None),
+            "ensemble": _MEMBERS,
             "chosen": Object(others=_VALUES),
             "notes": [str],
         },
@@ -182,7 +184,8 @@ RECORDS: Mapping[str, Object] = {
             "message": TEXT,
             "curve": _CURVE,
             "fits": _FITS,
-        }
+        },
+        {"predictions": str},
     ),
     "refit": Object(
         {
@@ -207,6 +210,7 @@ RECORDS: Mapping[str, Object] = {
         }
     ),
     "final": Object({"values": _VALUES, "curve": _CURVE, "fits": _FITS}),
+    "final ensemble": Object({"members": _MEMBERS, "fits": _FITS}),
     "final baseline": Object({"model": str, "parameters": _VALUES, "seconds": float}),
     "importance": Object({"model": str, "fold": _FOLD, "found": _EFFECTS}),
 }

@@ -95,6 +95,7 @@ class TunedNetworkEstimator(BaseEstimator):
                 workers=self.workers,
                 seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
                 seeds=1,
+                ensemble=0,
                 baselines="none",
                 progress=False,
                 out=out,
