@@ -1,5 +1,8 @@
 """The documentation site: its pages are all found, its programs run, its notebooks give what they show."""
 
+import contextlib
+import functools
+import importlib
 import json
 import os
 import re
@@ -26,6 +29,23 @@ def test_links_lead_to_headings_that_are_there(page):
         file, _, anchor = link.partition("#")
         if "://" not in file:
             assert anchor in headings((page.parent / file) if file else page), link
+
+
+def exists(name: str) -> bool:
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        with contextlib.suppress(ImportError, AttributeError):
+            functools.reduce(getattr, parts[length:], importlib.import_module(".".join(parts[:length])))
+            return True
+    return False
+
+
+def test_names_that_are_written_in_full_are_there():
+    files = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "tfopt").rglob("*.py")]
+    texts = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    names = sorted(set(re.findall(r"`(tfopt(?:\.\w+)+)[`(]", texts)))
+    assert len(names) > 50
+    assert [name for name in names if not exists(name)] == []
 
 
 def test_every_page_is_on_the_site():

@@ -13,6 +13,7 @@ import re
 import sys
 import textwrap
 import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from sklearn.datasets import load_iris
 import tfopt
 
 ROOT = Path(tfopt.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
 SECTIONS = ["Logs", "Args", "Call arguments", "Attributes", "Returns", "Raises", "Warns", "Example", "References"]
 
 
 def public() -> dict[str, Any]:
     """Return the classes and functions that `__all__` of any public module names, each once, by its shortest name."""
-    files = [file for file in sorted(ROOT.rglob("*.py")) if "\n__all__ = " in file.read_text("utf-8")]
+    files = [file for file in FILES if "\n__all__ = " in file.read_text("utf-8")]
     modules = [
         ".".join(("tfopt", *file.relative_to(ROOT).with_suffix("").parts))
         for file in files
@@ -51,10 +53,14 @@ everyone = pytest.mark.parametrize("thing", PUBLIC.values(), ids=PUBLIC)
 
 
 def parts(thing: Any) -> dict[str, str]:
+    return sections(inspect.getdoc(thing) or "")
+
+
+def sections(text: str) -> dict[str, str]:
     """Return the text of a docstring's sections by their titles, what stands before them under an empty one."""
     found = {"": ""}
     title = ""
-    lines = (inspect.getdoc(thing) or "").splitlines()
+    lines = text.splitlines() or [""]
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
         if (match := re.fullmatch(r"([A-Z][A-Za-z ]+):", line)) and below.startswith("    "):
             title = match[1]
@@ -108,8 +114,8 @@ def test_its_sections_are_known_and_in_order(thing):
 @everyone
 def test_its_arguments_are_those_of_the_signature(thing):
     """Of a result the attributes may be named instead; `**settings` may stand for all arguments that follow."""
-    sections, names = parts(thing), list(parameters(thing))
-    said = entries(sections.get("Args", "" if "Attributes" not in sections or not names else sections["Attributes"]))
+    found, names = parts(thing), list(parameters(thing))
+    said = entries(found.get("Args", "" if "Attributes" not in found or not names else found["Attributes"]))
     if said and said[-1] == "**settings":
         said, names = said[:-1], names[: len(said) - 1]
     assert said == names
@@ -186,8 +192,29 @@ def test_its_example_runs_and_prints_what_it_says(thing, tmp_path, monkeypatch, 
                 assert is_promised(line, promise), f"{text}\nprints {line}"
 
 
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    for node in tree.body:
+        inner = node.body if isinstance(node, ast.ClassDef) else [node]
+        yield from (one for one in inner if isinstance(one, ast.FunctionDef))
+
+
+def test_arguments_that_any_function_describes_are_its_own():
+    """Methods, and what is not public, need not describe theirs."""
+    wrong = []
+    for path in FILES:
+        for function in functions(ast.parse(path.read_text("utf-8"))):
+            said = entries(sections(ast.get_docstring(function) or "").get("Args", ""))
+            own = function.args
+            names = [one.arg for one in own.posonlyargs + own.args if one.arg not in ("self", "cls")]
+            names += [f"*{own.vararg.arg}"] if own.vararg else []
+            names += [one.arg for one in own.kwonlyargs] + ([f"**{own.kwarg.arg}"] if own.kwarg else [])
+            if said not in ([], names):
+                wrong.append(f"{path.relative_to(ROOT)}:{function.lineno} {function.name} has {names} and says {said}")
+    assert not wrong
+
+
 def test_no_file_keeps_another_form():
     """Doctest's prompts, and sections that are not indented."""
-    for path in ROOT.rglob("*.py"):
+    for path in FILES:
         other = re.search(r"^ +(>>> |References?: |Reference:|Example:\n\n)", path.read_text("utf-8"), re.MULTILINE)
         assert other is None, f"{path}: {other}"

@@ -34,7 +34,7 @@ def train_for_use(
     objective: Objective,
     seed: int,
 ) -> TableBaseline:
-    """Train a family on all rows, with the best of the hyperparameters that its outer folds chose.
+    """Return a family's model trained on all rows, with the best of what its outer folds chose.
 
     Args:
         table: The data.
