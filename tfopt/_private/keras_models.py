@@ -12,7 +12,7 @@ from tfopt.errors import CannotStack
 # is a number that a step uses, and much of it differs between two builds of the same model.
 BOOKKEEPING = frozenset(
     """
-    name _name _path _parent_path path built history stop_training arguments_ input_names output_names
+    name _name _path _parent_path path build built history stop_training arguments_ input_names output_names
     _inbound_nodes _outbound_nodes _nodes _nodes_by_depth _operations _operations_by_depth _layers _functional
     _tracker _tracked _auto_config _build_shapes_dict _losses _loss_ids _losses_override _lock _metrics _obj_type
     _loss_tracker _call_context_args _called _call_signature _call_arg_names _call_has_training_arg
@@ -52,8 +52,12 @@ def topology(model: keras.Model) -> list[str]:
     return links
 
 
-def calls_of(model: keras.Model) -> list[tuple[Any, list[int]]]:
+def calls_of(model: keras.Model, *kinds: type) -> list[tuple[Any, list[int]]]:
     """Return a model's operations in the order of their calls, each with the positions of those that it takes.
+
+    Args:
+        model: The model.
+        *kinds: Classes of functional models that are known beside Keras's own.
 
     Raises:
         CannotStack: It is not a plain Sequential or functional model of one input and one output, or calls something
@@ -62,7 +66,7 @@ def calls_of(model: keras.Model) -> list[tuple[Any, list[int]]]:
     from keras.src.models.functional import Functional
 
     functional = model._functional if type(model) is keras.Sequential else model
-    if type(functional) is not Functional or len(functional.inputs) != 1 or len(functional.outputs) != 1:
+    if type(functional) not in (Functional, *kinds) or len(functional.inputs) != 1 or len(functional.outputs) != 1:
         raise CannotStack("it is not a Sequential or functional model of one input and one output")
     operations = functional.operations
     index = {id(operation): position for position, operation in enumerate(operations)}

@@ -53,6 +53,11 @@ class Weight:
             layer.count_steps()
 
     @property
+    def decay(self) -> Any:
+        """Share of p that a training batch takes, as it was given."""
+        return self._decay.value
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The weight's shape."""
         return tuple(self.variable.shape)

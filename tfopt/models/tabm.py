@@ -15,8 +15,8 @@ from tfopt.layers import (
     TargetScaling,
 )
 from tfopt.models.columns import ColumnKinds, joined
-from tfopt.models.ensemble import EnsembleModel, MeanOfMembers
 from tfopt.models.targets import Target, check_network
+from tfopt.training.ensemble import EnsembleModel, MeanOfMembers
 
 VARIANTS = ("full", "mini", "packed")
 

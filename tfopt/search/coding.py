@@ -13,7 +13,7 @@ from tfopt.comparison.objective import Objective
 from tfopt.data.encoder import TableEncoder
 from tfopt.data.table import Table
 from tfopt.data.table_model import TableModel, TablePreprocessing
-from tfopt.models.ensemble import MeanOfNetworks
+from tfopt.training.ensemble import MeanOfNetworks
 
 Output = Literal["values", "logits", "probabilities", "binary_logit", "binary_probability"]
 TargetForm = Literal["values", "codes", "one_hot", "binary"]

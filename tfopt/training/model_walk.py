@@ -42,10 +42,18 @@ class ModelWalk:
         self.variables: dict[str, Any] = {}
         self._lines: list[str] = []
         self._paths: dict[int, str] = {}
+        self._aliases: dict[str, str] = {}  # paths of what was visited before, with the path at which
         self._kept: list[Any] = []  # what was visited stays alive, so that no two objects share an id
         self._known = {id(variable) for variable in (*model.variables, *model.optimizer.variables)}
         self._visit("model", model, None, None)
         self.signature = hashlib.sha256("\n".join(self._lines).encode()).hexdigest()
+
+    def numbers_of(self, thing: Any) -> frozenset[str]:
+        """Return the paths of all numbers within an object that was visited."""
+        paths = [self._paths[id(thing)]]
+        for path in paths:  # and within what was found at another place first
+            paths += [first for alias, first in self._aliases.items() if _is_within(alias, path) and first not in paths]
+        return frozenset(name for name in self.numbers if any(_is_within(name, path) for path in paths))
 
     def _visit(self, path: str, thing: Any, setter: _Setter, owner: Any) -> None:
         if isinstance(thing, keras.KerasTensor):
@@ -61,6 +69,7 @@ class ModelWalk:
             self._note(path, f"array {thing.shape} {thing.dtype} {_digest(thing)}")
         elif id(thing) in self._paths:
             self._note(path, f"the same as {self._paths[id(thing)]}")
+            self._aliases[path] = self._paths[id(thing)]
         else:
             self._paths[id(thing)] = path
             self._kept.append(thing)
@@ -206,6 +215,10 @@ class ModelWalk:
                     self._visit(f"{path}.{name}()", member, None, base)
                 elif isinstance(member, (int, float, str)) and not name.startswith("__"):
                     self._note(f"{path}.{name}", repr(member))
+
+
+def _is_within(path: str, owner: str) -> bool:
+    return path.startswith(owner) and path[len(owner) : len(owner) + 1] in {".", "["}
 
 
 def _digest(values: np.ndarray) -> str:

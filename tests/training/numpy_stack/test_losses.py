@@ -1,5 +1,7 @@
 """Losses, metrics and weights of rows: against Keras's fits, and each gradient against TensorFlow's own."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -163,7 +165,7 @@ def test_weights_of_rows(kind, network, check, rows):
 
 
 def _numbers():
-    return MemberNumbers((), {}, {})
+    return MemberNumbers((), types.SimpleNamespace(numbers={}, setters={}))
 
 
 GRADIENTS = {

@@ -115,7 +115,7 @@ def test_every_form_is_in_a_network(network):
     models = [network(*hidden)(configurations[0]) for hidden, configurations in LAYERS.values()]
     models += [build(RATES[0]) for build in (shortcut, residual, flattened)]
     seen = {type(layer) for model in models for layer in model.layers} | {layers.Activation}  # of `test_activations`
-    assert set(numpy_layers._KINDS) <= seen
+    assert set(numpy_layers.KINDS) <= seen
 
 
 # What an engine is asked for ------------------------------------------------------------------------------------------

@@ -94,10 +94,6 @@ REFUSED = {
     "LayerNormalization": (of(layers.LayerNormalization), "LayerNormalization has no form in NumPy"),
     "an unknown activation": (of(lambda: layers.Dense(8, "log_softmax")), "is not known here"),
     "a slope of ReLU": (of(lambda: layers.ReLU(negative_slope=0.1)), "ReLU has a negative_slope"),
-    "a scheduled rate": (
-        of(lambda: tfopt.layers.Dropout(tfopt.schedules.LinearDecay(0.3, 9))),
-        "Dropout has a schedule",
-    ),
     "noise_shape": (of(lambda: layers.Dropout(0.2, noise_shape=(None, 1))), "Dropout has a noise_shape"),
     "a layer of one's own": (of(lambda: Doubled(8)), "Doubled has no form in NumPy"),
     "a loss of one's own": (of(loss=Squared()), "is not known here"),

@@ -1,6 +1,5 @@
 """The layers that a plan knows, for a stack of members at once: arrays (members, rows, units), forwards and back."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,7 +9,6 @@ import keras
 import numpy as np
 
 import tfopt.layers
-from tfopt._private.keras_models import calls_of
 from tfopt.errors import CannotStack
 from tfopt.training.numpy_stack.activations import ACTIVATIONS
 from tfopt.training.numpy_stack.masks import kept_scale
@@ -28,6 +26,18 @@ def _ones(rows: int) -> Array:
     return np.ones((1, rows), "float32")
 
 
+def sum_of_rows(values: Array, out: Array) -> None:
+    """Sum (members, rows, units) over the rows, as a product, which is four times as fast as a sum."""
+    np.matmul(_ones(values.shape[1]), values, out=out[:, None])
+
+
+def common_step(steps: Array) -> int:
+    """Return how many steps a layer of every member has counted."""
+    if (steps != steps[0]).any():
+        raise ValueError("The layers of the members have counted different steps.")
+    return int(steps[0])
+
+
 class Operation(ABC):
     """One layer of every member.
 
@@ -38,7 +48,12 @@ class Operation(ABC):
     Attributes:
         units: Numbers of a row of its output.
         activation: What it ends with; None if that has no form here.
+        of_inputs: Whether it has no gradient by its inputs here: nothing that is trained may come before it.
+        has_members: Whether the layer has members of its own, an axis after the rows; else all rows of all of them are
+            rows to it.
     """
+
+    of_inputs = has_members = False
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         self.layer = layer
@@ -48,6 +63,19 @@ class Operation(ABC):
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         """Take the members' weights (members, *shape), where their gradients go, and the variables not trained."""
         self.workspace = Workspace()
+
+    def activate(self, z: Array, training: bool) -> Array:
+        """Return the activation of `z`, which it may write into."""
+        self._before = z.copy() if self.activation.needs_input and training else z
+        self._output = self.activation.value(z)
+        return self._output
+
+    def through(self, gradient: Array) -> Array:
+        """Return the gradient of what was activated last, from that of the result."""
+        if self.activation.slope is None:
+            return gradient
+        out = self.workspace("through", gradient.shape)
+        return np.multiply(gradient, self.activation.slope(self._before, self._output), out=out)
 
     @abstractmethod
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
@@ -63,7 +91,7 @@ class _Dense(Operation):
 
     def __init__(self, layer: keras.layers.Dense, numbers: MemberNumbers):
         super().__init__(layer, numbers)
-        _plain(layer, ("kernel_constraint", "bias_constraint", "lora_enabled", "quantization_mode"))
+        plain(layer, ("kernel_constraint", "bias_constraint", "lora_enabled", "quantization_mode"))
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
@@ -74,22 +102,17 @@ class _Dense(Operation):
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (self._input,) = inputs
-        z = self.workspace("output", (*self._input.shape[:2], self.units))
+        z = self.workspace("output", (*self._input.shape[:2], self._kernel.shape[-1]))
         np.matmul(self._input, self._kernel, out=z)
         if self._bias is not None:
             z += self._bias
-        self._before = z.copy() if self.activation.needs_input and training else z
-        self._output = self.activation.value(z)
-        return self._output
+        return self.activate(z, training)
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        if self.activation.slope is not None:
-            through = self.workspace("through", gradient.shape)
-            gradient = np.multiply(gradient, self.activation.slope(self._before, self._output), out=through)
+        gradient = self.through(gradient)
         np.matmul(self._input.swapaxes(1, 2), gradient, out=self._kernel_gradient)
         if self._bias_gradient is not None:
-            ones = _ones(gradient.shape[1])  # a product is four times as fast as a sum
-            np.matmul(ones, gradient, out=self._bias_gradient[:, None])
+            sum_of_rows(gradient, out=self._bias_gradient)
         if not wanted:
             return None
         back = self.workspace("back", self._input.shape)
@@ -107,7 +130,7 @@ class _Activation(Operation):
 
     def __init__(self, layer: keras.layers.Layer, numbers: MemberNumbers):
         super().__init__(layer, numbers)
-        _plain(layer, ("max_value", "negative_slope", "threshold"))
+        plain(layer, ("max_value", "negative_slope", "threshold"))
         if isinstance(layer, keras.layers.ReLU):
             self.activation = ACTIVATIONS[keras.activations.relu]
 
@@ -117,9 +140,7 @@ class _Activation(Operation):
         return self._output
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        if self.activation.slope is not None:
-            gradient = gradient * self.activation.slope(self._before, self._output)
-        return [gradient]
+        return [self.through(gradient)]
 
 
 class _Dropout(Operation):
@@ -132,16 +153,19 @@ class _Dropout(Operation):
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         super().__init__(layer, numbers)
-        _plain(layer, ("noise_shape", "schedule"))
+        plain(layer, ("noise_shape",))
         self.generator = layer.seed_generator.state if hasattr(layer, "seed_generator") else None  # of rate 0
         self.always = isinstance(layer, tfopt.layers.Dropout)
         self.rate: Column
+        self._schedule = None
         if not self.always:
             self.rate = numbers.column(layer.rate)
-        elif len(layer.rate.shape) or not any(layer.rate is own for own in layer.variables):
+            return
+        if len(layer.rate.shape) or not any(layer.rate is own for own in layer.variables):
             raise CannotStack(f"the rate of {layer.name} is no variable of its own")
-        else:
-            numbers.column(layer.initial_strength)  # for the configuration; no step looks at it
+        numbers.column(layer.initial_strength)  # for the configuration; no step looks at it
+        if layer.schedule is not None:
+            self._schedule = numbers.schedule(layer.schedule)
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
@@ -150,9 +174,23 @@ class _Dropout(Operation):
             rates = states[id(self.layer.rate)]
             self.rate = lambda: rates
         self._scale = kept_scale(self.rate())[:, None, None]
+        self._scheduled = None if self._schedule is None else self._schedule()
+        if self._scheduled is not None:
+            self._steps = states[id(self.layer.steps)]
+
+    def rates(self, steps: int) -> Array:
+        """Return what is dropped in the next steps, (members,) or, by a schedule, (steps, members)."""
+        if self._scheduled is None:
+            return self.rate()
+        first = common_step(self._steps)
+        return self._scheduled.over(range(first, first + steps))
 
     def keep(self, kept: Array) -> None:
         """Take what the next step keeps: true or false (members, rows, units)."""
+        if self._scheduled is not None:
+            self.rate()[:] = self._scheduled.at(common_step(self._steps))[:, 0]
+            self._steps += 1
+            self._scale = kept_scale(self.rate())[:, None, None]
         self._mask = self.workspace("mask", kept.shape)
         np.copyto(self._mask, kept)  # a cast is faster by itself than within a product
         self._mask *= self._scale
@@ -160,12 +198,14 @@ class _Dropout(Operation):
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         if not training or self._mask is None:
             return inputs[0]
-        return np.multiply(inputs[0], self._mask, out=self.workspace("output", inputs[0].shape))
+        mask = self._mask.reshape(inputs[0].shape)
+        return np.multiply(inputs[0], mask, out=self.workspace("output", inputs[0].shape))
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
         if self._mask is None:
             return [gradient]
-        return [np.multiply(gradient, self._mask, out=self.workspace("back", gradient.shape))]
+        mask = self._mask.reshape(gradient.shape)
+        return [np.multiply(gradient, mask, out=self.workspace("back", gradient.shape))]
 
 
 class _BatchNormalization(Operation):
@@ -173,7 +213,7 @@ class _BatchNormalization(Operation):
 
     def __init__(self, layer: keras.layers.BatchNormalization, numbers: MemberNumbers):
         super().__init__(layer, numbers)
-        _plain(layer, ("renorm", "synchronized", "gamma_constraint", "beta_constraint"))
+        plain(layer, ("renorm", "synchronized", "gamma_constraint", "beta_constraint"))
         if layer.axis not in (-1, 1):
             raise CannotStack("its batch normalisation is not of the last axis")
         self._momentum, self._epsilon = numbers.column(layer.momentum), numbers.column(layer.epsilon)
@@ -243,6 +283,8 @@ class _Add(Operation):
 class _Flatten(Operation):
     """`keras.layers.Flatten`."""
 
+    has_members = True  # further axes of its inputs are no members, but it takes them as they are
+
     def __init__(self, layer: keras.layers.Flatten, numbers: MemberNumbers):
         super().__init__(layer, numbers)
         if layer.data_format != "channels_last":
@@ -256,7 +298,15 @@ class _Flatten(Operation):
         return [gradient.reshape(self._shape)]
 
 
-_KINDS: dict[type, type[Operation]] = {
+def plain(layer: keras.layers.Layer, options: Sequence[str]) -> None:
+    """Refuse options that are in use."""
+    for option in options:
+        value = getattr(layer, option, None)
+        if not (value is None or value is False or (isinstance(value, int | float) and value == 0)):
+            raise CannotStack(f"{type(layer).__name__} has a {option}")
+
+
+KINDS: dict[type, type[Operation]] = {
     keras.layers.Dense: _Dense,
     keras.layers.Activation: _Activation,
     keras.layers.ReLU: _Activation,
@@ -268,100 +318,6 @@ _KINDS: dict[type, type[Operation]] = {
 }
 
 
-def _dropouts(operations: Sequence[Operation]) -> list[_Dropout]:
+def dropouts(operations: Sequence[Operation]) -> list[_Dropout]:
+    """Return those operations that drop."""
     return [one for one in operations if isinstance(one, _Dropout) and one.generator is not None]
-
-
-class Network:
-    """A model's layers as operations, each after those whose outputs it takes.
-
-    Args:
-        model: Built; Sequential or functional, of one input and one output.
-        numbers: Its numbers.
-
-    Attributes:
-        operations: All of them.
-        output: The last one.
-        dropouts: Those that drop.
-
-    Raises:
-        CannotStack: It has a layer that is not known here, or one that is called twice.
-    """
-
-    def __init__(self, model: keras.Model, numbers: MemberNumbers):
-        self.operations: list[Operation] = []
-        self._sources: list[list[int]] = []  # of each operation: 0 is the input, 1 the first operation's output, …
-        places = {}
-        for position, (layer, sources) in enumerate(calls_of(model)):
-            places[position] = len(self.operations)
-            if isinstance(layer, keras.layers.InputLayer):
-                if position:
-                    raise CannotStack("it has several inputs")
-                continue
-            kind = _KINDS.get(type(layer))
-            if kind is None:
-                raise CannotStack(f"{type(layer).__name__} has no form in NumPy here")
-            _stock(layer)
-            self.operations.append(kind(layer, numbers))
-            places[position] = len(self.operations)
-            self._sources.append([places[source] for source in sources])
-        if not any(isinstance(operation, _Dense) for operation in self.operations):
-            raise CannotStack("it has no dense layer")
-        self.output = self.operations[-1]
-        self.dropouts = _dropouts(self.operations)
-        self._wanted = [False]  # whether the gradient of an output is wanted: not where no weight comes before it
-        for operation, sources in zip(self.operations, self._sources, strict=True):
-            trained = isinstance(operation, _Dense | _BatchNormalization)
-            self._wanted.append(trained or any(self._wanted[source] for source in sources))
-
-    def copy(self) -> "Network":
-        """Return the same network, into which other members can be loaded."""
-        other = copy.copy(self)
-        other.operations = [copy.copy(operation) for operation in self.operations]
-        other.dropouts = _dropouts(other.operations)
-        return other
-
-    def check(self) -> None:
-        """Refuse activations that are not known here, once the loss has taken what it computes itself."""
-        for operation in self.operations:
-            if operation.activation is None:
-                raise CannotStack(f"the activation of {operation.layer.name} is not known here")
-
-    def forward(self, x: Array, training: bool) -> Array:
-        """Return the output (members, rows, units) for inputs (members, rows, …)."""
-        values = [x]
-        for operation, sources in zip(self.operations, self._sources, strict=True):
-            values.append(operation.forward([values[source] for source in sources], training))
-        return values[-1]
-
-    def backward(self, gradient: Array) -> None:
-        """Write the gradients of the weights, from that of the output of the last `forward`."""
-        gradients: dict[int, Array] = {len(self.operations): gradient}
-        for place in range(len(self.operations), 0, -1):
-            operation, sources = self.operations[place - 1], self._sources[place - 1]
-            wanted = any(self._wanted[source] for source in sources)
-            if not self._wanted[place]:
-                continue
-            found = operation.backward(gradients.pop(place), wanted)
-            for source, part in zip(sources, found if wanted and found else (), strict=False):
-                if self._wanted[source]:
-                    gradients[source] = gradients[source] + part if source in gradients else part
-
-
-def _plain(layer: keras.layers.Layer, options: Sequence[str]) -> None:
-    for option in options:
-        value = getattr(layer, option, None)
-        if not (value is None or value is False or (isinstance(value, int | float) and value == 0)):
-            raise CannotStack(f"{type(layer).__name__} has a {option}")
-
-
-def _stock(layer: keras.layers.Layer) -> None:
-    """Refuse what a layer of a known kind may still be told to do otherwise."""
-    if not layer.trainable:
-        raise CannotStack(f"{layer.name} is frozen")
-    if layer.dtype_policy.compute_dtype != "float32" or layer.dtype_policy.variable_dtype != "float32":
-        raise CannotStack(f"{layer.name} computes in {layer.dtype_policy.compute_dtype}")
-    if getattr(layer, "activity_regularizer", None) is not None:
-        raise CannotStack(f"{layer.name} has an activity_regularizer")
-    if len(layer.output.shape) != 2:
-        raise CannotStack(f"the output of {layer.name} is not (rows, units)")

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfopt._private.keras_models import function_of
 from tfopt.errors import CannotStack
+from tfopt.training.label_crossentropy import LabelCrossentropy
 from tfopt.training.numpy_stack.activations import highest, softmax
 from tfopt.training.numpy_stack.numbers import Column, MemberNumbers
 from tfopt.training.stack import Logs
@@ -87,6 +88,7 @@ class Loss:
         takes_logits: Whether the output layer's activation is part of the loss: it is computed from the logits, as
             Keras does in a graph.
         sparse: Whether a target is the number of its class.
+        takes_codes: Whether it may be, for a loss that makes it one-hot.
 
     Raises:
         CannotStack: It is not known here.
@@ -94,13 +96,14 @@ class Loss:
 
     def __init__(self, loss: Any, last: Any, units: int, numbers: MemberNumbers):
         function, options = function_of(loss)
-        known = type(loss).__module__.startswith("keras.") and function in _LOSSES
+        own = type(loss) is LabelCrossentropy
+        known = (own or type(loss).__module__.startswith("keras.")) and function in _LOSSES
         if not known or loss.reduction != "sum_over_batch_size":
             raise CannotStack(f"the loss {getattr(loss, 'name', loss)} is not known here")
         self._rows = _LOSSES[function]
         self._smoothing: Column | None = None
         self.sparse = function is keras.losses.sparse_categorical_crossentropy
-        self.takes_logits = False
+        self.takes_logits, self.takes_codes = False, own
         if function in _OF_LOGITS:
             logits = options.pop("from_logits", False)
             self.takes_logits = not logits and last is _OF_LOGITS[function]
@@ -122,7 +125,19 @@ class Loss:
         self._smooth = None if self._smoothing is None else self._smoothing()[:, None, None].astype("float32")
 
     def rows(self, output: Array, targets: Array) -> Rows:
-        """Return each row's loss (members, rows), and its gradient by the output (members, rows, units)."""
+        """Return each row's loss (members, rows), and its gradient by the output (members, rows, units).
+
+        Outputs (members, rows, members of a model, units) have a loss each, whose mean is the row's.
+        """
+        if output.ndim > targets.ndim:
+            number = output.shape[2]
+            losses, gradient = self.rows(
+                output.reshape(len(output), -1, output.shape[-1]), np.repeat(targets, number, axis=1)
+            )
+            gradient *= np.float32(1 / number)
+            return losses.reshape(*output.shape[:3]).mean(axis=2), gradient.reshape(output.shape)
+        if self.takes_codes and targets.shape[-1] == 1 < output.shape[-1]:
+            targets = np.eye(output.shape[-1], dtype="float32")[targets[..., 0].astype("intp")]
         if self._smooth is not None:
             targets = targets * (1 - self._smooth) + self._smooth * np.float32(self._pulled_to)
         return self._rows(output, targets)
@@ -155,12 +170,17 @@ class EpochMeans:
         self._metrics, self._unpenalized, self._rows = metrics, unpenalized, np.zeros(members)
         self._sums = {name: np.zeros(members) for name in ("loss", *metrics, *unpenalized)}
 
-    def add(self, rows: int, loss: Array, penalty: Array, out: Array, y: Array, run: slice) -> None:
-        """Add a batch of so many rows for a run of members: their mean losses, penalties, outputs and targets."""
+    def add(
+        self, rows: int, loss: Array, penalty: Array, out: Array, y: Array, run: slice, unpenalized: Array | None = None
+    ) -> None:
+        """Add a batch of so many rows for a run of members: their mean losses, penalties, outputs and targets.
+
+        The loss that is logged without penalties is `unpenalized` where it is given: that of an ensemble's prediction.
+        """
         self._rows[run] += rows
         self._sums["loss"][run] += rows * (loss + penalty)
         for name in self._unpenalized:
-            self._sums[name][run] += rows * loss
+            self._sums[name][run] += rows * (loss if unpenalized is None else unpenalized)
         for name, metric in self._metrics.items():
             self._sums[name][run] += metric(out, y).sum(axis=1)
 

@@ -23,7 +23,7 @@ class DropoutDraws:
 
     Args:
         seeds: (members, 2) states of its generators before the epoch.
-        rates: (members,) fractions dropped.
+        rates: (members,) fractions dropped, or (steps, members) of the next steps.
         units: Width of the layer.
         always: Whether a member draws even if it drops nothing, or all.
     """
@@ -36,15 +36,22 @@ class DropoutDraws:
     def after(self, steps: int) -> "DropoutDraws":
         """Return the draws that follow so many steps."""
         seeds = self.seeds.copy()
+        if self.rates.ndim == 2:
+            seeds[:, 1] += steps
+            return replace(self, seeds=seeds, rates=self.rates[steps:])
         seeds[:, 1] += (steps * (self.always | ((self.rates > 0) & (self.rates < 1)))).astype(seeds.dtype)
         return replace(self, seeds=seeds)
 
     def same_as(self, other: "DropoutDraws") -> bool:
-        """Return whether both draw the same."""
+        """Return whether both draw the same, in the steps whose rates both know."""
+        mine, theirs = self.rates, other.rates
+        if mine.ndim == theirs.ndim == 2:
+            known = min(len(mine), len(theirs))
+            mine, theirs = mine[:known], theirs[:known]
         return (
             (self.units, self.always) == (other.units, other.always)
             and np.array_equal(self.seeds, other.seeds)
-            and np.array_equal(self.rates, other.rates)
+            and np.array_equal(mine, theirs)
         )
 
     def masks(self, steps: range, rows: int) -> np.ndarray:
@@ -118,7 +125,8 @@ def _masks(layers: Sequence[DropoutDraws], steps: range, rows: int) -> list[np.n
         uniform = _graph()(tf.constant(padded), tf.constant([rows, units])).numpy()
         drawn = (uniform[place] if shared else uniform[: len(draws)]).reshape(*seeds.shape[:3], rows, units)
         for layer, own in zip(alike, drawn, strict=True):
-            masks[id(layer)] = own >= layer.rates[:, None, None].astype("float32")
+            rates = layer.rates[steps.start : steps.stop] if layer.rates.ndim == 2 else layer.rates
+            masks[id(layer)] = own >= rates[..., None, None].astype("float32")
     return [masks[id(layer)] for layer in layers]
 
 

@@ -18,9 +18,10 @@ from tfopt.errors import CannotStack
 from tfopt.training.fits import State, UnpenalizedLoss, complete
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.numpy_stack.activations import ACTIVATIONS, LINEAR, softmax
-from tfopt.training.numpy_stack.layers import Network
+from tfopt.training.numpy_stack.ensembles import mean_of_members
 from tfopt.training.numpy_stack.losses import EpochMeans, Loss, metric_of
 from tfopt.training.numpy_stack.masks import DropoutDraws, DropoutMasks
+from tfopt.training.numpy_stack.network import Network
 from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace
 from tfopt.training.numpy_stack.optimizers import WeightDecay, update_of
 from tfopt.training.numpy_stack.penalties import Penalties
@@ -61,8 +62,8 @@ _one_blas_thread = _OneBlasThread()
 class NumpyStack(Stack):
     """A population of dense networks in NumPy.
 
-    For models made of `Dense`, `Activation`, `Dropout`, `BatchNormalization`, `Add` and `Flatten`, trained in single
-    precision by SGD, Adam, AdamW or RMSprop on a stock loss: nothing has to be traced, and a step is a few calls
+    For models made of the layers in `network`, trained in single precision by SGD, Adam, AdamW or RMSprop on a stock
+    loss: nothing has to be traced, and a step is a few calls
     whatever the number of members. A member's products are its own, so its result does not depend on the others.
 
     Args:
@@ -96,7 +97,7 @@ class NumpyStack(Stack):
             raise CannotStack("its optimizer is built before the training")
         complete(model, train)
         self._rates = LearningRates(model.optimizer, walk, self.varying)
-        self._numbers = MemberNumbers(self.varying - self._rates.numbers, walk.numbers, walk.setters)
+        self._numbers = MemberNumbers(self.varying, walk, self._rates.numbers)
         self._network = Network(model, self._numbers)
         dropouts = self._network.dropouts
         if len({id(operation.generator) for operation in dropouts}) < len(dropouts):
@@ -138,12 +139,13 @@ class NumpyStack(Stack):
         if len(x) != 1 or len(y) != 1:
             raise CannotStack("it takes more than one input or target")
         inputs, targets = x[0].astype("float32"), y[0].reshape(len(y[0]), -1)
-        wide = 1 if self._loss.sparse else self._units
+        codes = self._loss.sparse or (self._loss.takes_codes and targets.shape[1] == 1)
+        wide = 1 if codes else self._units
         if targets.shape[1] != wide:
             raise CannotStack(f"its targets have {targets.shape[1]} columns, its loss takes {wide}")
-        if self._loss.sparse and not (targets.min() >= 0 and targets.max() < self._units):
+        if codes and not (targets.min() >= 0 and targets.max() < self._units):
             raise CannotStack(f"its targets are not classes from 0 to {self._units - 1}")
-        return inputs, targets if self._loss.sparse else targets.astype("float32"), examples.sample_weight
+        return inputs, targets if codes else targets.astype("float32"), examples.sample_weight
 
     # Members --------------------------------------------------------------------------------------------------------
 
@@ -307,16 +309,22 @@ class NumpyStack(Stack):
         x, y, weight = self._taken(self._train, rows)
         out = self._network.forward(x, training=True)
         losses, gradient = self._loss.rows(out, y)
-        gradient *= np.float32(1 / size) if weight is None else (weight / np.float32(size))[..., None]
+        shares = np.float32(1 / size) if weight is None else (weight / np.float32(size))
+        gradient *= shares if weight is None else shares.reshape(*shares.shape, *(1,) * (gradient.ndim - 2))
         self._network.backward(gradient)
         weights = self._buffers["weights"]
         penalty = self._penalties.add(weights, self._gradients)
-        totals.add(size, self._mean(losses, weight), penalty, self._finished(out), y, run)
+        loss, unpenalized = self._mean(losses, weight), None
+        if out.ndim == 4:
+            out = mean_of_members(self._network.output.layer, out)
+            unpenalized = self._mean(self._loss.rows(out, y)[0], weight) if self._unpenalized else None
+        totals.add(size, loss, penalty, self._finished(out), y, run, unpenalized)
         if self._measure:
             norm = np.sqrt(np.vecdot(self._gradients, self._gradients))
             norms[:, run] += np.where(np.isfinite(norm), norm, 0), np.isfinite(norm)
         iterations = self._own[self._iterations]
         step = int(iterations[0])
+        self._update.clip(self._gradients)
         self._decay.apply(weights, rate)
         rate = self._rate_factors.apply(rate, step)
         self._update.step(weights, self._gradients, self._buffers, rate, step + 1)
@@ -327,7 +335,9 @@ class NumpyStack(Stack):
         drawn = []
         for operation in self._dropping:
             states = self._own[self._variables.index(id(operation.generator))]
-            drawn.append(DropoutDraws(states.copy(), operation.rate(), operation.units, operation.always))
+            # Those of the epoch after it are drawn ahead.
+            rates = operation.rates(2 * len(sizes))
+            drawn.append(DropoutDraws(states.copy(), rates, operation.units, operation.always))
             states[:] = drawn[-1].after(len(sizes)).seeds
         return self._drawing.epoch(drawn, sizes)
 

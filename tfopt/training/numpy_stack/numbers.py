@@ -1,6 +1,6 @@
 """The numbers of a model that is read as a plan: those that differ between members are columns."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.errors import CannotStack
+from tfopt.training.model_walk import ModelWalk
+from tfopt.training.numpy_stack.schedules import ScheduleValues
 from tfopt.training.symbolic import Values
 
 Column = Callable[[], np.ndarray]
@@ -25,23 +27,28 @@ class MemberNumbers:
 
     Args:
         varying: Names of the numbers that differ; the model's own are replaced by markers.
-        values: All numbers of the model.
-        setters: For each, what puts something else in its place.
+        walk: The walk through the model.
+        looked_up: Those that are left as they are: they are looked up elsewhere.
 
     Raises:
         CannotStack: One cannot be replaced.
     """
 
-    def __init__(self, varying: Iterable[str], values: Values, setters: Mapping[str, Callable[[Any], None] | None]):
-        self._values = dict(values)
+    def __init__(self, varying: Iterable[str], walk: ModelWalk, looked_up: frozenset[str] = frozenset()):
+        self._walk, self._values = walk, dict(walk.numbers)
         self._members: Sequence[Values] = [self._values]
+        self._schedules: list[ScheduleValues] = []
         self._decided: list[tuple[str, Callable[[float], bool]]] = []
-        self.unread = set(varying)
+        self._varying = frozenset(varying)
+        self.unread = set(self._varying - looked_up)
         for name in sorted(self.unread):
-            setter = setters[name]
-            if setter is None:
-                raise CannotStack(f"{name} cannot be changed from outside")
-            setter(_Placeholder(name))
+            self._put(name, _Placeholder(name))
+
+    def _put(self, name: str, value: Any) -> None:
+        setter = self._walk.setters[name]
+        if setter is None:
+            raise CannotStack(f"{name} cannot be changed from outside")
+        setter(value)
 
     def set(self, members: Sequence[Values]) -> None:
         """Give the members their values."""
@@ -55,6 +62,15 @@ class MemberNumbers:
         constant = _plain(number)
         return lambda: np.full(len(self._members), constant)
 
+    def schedule(self, schedule: Any) -> Callable[[], ScheduleValues]:
+        """Return what gives the values of a schedule of the model for the members."""
+        for name in self._walk.numbers_of(schedule) & self.unread:
+            self._put(name, self._values[name])
+        values = ScheduleValues(schedule, self._walk, self._varying)
+        self.unread -= values.numbers
+        self._schedules.append(values)
+        return lambda: values.of(self._members)
+
     def decide(self, number: Any, test: Callable[[float], bool]) -> bool:
         """Return a decision that depends on a number, which every member must then share."""
         if not isinstance(number, _Placeholder):
@@ -67,7 +83,7 @@ class MemberNumbers:
         for name, test in self._decided:
             if test(values[name]) != test(self._values[name]):
                 return f"{name} is {values[name]}"
-        return None
+        return next(filter(None, (schedule.mismatch(values) for schedule in self._schedules)), None)
 
 
 def _plain(number: Any) -> float:

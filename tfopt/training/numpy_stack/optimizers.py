@@ -21,6 +21,7 @@ class Update(ABC):
     """
 
     slots: dict[str, Sequence[keras.Variable]]
+    largest_norm: Column | None = None  # `global_clipnorm`
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, numbers: MemberNumbers):
         self._numbers: dict[str, Column] = {}
@@ -31,6 +32,13 @@ class Update(ABC):
             value = column()[:, None]
             setattr(self, name, value.astype("float32"))
             setattr(self, f"{name}_rest", (1 - value).astype("float32"))
+        self._largest = None if self.largest_norm is None else self.largest_norm().astype("float32")
+
+    def clip(self, gradients: Array) -> None:
+        """Shorten each member's gradient, (members, size), to the largest norm that the optimizer lets through."""
+        if self._largest is not None:
+            norm = np.sqrt(np.vecdot(gradients, gradients))
+            gradients *= (self._largest * np.minimum(1 / norm, 1 / self._largest))[:, None]
 
     @abstractmethod
     def step(self, weights: Array, gradients: Array, slots: dict[str, Array], rate: Array, number: int) -> None:
@@ -149,12 +157,15 @@ def update_of(optimizer: keras.optimizers.Optimizer, numbers: MemberNumbers) -> 
     kind = _KINDS.get(type(optimizer))
     if kind is None:
         raise CannotStack(f"{type(optimizer).__name__} has no form in NumPy here")
-    for option in ("clipnorm", "clipvalue", "global_clipnorm", "use_ema", "gradient_accumulation_steps"):
+    for option in ("clipnorm", "clipvalue", "use_ema", "gradient_accumulation_steps"):
         if getattr(optimizer, option):
             raise CannotStack(f"its optimizer has {option}")
     if getattr(optimizer, "loss_scale_factor", None) is not None:
         raise CannotStack("its optimizer scales the loss")
-    return kind(optimizer, numbers)
+    update = kind(optimizer, numbers)
+    if optimizer.global_clipnorm is not None:
+        update.largest_norm = numbers.column(optimizer.global_clipnorm)
+    return update
 
 
 class WeightDecay:

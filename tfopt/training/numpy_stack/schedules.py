@@ -1,7 +1,8 @@
 """Learning rates of a stack's members, step by step, and factors of them weight by weight."""
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -15,42 +16,36 @@ from tfopt.training.epoch_graph import concrete
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.symbolic import NumberTable, Values, kept_symbolic
 
-_OF_THE_RATE = "model.optimizer._learning_rate"
-_AHEAD = 1024  # steps whose rates are looked up at once
+_AHEAD = 1024  # steps whose values are looked up at once
 
 
-class LearningRates:
-    """The learning rate of each member: a constant kept in its state, or its schedule's.
+class ScheduleValues:
+    """What a schedule gives each member at each step.
 
-    A schedule is called with many steps at once, or, where it takes one at a time, in a loop that is traced once.
+    The schedule is called with many steps at once, or, where it takes one at a time, in a loop that is traced once.
 
     Args:
-        optimizer: The model's.
+        schedule: Of the model.
         walk: The walk through the model.
         varying: Names of the numbers that differ between members.
 
     Attributes:
-        constant: Whether there is no schedule.
         numbers: Those of them that the schedule uses.
 
     Raises:
         CannotStack: The schedule cannot be changed from outside, or not be traced.
     """
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer, walk: ModelWalk, varying: frozenset[str]):
-        rate = learning_rate_of(optimizer)
-        self._schedule: Any = None if isinstance(rate, keras.Variable) else rate
-        self.constant = self._schedule is None
-        self.numbers = (
-            frozenset(name for name in varying if name.startswith(_OF_THE_RATE)) if self._schedule else frozenset()
-        )
+    def __init__(self, schedule: Any, walk: ModelWalk, varying: Iterable[str]):
+        self._schedule = schedule
+        self.numbers = walk.numbers_of(schedule) & frozenset(varying)
         self._setters = {name: setter for name in self.numbers if (setter := walk.setters[name]) is not None}
         if len(self._setters) < len(self.numbers):
             raise CannotStack("its schedule cannot be changed from outside")
         self._known: dict[int, np.ndarray] = {}
         self._members: Sequence[Values] = []
         self._traced: Any = None
-        if self._schedule is not None and not self._takes_many():
+        if not self._takes_many():
             self._trace(walk)
 
     def mismatch(self, numbers: Values) -> str | None:
@@ -91,10 +86,70 @@ class LearningRates:
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise CannotStack("its schedule decides on the step in Python") from error
 
+    def of(self, members: Sequence[Values]) -> Self:
+        """Return the same for these members."""
+        other = copy.copy(self)
+        other._members, other._known = members, {}
+        return other
+
+    def at(self, step: int) -> np.ndarray:
+        """Return the (members, 1) values of a step, from 0."""
+        block, offset = divmod(step, _AHEAD)
+        if block not in self._known:
+            before = {known: values for known, values in self._known.items() if known == block - 1}
+            self._known = before | {block: self._values(tf.range(block * _AHEAD, (block + 1) * _AHEAD))}
+        return self._known[block][:, offset, None]
+
+    def over(self, steps: range) -> np.ndarray:
+        """Return the (steps, members) values of some steps."""
+        return np.stack([self.at(step)[:, 0] for step in steps])
+
+    def _values(self, steps: tf.Tensor) -> np.ndarray:
+        found: dict[tuple, np.ndarray] = {}  # members of equal numbers share one
+        for values in self._members:
+            own = tuple(values[name] for name in self._setters)
+            if own not in found:
+                found[own] = self._values_of(values, steps)
+        return np.stack([found[tuple(values[name] for name in self._setters)] for values in self._members])
+
+    def _values_of(self, values: Values, steps: tf.Tensor) -> np.ndarray:
+        if self._traced is not None:
+            self._table.set(values)
+            return self._traced(steps).numpy()
+        for name, setter in self._setters.items():
+            setter(values[name])
+        return self._of_schedule(steps)
+
+
+class LearningRates:
+    """The learning rate of each member: a constant kept in its state, or its schedule's.
+
+    Args:
+        optimizer: The model's.
+        walk: The walk through the model.
+        varying: Names of the numbers that differ between members.
+
+    Attributes:
+        constant: Whether there is no schedule.
+        numbers: Those of them that the schedule uses.
+
+    Raises:
+        CannotStack: The schedule cannot be changed from outside, or not be traced.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer, walk: ModelWalk, varying: frozenset[str]):
+        rate = learning_rate_of(optimizer)
+        self._values = None if isinstance(rate, keras.Variable) else ScheduleValues(rate, walk, varying)
+        self.constant = self._values is None
+        self.numbers = frozenset() if self._values is None else self._values.numbers
+
+    def mismatch(self, numbers: Values) -> str | None:
+        """Return what the traced schedule would decide differently for these numbers; None if nothing."""
+        return None if self._values is None else self._values.mismatch(numbers)
+
     def load(self, members: Sequence[Values]) -> None:
         """Take the members' numbers."""
-        self._members = members
-        self._known.clear()
+        self._values = None if self._values is None else self._values.of(members)
 
     def at(self, step: int, constant: np.ndarray) -> np.ndarray:
         """Return the (members, 1) rates of a step, from 0.
@@ -103,29 +158,7 @@ class LearningRates:
             step: Steps taken.
             constant: (members,) rates where there is no schedule.
         """
-        if self._schedule is None:
-            return constant[:, None].astype("float32")
-        block, offset = divmod(step, _AHEAD)
-        if block not in self._known:
-            self._known = {block: self._block(block)}
-        return self._known[block][:, offset, None]
-
-    def _block(self, block: int) -> np.ndarray:
-        steps = tf.range(block * _AHEAD, (block + 1) * _AHEAD)
-        found: dict[tuple, np.ndarray] = {}  # members of equal numbers share one
-        for values in self._members:
-            own = tuple(values[name] for name in self._setters)
-            if own not in found:
-                found[own] = self._rates(values, steps)
-        return np.stack([found[tuple(values[name] for name in self._setters)] for values in self._members])
-
-    def _rates(self, values: Values, steps: tf.Tensor) -> np.ndarray:
-        if self._traced is not None:
-            self._table.set(values)
-            return self._traced(steps).numpy()
-        for name, setter in self._setters.items():
-            setter(values[name])
-        return self._of_schedule(steps)
+        return constant[:, None].astype("float32") if self._values is None else self._values.at(step)
 
 
 class RateFactors:
