@@ -129,6 +129,18 @@ def test_the_l1_penalty_of_the_grid_reaches_zeros():
     assert (model.coef_ == 0).sum() > 15
 
 
+@pytest.mark.parametrize(("name", "task"), [("mlp", "regression"), ("hist_gradient_boosting", "classification")])
+def test_no_single_rows_are_held_out_where_groups_keep_rows_together(name, task):
+    def early(exchangeable):
+        where = setting.Setting(20_000, 10_000, 5, 1, 0 if task == "regression" else 2, 0, exchangeable=exchangeable)
+        how = models.tunable(_family(name, task), where)
+        grids = [value for part in how.grid for key, values in part.items() if "early" in key for value in values]
+        return grids or [how.model.get_params()["early_stopping"]]
+
+    assert any(early(exchangeable=True))
+    assert not any(early(exchangeable=False))
+
+
 def test_a_grid_that_fails_anywhere_fails_loudly(make_table, monkeypatch):
     broken = setting.Tunable(
         KNeighborsClassifier(),

@@ -92,6 +92,7 @@ def test_interval_and_p_value_agree_with_the_normal_limit():
         objective.score(target, second),
         bootstrap_scores(objective, target, first, counts),
         bootstrap_scores(objective, target, second, counts),
+        3000,
         rope=0.05,
     )
     gap = second**2 - first**2
@@ -115,9 +116,24 @@ def test_accuracy_interval_covers():
     for seed in range(200):
         hit = (random.random(150) < 0.8).astype(int)
         samples = bootstrap_scores(objective, target, hit, bootstrap_weights(150, num_samples=400, seed=seed))
-        interval = bootstrap_interval(hit.mean(), samples)
+        interval = bootstrap_interval(hit.mean(), samples, 150)
         covered += interval.low <= 0.8 <= interval.high
     assert 0.89 < covered / 200 < 0.99
+
+
+def test_few_rows_have_the_interval_of_students_mean():
+    values = np.random.default_rng(7).normal(0, 1, 12)
+    samples = bootstrap_weights(12, num_samples=20_000) @ values / 12
+    interval = bootstrap_interval(values.mean(), samples, 12)
+    expected = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
+    assert (interval.low, interval.high) == pytest.approx(expected, abs=0.02)
+
+
+def test_what_is_right_on_every_row_is_not_certain():
+    interval = bootstrap_interval(1.0, np.ones(50), 40, least_error=1 / 40)
+    assert interval.low == pytest.approx(1 - stats.t.isf(0.025, 39) / 40)
+    same = bootstrap_difference(1.0, 1.0, np.ones(50), np.ones(50), 40, rope=0.01, least_error=1 / 40)
+    assert same.p_equivalent < 0.5
 
 
 def test_a_diverged_model_has_no_interval():
@@ -127,7 +143,7 @@ def test_a_diverged_model_has_no_interval():
     samples = bootstrap_scores(objective, target, np.full(20, np.nan), counts)
     assert np.isnan(samples).all()
     fine = bootstrap_scores(objective, target, target + 1, counts)
-    result = bootstrap_difference(float("nan"), 0.9, samples, fine, rope=0.01)
+    result = bootstrap_difference(float("nan"), 0.9, samples, fine, 20, rope=0.01)
     assert np.isnan([result.low, result.p_value, result.p_better]).all()
 
 

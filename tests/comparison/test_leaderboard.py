@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tfopt.comparison import (
     FoldResult,
@@ -12,7 +13,6 @@ from tfopt.comparison import (
     bootstrap_weights,
     compare,
     get_objective,
-    holm,
     mean_interval,
     paired_difference,
 )
@@ -43,7 +43,7 @@ def test_worse_is_said_with_numbers():
     assert (result.network, result.best_baseline) == ("network", "ridge")
     assert result.verdict == (
         "Keep ridge: it scores 0.487 against the network's 0.447; the network is worse by 0.040 (95 % interval 0.054 "
-        "worse to 0.026 worse), P(worse by more than 0.01) > 0.99."
+        "worse to 0.026 worse), P(worse by more than 0.01) > 0.99; p < 0.001, corrected for 3 baselines."
     )
 
 
@@ -164,8 +164,13 @@ def test_of_several_networks_the_inner_score_chooses_and_ensembles_stand_aside()
     assert "Use the network: it scores 0.550" in only.verdict
 
 
+def _one_sided(difference):
+    error = difference.std(ddof=1) * np.sqrt(1 / len(difference) + 1 / 4)
+    return stats.t.cdf(difference.mean() / error, len(difference) - 1)
+
+
 def test_numbers_of_the_leaderboard_come_from_the_tests():
-    network = 0.47 + _NOISE[::-1]
+    network = 0.47 + _NOISE[::-1] + 0.01 * _WOBBLE
     result = compare(
         [
             *_DUMMY,
@@ -183,13 +188,12 @@ def test_numbers_of_the_leaderboard_come_from_the_tests():
     row = board.loc["network"]
     interval = mean_interval(network, 1 / 4)
     assert (row["score"], row["low"], row["high"]) == pytest.approx((interval.mean, interval.low, interval.high))
-    ridge, lasso, dummy = (np.array([r.score for r in model]) for model in (_RIDGE, _LASSO, _DUMMY))
+    ridge, lasso = (np.array([r.score for r in model]) for model in (_RIDGE, _LASSO))
     expected = paired_difference(network, ridge, 1 / 4, rope=0.02)
     assert row["difference"] == pytest.approx(expected.mean)
     assert row["p_worse"] == pytest.approx(expected.p_worse)
-    p_values = [paired_difference(network, other, 1 / 4, rope=0.02).p_value for other in (ridge, lasso, dummy)]
-    assert row["p_holm"] == pytest.approx(holm(p_values)[0])
-    assert row["p_value"] <= row["p_holm"]
+    # One-sided p of the t-test against the surest of three baselines, times three.
+    assert row["p_corrected"] == pytest.approx(3 * min(_one_sided(network - ridge), _one_sided(network - lasso)))
     assert row["optimism"] == pytest.approx(0.5 - network.mean())
     assert row["fold_sd"] == pytest.approx(network.std(ddof=1))
     assert row["seed_sd"] == pytest.approx(np.sqrt(0.0002))
@@ -198,9 +202,8 @@ def test_numbers_of_the_leaderboard_come_from_the_tests():
     best = board.loc["ridge"]
     assert best["difference"] == pytest.approx(-row["difference"])
     assert best["p_better"] == pytest.approx(row["p_worse"])
-    assert best["p_holm"] == row["p_holm"]
-    against_best = [paired_difference(other, ridge, 1 / 4, rope=0.02).p_value for other in (lasso, dummy)]
-    assert board.loc[["lasso", "dummy"], "p_holm"].to_numpy() == pytest.approx(holm(against_best))
+    assert best["p_corrected"] == row["p_corrected"]
+    assert board.loc["lasso", "p_corrected"] == pytest.approx(min(1, 2 * _one_sided(lasso - ridge)))
 
 
 def test_errors_are_told_in_their_own_direction():
@@ -223,6 +226,22 @@ def test_an_interval_ends_where_the_metric_does():
     rmse = get_objective("rmse", "regression")
     assert compare(_model("svm", 10 * (nearly - 1)), _SPLITS, rmse).leaderboard["high"].iloc[0] == 0
     assert compare(_model("svm", 0.1 + _WOBBLE), _SPLITS, _R2).leaderboard["low"].iloc[0] < 0
+
+
+def test_counts_of_rows_that_are_the_same_in_every_fold_are_not_certain():
+    accuracy = get_objective("accuracy", "classification")
+    results = [*_model("dummy", 0.4), *_model("svm", 1.0), *_network(0.96)]
+    board = compare(results, _SPLITS, accuracy).leaderboard.set_index("model")
+    row = 1 / 50  # the least standard error: one of 50 test rows
+    assert board.loc["svm", "low"] == pytest.approx(1 - stats.t.isf(0.025, 9) * row)
+    assert board.loc["network", "p_value"] == pytest.approx(2 * stats.t.sf(0.04 / row, 9))
+
+
+def test_folds_of_few_rows_have_wider_intervals_where_the_score_has_no_lowest_value():
+    splits = [Split(np.setdiff1d(np.arange(50), t), t) for t in np.array_split(np.arange(50), 10)]
+    row = compare(_model("ridge", 0.4 + _WOBBLE), splits, _R2).leaderboard.iloc[0]
+    wide = mean_interval(0.4 + _WOBBLE, 1 / 9, confidence=0.99)
+    assert (row["low"], row["high"]) == pytest.approx((wide.low, wide.high))
 
 
 def test_json_holds_no_nan():
@@ -254,9 +273,10 @@ def test_a_holdout_is_bootstrapped():
     row = comparison.leaderboard.set_index("model").loc["network"]
     counts = bootstrap_weights(200)
     samples = bootstrap_scores(_R2, target[200:], network.prediction, counts)
-    assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(samples, [0.025, 0.975])))
+    half = stats.t.isf(0.025, 199) * samples.std(ddof=1) * np.sqrt(200 / 199)
+    assert (row["low"], row["high"]) == pytest.approx((network.score - half, network.score + half))
     gap = samples - bootstrap_scores(_R2, target[200:], ridge.prediction, counts)
-    assert row["p_worse"] == pytest.approx((gap < -0.01).mean())
+    assert row["p_worse"] == pytest.approx((gap < -0.01).mean(), abs=0.01)
     assert np.isnan(row["fold_sd"])
     with pytest.raises(ValueError, match="needs `target`"):
         compare([ridge, network], [split], _R2)
@@ -313,7 +333,76 @@ def test_the_model_to_use_is_the_one_that_the_verdict_keeps(results, recommended
     assert (result.to_dict()["recommended"], result.to_dict()["why"]) == (recommended, result.why)
 
 
+_FLAT = _model("dummy", -0.001)
+
+
 def test_an_ensemble_is_called_one():
     ensemble = _network(0.01 + 0.05 * _WOBBLE, "network (ensemble of 3 seeds)", num_members=3)
-    result = compare([*_model("dummy", -0.001), *ensemble, *_network(-0.1 + _NOISE)], _SPLITS, _R2)
+    result = compare([*_FLAT, *ensemble], _SPLITS, _R2)
     assert "the best is the ensemble of 3 seeds, and the ensemble of 3 seeds scores 0.010 against" in result.verdict
+
+
+def test_the_network_not_its_ensemble_has_to_beat_guessing():
+    learns, does_not = 0.3 + 0.4 * _WOBBLE, 0.02 + 0.4 * _WOBBLE
+    weak = _model("ridge", -0.02 + _NOISE)
+    noisy = _network(does_not, "network (ensemble of 3 seeds)", num_members=3)
+    assert compare([*_FLAT, *weak, *noisy, *_network(learns)], _SPLITS, _R2).outcome == "better"
+    steady = _network(learns, "network (ensemble of 3 seeds)", num_members=3)
+    result = compare([*_FLAT, *weak, *steady, *_network(does_not)], _SPLITS, _R2)
+    assert result.outcome == "guessing"
+    assert "the network scores 0.020" in result.verdict
+
+
+@pytest.mark.parametrize("p", [0.04, 0.06])
+def test_guessing_and_the_verdict_have_one_threshold(p):
+    """A lead whose one-sided p is 4 % is enough against the dummy and against a baseline, one of 6 % for neither."""
+    error = _WOBBLE.std(ddof=1) * np.sqrt(1 / 10 + 1 / 4)
+    lead = stats.t.isf(p, 9) * error - _WOBBLE.mean()
+    against_guessing = compare([*_model("dummy", 0.0), *_model("ridge", -1.0), *_network(lead + _WOBBLE)], _SPLITS, _R2)
+    against_ridge = compare([*_model("dummy", -9.0), *_model("ridge", 0.0), *_network(lead + _WOBBLE)], _SPLITS, _R2)
+    outcomes = (against_guessing.outcome, against_ridge.outcome)
+    assert outcomes == (("better", "better") if p < 0.05 else ("guessing", "undecided"))
+
+
+def test_a_network_that_alone_learns_is_the_one_to_use_though_a_baseline_is_near():
+    near = _model("ridge", 0.2 + 2 * _WOBBLE[::-1])
+    result = compare([*_FLAT, *near, *_network(0.3 + 0.4 * _WOBBLE)], _SPLITS, _R2)
+    assert result.outcome == "only the network learns"
+    assert result.recommended == "network"
+    assert result.why == "no baseline is clearly better than guessing"
+    assert "it alone is clearly better than guessing, by 0.301" in result.verdict
+    assert "is better than ridge, the best baseline (the network scores 0.300" in result.verdict
+
+
+def test_worse_is_corrected_for_the_number_of_baselines():
+    error = _WOBBLE.std(ddof=1) * np.sqrt(1 / 10 + 1 / 4)
+    network = _network(0.5 + _WOBBLE - _WOBBLE.mean() - stats.t.isf(0.02, 9) * error)
+    one, others = _model("ridge", 0.5), [_model(name, -9.0) for name in ("lasso", "svm", "knn")]
+    assert compare([*one, *network], _SPLITS, _R2).outcome == "worse"
+    assert compare([*one, *others[0], *network], _SPLITS, _R2).outcome == "worse"  # 2 x 0.02
+    several = compare([*one, *(result for model in others for result in model), *network], _SPLITS, _R2)
+    assert several.outcome == "undecided"  # 4 x 0.02
+    assert several.leaderboard.set_index("model").loc["network", "p_corrected"] == pytest.approx(0.08)
+
+
+def test_better_means_better_than_each_baseline_and_the_closest_is_named():
+    scattered = _model("svm", 0.4 + 0.5 * _WOBBLE)
+    leads = compare([*_FLAT, *_RIDGE, *scattered, *_network(0.6 + _NOISE)], _SPLITS, _R2)
+    assert (leads.outcome, leads.best_baseline) == ("better", "ridge")
+    assert leads.verdict.endswith("better than each of 3 baselines, p = 0.039 for svm.")
+    wilder = _model("svm", 0.4 + _WOBBLE)
+    assert compare([*_FLAT, *_RIDGE, *wilder, *_network(0.6 + _NOISE)], _SPLITS, _R2).outcome == "undecided"
+
+
+def test_worse_than_a_steady_baseline_though_the_best_one_is_unsure():
+    result = compare([*_RIDGE, *_model("svm", 0.5 + _WOBBLE), *_network(0.44 + _NOISE)], _SPLITS, _R2)
+    assert (result.outcome, result.best_baseline) == ("worse", "svm")
+    assert result.verdict.endswith("corrected for 2 baselines, most surely worse than ridge.")
+
+
+@pytest.mark.parametrize(("sure", "outcome"), [(0.94, "undecided"), (0.96, "equivalent")])
+def test_the_same_takes_as_much_as_better(sure, outcome):
+    error = _WOBBLE.std(ddof=1) * np.sqrt(1 / 10 + 1 / 4)
+    rope = stats.t.isf((1 - sure) / 2, 9) * error
+    network = _network(0.5 + _WOBBLE - _WOBBLE.mean())
+    assert compare([*_model("ridge", 0.5), *network], _SPLITS, _R2, rope=rope).outcome == outcome

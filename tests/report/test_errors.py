@@ -55,6 +55,15 @@ def classes(run_folder):
     return write
 
 
+def test_ties_of_probabilities_stay_ties(classes):
+    """Sums of 1 - 1e-16 and 1 may not put rows of the same probability in an order."""
+    thirds = np.array([[1 / 3, 2 / 3], [1 / 3, 2 / 3], [0.9, 0.1], [0.2, 0.8]])
+    thirds[1, 0] -= 1e-12
+    section = classes(np.array([0, 1, 0, 1]), ["no", "yes"], network=thirds)
+    [(_, table)] = section.tables
+    assert table.rows[0][-1] == "0.875"  # 3 of 4 pairs in order, and one tie
+
+
 def test_two_classes(classes):
     sure = np.array([0.1, 0.4, 0.6, 0.9])
     section = classes(

@@ -159,7 +159,9 @@ def page(run_folder):
     """Return a page with long names and negative numbers in it."""
     result = json.loads((run_folder / "result.json").read_text())
     long = "hist_gradient_boosting_of_a_very_long_name"
-    result["leaderboard"].append({**result["leaderboard"][1], "model": long, "p_holm": 1e-9, "tune_seconds": 1234.5})
+    result["leaderboard"].append(
+        {**result["leaderboard"][1], "model": long, "p_corrected": 1e-9, "tune_seconds": 1234.5}
+    )
     result["objective"] = "mean_absolute_percentage_error"
     result["negated"] = True
     (run_folder / "result.json").write_text(json.dumps(result))

@@ -107,7 +107,9 @@ def _rows_of_a_tree(setting: Setting) -> int | None:
 
 
 def _boosting_regressor(setting: Setting) -> Tunable:
-    model, prefix = each_target(ensemble.HistGradientBoostingRegressor(random_state=setting.seed), setting)
+    model, prefix = each_target(
+        ensemble.HistGradientBoostingRegressor(random_state=setting.seed, early_stopping=_early(setting)), setting
+    )
     return Tunable(model, model, _boosting_grid(prefix), scaling="none", openmp=True)
 
 
@@ -124,13 +126,18 @@ def _mlp_regressor(setting: Setting) -> Tunable:
     return Tunable(_standardised(model), _plain_perceptron(neural_network.MLPRegressor, setting), [grid], num_draws=12)
 
 
+def _early(setting: Setting) -> Any:
+    """Whether boosting holds out rows to stop by: scikit-learn's own choice, which knows neither groups nor times."""
+    return "auto" if setting.exchangeable else False
+
+
 def _perceptron(prefix: str, setting: Setting) -> dict[str, list[Any]]:
     return under(
         prefix,
         hidden_layer_sizes=[(64,), (100,), (64, 64)],
         alpha=_powers(-4, 1, 6),
         learning_rate_init=[0.001, 0.003, 0.01],
-        early_stopping=[False, True] if setting.num_rows >= 100 else [False],
+        early_stopping=[False, True] if setting.exchangeable and setting.num_rows >= 100 else [False],
     )
 
 
@@ -194,7 +201,7 @@ def _forest_classifier(setting: Setting) -> Tunable:
 
 
 def _boosting_classifier(setting: Setting) -> Tunable:
-    model = ensemble.HistGradientBoostingClassifier(random_state=setting.seed)
+    model = ensemble.HistGradientBoostingClassifier(random_state=setting.seed, early_stopping=_early(setting))
     grid = _boosting_grid("")
     if setting.num_classes > 3:  # a tree for each class in every step
         grid = [under("", max_leaf_nodes=[8], learning_rate=[0.1, 0.2], max_iter=[50])]

@@ -28,6 +28,7 @@ class Setting:
         num_classes: Classes; 0 for regression.
         seed: Seed of everything random.
         num_levels: For each column of a `TreeEncoder`'s matrix that holds categories, by its place, how many codes.
+        exchangeable: Whether any rows may be held out to stop a training: not where groups or times keep rows together.
     """
 
     num_rows: int
@@ -37,6 +38,7 @@ class Setting:
     num_classes: int
     seed: int
     num_levels: dict[int, int] = field(default_factory=dict)
+    exchangeable: bool = True
 
     @classmethod
     def of(cls, table: Table, rows: int, inner: Sequence[Split], seed: int) -> "Setting":
@@ -50,6 +52,7 @@ class Setting:
             num_classes=0 if regression else table.num_outputs,
             seed=seed,
             num_levels=TreeEncoder(table.columns).num_codes,
+            exchangeable=table.groups is None and table.times is None,
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfopt.comparison.objective import Objective, summing_to_one
-from tfopt.comparison.statistics import Interval, PairedDifference
+from tfopt.comparison.statistics import Interval, PairedDifference, student_difference, student_interval
 from tfopt.errors import UserError
 
 _BLOCK = 20_000_000  # entries of the block of counts that is worked on at once, 160 MB as float64
@@ -88,45 +88,69 @@ def bootstrap_scores(
     return raw if objective.greater_is_better else -raw
 
 
-def bootstrap_interval(score: float, samples: np.ndarray, *, confidence: float = 0.95) -> Interval:
-    """Return the score of a hold-out with the percentile interval of its bootstrap samples.
+def bootstrap_error(samples: np.ndarray, num_units: int, least_error: float = 0.0) -> float:
+    """Return the standard error of a score, or of a difference of scores, on a hold-out.
+
+    Formula: sqrt(var(samples) * n / (n - 1) + least_error²) for n units. Few units vary less in their own resamples
+    than new ones would, which n / (n - 1) mends for a mean; `least_error`, for scores that count rows, is that of one
+    row on which they would differ too, and keeps an error where the rows at hand show none (as in A. Agresti & Y. Min,
+    Statistics in Medicine 24, 2005).
+
+    Args:
+        samples: (samples,) bootstrap scores, or differences of two models' on the same samples; NaN is left out.
+        num_units: Rows, or groups, that were drawn.
+        least_error: As said.
+    """
+    samples = samples[np.isfinite(samples)]
+    if len(samples) < 2 or num_units < 2:
+        return float("nan")
+    return float(np.sqrt(samples.var(ddof=1) * num_units / (num_units - 1) + least_error**2))
+
+
+def bootstrap_interval(score: float, samples: np.ndarray, num_units: int, least_error: float = 0.0) -> Interval:
+    """Return the score of a hold-out with its 95 % interval: Student's, of n - 1 degrees, with the bootstrap's error.
 
     It covers the choice of the test rows only, not that of the training rows: it is the uncertainty about these
-    fitted models, not about the method that fitted them.
+    fitted models, not about the method that fitted them. Percentiles of the samples would be too narrow: with 12 rows
+    they cover 83 % of accuracies, with 40 rows 92 %.
 
     Args:
         score: The score on the test rows themselves.
         samples: (samples,) scores from `bootstrap_scores`; NaN is left out.
-        confidence: Of the interval.
+        num_units: Rows, or groups, that were drawn.
+        least_error: What one row more or less changes, for scores that count rows.
 
     Example:
         ```python
         samples = np.linspace(0.7, 0.9, 101)
-        interval = tfopt.comparison.bootstrap_interval(0.8, samples)
-        print(f"{interval.low:.3f} … {interval.high:.3f}")  # 0.705 … 0.895
+        interval = tfopt.comparison.bootstrap_interval(0.8, samples, num_units=50)
+        print(f"{interval.low:.3f} … {interval.high:.3f}")  # 0.681 … 0.919
         ```
     """
-    samples = samples[np.isfinite(samples)]
-    if not np.isfinite(score) or len(samples) == 0:
-        return Interval(score, float("nan"), float("nan"))
-    low, high = np.quantile(samples, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return Interval(score, float(low), float(high))
+    error = bootstrap_error(samples, num_units, least_error) if np.isfinite(score) else float("nan")
+    return student_interval(score, error, num_units - 1)
 
 
 def bootstrap_difference(
-    first: float, second: float, first_samples: np.ndarray, second_samples: np.ndarray, *, rope: float
+    first: float,
+    second: float,
+    first_samples: np.ndarray,
+    second_samples: np.ndarray,
+    num_units: int,
+    *,
+    rope: float,
+    least_error: float = 0.0,
 ) -> PairedDifference:
     """Compare two models on one hold-out by their scores on the same bootstrap samples.
-
-    The probabilities are the shares of the samples below, within and above the region of practical equivalence; the
-    p-value is twice the smaller share on one side of 0, counting one sample more so that it is never 0.
 
     Args:
         first: Score of the first model.
         second: Score of the second one.
         first_samples: (samples,) scores of the first model from `bootstrap_scores`.
         second_samples: The second model's, on the same samples.
+        num_units: Rows, or groups, that were drawn.
         rope: Half width of the region of practical equivalence, in units of the score.
+        least_error: As for `bootstrap_interval`.
 
     Returns:
         The difference, its interval, and how probable each conclusion is.
@@ -134,21 +158,14 @@ def bootstrap_difference(
     Example:
         ```python
         first, second = np.linspace(0.80, 0.90, 101), np.linspace(0.75, 0.88, 101)
-        difference = tfopt.comparison.bootstrap_difference(0.85, 0.82, first, second, rope=0.01)
-        print(f"{difference.mean:.2f}, {difference.p_better:.0%} sure")  # 0.03, 100% sure
+        difference = tfopt.comparison.bootstrap_difference(0.85, 0.82, first, second, 50, rope=0.01)
+        print(f"{difference.mean:.2f}, {difference.p_better:.0%} sure")  # 0.03, 99% sure
         ```
     """
-    difference = first_samples - second_samples
-    difference = difference[np.isfinite(difference)]
-    interval = bootstrap_interval(first - second, difference)
-    if not np.isfinite(interval.low):
-        return PairedDifference(interval.mean, interval.low, interval.high, *[float("nan")] * 4)
-    one_side = min((difference <= 0).sum(), (difference >= 0).sum())
-    p_value = min(1.0, float(2 * (one_side + 1) / (len(difference) + 1)))
-    worse, better = float((difference < -rope).mean()), float((difference > rope).mean())
-    return PairedDifference(
-        interval.mean, interval.low, interval.high, p_value, worse, max(0.0, 1 - worse - better), better
-    )
+    error = bootstrap_error(first_samples - second_samples, num_units, least_error)
+    if not np.isfinite(first - second):
+        error = float("nan")
+    return student_difference(first - second, error, num_units - 1, rope=rope)
 
 
 def _one_by_one(

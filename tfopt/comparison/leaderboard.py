@@ -10,11 +10,12 @@ import pandas as pd
 
 from tfopt._files import as_json
 from tfopt.comparison.bootstrap import bootstrap_difference, bootstrap_interval, bootstrap_scores, bootstrap_weights
+from tfopt.comparison.evidence import error_of_all, error_of_any
 from tfopt.comparison.fold_result import DUMMY, FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.comparison.forward import time_blocks
 from tfopt.comparison.objective import Objective
-from tfopt.comparison.statistics import Interval, PairedDifference, holm, mean_interval, paired_difference
+from tfopt.comparison.statistics import Interval, PairedDifference, mean_interval, paired_difference
 from tfopt.comparison.verdict import Contest, Contestant, judge, recommend
 
 CORRECTED = "corrected resampled t-test"
@@ -24,6 +25,9 @@ BLOCKS = "paired bootstrap of the hold-out in blocks of time"
 
 # A hold-out of more than 50 000 rows gets fewer bootstrap samples than 2000: two bytes for each row and sample.
 _MOST_COUNTS = 100_000_000
+
+# Of fewer test rows in a fold, scores without a lowest value (R²) are so skewed that a 99 % interval covers 95 %.
+_FEW_ROWS = 10
 
 _NOTHING = PairedDifference(*[float("nan")] * 7)
 
@@ -38,14 +42,15 @@ class Comparison:
             `high` (its 95 % interval, cut where the metric ends), `fold_sd`, `seed_sd` (pooled over folds; networks
             only), `default_score` (untuned), `inner_score`, `optimism` (inner minus outer score: the winner's curse),
             `difference` to the best baseline (the best baseline's own row: to the network) with `difference_low`,
-            `difference_high`, `p_value`, `p_holm`, `p_better`, `p_equivalent`, `p_worse`; `num_configurations` in a
+            `difference_high`, `p_value`, `p_better`, `p_equivalent`, `p_worse`; `p_corrected`, the error probability of
+            "better than each baseline" or of "worse than one of them", the smaller of both; `num_configurations` in a
             fold, `tune_seconds` in all, `fit_seconds` and `predict_seconds` of one fold; `num_members` (above 1: an
             ensemble), `failed_folds`. A search adds `interval_coverage`, the share of the outer rows that their 90 %
             intervals (classes: sets) cover, and `interval_size`, their width (classes in a set).
         verdict: One sentence.
         outcome: `"better"`, `"worse"`, `"equivalent"` or `"undecided"`, about the network against the best baseline;
-            or `"guessing"` (nothing clearly beats the dummy), `"only dummy"`, `"only networks"`, `"only baselines"`,
-            `"nothing"`.
+            `"only the network learns"` (undecided, but no baseline clearly beats the dummy); or `"guessing"` (nothing
+            clearly beats it), `"only dummy"`, `"only networks"`, `"only baselines"`, `"nothing"`.
         objective: The metric.
         rope: Half width of the region of practical equivalence, in units of the score.
         method: How intervals and p-values were computed.
@@ -140,11 +145,11 @@ def compare(
     Several splits are compared by the corrected resampled t-test and its Bayesian counterpart, one split by a paired
     bootstrap of its test rows. A model that failed or is missing in a fold is ranked last, without a score.
 
-    The best baseline is the one with the best outer score. Choosing it there favours the baselines: the best of
-    several is partly lucky, so a network that beats it does so honestly, while a network that trails it narrowly may
-    be as good. `p_holm` corrects for this: it is the network's p-value against the best baseline, adjusted for having
-    been tested against every baseline. The rows of the other baselines are adjusted for having been tested against the
-    best. Of several networks the one with the best inner score speaks for them, which no outer fold has influenced;
+    The best baseline is the one with the best outer score, so it is partly lucky, and differences to it are tilted
+    against the network. The verdict therefore looks at every baseline: better means better than each of them; worse
+    means worse than one, corrected for their number (`tfopt.comparison.evidence`).
+
+    Of several networks the one with the best inner score speaks for them, which no outer fold has influenced;
     ensembles (`num_members` above 1) only where there is no single network.
 
     Args:
@@ -195,18 +200,21 @@ def compare(
     intervals, pair = _estimators(scored, splits, objective, rope, target, groups, weights)
     differences = _differences(networks, baselines, network, pair)
     dummy = next((model for model in baselines if model.name == DUMMY), None)
-    leading = max((model for model in scored if model is not dummy), key=lambda m: m.score, default=None)
+    real = [model for model in baselines if model is not dummy]
+    candidates = [*real, *([network] if network else [])]
+    leading = max(candidates, key=lambda m: m.score, default=None)
+    num_single = sum(model.num_members == 1 for model in networks)
     contest = Contest(
         objective=objective,
         rope=rope,
         holdout=len(splits) == 1,
         ordered=times is not None,
-        network=_contestant(network, sum(model.num_members == 1 for model in networks)),
+        network=_contestant(network, num_single),
         baseline=_contestant(best),
-        difference=_NOTHING if network is None or best is None else pair(network, best),
+        differences={} if network is None else {model.name: pair(network, model) for model in baselines},
         dummy=_contestant(dummy),
-        leading=_contestant(leading, len(networks)),
-        over_dummy=_NOTHING if dummy is None or leading is None else pair(leading, dummy),
+        leading=_contestant(leading, num_single),
+        over_dummy={} if dummy is None else {model.name: pair(model, dummy) for model in candidates},
         only_dummy=all(model.name == DUMMY for model in models if model.kind == "sklearn"),
         failed=tuple(model.name for model in models if model not in scored),
     )
@@ -282,10 +290,17 @@ def _estimators(
     weights: np.ndarray | None,
 ) -> tuple[dict[str, Interval], Pair]:
     """Return the interval of each model, and a function that compares two."""
+    least = _least_error(objective, splits)
     if len(splits) > 1:
         test_to_train = sum(len(split.test) for split in splits) / sum(len(split.train) for split in splits)
-        intervals = {model.name: mean_interval(model.scores, test_to_train) for model in models}
-        return intervals, lambda one, two: paired_difference(one.scores, two.scores, test_to_train, rope=rope)
+        sure = 0.95 if least or min(len(split.test) for split in splits) >= _FEW_ROWS else 0.99
+        intervals = {
+            model.name: mean_interval(model.scores, test_to_train, confidence=sure, least_error=least)
+            for model in models
+        }
+        return intervals, lambda one, two: paired_difference(
+            one.scores, two.scores, test_to_train, rope=rope, least_error=least
+        )
     if target is None:
         raise ValueError("A comparison on one split needs `target`, to bootstrap the test rows.")
     test = splits[0].test
@@ -294,10 +309,18 @@ def _estimators(
     num_samples = int(np.clip(_MOST_COUNTS // len(test), 200, 2000))
     counts = bootstrap_weights(len(test), num_samples=num_samples, groups=groups)
     samples = {model.name: _samples(model, objective, target, counts, weights) for model in models}
-    intervals = {model.name: bootstrap_interval(model.score, samples[model.name]) for model in models}
+    units = len(test) if groups is None else len(np.unique(groups))
+    intervals = {model.name: bootstrap_interval(model.score, samples[model.name], units, least) for model in models}
     return intervals, lambda one, two: bootstrap_difference(
-        one.score, two.score, samples[one.name], samples[two.name], rope=rope
+        one.score, two.score, samples[one.name], samples[two.name], units, rope=rope, least_error=least
     )
+
+
+def _least_error(objective: Objective, splits: Sequence[Split]) -> float:
+    """Return what one test row more or less would change, of a score that has a lowest and a highest value."""
+    low, high = objective.bounds
+    rows = np.unique(np.concatenate([split.test for split in splits]))
+    return (high - low) / len(rows) if np.isfinite(high - low) else 0.0
 
 
 def _part(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
@@ -319,19 +342,19 @@ def _samples(
 def _differences(
     networks: list[_Model], baselines: list[_Model], network: _Model | None, pair: Pair
 ) -> dict[str, tuple[PairedDifference, float]]:
-    """Return each model's difference to the best baseline (the best baseline's: to the network), and its Holm p."""
+    """Return each model's difference to the best baseline (the best baseline's: to the network), and `p_corrected`."""
     if not baselines:
         return {}
-    best, others = baselines[0], baselines[1:]
+    best = baselines[0]
     found: dict[str, tuple[PairedDifference, float]] = {}
-    for model in networks:
-        against_all = [pair(model, baseline) for baseline in baselines]
-        found[model.name] = against_all[0], float(holm([one.p_value for one in against_all])[0])
+    for model in [*networks, *baselines]:
+        rivals = {baseline.name: pair(model, baseline) for baseline in baselines if baseline is not model}
+        if rivals:
+            above = np.array([one.p_above for one in rivals.values()])
+            error = float(np.minimum(error_of_all(above), error_of_any(1 - above)))
+            found[model.name] = rivals.get(best.name, _NOTHING), error
     if network is not None:
         found[best.name] = pair(best, network), found[network.name][1]
-    against_best = [pair(model, best) for model in others]
-    adjusted = holm([one.p_value for one in against_best])
-    found.update({m.name: (one, float(p)) for m, one, p in zip(others, against_best, adjusted, strict=True)})
     return found
 
 
@@ -357,7 +380,7 @@ def _row(
     interval: Interval | None,
     bounds: tuple[float, float],
     difference: PairedDifference,
-    p_holm: float,
+    p_corrected: float,
 ) -> dict[str, Any]:
     interval = interval or Interval(math.nan, math.nan, math.nan)
     low, high = np.clip([interval.low, interval.high], *bounds).tolist()  # Student's tails know no end, a metric does
@@ -379,7 +402,7 @@ def _row(
         "difference_low": difference.low,
         "difference_high": difference.high,
         "p_value": difference.p_value,
-        "p_holm": p_holm,
+        "p_corrected": p_corrected,
         "p_better": difference.p_better,
         "p_equivalent": difference.p_equivalent,
         "p_worse": difference.p_worse,

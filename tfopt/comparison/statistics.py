@@ -62,6 +62,11 @@ class PairedDifference:
     p_equivalent: float
     p_better: float
 
+    @property
+    def p_above(self) -> float:
+        """Posterior probability that the difference is above 0."""
+        return 1 - self.p_value / 2 if self.mean > 0 else self.p_value / 2
+
 
 def corrected_standard_error(values: np.ndarray, test_to_train: float) -> float:
     """Return the standard error of the mean of `values` over resampled splits.
@@ -103,13 +108,23 @@ def student_half_width(values: np.ndarray, test_to_train: float, confidence: flo
     return _standard_error(values, test_to_train) * _student_quantile(0.5 + confidence / 2, len(values) - 1)
 
 
-def mean_interval(values: np.ndarray, test_to_train: float, *, confidence: float = 0.95) -> Interval:
+def student_interval(mean: float, error: float, freedom: int, confidence: float = 0.95) -> Interval:
+    """Return the interval of a mean whose standard error has so many degrees of freedom."""
+    half = error * _student_quantile(0.5 + confidence / 2, freedom)
+    return Interval(mean, mean - half, mean + half)
+
+
+def mean_interval(
+    values: np.ndarray, test_to_train: float, *, confidence: float = 0.95, least_error: float = 0.0
+) -> Interval:
     """Return the mean of a model's scores over resampled splits with its corrected Student interval.
 
     Args:
         values: (splits,) scores.
         test_to_train: n_test / n_train; 1/(folds - 1) for cross-validation.
         confidence: Of the interval.
+        least_error: Standard error that is taken at least. Scores that count rows are often equal on every split, which
+            does not make them certain: what one row more or less would change is the least that is unknown.
 
     Example:
         ```python
@@ -119,12 +134,12 @@ def mean_interval(values: np.ndarray, test_to_train: float, *, confidence: float
         ```
     """
     values = np.asarray(values, dtype=np.float64)
-    mean, half = float(values.mean()), float(student_half_width(values, test_to_train, confidence))
-    return Interval(mean, mean - half, mean + half)
+    error = max(corrected_standard_error(values, test_to_train), least_error)
+    return student_interval(float(values.mean()), error, len(values) - 1, confidence)
 
 
 def paired_difference(
-    first: np.ndarray, second: np.ndarray, test_to_train: float, *, rope: float, confidence: float = 0.95
+    first: np.ndarray, second: np.ndarray, test_to_train: float, *, rope: float, least_error: float = 0.0
 ) -> PairedDifference:
     """Compare two models on the same resampled splits.
 
@@ -137,7 +152,7 @@ def paired_difference(
         second: (splits,) scores of the other model on the same splits.
         test_to_train: n_test / n_train.
         rope: Half width of the region of practical equivalence, in units of the score.
-        confidence: Of the interval.
+        least_error: As for `mean_interval`.
 
     Returns:
         The mean difference, its interval, and how probable each conclusion is; NaN for a single split.
@@ -156,18 +171,22 @@ def paired_difference(
           through Bayesian analysis", https://www.jmlr.org/papers/v18/16-305.html
     """
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    interval = mean_interval(difference, test_to_train, confidence=confidence)
-    error = corrected_standard_error(difference, test_to_train)
+    error = max(corrected_standard_error(difference, test_to_train), least_error)
+    return student_difference(float(difference.mean()), error, len(difference) - 1, rope=rope)
+
+
+def student_difference(mean: float, error: float, freedom: int, *, rope: float) -> PairedDifference:
+    """Return what is known of a difference whose posterior is a Student distribution of this scale."""
+    interval = student_interval(mean, error, freedom)
     if not np.isfinite(error):
         return PairedDifference(interval.mean, interval.low, interval.high, *[float("nan")] * 4)
-    if error <= 1e-12 * max(1.0, abs(interval.mean)):
-        return _certain_difference(interval.mean, rope)
-    freedom = len(difference) - 1
-    p_value = 2 * float(special.stdtr(freedom, -abs(interval.mean) / error))
-    p_worse = float(special.stdtr(freedom, (-rope - interval.mean) / error))
-    p_better = float(special.stdtr(freedom, (interval.mean - rope) / error))
+    if error <= 1e-12 * max(1.0, abs(mean)):
+        return _certain_difference(mean, rope)
+    p_value = 2 * float(special.stdtr(freedom, -abs(mean) / error))
+    p_worse = float(special.stdtr(freedom, (-rope - mean) / error))
+    p_better = float(special.stdtr(freedom, (mean - rope) / error))
     p_equivalent = max(0.0, 1 - p_worse - p_better)
-    return PairedDifference(interval.mean, interval.low, interval.high, p_value, p_worse, p_equivalent, p_better)
+    return PairedDifference(mean, interval.low, interval.high, p_value, p_worse, p_equivalent, p_better)
 
 
 def _certain_difference(mean: float, rope: float) -> PairedDifference:

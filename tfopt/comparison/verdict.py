@@ -1,17 +1,15 @@
 """One sentence in plain words: which model to keep, by how much, and how sure that is."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from tfopt.comparison.evidence import clear, error_of_all, error_of_any
 from tfopt.comparison.fold_result import DUMMY
 from tfopt.comparison.objective import Objective
 from tfopt.comparison.statistics import PairedDifference
-
-# Posterior probabilities from which on a conclusion is drawn.
-_PROBABLE = 0.9
-_SAME = 0.8
 
 _LATER_FOLDS = (
     "Each fold is later than what was learned for it: this holds if the times to come differ from these no more than "
@@ -53,10 +51,10 @@ class Contest:
         ordered: Whether the splits follow one another in time.
         network: The network that speaks for all, None where none has a score on every fold.
         baseline: The best baseline, likewise.
-        difference: Network minus best baseline.
+        differences: Network minus each baseline, by the baseline's name; the best one first.
         dummy: The baseline that guesses, likewise.
-        leading: The best model beside the dummy.
-        over_dummy: Best model minus dummy.
+        leading: The best of the network and the baselines beside the dummy.
+        over_dummy: The network and each baseline beside the dummy, by name, minus the dummy.
         only_dummy: Whether no baseline but the dummy was asked for.
         failed: Models without a score on every fold.
     """
@@ -66,18 +64,55 @@ class Contest:
     holdout: bool
     network: Contestant | None
     baseline: Contestant | None
-    difference: PairedDifference
+    differences: Mapping[str, PairedDifference]
     dummy: Contestant | None
     leading: Contestant | None
-    over_dummy: PairedDifference
+    over_dummy: Mapping[str, PairedDifference]
     only_dummy: bool
     failed: tuple[str, ...] = ()
     ordered: bool = False
 
+    @property
+    def difference(self) -> PairedDifference:
+        """Network minus best baseline."""
+        return next(iter(self.differences.values()))
 
-# Which model to use: the network in the first three, where there is one; else the best baseline.
+    @property
+    def p_better(self) -> float:
+        """Error probability of "the network is better than each baseline"."""
+        return float(error_of_all([one.p_above for one in self.differences.values()]))
+
+    @property
+    def p_worse(self) -> float:
+        """Error probability of "the network is worse than one of the baselines"."""
+        return float(error_of_any([1 - one.p_above for one in self.differences.values()]))
+
+    @property
+    def p_same(self) -> float:
+        """Error probability of "within the rope of the best baseline, and not below any other by more than it"."""
+        not_worse = [1 - one.p_worse for one in self.differences.values()]
+        return float(error_of_all([self.difference.p_equivalent, *not_worse]))
+
+    @property
+    def network_learns(self) -> bool:
+        """Whether the network is clearly better than guessing; where nothing guesses, it is taken to be."""
+        return self.dummy is None or bool(clear(1 - self._above_dummy(of_network=True)[0]))
+
+    @property
+    def baselines_learn(self) -> bool:
+        """Whether one of the other baselines is clearly better than guessing."""
+        above = self._above_dummy(of_network=False)
+        return self.dummy is None or (bool(above) and bool(clear(error_of_any(above))))
+
+    def _above_dummy(self, *, of_network: bool) -> list[float]:
+        own = None if self.network is None else self.network.name
+        return [one.p_above for name, one in self.over_dummy.items() if (name == own) == of_network]
+
+
+# Which model to use: the network in the first four, where there is one; else the best baseline.
 _WHY = {
     "better": "the network is better than {baseline}, the best baseline",
+    "only the network learns": "no baseline is clearly better than guessing",
     "only networks": "no baseline was compared with it",
     "only dummy": "only guessing was compared with it",
     "worse": "the network is worse",
@@ -98,7 +133,7 @@ def recommend(outcome: str, network: str | None, baseline: str | None) -> tuple[
     """
     if outcome == "nothing":
         return None, ""
-    networks_first = outcome in ("better", "only networks", "only dummy") or baseline is None
+    networks_first = outcome in tuple(_WHY)[:4] or baseline is None
     chosen = network if networks_first else baseline
     return chosen, _WHY[outcome].format(baseline=baseline)
 
@@ -106,11 +141,11 @@ def recommend(outcome: str, network: str | None, baseline: str | None) -> tuple[
 def judge(contest: Contest) -> tuple[str, str]:
     """Return the outcome in a word (see `Comparison.outcome`) and the verdict as a sentence.
 
-    In this order: nothing to compare; the best model is not clearly better than the dummy (its interval holds 0); the
-    two are practically the same with a probability of at least 0.8; the network is better or worse, if its 95 %
-    interval leaves out 0 or the posterior probability of a difference beyond the region of practical equivalence is at
-    least 0.9; else undecided. Where it is not better, the simpler model is the one to keep. Of splits in time the
-    sentence says what it takes for granted.
+    In this order: nothing to compare; nothing clearly better than guessing; within the region of practical equivalence
+    of the best baseline; better than each baseline; worse than a baseline; only the network clearly better than
+    guessing; else undecided. Each is said where its error probability is at most 5 % (`tfopt.comparison.evidence`).
+    Where the network is not better, the simpler model is the one to keep, unless it may be no better than guessing. Of
+    splits in time the sentence says what it takes for granted.
     """
     outcome, verdict = _judged(contest, _Words(contest))
     if contest.ordered and outcome not in ("nothing", "only baselines", "only networks"):
@@ -121,23 +156,24 @@ def judge(contest: Contest) -> tuple[str, str]:
 def _judged(contest: Contest, words: "_Words") -> tuple[str, str]:
     if contest.leading is None and contest.dummy is None:
         return "nothing", f"No verdict: no model has a score on every fold{words.failures}."
-    if contest.dummy is not None and not contest.over_dummy.low > 0:
-        return "guessing", words.guessing()
     if contest.network is None:
-        return "only baselines", words.only_baselines()
+        return ("only baselines", words.only_baselines()) if contest.baselines_learn else ("guessing", words.guessing())
     if contest.baseline is None:
         return "only networks", words.only_networks()
-    if contest.baseline.name == DUMMY:
+    if not (contest.network_learns or contest.baselines_learn):
+        return "guessing", words.guessing()
+    if list(contest.differences) == [DUMMY]:
         return "only dummy", words.only_dummy()
-    difference = contest.difference
-    if not np.isfinite(difference.p_better):
+    if not np.isfinite(contest.difference.p_better):
         return "undecided", words.no_interval()
-    if difference.p_equivalent >= _SAME:
+    if clear(contest.p_same):
         return "equivalent", words.equivalent()
-    if difference.low > 0 or difference.p_better >= _PROBABLE:
+    if clear(contest.p_better):
         return "better", words.better()
-    if difference.high < 0 or difference.p_worse >= _PROBABLE:
+    if clear(contest.p_worse):
         return "worse", words.worse()
+    if not contest.baselines_learn:
+        return "only the network learns", words.only_the_network_learns()
     return "undecided", words.undecided()
 
 
@@ -158,7 +194,7 @@ class _Words:
         return (
             f"Use {network.called}: {self._scores(network, baseline, 'it')}; it is better than {baseline.called}, the "
             f"best baseline, by {self._size(difference.mean)} ({self._interval(difference)}), "
-            f"P(better by more than {self._rope}) {_probability(difference.p_better)}."
+            f"P(better by more than {self._rope}) {_probability(difference.p_better)}; {self._better_than_each()}."
         )
 
     def worse(self) -> str:
@@ -166,7 +202,7 @@ class _Words:
         return (
             f"Keep {baseline.called}: {self._scores(baseline, network, 'it')}; {network.called} is worse by "
             f"{self._size(difference.mean)} ({self._interval(difference)}), "
-            f"P(worse by more than {self._rope}) {_probability(difference.p_worse)}."
+            f"P(worse by more than {self._rope}) {_probability(difference.p_worse)}; {self._worse_than_one()}."
         )
 
     def equivalent(self) -> str:
@@ -204,12 +240,23 @@ class _Words:
             return f"Only the dummy has a score on every fold{self.failures}: there is nothing to compare it with."
         leading = contest.leading
         scores = self._scores(leading, contest.dummy)
-        if contest.over_dummy.mean <= 0:
+        over = contest.over_dummy[leading.name]
+        if over.mean <= 0:
             return f"Nothing beats the dummy: the best of the others is {leading.called}, and {scores}."
-        interval = f" ({self._interval(contest.over_dummy)})" if np.isfinite(contest.over_dummy.low) else ""
+        sure = f" ({self._interval(over)}, P(better) {_probability(over.p_above)})" if np.isfinite(over.low) else ""
         return (
             f"Nothing is clearly better than guessing: the best is {leading.called}, and {scores}, better by "
-            f"{self._size(contest.over_dummy.mean)}{interval}."
+            f"{self._size(over.mean)}{sure}."
+        )
+
+    def only_the_network_learns(self) -> str:
+        network, baseline, _ = self._pair()
+        over = self.contest.over_dummy[network.name]
+        against = "" if baseline.name == DUMMY else f" ({self._scores(network, baseline)})"
+        return (
+            f"Use {network.called}: of all models it alone is clearly better than guessing, by {self._size(over.mean)} "
+            f"({self._interval(over)}, P(better) {_probability(over.p_above)}); whether it is better than "
+            f"{baseline.called}, the best baseline{against}, is undecided."
         )
 
     def only_baselines(self) -> str:
@@ -244,6 +291,21 @@ class _Words:
         assert network is not None
         assert baseline is not None
         return network, baseline, self.contest.difference
+
+    def _better_than_each(self) -> str:
+        differences = self.contest.differences
+        if len(differences) == 1:
+            return _error(self.contest.p_better)
+        closest = min(differences, key=lambda name: differences[name].p_above)
+        return f"better than each of {len(differences)} baselines, {_error(self.contest.p_better)} for {closest}"
+
+    def _worse_than_one(self) -> str:
+        differences, error = self.contest.differences, _error(self.contest.p_worse)
+        if len(differences) == 1:
+            return error
+        surest = min(differences, key=lambda name: differences[name].p_above)
+        other = "" if surest == next(iter(differences)) else f", most surely worse than {surest}"
+        return f"{error}, corrected for {len(differences)} baselines{other}"
 
     @property
     def _measure(self) -> str:
@@ -289,6 +351,10 @@ def _probability(value: float) -> str:
     if value > 0.995:
         return "> 0.99"
     return "< 0.01" if value < 0.005 else f"= {value:.2f}"
+
+
+def _error(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def _seconds(value: float) -> str:

@@ -68,7 +68,7 @@ _COLUMNS = (
     BoardColumn("better", lambda row: _percent(row, "p_better"), 4),
     BoardColumn("same", lambda row: _percent(row, "p_equivalent"), 4),
     BoardColumn("worse", lambda row: _percent(row, "p_worse"), 4),
-    BoardColumn("p (Holm)", lambda row: _optional(row, "p_holm", ".2g"), 7),
+    BoardColumn("p (corrected)", lambda row: _optional(row, "p_corrected", ".2g"), 7),
     BoardColumn("untuned", lambda row: _optional(row, "default_score", ".3f"), 6),
     BoardColumn("optimism", lambda row: _optional(row, "optimism", "+.3f"), 7),
     BoardColumn("90% covers", lambda row: _percent(row, "interval_coverage"), 6),
@@ -78,7 +78,7 @@ _COLUMNS = (
     BoardColumn("predict s", lambda row: _optional(row, "predict_seconds", ".1g"), 7),
 )
 BEST = "best"  # in the row of the baseline that the others are measured by
-_COMPARED = ("difference", "p_holm", "p_better", "p_equivalent", "p_worse")
+_COMPARED = ("difference", "p_corrected", "p_better", "p_equivalent", "p_worse")
 
 
 class Board:

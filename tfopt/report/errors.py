@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn import metrics
 
-from tfopt.comparison.objective import get_objective, summing_to_one
+from tfopt.comparison.objective import get_objective
 from tfopt.data.table import Task
 from tfopt.errors import UserError
 from tfopt.report import error_figures as draw
@@ -31,7 +31,7 @@ class _Said:
 
     @property
     def probabilities(self) -> np.ndarray | None:
-        return summing_to_one(self.outputs.astype(np.float64)) if self.outputs.ndim == 2 else None
+        return self.outputs.astype(np.float64) if self.outputs.ndim == 2 else None
 
 
 def errors(run: SearchRun) -> Section | None:

@@ -44,6 +44,8 @@ def headline(result: Mapping[str, Any]) -> str:
             return f"Either will do: {keep} is simpler, the network is as good and {cost}."
         case "equivalent":
             return f"Keep {keep}: the network is not better{_then(cost, ', and ', ', though it ')}."
+        case "only the network learns":
+            return "Use the network: it alone is clearly better than guessing."
         case "undecided":
             why = "whether the network is better or worse cannot be told from these data"
             return f"Keep {keep} for now: {why}{_then(cost, ', and it ', ', though it ')}."

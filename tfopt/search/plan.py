@@ -156,6 +156,11 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
     families = select_families(config.baselines, table.task, objective, table.num_rows)
     for reason in dict.fromkeys(left_out_families(config.baselines, table.task, objective, table.num_rows).values()):
         say(reason)
+    if config.patience:
+        say(
+            "--patience ends a trial by the rows that score it, so networks' inner scores and optimism flatter them; "
+            "outer scores do not: refits train for as many epochs, whatever the test rows say."
+        )
     unweighted = unweighted_families(families, table)
     if unweighted:
         say(f"{', '.join(unweighted)}: trained without the weights, which they cannot take.")

@@ -1,0 +1,40 @@
+"""When a comparison draws a conclusion: one rule for guessing, better, worse and the same.
+
+A conclusion is drawn where its error probability, corrected for how many models it was chosen from, is at most
+1 - `EVIDENCE`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+EVIDENCE = 0.95
+
+
+def clear(error_probability: Any) -> Any:
+    """Whether a conclusion of this error probability is drawn; never of NaN."""
+    return np.asarray(error_probability) <= 1 - EVIDENCE + 1e-12
+
+
+def error_of_all(probabilities: Any) -> Any:
+    """Return the error probability of "this holds against each of them".
+
+    The least sure comparison decides, and none need be corrected (intersection-union test: R. Berger, Technometrics
+    24, 1982): it is as if only that one had been made.
+
+    Args:
+        probabilities: (models, …) posterior probability that it holds against each.
+    """
+    return 1 - np.min(probabilities, axis=0)
+
+
+def error_of_any(probabilities: Any) -> Any:
+    """Return the error probability of "this holds against one of them", against whichever it holds most surely.
+
+    That one was chosen by looking at all of them, so that its error probability is multiplied by their number
+    (Bonferroni, which is Holm's first step).
+
+    Args:
+        probabilities: (models, …) posterior probability that it holds against each.
+    """
+    return np.minimum(1.0, len(probabilities) * (1 - np.max(probabilities, axis=0)))
