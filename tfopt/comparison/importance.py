@@ -134,7 +134,7 @@ def measure(
                 worse = np.mean(
                     [bootstrap_scores(objective, target, each, counts, weights) for each in outputs], axis=0
                 )
-                difference = bootstrap_difference(score, float(np.mean(scores)), samples, worse, rope=0.0)
+                difference = bootstrap_difference(score, float(np.mean(scores)), samples, worse, len(target), rope=0.0)
                 found["low"][name], found["high"][name] = difference.low, difference.high
     first = sorted(names, key=lambda name: -found["drops"][name])[:NUM_EFFECTS]
     for name in dict.fromkeys([*first, *also]):
