@@ -8,7 +8,7 @@ import pytest
 
 from tfopt._files import write_text
 from tfopt._words import names
-from tfopt.errors import command, nearest, of_system, one_line, with_name
+from tfopt.errors import command, nearest, no_memory, of_system, one_line, with_name
 
 
 def test_the_nearest_choice_is_named_when_one_is_close():
@@ -61,6 +61,15 @@ def test_no_place_for_temporary_files(monkeypatch):
     assert str(of_system(caught.value)) == (
         "there is no place for temporary files. Free some space, or name a folder in TMPDIR."
     )
+
+
+def test_memory_that_ran_out_is_told_from_a_library_that_is_not_there():
+    loading = ImportError("libtensorflow_cc.so.2: failed to map segment from shared object")
+    assert [no_memory(error) for error in (loading, MemoryError(), ImportError("no module"), ValueError())] == [
+        *(True, True),
+        *(False, False),
+    ]
+    assert str(of_system(loading, "resume")).startswith("memory ran out. Free some, raise its limit (ulimit -v)")
 
 
 @pytest.mark.parametrize(

@@ -118,10 +118,11 @@ def test_the_file_and_then_its_folder_are_seen_to_the_disk(tmp_path, monkeypatch
 def test_modes_are_those_of_the_umask(tmp_path, umask, mode):
     before = os.umask(umask)
     try:
-        write_text(tmp_path / "a.txt", "text")
+        write_text(tmp_path / "new" / "a.txt", "text")
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "new" / "a.txt").stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == mode | (mode & 0o444) >> 2
 
 
 def test_no_link_can_lie_in_wait(tmp_path, monkeypatch):

@@ -145,6 +145,14 @@ def items(name: str, value: Any, owner: str | None = None) -> list[Any]:
     return list(value)
 
 
+def array_argument(name: str, value: Any, owner: str | None = None) -> np.ndarray:
+    """Check that something is an array of numbers, and return it as float64."""
+    try:
+        return np.asarray(value, dtype="float64")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{_must(name, owner)} be an array of numbers. Received: {name}={_cut(value)}.") from error
+
+
 def is_list(value: Any) -> bool:
     """True for lists, tuples and arrays; strings and scalars are none."""
     if isinstance(value, np.ndarray):

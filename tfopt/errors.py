@@ -49,7 +49,12 @@ _REMEDIES = {
 }
 
 
-def of_system(error: OSError, then: str = "") -> UserError:
+def no_memory(error: BaseException) -> bool:
+    """Return whether memory, or a limit on it, ran out: of Python, or of what loads a library."""
+    return isinstance(error, MemoryError) or (isinstance(error, ImportError) and "failed to map segment" in str(error))
+
+
+def of_system(error: Exception, then: str = "") -> UserError:
     """Return what the system refused as an error for the user: which file, why, and what to do.
 
     Args:
@@ -60,7 +65,9 @@ def of_system(error: OSError, then: str = "") -> UserError:
         os.getcwd()
     except FileNotFoundError:
         return UserError("the working folder has been deleted. Change to another folder, and give whole paths.")
-    if error.errno == errno.ENOENT and error.filename is None and "temporary directory" in str(error):
+    if not isinstance(error, OSError):
+        what, remedy = "memory ran out", "Free some, raise its limit (ulimit -v), or take fewer --workers"
+    elif error.errno == errno.ENOENT and error.filename is None and "temporary directory" in str(error):
         what, remedy = "there is no place for temporary files", "Free some space, or name a folder in TMPDIR"
     else:
         said = error.strerror or one_line(str(error))

@@ -16,7 +16,7 @@ from tfopt import __version__
 from tfopt._escape import printable
 from tfopt.cli import streams
 from tfopt.cli.parser import Parser
-from tfopt.errors import UserError, nearest, of_system
+from tfopt.errors import UserError, nearest, no_memory, of_system
 
 VERBS = {
     "search": "tune networks beside scikit-learn models on a table, and say which is better",
@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(USAGE, str(of_system(error)), debug)
     except Exception as error:
+        if no_memory(error):
+            return _fail(USAGE, str(of_system(error)), debug)
         what = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         return _fail(UNEXPECTED, f"unexpected {what}; run with --debug for the traceback", debug)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tfopt._words import choice
 from tfopt.cli.parser import Parser
 from tfopt.cli.settings import add_options, from_environment, from_flags, from_toml, to_toml
-from tfopt.errors import UserError, command, of_system, one_line
+from tfopt.errors import UserError, command, no_memory, of_system, one_line
 from tfopt.search.config import SearchConfig, default_run_folder
 from tfopt.search.options import DATA, GROUPS, OPTIONS, resumed
 from tfopt.search.run_folder import check_new
@@ -133,7 +133,9 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         if (folder / "config.json").exists():
             interruption.args = (f"go on with: {command('search', '--resume', folder)}",)
         raise
-    except OSError as error:
+    except (OSError, MemoryError, ImportError) as error:
+        if isinstance(error, ImportError) and not no_memory(error):
+            raise
         begun = (folder / "config.json").exists()
         raise of_system(error, f"go on with: {command('search', '--resume', folder)}" if begun else "") from error
     if outcome.num_completed == 0:

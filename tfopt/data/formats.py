@@ -5,6 +5,7 @@ import io
 import json
 import warnings
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,13 @@ def _plain(values: pd.Series, name: str, source: str) -> pd.Series:
     return values
 
 
+# What NumPy, pyarrow, openpyxl and what they stand on raise for archives with bytes changed or missing.
+_DAMAGES = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, NotImplementedError),
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error),
+)
+
+
 def read_npz(data: bytes, source: str, max_unpacked: int, with_targets: bool) -> tuple[RawTable, tuple[str, ...]]:
     """Return the arrays `x` and `y` as a table, and the names of the columns of `y`."""
     advice = "Save it with numpy.savez(path, x=..., y=...)."
@@ -75,7 +83,7 @@ def read_npz(data: bytes, source: str, max_unpacked: int, with_targets: bool) ->
             names = list(archive.files)
     except UserError:
         raise
-    except (ValueError, zipfile.BadZipFile, EOFError, OSError, MemoryError, NotImplementedError) as error:
+    except (*_DAMAGES, MemoryError) as error:
         raise UserError(f"not an NPZ file ({source}: {error}). {advice}") from None
     for name, array in held.items():
         if array.dtype.kind not in "biufSUMm":
@@ -139,7 +147,7 @@ def read_parquet(data: bytes, source: str, max_unpacked: int) -> RawTable:
         frame = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
     except UserError:
         raise
-    except (ValueError, OSError, NotImplementedError) as error:
+    except _DAMAGES as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"not a Parquet file ({source}: {reason}). Write it again, or give a CSV file.") from None
     return typed_table(frame, stem(source), source)
@@ -157,7 +165,7 @@ def read_excel(data: bytes, source: str, max_unpacked: int, header: str) -> RawT
             frame = book.parse(0, header=None, dtype=object, keep_default_na=False, na_values=["", " ", "  ", "\xa0"])
     except UserError:
         raise
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except _DAMAGES as error:
         raise UserError(f"not an Excel file ({source}: {error}). Save it again as .xlsx, or as CSV.") from None
     sheets = list(map(str, book.sheet_names))
     notes = [f"read the first of {len(sheets)} sheets, {quoted(sheets[0])}"] if len(sheets) > 1 else []

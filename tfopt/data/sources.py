@@ -16,7 +16,7 @@ from tfopt.data.files import STANDARD_INPUT, files_of, is_table, read_files
 from tfopt.data.formats import element_names, typed_table
 from tfopt.data.raw import RawTable
 from tfopt.data.spelling import quoted
-from tfopt.errors import UserError, nearest
+from tfopt.errors import UserError, nearest, one_line
 
 _LOADED = ("digits", "diabetes", "breast_cancer", "wine", "iris", "linnerud")
 _GENERATED = ("friedman1", "friedman2", "friedman3", "moons")
@@ -27,12 +27,19 @@ _KERAS = (*_PICTURES, "california_housing", "boston_housing")
 _Source = tuple[RawTable, tuple[str, ...]]
 
 
+def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    try:
+        return frame.astype("str")
+    except (UnicodeDecodeError, ArithmeticError) as error:  # bytes that are no text; a decimal that signals
+        raise UserError(f"the given frame holds what cannot be read ({one_line(error)}). Mend or drop it.") from None
+
+
 def read_source(
     source: str | pd.DataFrame, *, header: str, encoding: str, separator: str, max_unpacked: int
 ) -> _Source:
     """Return the columns of a data set and its own targets, empty where the last column is to be guessed."""
     if isinstance(source, pd.DataFrame):
-        hashed = pd.util.hash_pandas_object(source.astype("str"), index=False).to_numpy().tobytes()
+        hashed = pd.util.hash_pandas_object(_as_text(source), index=False).to_numpy().tobytes()
         digest = hashlib.sha256(hashed + "\n".join(map(str, source)).encode()).hexdigest()
         return typed_table(source, "table", "the given frame", digest), ()
     if source in EMBEDDED:

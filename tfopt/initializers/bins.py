@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tfopt._arguments import count_argument
+from tfopt._arguments import array_argument, count_argument
 
 
 def quantile_bins(x: Any, num_bins: int = 48) -> np.ndarray:
@@ -34,7 +34,7 @@ def quantile_bins(x: Any, num_bins: int = 48) -> np.ndarray:
           3.2.1, https://arxiv.org/abs/2203.05556
     """
     count_argument(num_bins, "quantile_bins", "num_bins")
-    rows = np.asarray(x, dtype="float64")
+    rows = array_argument("x", x, "quantile_bins")
     if rows.ndim != 2 or not len(rows) or np.isinf(rows).any():
         raise ValueError(
             "Argument `x` of quantile_bins must be a matrix (rows, columns) of at least one row without infinite "

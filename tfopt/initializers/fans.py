@@ -46,6 +46,9 @@ def compute_fans(
         ```
     """
     choice_argument(layout, "compute_fans", "layout", LAYOUTS)
+    if not is_list(shape):
+        raise TypeError(f"Argument `shape` of compute_fans must be a list of whole numbers. Received: shape={shape!r}.")
+    shape = whole_numbers("shape", shape, 0, "compute_fans") if len(shape) else []
     check_fans("compute_fans", groups, strides, input_axes, output_axes)
     if input_axes is not None and output_axes is not None:
         return float(math.prod(shape[axis] for axis in input_axes)), float(

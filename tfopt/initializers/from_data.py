@@ -122,7 +122,7 @@ def from_data(model: keras.Model, x: Any, y: Any = None, seed: int = 0) -> list[
     x, y = (part.to_numpy() if hasattr(part, "to_numpy") else part for part in (x, y))
     if not model.built:
         model(x, training=False)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(count_argument(seed, "from_data", "seed", 0))
     layers = [layer for layer in [model, *sublayers(model)] if _looks_at_data(layer)]
     started: list[keras.Layer] = []
     try:

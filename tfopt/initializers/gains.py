@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.polynomial import legendre
 
-from tfopt._arguments import choice_argument, widest_float
+from tfopt._arguments import choice_argument, from_keras, widest_float
 
 MODES = ("forward", "backward", "average")
 # These mix the elements of their input, so no gain of a single element describes them.
@@ -47,7 +47,7 @@ def gain(activation: Any, mode: str = "forward") -> float:
     if isinstance(activation, str) or activation is None:
         forward, backward = _named_moments(activation)
     else:
-        forward, backward = _moments(keras.activations.get(activation), repr(activation))
+        forward, backward = _moments(_activation(activation), repr(activation))
     powers = {"forward": forward, "backward": backward, "average": np.sqrt(forward * backward)}
     return float(1 / np.sqrt(powers[mode]))
 
@@ -61,7 +61,11 @@ def _named_moments(name: str | None) -> tuple[float, float]:
         )
     if name == "threshold":
         raise ValueError("'threshold' needs its two arguments: pass gain() a function of one argument.")
-    return _moments(keras.activations.get(name), repr(name))
+    return _moments(_activation(name), repr(name))
+
+
+def _activation(given: Any) -> Callable[[Any], Any]:
+    return from_keras("activation", given, keras.activations, "gain")
 
 
 def _moments(function: Callable[[Any], Any], label: str) -> tuple[float, float]:
@@ -73,12 +77,15 @@ def _moments(function: Callable[[Any], Any], label: str) -> tuple[float, float]:
     values = keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(z, dtype=widest_float())))
     if values.shape != z.shape:
         raise ValueError(
-            f"Activation {label} must keep the shape of its input. It returned {values.shape} for {z.shape}."
+            "Argument `activation` must keep the shape of its input. "
+            f"Received: {label}, which returned {values.shape} for {z.shape}."
         )
     slopes = values @ _differentiation_matrix(nodes).T * 2 / _PANEL
     forward, backward = float(np.sum(density * values**2)), float(np.sum(density * slopes**2))
     if not (np.isfinite(forward) and np.isfinite(backward) and forward > 0 and backward > 1e-20):
-        raise ValueError(f"Activation {label} is constant or not finite on normal inputs, so it has no gain.")
+        raise ValueError(
+            f"Argument `activation` must be neither constant nor infinite on normal inputs. Received: {label}."
+        )
     return forward, backward
 
 

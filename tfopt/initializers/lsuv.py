@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import count_argument, number_argument
+from tfopt._arguments import count_argument, flag, number_argument
 from tfopt._layers import sublayers
+from tfopt.errors import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,9 +69,10 @@ def lsuv(
     number_argument(target, "lsuv", "target", minimum=0, exclusive=True)
     number_argument(tolerance, "lsuv", "tolerance", minimum=0, exclusive=True)
     count_argument(max_iterations, "lsuv", "max_iterations")
+    orthogonal, seed = flag("orthogonal", orthogonal, "lsuv"), count_argument(seed, "lsuv", "seed", 0)
     if not model.built:
         model(x, training=False)
-    wanted = None if layers is None else {each if isinstance(each, str) else each.name for each in layers}
+    wanted = None if layers is None else _names(layers, [layer.name for layer in [model, *sublayers(model)]])
     scalable = [layer for layer in [model, *sublayers(model)] if _kernel(layer) is not None]
     if wanted is not None:
         scalable = [layer for layer in scalable if layer.name in wanted]
@@ -167,3 +169,16 @@ def _orthonormal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray
     q, r = np.linalg.qr(rng.normal(size=(max(rows, columns), min(rows, columns))))
     q *= np.sign(np.diag(r))
     return (q if rows >= columns else q.T).reshape(shape)
+
+
+def _names(layers: Any, known: list[str]) -> set[str]:
+    listed = [layers] if isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
+    for each in listed:
+        if not isinstance(each, str | keras.Layer):
+            raise TypeError(f"Argument `layers` of lsuv must be layers or their names. Received: {each!r}.")
+        name = each if isinstance(each, str) else each.name
+        if name not in known:
+            raise ValueError(
+                f"Argument `layers` of lsuv must name the model's. Received: {name}.{nearest(name, known)}"
+            )
+    return {each if isinstance(each, str) else each.name for each in listed}

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfopt._arguments import is_list
 from tfopt.layers import CategoryEmbedding, OneHotCategories, RobustScaling, SelectColumns
 
 KINDS = ("number", "flag")
@@ -21,13 +22,14 @@ class ColumnKinds:
     """
 
     def __init__(self, columns: Sequence[str | int], max_one_hot: int | None):
+        given, columns = columns, [*columns] if is_list(columns) else []
         self.numbers = [place for place, kind in enumerate(columns) if kind == "number"]
         self.flags = [place for place, kind in enumerate(columns) if kind == "flag"]
         levels = {place: int(kind) for place, kind in enumerate(columns) if _is_count(kind)}
         if not len(columns) or len(self.numbers) + len(self.flags) + len(levels) < len(columns):
             raise ValueError(
                 "Argument `columns` must say of each column 'number', 'flag' or the number of a category's levels, at "
-                f"least 1. Received: columns={columns!r}."
+                f"least 1. Received: columns={given!r}."
             )
         largest = max_one_hot if max_one_hot is not None else max(levels.values(), default=0)
         self.one_hot = {place: count for place, count in levels.items() if count <= largest}

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tfopt._arguments import text
 from tfopt.initializers import for_activation
 from tfopt.layers import TargetScaling
 from tfopt.models.columns import ColumnKinds, joined
@@ -72,7 +73,11 @@ def mlp(
         - Cheng et al. (2016), "Wide & Deep Learning for Recommender Systems", for the shortcut,
           https://arxiv.org/abs/1606.07792
     """
-    check_network("mlp", units, num_layers, dropout, weight_decay, label_smoothing, category_units)
+    check_network(
+        "mlp", units, num_layers, dropout, weight_decay, label_smoothing, category_units,
+        linear_shortcut=linear_shortcut, scaling=scaling,
+    )  # fmt: skip
+    text("schedule", schedule, "mlp")
     target = Target(task, num_outputs, "mlp")
     kinds = ColumnKinds(columns, max_one_hot)
     numbers, indicators = kinds.scaled_numbers(scaling), kinds.indicators(signs=False)

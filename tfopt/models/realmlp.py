@@ -115,7 +115,10 @@ def realmlp(
         - Holzmüller, Grinsztajn, Steinwart (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
           Tabular Data", https://arxiv.org/abs/2407.04491
     """
-    check_network("realmlp", units, num_layers, dropout, weight_decay, label_smoothing, category_units)
+    check_network(
+        "realmlp", units, num_layers, dropout, weight_decay, label_smoothing, category_units,
+        parametric_activation=parametric_activation, scaling=scaling,
+    )  # fmt: skip
     target = Target(task, num_outputs, "realmlp")
     if start not in ("data", "normal"):
         raise ValueError(f"Argument `start` of realmlp must be 'data' or 'normal'. Received: start={start!r}.")

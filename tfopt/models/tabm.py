@@ -96,8 +96,9 @@ def tabm(
           Ensembling", https://arxiv.org/abs/2410.24210
     """
     check_network(
-        "tabm", units, 0 if num_layers is None else num_layers, dropout, weight_decay, label_smoothing, category_units
-    )
+        "tabm", units, 0 if num_layers is None else num_layers, dropout, weight_decay, label_smoothing, category_units,
+        scaling=scaling,
+    )  # fmt: skip
     target = Target(task, num_outputs, "tabm")
     choice_argument(variant, "tabm", "variant", VARIANTS)
     kinds = ColumnKinds(columns, max_one_hot)

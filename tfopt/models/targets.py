@@ -12,9 +12,12 @@ TASKS = ("regression", "classification")
 
 
 def check_network(
-    owner: str, units: Any, num_layers: Any, dropout: Any, weight_decay: Any, label_smoothing: Any, category_units: Any
-) -> None:
-    """Check the numbers that the networks for tables have in common, before anything is built."""
+    owner: str, units: Any, num_layers: Any, dropout: Any, weight_decay: Any, label_smoothing: Any,
+    category_units: Any, **flags: Any,
+) -> None:  # fmt: skip
+    """Check the numbers that the networks for tables have in common, and flags, before anything is built."""
+    for name, value in flags.items():
+        flag(name, value, owner)
     count_argument(units, owner, "units")
     count_argument(num_layers, owner, "num_layers", minimum=0)
     count_argument(category_units, owner, "category_units")

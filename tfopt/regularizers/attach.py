@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from tfopt._arguments import number_argument
 from tfopt._layers import path_in_model, sublayers
 from tfopt._logged import LoggedCallback
 from tfopt.errors import nearest
@@ -172,6 +173,7 @@ def sparsity(model: keras.Model, tolerance: float = 0.0) -> "pd.DataFrame":
     """
     import pandas as pd  # `import tfopt` should not pay for it
 
+    number_argument(tolerance, "sparsity", "tolerance", minimum=0)
     rows = {}
     for weight in model.trainable_weights:
         zero = np.abs(weight.numpy()) <= tolerance

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfopt._arguments import Held, Number, Value, as_tensor, config_of, count_argument, value_argument
+from tfopt._arguments import Held, Number, Value, as_tensor, config_of, count_argument, seed_argument, value_argument
 
 
 def jacobian_penalty(model: Any, x: Any, num_projections: int = 1, seed: Any = None, training: bool = False) -> Any:
@@ -39,6 +39,7 @@ def jacobian_penalty(model: Any, x: Any, num_projections: int = 1, seed: Any = N
     """
     count_argument(num_projections, "jacobian_penalty", "num_projections")
     x = tf.convert_to_tensor(x)
+    seed = seed_argument(seed, "jacobian_penalty")
     draws = seed if isinstance(seed, keras.random.SeedGenerator) else keras.random.SeedGenerator(seed)
     total = 0.0
     for _ in range(num_projections):

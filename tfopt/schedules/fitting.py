@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfopt._arguments import num_steps, number
+from tfopt._arguments import num_steps, number, text
 from tfopt.schedules.composition import AccumulatedSteps
 from tfopt.schedules.registry import check_argument_names, schedule_class
 from tfopt.schedules.schedule import Schedule
@@ -43,7 +43,7 @@ def num_updates(
         ```
     """
     batches = _batches_per_epoch(data, batch_size, steps_per_epoch, validation_split) * num_steps("epochs", epochs)
-    updates = batches // num_steps("gradient_accumulation_steps", gradient_accumulation_steps or 1)
+    updates = batches // _accumulated(gradient_accumulation_steps)
     if updates < 1:
         raise ValueError(
             f"There would be no update at all: {batches} batches, gradient_accumulation_steps="
@@ -88,8 +88,8 @@ def for_fit(
         # LinearDecay(initial_learning_rate=0.1, decay_steps=30, end_learning_rate=0.0)
         ```
     """
-    cls = schedule_class(schedule) if isinstance(schedule, str) else schedule
-    accumulated = gradient_accumulation_steps or 1
+    cls = schedule if isinstance(schedule, type) else schedule_class(text("schedule", schedule))
+    accumulated = _accumulated(gradient_accumulation_steps)
     total = num_updates(data, epochs, batch_size, steps_per_epoch, validation_split, accumulated)
     per_epoch = total / epochs
     known = inspect.signature(cls).parameters
@@ -112,6 +112,10 @@ def for_fit(
     return AccumulatedSteps(result, accumulated) if accumulated > 1 else result
 
 
+def _accumulated(steps: Any) -> int:
+    return 1 if steps is None else int(num_steps("gradient_accumulation_steps", steps))
+
+
 def _batches_per_epoch(data: Any, batch_size: int | None, steps_per_epoch: int | None, validation_split: float) -> int:
     if steps_per_epoch is not None:
         return int(num_steps("steps_per_epoch", steps_per_epoch))
@@ -128,8 +132,9 @@ def _batches_per_epoch(data: Any, batch_size: int | None, steps_per_epoch: int |
         if batches is None:
             raise ValueError("The PyDataset has no end. Give `steps_per_epoch` (and to `fit`).")
     else:
-        samples = data if isinstance(data, int) else _samples(data)
+        samples = num_steps("data", data) if isinstance(data, int) else _samples(data)
         size = num_steps("batch_size", 32 if batch_size is None else batch_size)
+        number("validation_split", validation_split, minimum=0, below=1, stacked=False)
         train = samples - (samples - math.floor(samples * (1.0 - validation_split)))
         return math.ceil(train / size)
     if batch_size is not None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter
 
-from tfopt._arguments import num_steps, number
+from tfopt._arguments import array_argument, num_steps, number
 from tfopt.schedules.piecewise import PiecewiseInterpolation
 
 
@@ -53,7 +53,7 @@ def refine(
         - Defazio, Cutkosky, Mehta, Mishchenko (2023), "When, Why and How Much? Adaptive Learning Rate Scheduling by
           Refinement", algorithm 1, https://arxiv.org/abs/2310.07831
     """
-    norms = np.asarray(gradient_norms, dtype="float64")
+    norms = array_argument("gradient_norms", gradient_norms)
     finite = np.isfinite(norms)
     if norms.ndim != 1 or finite.sum() < 2 or np.any(norms[finite] <= 0):
         raise ValueError(

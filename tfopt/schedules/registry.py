@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfopt._arguments import num_steps, number
+from tfopt._arguments import num_steps, number, text
 from tfopt._names import argument_hint, known_as
 from tfopt.schedules.composition import AccumulatedSteps, Anneal, Clip, Offset, Product, Scale, Sequence
 from tfopt.schedules.constant import Constant
@@ -208,7 +208,7 @@ def from_name(
     warmup_fraction = number("warmup_fraction", warmup_fraction, minimum=0)
     if warmup_fraction >= 1:
         raise ValueError(f"Argument `warmup_fraction` must be < 1. Received: warmup_fraction={warmup_fraction}.")
-    family = name
+    family = text("name", name)
     if name.startswith(_WARMUP) and name not in _FAMILIES:
         family, warmup_fraction = name.removeprefix(_WARMUP), warmup_fraction or _WARMUP_FRACTION
     if family not in _FAMILIES:

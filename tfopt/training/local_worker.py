@@ -51,7 +51,7 @@ class LocalWorker:
             process.join()
             self._connection.close()
             code = process.exitcode
-            raise WorkerDiedError(f"signal {-code}" if code is not None and code < 0 else f"exit code {code}") from None
+            raise WorkerDiedError(_ended_by(code)) from None
 
     def _gpu(self) -> str | None:
         gpus = self._workers.gpus
@@ -77,3 +77,9 @@ class LocalWorker:
                 end = getattr(signal, "SIGKILL", signal.SIGTERM)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._process.pid, end)
+
+
+def _ended_by(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    return f"signal {-code}{', as where memory runs out' if code == -9 else ''}"
