@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfopt._arguments import choice_argument, count_argument, number_argument
+from tfopt._arguments import choice_argument, count_argument, flag, number_argument
 from tfopt.training.label_crossentropy import LabelCrossentropy
 
 TASKS = ("regression", "classification")
