@@ -61,7 +61,7 @@ def on_files(files: Files, config: Any) -> Files:
         "recipes/*.py",
         "recipes/figures/*.svg",
         "tests/recipes/*.py",
-        "tests/benchmarks/**/*",
+        "tests/benchmarks/results/*.json",
     ]
     for path in sorted(found for pattern in [*there, *PROJECT] for found in ROOT.glob(pattern) if found.is_file()):
         place = path.relative_to(ROOT).as_posix().removeprefix("docs/")
