@@ -11,40 +11,41 @@ after the same epochs, in which a large batch has simply done less. What goes wr
 that: one rate and one number of epochs for all batch sizes; its numbers are printed too. Seconds are given twice: in
 `model.fit`, where every update also costs Python's time, and with the whole epoch compiled into one XLA loop.
 
+So: take batches of 32 or so, and more where the machine has many cores; whenever the batch changes, tune the learning
+rate again.
+
     python recipes/batch_size.py                                      # about a minute on two cores
-    python recipes/batch_size.py --full                               # more seeds
     python recipes/batch_size.py --data table.csv --target label      # a classification table of your own
 """
 
 import time
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from sklearn.preprocessing import StandardScaler
 
 from tfopt import initializers
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="digits")
 
-SEEDS = recipe.by_mode(arguments, smoke=2, default=7, full=20)
-RATES = (2.0 ** np.arange(*recipe.by_mode(arguments, smoke=(-6, 1, 2), default=(-10, 3), full=(-11, 4)))).astype(
-    "float32"
-)
-TARGET = recipe.by_mode(arguments, smoke=1.0, default=0.05, full=0.05)  # training loss, nats
+SEEDS = recipe.by_mode(arguments, smoke=2, default=7)
+RATES = (2.0 ** np.arange(*recipe.by_mode(arguments, smoke=(-6, 1, 2), default=(-10, 3)))).astype("float32")
+TARGET = recipe.by_mode(arguments, smoke=1.0, default=0.05)  # training loss, nats
 HIDDEN = 32
-UPDATES = recipe.by_mode(arguments, smoke=64, default=400, full=1000)  # at most, for the full batch
-EPOCHS = recipe.by_mode(arguments, smoke=1, default=10, full=20)  # at most, for single samples; between: between
-WATCHED = recipe.by_mode(arguments, smoke=4, default=64, full=64)  # updates after each of which the loss is looked at
+UPDATES = recipe.by_mode(arguments, smoke=64, default=400)  # at most, for the full batch
+EPOCHS = recipe.by_mode(arguments, smoke=1, default=10)  # at most, for single samples; between: between
+WATCHED = recipe.by_mode(arguments, smoke=4, default=64)  # updates after each of which the loss is looked at
 USUAL_RATE, USUAL_EPOCHS = np.float32(2**-4), EPOCHS  # of the usual comparison
 
 x, y = recipe.table(arguments, task="classification")
 classes = int(y.max()) + 1
-ROWS = 2 ** int(np.log2(recipe.by_mode(arguments, smoke=0.15, default=0.75, full=0.75) * len(x)))  # of training
+ROWS = 2 ** int(np.log2(recipe.by_mode(arguments, smoke=0.15, default=0.75) * len(x)))  # of training
 BATCHES = sorted({1, min(8, ROWS), min(32, ROWS), min(128, ROWS), ROWS})
 SINGLE, MINI, FULL = BATCHES[0], BATCHES[len(BATCHES) // 2], BATCHES[-1]
+NAMES = {SINGLE: "single samples", MINI: "mini-batches", FULL: "the full batch"}
+SHARED = (len(x) - ROWS) / ROWS  # splits drawn from one table share rows: test over training rows widens the intervals
 LIMIT = {b: int(EPOCHS * (UPDATES / EPOCHS) ** (np.log(b) / np.log(ROWS))) for b in BATCHES}
 
 model = keras.Sequential([keras.Input((x.shape[1],)), keras.layers.Dense(HIDDEN, "relu"), keras.layers.Dense(classes)])
@@ -114,7 +115,7 @@ needed = np.empty((len(BATCHES), len(RATES), SEEDS))
 test_error, epoch_seconds, curves = np.empty_like(needed), {}, {}
 for i, batch in enumerate(BATCHES):
     train(0, batch, np.float32(0), 1)  # compile
-    for seed in range(SEEDS):
+    for seed in recipe.steps(range(SEEDS), f"seeds, batches of {batch}"):
         for j, rate in enumerate(RATES):
             losses, seconds, test_error[i, j, seed] = train(seed, batch, rate, LIMIT[batch], TARGET)
             needed[i, j, seed] = epochs_needed(losses, batch)
@@ -145,7 +146,7 @@ def gradients_by_row(rows, labels):
 noise, uphill = {b: [] for b in BATCHES}, {b: [] for b in BATCHES}
 for seed in range(SEEDS):
     rows, labels, *_ = begin(seed)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([arguments.seed + seed, 0])
     descend(rows, labels, batches(random, MINI), USUAL_RATE)
     by_row = gradients_by_row(rows, labels).numpy()
     gradient = by_row.mean(axis=0)
@@ -167,6 +168,7 @@ usual = {b: [100 * train(seed, b, USUAL_RATE, USUAL_EPOCHS)[2] for seed in range
 fit_rounds = {b: [] for b in BATCHES}
 rows, labels, *_ = begin(0)
 model.compile(keras.optimizers.SGD(0.0), cross_entropy)
+keras.utils.set_random_seed(arguments.seed)
 for repeat in range(6):
     for batch in BATCHES:
         start = time.perf_counter()
@@ -175,109 +177,117 @@ for repeat in range(6):
             fit_rounds[batch].append(time.perf_counter() - start)
 fit_seconds = {b: epochs[b] * np.median(fit_rounds[b]) for b in BATCHES}
 
-print(f"{SEEDS} seeds, {ROWS} training rows; until the training loss is {TARGET}, at the best rate of the other seeds")
-print(f"{'':6}{'':9}{'':14}{'':9}{'seconds until there':>32}{'test':>14}{'gradient':>10}{'updates':>10}{'usual':>16}")
-print(
-    f"{'batch':>6}{'rate':>9}{'epochs':>14}{'updates':>9}{'model.fit':>15}{'XLA':>17}{'error %':>14}{'noise':>10}"
-    f"{'uphill %':>10}{'error %':>16}"
+rows = {
+    f"batches of {b}": [
+        np.median(RATES[chosen[i]]),
+        epochs[b],
+        fit_seconds[b],
+        seconds[b],
+        error[b],
+        noise[b],
+        uphill[b],
+        usual[b],
+    ]
+    for i, b in enumerate(BATCHES)
+}
+recipe.show(
+    f"{SEEDS} seeds, {ROWS} training rows; until the training loss is {TARGET}, at the best rate of the other seeds",
+    [
+        "rate|.3g",
+        "epochs|.1f",
+        "seconds in fit|.2f",
+        "in XLA|.4f",
+        "test error %|.1f",
+        "gradient noise|.2g",
+        "updates uphill %|.0f",
+        "usual error %|.1f",
+    ],
+    rows,
+    SHARED,
 )
-for i, b in enumerate(BATCHES):
-    print(
-        f"{b:6}{np.median(RATES[chosen[i]]):9.3g}{recipe.plus_minus(epochs[b], '.1f'):>14}"
-        f"{np.mean(epochs[b]) * ROWS / b:9.0f}{recipe.plus_minus(fit_seconds[b], '.2f'):>15}"
-        f"{recipe.plus_minus(seconds[b], '.4f'):>17}{recipe.plus_minus(error[b], '.1f'):>14}"
-        f"{np.mean(noise[b]):10.2g}{recipe.plus_minus(uphill[b], '.0f'):>10}{recipe.plus_minus(usual[b], '.1f'):>16}"
-    )
-print(f"Best rate ∝ batch size to the power {recipe.plus_minus(slopes, '.2f')} (linear rule 1, square root 0.5)")
-print(f"The usual comparison: rate {USUAL_RATE} and {USUAL_EPOCHS} epochs for every batch size")
+print(
+    f"Best rate ∝ batch size to the power {recipe.plus_minus(slopes, '.2f', SHARED)} (linear rule 1, square root 0.5)"
+)
 
 
-def against(measure, low, high, spec):
-    """Verdict on `measure` being lower with the first batch size than with the second, and its numbers."""
-    verdict = recipe.judge(np.array(measure[high]) - np.array(measure[low]))
-    pair = " against ".join(recipe.plus_minus(measure[b], spec) for b in (low, high))
-    times = f"{SEEDS} seeds" if len(measure[low]) == SEEDS else f"{len(measure[low])} rounds"
-    return verdict, f"{pair} with batches of {low} and {high}, {times}"
+def against(measure, low, high, what, spec):
+    """Evidence for the measure being lower with the first batch size than with the second."""
+    rounds = measure is fit_rounds
+    first, second = NAMES[low], NAMES[high]
+    settings = {"of": "rounds"} if rounds else {"test_to_train": SHARED}
+    return recipe.less(measure[low], measure[high], f"{what}, {first} and {second}", spec, **settings)
 
 
-def both(first, second):
-    verdict = next((v for v in (recipe.DOES_NOT_HOLD, recipe.CANNOT_TELL) if v in (first[0], second[0])), recipe.HOLDS)
-    return verdict, f"{first[1]}; {second[1]}"
+POWER = "power {}, {} seeds"
+settings = {"spec": ".2f", "test_to_train": SHARED}
 
 
 def between(low, high):
-    inside = [recipe.judge(slopes - low), recipe.judge(high - slopes)]
-    return next((v for v in (recipe.DOES_NOT_HOLD, recipe.CANNOT_TELL) if v in inside), recipe.HOLDS)
+    return recipe.all_of(recipe.above(slopes, low, POWER, **settings), recipe.below(slopes, high, POWER, **settings))
 
 
-power = f"power {recipe.plus_minus(slopes, '.2f')}, {SEEDS} seeds"
 claims = {
     "batch-mini-fastest": (
         "Mini-batches reach the loss in fewer seconds of model.fit than single samples and than the full batch",
-        *both(against(fit_seconds, MINI, SINGLE, ".2f"), against(fit_seconds, MINI, FULL, ".2f")),
+        recipe.all_of(*(against(fit_seconds, MINI, other, "seconds", ".2f") for other in (SINGLE, FULL))),
     ),
     "batch-mini-fastest-compiled": (
         "They do so too when the whole epoch is one compiled loop",
-        *both(against(seconds, MINI, SINGLE, ".4f"), against(seconds, MINI, FULL, ".4f")),
+        recipe.all_of(*(against(seconds, MINI, other, "seconds", ".4f") for other in (SINGLE, FULL))),
     ),
     "batch-larger-epoch-faster": (
         "The larger the batch, the faster an epoch of model.fit: single samples, mini-batches, full batch",
-        *both(against(fit_rounds, MINI, SINGLE, ".3f"), against(fit_rounds, FULL, MINI, ".3f")),
+        recipe.all_of(*(against(fit_rounds, *pair, "seconds", ".3f") for pair in ((MINI, SINGLE), (FULL, MINI)))),
     ),
     "batch-single-fewest-epochs": (
         "Single samples need the fewest epochs",
-        *against(epochs, SINGLE, MINI, ".1f"),
+        against(epochs, SINGLE, MINI, "epochs", ".1f"),
     ),
     "batch-full-steadiest": (
         "The full batch is the steadiest: the fewest updates raise the training loss (%)",
-        *against(uphill, FULL, MINI, ".0f"),
+        against(uphill, FULL, MINI, "updates uphill (%)", ".0f"),
     ),
     "batch-single-noisiest": (
         "Single samples have the noisiest gradients: variance over the square of the gradient",
-        *against(noise, MINI, SINGLE, ".3g"),
+        against(noise, MINI, SINGLE, "gradient noise", ".3g"),
     ),
     "batch-single-unsteadiest": (
         "Single samples are the least steady: the most updates raise the training loss (%)",
-        *against(uphill, MINI, SINGLE, ".0f"),
+        against(uphill, MINI, SINGLE, "updates uphill (%)", ".0f"),
     ),
     "batch-larger-generalises-worse": (
         "Larger batches generalise worse: test error (%) at the same training loss",
-        *against(error, MINI, FULL, ".1f"),
+        against(error, MINI, FULL, "test error (%)", ".1f"),
     ),
     "batch-usual-comparison": (
         "Larger batches have the higher test error (%) at one rate and after the same number of epochs",
-        *against(usual, MINI, FULL, ".1f"),
+        against(usual, MINI, FULL, "test error (%)", ".1f"),
     ),
-    "batch-rate-grows": ("The best learning rate grows with the batch size", recipe.judge(slopes), power),
-    "batch-rate-linear": ("It grows by the linear rule: a power from 0.75 to 1.25", between(0.75, 1.25), power),
-    "batch-rate-square-root": ("It grows by the square root: a power from 0.25 to 0.75", between(0.25, 0.75), power),
+    "batch-rate-grows": (
+        "The best learning rate grows with the batch size",
+        recipe.above(slopes, 0.0, POWER, **settings),
+    ),
+    "batch-rate-linear": ("It grows by the linear rule: a power from 0.75 to 1.25", between(0.75, 1.25)),
+    "batch-rate-square-root": ("It grows by the square root: a power from 0.25 to 0.75", between(0.25, 0.75)),
 }
 
-COLOURS = dict(zip(BATCHES, ["#000000", "#E69F00", "#D55E00", "#009E73", "#0072B2"], strict=False))
-with house_style():
-    figure, (by_epoch, by_second, by_rate) = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
-    for i, b in enumerate(BATCHES):
-        name = {SINGLE: "single samples", FULL: f"all {FULL}"}.get(b, f"batches of {b}")
-        for seed in range(min(SEEDS, 8)):  # enough to look at
+with recipe.panels(3) as (figure, (by_epoch, by_second, by_rate)):
+    for i, (b, colour) in enumerate(zip(BATCHES, recipe.COLOURS, strict=False)):
+        for seed in range(SEEDS):
             losses = curves[i, chosen[i, seed], seed]
             passed = np.arange(len(losses))
-            label = name if not seed else None
-            by_epoch.semilogy(passed, losses, color=COLOURS[b], lw=0.9, alpha=0.7, label=label)
-            by_second.semilogy(passed * np.median(fit_rounds[b]), losses, color=COLOURS[b], lw=0.9, alpha=0.7)
-        by_rate.loglog(RATES, needed[i].mean(axis=1), color=COLOURS[b], marker="o", ms=3)
+            label = None if seed else NAMES.get(b, f"batches of {b}")
+            by_epoch.semilogy(passed, losses, color=colour, lw=0.9, alpha=0.7, label=label)
+            by_second.semilogy(passed * np.median(fit_rounds[b]), losses, color=colour, lw=0.9, alpha=0.7)
+        by_rate.loglog(RATES, needed[i].mean(axis=1), color=colour, marker="o", ms=3)
     for axis, unit, linear in ((by_epoch, "epochs", 1.0), (by_second, "seconds of model.fit", 0.1)):
         axis.set_xscale("symlog", linthresh=linear)  # from 0
-        axis.set_xlim(left=0)
         axis.axhline(TARGET, color="#999999", lw=0.8)
         axis.set(xlabel=f"{unit}, at the chosen rate", ylabel="loss on all training rows (nats)")
     by_epoch.legend(frameon=False, fontsize=8, loc="lower left")
-    by_epoch.set_title("By epochs")
-    by_second.set_title("By time")
-    by_rate.set(
-        xlabel="learning rate",
-        ylabel="epochs until there (flat: not in those allowed)",
-        title="The rate moves with the batch",
-    )
+    by_epoch.set_title("By epochs small batches are ahead")
+    by_second.set_title("By time mini-batches are")
+    by_rate.set(xlabel="learning rate", ylabel="epochs until there", title="The best rate moves with the batch")
 
 recipe.finish(
     arguments,

@@ -4,33 +4,33 @@ The claims: "shifted, noisy or mixed copies of the training images lower the tes
 the more they help", "an augmented network is better than the classical models". On the 8x8 digits: shifts by up to
 one pixel, Gaussian noise, mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412), all three together, and none.
 
-Every network takes the same number of steps, so that augmentation is not a longer training. Strength and learning rate
-are chosen for each method and number of rows by the errors on validation rows; test rows judge. All methods,
-strengths and seeds are members of one stack, trained side by side: a layer is an `EinsumDense` whose kernel has a
-member axis. Beside them a support vector machine, tuned on the same validation rows, without and with the shifted
-copies as rows of their own ("virtual examples", Schölkopf et al. 1996).
+Every seed has images of its own. Each is copied 20 times, every copy augmented anew; the network without augmentation
+sees plain copies, so that all take the same number of steps. Strength and learning rate are chosen for each method and
+seed by the loss on validation images; test images judge. Beside them a support vector machine, tuned on the same
+validation images, without and with the shifted copies as rows of their own ("virtual examples", Schölkopf et al. 1996).
+
+So: augment by changes that keep the label, such as small shifts; give the classical model the same copies before you
+compare; and measure again when there are more rows.
 
     python recipes/data_augmentation.py            # a minute on two cores
-    python recipes/data_augmentation.py --full     # more seeds
 """
 
+from dataclasses import replace
+
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
 import tfopt
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__)
-SEEDS = range(arguments.seed, arguments.seed + recipe.by_mode(arguments, smoke=2, default=6, full=12))
-SIZES = recipe.by_mode(arguments, smoke=[50, 100], default=[50, 100, 200, 400, 800], full=[50, 100, 200, 400, 800])
-STEPS = recipe.by_mode(arguments, smoke=20, default=1000, full=1000)
-CHUNKS = 4  # the augmented batches are made in so many parts
+SEEDS = recipe.seeds(arguments, smoke=2, default=6)  # each with images of its own
+SIZES = recipe.by_mode(arguments, smoke=[40, 80], default=[25, 50, 100, 180])
+COPIES, EPOCHS = 20, recipe.by_mode(arguments, smoke=1, default=5)  # an epoch sees each copy once
 BATCH, UNITS = 32, 128
-LEARNING_RATES = [3e-3, 1e-2] if not arguments.smoke else [4e-3]
+LEARNING_RATES = recipe.by_mode(arguments, smoke=[4e-3], default=[3e-3, 1e-2])
 PLANS = [  # method, share of images that are shifted, noise (of a full black), alpha of mixup
     ("none", 0.0, 0.0, 0.0),
     ("shifts", 0.3, 0.0, 0.0),
@@ -69,147 +69,95 @@ def augmented(rows, labels, plan, order, rng):
     return x, y
 
 
-def split(seed):
-    """800 rows to train on, 300 to validate, the others to test; a smaller training part is the first of the 800."""
-    pool, rest = train_test_split(np.arange(len(images)), train_size=800, random_state=seed, stratify=digits)
-    valid, test = train_test_split(rest, train_size=300, random_state=seed, stratify=digits[rest])
-    return np.random.default_rng(seed).permutation(pool), valid, test
+def copies(sample, plan):
+    """The sample with augmented copies of its training images; labels are shares of the classes."""
+    rng = np.random.default_rng([sample.seed, 2 + PLANS.index(plan)])
+    order = np.tile(np.arange(len(sample.y["train"])), COPIES)
+    x, y = augmented(sample.x["train"], sample.y["train"], plan, order, rng)
+    shares = {part: np.eye(10, dtype="float32")[labels] for part, labels in sample.y.items()}
+    return replace(sample, x=sample.x | {"train": x}, y=shares | {"train": y})
 
 
-splits = [split(seed) for seed in SEEDS]
-members = len(PLANS) * len(SEEDS)  # all plans of the first seed, then of the second, ...
-hidden = keras.layers.EinsumDense("bmi,mio->bmo", (members, UNITS), "relu", bias_axes="mo")
-output = keras.layers.EinsumDense("bmi,mio->bmo", (members, 10), bias_axes="mo")
-model = keras.Sequential([keras.Input((members, 64)), hidden, output])
-peak = keras.Variable(0.0, trainable=False)
-model.compile(
-    keras.optimizers.Adam(tfopt.schedules.LinearDecay(peak, STEPS)),
-    keras.losses.CategoricalCrossentropy(from_logits=True),
-    loss_weights=float(members),  # the sum over members: each has the gradient that it would have alone
-    steps_per_execution=STEPS // CHUNKS,
-)
-model.optimizer.build(model.trainable_variables)
+def network(hp):
+    hidden = keras.layers.Dense(UNITS, "relu", kernel_initializer="he_normal")
+    model = keras.Sequential([keras.Input((64,)), hidden, keras.layers.Dense(10)])
+    rate = tfopt.schedules.LinearDecay(hp["learning_rate"], hp["steps"])
+    model.compile(keras.optimizers.Adam(rate), keras.losses.CategoricalCrossentropy(from_logits=True))
+    return model
 
 
-def train(size, learning_rate):
-    """Train all members on so many rows; returns validation and test errors, (2, seeds, plans)."""
-    peak.assign(learning_rate)
-    for variable in (*model.trainable_variables, *model.optimizer.variables):
-        variable.assign(np.zeros(variable.shape, variable.dtype))
-    for layer in (hidden, output):  # the same start for all plans of a seed
-        starts = [tfopt.initializers.He(seed=seed)(layer.kernel.shape[1:]) for seed in SEEDS]
-        layer.kernel.assign(np.repeat(np.stack(starts), len(PLANS), axis=0))
-    orders = [np.random.default_rng(seed) for seed in SEEDS]
-    rngs = [np.random.default_rng([seed, 1]) for seed in SEEDS for _ in PLANS]
-    for _ in range(CHUNKS):
-        batches = []
-        for place, (pool, _, _) in enumerate(splits):
-            rows, labels = images[pool[:size]], digits[pool[:size]]
-            needed = STEPS // CHUNKS * BATCH
-            order = np.concatenate([orders[place].permutation(size) for _ in range(-(-needed // size))])[:needed]
-            for number, plan in enumerate(PLANS):
-                batches.append(augmented(rows, labels, plan, order, rngs[place * len(PLANS) + number]))
-        x, y = (np.stack(parts, axis=1) for parts in zip(*batches, strict=True))
-        model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
-    errors = []
-    for part in (1, 2):
-        rows = np.stack([split[part] for split in splits], axis=1).repeat(len(PLANS), axis=1)
-        predicted = np.asarray(model(images[rows])).argmax(axis=-1)
-        errors.append(100 * np.mean(predicted != digits[rows], axis=0).reshape(len(SEEDS), len(PLANS)))
-    return np.stack(errors)
+def machine(sample, shifts):
+    """Test error of a support vector machine, tuned on the validation images."""
+    rows, labels = sample.x["train"], sample.y["train"]
+    if shifts:
+        rows, labels = shifted(rows).reshape(-1, 64), np.tile(labels, len(SHIFTS))
+    fitted = [SVC(C=10, gamma=gamma).fit(rows, labels) for gamma in GAMMAS]
+    best = max(fitted, key=lambda one: one.score(sample.x["valid"], sample.y["valid"]))
+    return 100 * (1 - best.score(sample.x["test"], sample.y["test"]))
 
 
-errors, chosen = {}, {}  # (method, size): test errors in %, a number a seed; and the plan and rate they were made with
-for size in SIZES:
-    table = {rate: train(size, rate) for rate in LEARNING_RATES}
+whole = recipe.samples(images, digits, SEEDS, train=0.62, valid=0.13, scaled=False)
+errors = {}  # (method, size): test errors in %, a number a seed
+for size in recipe.steps(SIZES, "numbers of rows"):
+    samples = [sample.first(size) for sample in whole]
+    steps = EPOCHS * -(-COPIES * size // BATCH)
+    scores = []
+    for plan in PLANS:
+        tried = [{"learning_rate": rate, "steps": steps} for rate in LEARNING_RATES]
+        own = [copies(sample, plan) for sample in samples]
+        scores.append(recipe.train(network, tried, own, epochs=EPOCHS, batch_size=BATCH))
+    joined = {key: np.concatenate([one[key] for one in scores]) for key in scores[0]}
     for method in METHODS:
-        options = [(rate, n) for rate in LEARNING_RATES for n, plan in enumerate(PLANS) if plan[0] == method]
-        rate, best = min(options, key=lambda option: table[option[0]][0, :, option[1]].mean())
-        errors[method, size], chosen[method, size] = table[rate][1, :, best], (PLANS[best][1:], rate)
-    for method in ("SVC", "SVC, shifts"):
-        scores = []
-        for pool, valid, test in splits:
-            rows, labels = images[pool[:size]], digits[pool[:size]]
-            if method != "SVC":
-                rows, labels = shifted(rows).reshape(-1, 64), np.tile(labels, len(SHIFTS))
-            machines = [SVC(C=10, gamma=gamma).fit(rows, labels) for gamma in GAMMAS]
-            best = max(machines, key=lambda machine: machine.score(images[valid], digits[valid]))
-            scores.append(100 * (1 - best.score(images[test], digits[test])))
-        errors[method, size] = np.array(scores)
+        which = [i for i in range(len(PLANS) * len(LEARNING_RATES)) if PLANS[i // len(LEARNING_RATES)][0] == method]
+        errors[method, size] = recipe.chosen(joined, which)["test error"]
+    errors["SVC", size] = np.array([machine(sample, shifts=False) for sample in samples])
+    errors["SVC, shifts", size] = np.array([machine(sample, shifts=True) for sample in samples])
 
-print(f"Test error in %, {len(SEEDS)} seeds and splits, 95 % intervals; {STEPS} steps of {BATCH} images")
-print(f"{'rows':>12}", *(f"{method:>14}" for method in (*METHODS, "SVC", "SVC, shifts")))
-for size in SIZES:
-    cells = (recipe.plus_minus(errors[method, size], ".1f") for method in (*METHODS, "SVC", "SVC, shifts"))
-    print(f"{size:12}", *(f"{cell:>14}" for cell in cells))
-print("\nChosen: (share shifted, noise, alpha of mixup) and learning rate")
-for size in SIZES:
-    print(
-        f"{size:12}",
-        "; ".join(f"{method} {chosen[method, size][0]} at {chosen[method, size][1]:g}" for method in METHODS),
-    )
+names = [*METHODS, "SVC", "SVC, shifts"]
+rows = {name: [errors[name, size] for size in SIZES] for name in names}
+recipe.show(f"Test error in %, {len(SEEDS)} seeds, by training rows", [f"{size}|.1f" for size in SIZES], rows)
 
 few, many = SIZES[0], SIZES[-1]
 
 
-def compared(better, worse, sizes):
-    """Verdict and numbers on "the first makes fewer errors", on the mean over sizes."""
+def less(better, worse, sizes):
+    """Evidence for "the first makes fewer errors", on the mean over sizes."""
     one, other = (np.mean([errors[method, size] for size in sizes], axis=0) for method in (better, worse))
-    numbers = f"{recipe.plus_minus(one, '.1f')} % errors against {recipe.plus_minus(other, '.1f')} %, "
-    return recipe.judge(
-        other - one
-    ), numbers + f"difference {recipe.plus_minus(one - other, '.1f')}, {len(SEEDS)} seeds"
+    return recipe.less(one, other, "test error (%)", ".1f")
 
 
 gains = {size: errors["none", size] - errors["shifts", size] for size in SIZES}
 claims = {}
 for method, what in (("shifts", "Shifts by a pixel lower"), ("noise", "Noise lowers"), ("mixup", "Mixup lowers")):
-    claims[f"augmentation-{method}-few"] = (
-        f"{what} a network's test error where rows are fewest", *compared(method, "none", [few])
-    )  # fmt: skip
-    claims[f"augmentation-{method}-many"] = (
-        f"{what} a network's test error where rows are most", *compared(method, "none", [many])
-    )  # fmt: skip
-claims["augmentation-more-for-few"] = (
-    "Shifts are worth more where rows are fewest than where they are most",
-    recipe.judge(gains[few] - gains[many]),
-    f"{recipe.plus_minus(gains[few], '.1f')} points of error at {few} rows, {recipe.plus_minus(gains[many], '.1f')} at "
-    f"{many}, {len(SEEDS)} seeds",
-)
-claims["augmentation-together"] = (
-    "All three together are better than shifts alone, on the mean over the numbers of rows",
-    *compared("all three", "shifts", SIZES),
-)
-claims["augmentation-helps-svc"] = (
-    "Shifted copies help a support vector machine, on the mean over the numbers of rows",
-    *compared("SVC, shifts", "SVC", SIZES),
-)
-claims["augmentation-beats-svc"] = (
-    "A network with shifts makes fewer errors than a support vector machine with shifted copies",
-    *compared("shifts", "SVC, shifts", SIZES),
-)
+    for where, size in (("few", few), ("many", many)):
+        claim = f"{what} a network's test error where rows are {'fewest' if where == 'few' else 'most'}"
+        claims[f"augmentation-{method}-{where}"] = claim, less(method, "none", [size])
+claims |= {
+    "augmentation-more-for-few": (
+        "Shifts are worth more where rows are fewest than where they are most",
+        recipe.more(gains[few], gains[many], "points of test error less", ".1f"),
+    ),
+    "augmentation-together": (
+        "All three together are better than shifts alone, on the mean over the numbers of rows",
+        less("all three", "shifts", SIZES),
+    ),
+    "augmentation-helps-svc": (
+        "Shifted copies help a support vector machine, on the mean over the numbers of rows",
+        less("SVC, shifts", "SVC", SIZES),
+    ),
+    "augmentation-beats-svc": (
+        "A network with shifts makes fewer errors than a support vector machine with shifted copies",
+        less("shifts", "SVC, shifts", SIZES),
+    ),
+}
 
-COLOURS = dict(zip((*METHODS, "SVC", "SVC, shifts"), ["#000000", "#0072B2", "#E69F00", "#CC79A7", "#009E73", "#767676",
-                                                      "#D55E00"], strict=True))  # fmt: skip
-with house_style():
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", sharex=True)
-    for place, (method, colour) in enumerate(COLOURS.items()):
-        near = np.array(SIZES) * 1.025 ** (place - 3)  # side by side, so that intervals can be told apart
-        for axis, values in ((left, errors), (right, {k: errors["none", k[1]] - v for k, v in errors.items()})):
-            means, halves = zip(*(recipe.interval(values[method, size]) for size in SIZES), strict=True)
-            if axis is left or method != "none":
-                axis.errorbar(near, means, halves, color=colour, marker="o", ms=3, lw=1.2, elinewidth=0.8, label=method)
+with recipe.panels(2, width=5.5) as (figure, (left, right)):
+    series = {name: np.transpose([errors[name, size] for size in SIZES]) for name in names}
+    recipe.curves(left, SIZES, series, "More rows are worth most", "training rows", "test error (%)")
+    gained = {name: series["none"] - values for name, values in series.items() if name != "none"}
+    recipe.curves(
+        right, SIZES, gained, "What each is worth", "training rows", "points of error less than the plain network"
+    )
     right.axhline(0, color="#000000", lw=0.8)
-    left.legend(frameon=False, fontsize=8)
-    left.set(xscale="log", yscale="log", xlabel="training rows", ylabel="test error (%)", title="errors")
-    right.set(xlabel="training rows", ylabel="fewer errors than the plain network (points)", title="what it is worth")
-    left.set_xticks(SIZES, [str(size) for size in SIZES])
-    left.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
-    left.minorticks_off()
 
-recipe.finish(
-    arguments,
-    claims=claims,
-    results={"test_error": errors, "chosen": chosen, "seeds": len(SEEDS), "steps": STEPS},
-    figure=figure,
-)
+recipe.finish(arguments, claims, {"test_error": errors}, figure)

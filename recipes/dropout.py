@@ -3,249 +3,253 @@
 The claims: "dropout drops units in training and none in inference", "it keeps a network from leaning on single units",
 "L2 smooths, but a very complex network still overfits, and then dropout helps", "for n units its rate is 1 − 1/n", and
 a program: Dense(64), Dropout(0.5), Dense(10), ten epochs of Adam with batches of 32. A network with two hidden layers,
-small and large, is trained on few rows. The strength of L2, the rate of dropout and the learning rate of each are
-chosen on the validation rows of other seeds than those that judge them. `DropoutEffects` measures what dropout does.
+small and large, is trained on few rows. Every seed has rows of its own; its validation rows choose the strength of L2,
+the rate of dropout and the learning rate of each method, its test rows judge. `DropoutEffects` measures what dropout
+does.
 
 What goes wrong in the usual programs: the rate is not 1 − 1/n, which would drop 98 % of 64 units, but a hyperparameter;
 a test without `eval()` (in Keras: with `training=True`) shows the loss with dropout on; and `model(x, training=True)`
 in a callback changes the training, because it draws from the model's random stream.
 
-    python recipes/dropout.py                                      # a minute and a half on two cores
-    python recipes/dropout.py --full                               # three times the seeds
+So: treat the rate as a hyperparameter (0.1 to 0.5) and tune it together with L2, which often does as much; test with
+`training=False`; and give a network with dropout the epochs that it needs.
+
+    python recipes/dropout.py                                      # a minute on two cores
     python recipes/dropout.py --data table.csv --target label      # a classification table of your own
 """
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
-from scipy.special import logsumexp
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 import tfopt
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="digits")
-EPOCHS = recipe.by_mode(arguments, smoke=4, default=60, full=60)
+SEEDS = recipe.seeds(arguments, smoke=2, default=6)  # each with rows of its own
+EPOCHS = recipe.by_mode(arguments, smoke=4, default=60)
 BATCH = 32
-SEEDS = range(arguments.seed, arguments.seed + recipe.by_mode(arguments, smoke=3, default=12, full=36))
-PILOTS = range(arguments.seed + 1000, arguments.seed + recipe.by_mode(arguments, smoke=1001, default=1002, full=1004))
 WIDTHS = {"small": 64, "large": 256}  # units of each of the two hidden layers; the formula's n
-PEAKS = recipe.by_mode(arguments, smoke=[3e-3], default=[1e-3, 4e-3], full=[1e-3, 2e-3, 4e-3])  # Adam's, decaying to 0
-RATES, STRENGTHS = [0.2, 0.5, 0.8], [1e-3, 1e-2, 5e-2]
+LEARNING_RATES = recipe.by_mode(arguments, smoke=[3e-3], default=[1e-3, 4e-3])  # Adam's, decaying to 0
+RATES, STRENGTHS = [0.2, 0.5, 0.8], recipe.by_mode(arguments, smoke=[1e-3], default=[1e-3, 1e-2, 5e-2])
+FOLDS = recipe.by_mode(arguments, smoke=2, default=3)  # of the search
+SAME = 0.05  # by how many standard deviations, or by what share, mean and variance may shift and count as kept
 
-keras.utils.set_random_seed(arguments.seed)
 x, y = recipe.table(arguments, task="classification")
-classes, num_train = int(y.max()) + 1, min(200, len(x) // 3)  # few, so that there is something to overfit
-# The probe's rows are in no part of any split: what dropout does is measured on them, and the scale taken from them.
-probe, rest = train_test_split(np.arange(len(x)), test_size=0.85, random_state=arguments.seed, stratify=y)
-x = StandardScaler().fit(x[probe]).transform(x)
+classes = int(y.max()) + 1
+samples = recipe.samples(x, y, SEEDS, train=0.6, valid=0.15)
+steps = -(-len(samples[0].y["train"]) // BATCH)
 
 
-def nats(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean cross-entropy over the rows of (…, rows, classes)."""
-    right = np.take_along_axis(logits, np.broadcast_to(labels[:, None], (*logits.shape[:-1], 1)), axis=-1)[..., 0]
-    return np.mean(logsumexp(logits, axis=-1) - right, axis=-1)
+def network(hp):
+    """Hidden layers with L2 and dropout after each."""
+    layers = [keras.Input((x.shape[1],))]
+    for number, units in enumerate(hp["units"]):
+        penalty = tfopt.regularizers.L2(hp["l2"])
+        layers += [keras.layers.Dense(units, "relu", kernel_initializer="he_normal", kernel_regularizer=penalty)]
+        layers += [tfopt.layers.Dropout(hp["rate"], name=f"after_{number}")]
+    model = keras.Sequential([*layers, keras.layers.Dense(classes, name="logits")])
+    schedule = tfopt.schedules.from_name(hp["schedule"], hp["learning_rate"], hp["epochs"] * steps)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(schedule), loss, metrics=["accuracy"])
+    return model
 
 
-class Network:
-    """Hidden layers with L2 and dropout after each; rate, strength and learning rate are variables of one graph."""
-
-    def __init__(self, *widths: int, epochs: int = EPOCHS, schedule: str = "linear"):
-        self.steps = epochs * -(-num_train // BATCH)
-        self.rate, self.strength, self.peak = (keras.Variable(0.0, trainable=False) for _ in range(3))
-        penalty = tfopt.regularizers.L2(self.strength)
-        hidden = [keras.layers.Dense(units, "relu", kernel_regularizer=penalty) for units in widths]
-        self.drops = [tfopt.layers.Dropout(self.rate, name=f"after_layer_{i + 1}") for i in range(len(widths))]
-        layers = [layer for pair in zip(hidden, self.drops, strict=True) for layer in pair]
-        self.last = keras.layers.Dense(classes)
-        self.model = keras.Sequential([keras.Input((x.shape[1],)), *layers, self.last])
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        adam = keras.optimizers.Adam(tfopt.schedules.from_name(schedule, self.peak, self.steps))
-        self.model.compile(adam, loss, steps_per_execution=self.steps, jit_compile=False)
-        self.see = keras.Model(self.model.inputs[0], [hidden[-1].output, self.model.outputs[0]])
-        self.effects = tfopt.callbacks.DropoutEffects((x[probe], y[probe]), draws=4)
-        self.effects.set_model(self.model)
-
-    def train(self, seed: int, peak: float, rate: float, strength: float, measure: bool = True) -> dict[str, float]:
-        """Train afresh; return losses and errors without dropout, and what dropout does."""
-        train, others = train_test_split(rest, train_size=num_train, random_state=seed, stratify=y[rest])
-        parts = {"train": train, "valid": others[: len(others) // 4], "test": others[len(others) // 4 :]}
-        for variable, value in ((self.peak, peak), (self.rate, rate), (self.strength, strength)):
-            variable.assign(value)
-        for i, layer in enumerate(layer for layer in self.model.layers if layer.weights and layer not in self.drops):
-            layer.kernel.assign(tfopt.initializers.He(seed=100 * seed + i)(layer.kernel.shape))
-            layer.bias.assign(tf.zeros(layer.bias.shape))
-        for variable in self.model.optimizer.variables:
-            variable.assign(tf.zeros(variable.shape, variable.dtype))
-        for i, layer in enumerate(self.drops):
-            layer.seed_generator.state.assign([seed, i])  # the same masks each time
-        rows = tf.data.Dataset.from_tensor_slices((x[train], y[train])).shuffle(num_train, seed=seed)
-        self.model.fit(rows.batch(BATCH).repeat().take(self.steps), verbose=0, shuffle=False)
-
-        hidden, logits = (part.numpy() for part in self.see(x))
-        found = {f"{name} loss": float(nats(logits[part], y[part])) for name, part in parts.items()}
-        found |= {f"{name} error": 100 * np.mean(logits[part].argmax(1) != y[part]) for name, part in parts.items()}
-        if measure:
-            measured = self.effects.measure()
-            found |= {key: measured[key] for key in ("loss_on", "loss_off")}
-            found |= measured["layers"][self.drops[-1].name]
-            # How much the network leans on single units: how much the loss grows without the worst one to lose.
-            test = parts["test"][:300]
-            without = logits[test] - hidden[test].T[:, :, None] * self.last.kernel.numpy()[:, None, :]
-            found["lean"] = float(np.max(nats(without, y[test])) - nats(logits[test], y[test]))
-        return found
+def lean(model, sample):
+    """How much the network leans on single units: how much the test loss grows without the worst one to lose."""
+    rows, labels = sample.x["test"], sample.y["test"]
+    hidden = np.asarray(keras.Sequential(model.layers[:-1])(rows))
+    kernel, logits = np.asarray(model.layers[-1].kernel), np.asarray(model(rows))
+    without = [
+        recipe.loss_and_error(logits - np.outer(hidden[:, unit], kernel[unit]), labels)[0]
+        for unit in range(len(kernel))
+    ]
+    return max(without) - recipe.loss_and_error(logits, labels)[0]
 
 
-runs, chosen = {}, {}
+def effects(model, sample):
+    """What dropout does in the last hidden layer, on test rows."""
+    watch = tfopt.callbacks.DropoutEffects((sample.x["test"], sample.y["test"]), draws=4)
+    watch.set_model(model)
+    found = watch.measure()
+    last = model.layers[-2]
+    dropping = np.asarray(model(sample.x["test"], training=False))
+    last.rate = 0.0
+    differs = np.max(np.abs(dropping - np.asarray(model(sample.x["test"], training=False))))
+    own = found["layers"][last.name]
+    return {"on": found["loss_on"], "off": found["loss_off"], "differs": float(differs), **own}
+
+
+results, measured = {}, {"neither": [], "dropout": []}
 for size, units in WIDTHS.items():
-    network = Network(units, units)
-    methods = {"neither": [(0.0, 0.0)], "dropout": [(rate, 0.0) for rate in RATES], "1 − 1/n": [(1 - 1 / units, 0.0)]}
-    methods["L2"] = [(0.0, strength) for strength in STRENGTHS]
-    methods["both"] = [(rate, strength) for rate in RATES[:2] for strength in STRENGTHS]
-    for name, settings in methods.items():
-        tuned = {}
-        for setting in settings:
-            scores = [[network.train(s, peak, *setting, measure=False)["valid loss"] for s in PILOTS] for peak in PEAKS]
-            tuned[setting] = min(zip(np.mean(scores, axis=1), PEAKS, strict=True))  # and the learning rate
-        chosen[size, name] = min(tuned, key=lambda setting: tuned[setting][0])
-        for setting in settings if name == "dropout" else [chosen[size, name]]:  # every rate, for the picture
-            runs[size, setting] = [network.train(seed, tuned[setting][1], *setting) for seed in SEEDS]
-tutorial = Network(64, epochs=min(EPOCHS, 10), schedule="constant")
-for name, setting in (("neither", (0.0, 0.0)), ("dropout", (0.5, 0.0))):
-    chosen["tutorial", name] = setting
-    runs["tutorial", setting] = [tutorial.train(seed, 1e-3, *setting) for seed in SEEDS]
+    settings = {
+        "neither": [(0.0, 0.0)],
+        "dropout": [(rate, 0.0) for rate in RATES],
+        "1 − 1/n": [(1 - 1 / units, 0.0)],
+        "L2": [(0.0, strength) for strength in STRENGTHS],
+        "both": [(rate, strength) for rate in RATES[:2] for strength in STRENGTHS],
+    }
+    tried = [
+        {
+            "method": method,
+            "units": (units, units),
+            "rate": rate,
+            "l2": strength,
+            "learning_rate": peak,
+            "schedule": "linear",
+            "epochs": EPOCHS,
+        }
+        for method, pairs in settings.items()
+        for rate, strength in pairs
+        for peak in LEARNING_RATES
+    ]
+    scores = recipe.train(network, tried, samples, epochs=EPOCHS, batch_size=BATCH, models=True)
+    for method in settings:
+        results[size, method] = recipe.chosen(scores, [i for i, hp in enumerate(tried) if hp["method"] == method])
+    if size == "large":
+        leans = {
+            method: [lean(*pair) for pair in zip(results[size, method]["model"], samples, strict=True)]
+            for method in ("neither", "dropout")
+        }
+        for method, rate in (("neither", 0.0), ("dropout", 0.5)):
+            place = next(i for i, hp in enumerate(tried) if hp["method"] == method and hp["rate"] == rate)
+            measured[method] = [effects(*pair) for pair in zip(scores["model"][place], samples, strict=True)]
 
+epochs = min(EPOCHS, 10)
+program = [
+    {"units": (64,), "rate": rate, "l2": 0.0, "learning_rate": 1e-3, "schedule": "constant", "epochs": epochs}
+    for rate in (0.0, 0.5)
+]
+scores = recipe.train(network, program, samples, epochs=epochs, batch_size=BATCH)
+for place, method in enumerate(("neither", "dropout")):
+    results["tutorial", method] = recipe.chosen(scores, [place])
 
-def column(size: str, method: str | tuple[float, float], key: str) -> np.ndarray:
-    setting = chosen[size, method] if isinstance(method, str) else method
-    return np.array([run[key] for run in runs[size, setting]])
-
-
-print(f"\n{len(SEEDS)} seeds and splits, {num_train} training rows, {EPOCHS} epochs; ± 95 % interval over seeds")
-heads = ("train loss", "test loss", "test error %", "worst unit lost", "correlation")
-print(f"{'network':10}{'method':9}{'rate':>6}{'L2':>7}" + "".join(f"{head:>17}" for head in heads))
-for (size, name), (rate, strength) in chosen.items():
-    keys = (
-        ("train loss", ".3f"),
-        ("test loss", ".3f"),
-        ("test error", ".1f"),
-        ("lean", ".2f"),
-        ("coadaptation", ".3f"),
+# Rate and strength by KerasTuner, and the C of a logistic regression by GridSearchCV, on the same folds.
+space = {"rate": [0.0, *RATES[:2]], "l2": STRENGTHS}
+searched = {"network": [], "logistic": []}  # test errors in %
+for sample in recipe.steps(samples, "searches"):
+    x_both, y_both = (np.concatenate([part[name] for name in ("train", "valid")]) for part in (sample.x, sample.y))
+    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=sample.seed).split(x_both, y_both))
+    fixed = {"units": (64, 64), "learning_rate": 4e-3, "schedule": "linear", "epochs": EPOCHS}
+    best = recipe.tuned(
+        lambda hp, fixed=fixed: network(fixed | hp),
+        space,
+        x_both,
+        y_both,
+        folds,
+        objective="val_accuracy",
+        epochs=EPOCHS,
+        seed=sample.seed,
     )
-    cells = [recipe.plus_minus(column(size, name, key), spec) for key, spec in keys]
-    print(f"{size:10}{name:9}{rate:6.3g}{strength:7.3g}" + "".join(f"{cell:>17}" for cell in cells))
-
-
-def versus(size: str, method: str, other: str, key: str, spec: str = ".3f", unit: str = "") -> tuple[str, str]:
-    """Return verdict and numbers on "the method's is lower than the other's", on the same seeds."""
-    first, second = column(size, method, key), column(size, other, key)
-    numbers = (
-        f"{recipe.plus_minus(first, spec)}{unit} against {recipe.plus_minus(second, spec)}{unit}, {len(SEEDS)} seeds"
+    keras.utils.set_random_seed(sample.seed)
+    model = network(fixed | best)
+    model.fit(x_both, y_both, epochs=EPOCHS, batch_size=BATCH, verbose=0)
+    logits = model(sample.x["test"])
+    searched["network"].append(recipe.loss_and_error(logits, sample.y["test"])[1])
+    search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.003, 0.03, 0.3, 3.0]}, cv=folds).fit(
+        x_both, y_both
     )
-    return recipe.judge(second - first), numbers
+    searched["logistic"].append(100 * (1 - search.score(sample.x["test"], sample.y["test"])))
 
-
-# What dropout does, at rate 0.5 in the large network: by `DropoutEffects`, on the probe.
-half = (0.5, 0.0)
-measured = {
-    key: column("large", half, key) for key in ("drop_fraction", "mean_shift", "variance_ratio", "loss_on", "loss_off")
+rows = {
+    f"{size}, {method}": [scores[key] for key in ("train loss", "test loss", "test error")]
+    for (size, method), scores in results.items()
 }
-network.rate.assign(0.5)
-dropping = network.model(x[probe], training=False).numpy()
-network.rate.assign(0.0)
-differs = float(np.max(np.abs(dropping - network.model(x[probe], training=False).numpy())))
-dropped, seeds = measured["drop_fraction"], f"{len(SEEDS)} seeds"
-gap = measured["loss_on"] - measured["loss_off"]
-best = f"rate {chosen['large', 'dropout'][0]:g}"
+recipe.show(f"{len(SEEDS)} seeds, {EPOCHS} epochs", ["training loss", "test loss", "test error %|.1f"], rows)
+
+
+def less(size, one, other, key):
+    """Evidence for "the first method has less of it than the second"."""
+    what, spec = {"test loss": ("test loss", ".3f"), "test error": ("test error (%)", ".1f")}[key]
+    return recipe.less(results[size, one][key], results[size, other][key], what, spec)
+
+
+def of(method, key):
+    return np.array([one[key] for one in measured[method]])
+
+
+dropped, differs = of("dropout", "drop_fraction"), float(np.max(of("dropout", "differs")))
 claims = {
     "dropout-off-in-inference": (
         "Dropout drops units in training, and none in inference.",
-        recipe.fact(np.all(np.abs(dropped - 0.5) < 0.02) and differs == 0),
-        f"a share of {recipe.plus_minus(dropped)} is dropped at rate 0.5; in inference outputs change by {differs:g}",
+        recipe.fact(
+            np.all(np.abs(dropped - 0.5) < 0.05) and differs == 0,
+            "a share of {} is dropped at rate 0.5; in inference outputs change by {}",
+            recipe.plus_minus(dropped),
+            f"{differs:g}",
+        ),
     ),
     "dropout-keeps-mean": (
         "Scaling by 1/(1 − rate) keeps the mean of what a layer gives on.",
-        recipe.judge(0.05 - np.abs(measured["mean_shift"])),
-        f"shifted by {recipe.plus_minus(measured['mean_shift'])} standard deviations at rate 0.5, {seeds}",
+        recipe.below(
+            np.abs(of("dropout", "mean_shift")),
+            SAME,
+            "shifted by {} standard deviations at rate 0.5, {} seeds",
+            shown=of("dropout", "mean_shift"),
+        ),
     ),
     "dropout-keeps-variance": (
         "It keeps the variance too.",
-        recipe.judge(0.05 - np.abs(measured["variance_ratio"] - 1)),
-        f"{recipe.plus_minus(measured['variance_ratio'], '.2f')} times the variance at rate 0.5, {seeds}",
+        recipe.below(
+            np.abs(of("dropout", "variance_ratio") - 1),
+            SAME,
+            "{} times the variance at rate 0.5, {} seeds",
+            shown=of("dropout", "variance_ratio"),
+            spec=".2f",
+        ),
     ),
     "dropout-test-in-training-mode": (
         "A test that leaves dropout on shows no higher loss.",
-        recipe.judge(-gap),
-        f"{recipe.plus_minus(measured['loss_on'])} with it against {recipe.plus_minus(measured['loss_off'])}, {seeds}",
+        recipe.less(of("dropout", "on"), of("dropout", "off"), "test loss"),
     ),
     "dropout-leans-less": (
         "A network with dropout leans less on single units.",
-        *versus("large", "dropout", "neither", "lean"),
+        recipe.less(leans["dropout"], leans["neither"], "loss added by losing the worst unit"),
     ),
     "dropout-lowers-coadaptation": (
         "Its units are less correlated.",
-        *versus("large", "dropout", "neither", "coadaptation"),
+        recipe.less(of("dropout", "coadaptation"), of("neither", "coadaptation"), "correlation"),
     ),
     "dropout-lowers-test-loss": (
-        f"Dropout ({best}) lowers the test loss of the large network.",
-        *versus("large", "dropout", "neither", "test loss"),
+        "Dropout lowers the test loss of the large network.",
+        less("large", "dropout", "neither", "test loss"),
     ),
     "dropout-lowers-test-error": (
-        f"Dropout ({best}) lowers the test error of the large network.",
-        *versus("large", "dropout", "neither", "test error", ".1f", " %"),
+        "Dropout lowers the test error of the large network.",
+        less("large", "dropout", "neither", "test error"),
     ),
     "dropout-beats-l2-in-large-nets": (
         "In the large network dropout gives a lower test loss than L2.",
-        *versus("large", "dropout", "L2", "test loss"),
+        less("large", "dropout", "L2", "test loss"),
     ),
     "dropout-helps-l2-in-large-nets": (
         "In the large network L2 with dropout gives a lower test loss than L2 alone.",
-        *versus("large", "both", "L2", "test loss"),
+        less("large", "both", "L2", "test loss"),
     ),
     "dropout-rate-formula": (
         "The rate 1 − 1/n for n units gives a lower test error than a rate that is chosen.",
-        *versus("small", "1 − 1/n", "dropout", "test error", ".1f", " %"),
+        less("small", "1 − 1/n", "dropout", "test error"),
     ),
     "dropout-tutorial-network": (
         "The tutorial's Dense(64), Dropout(0.5), Dense(10) makes fewer errors than without dropout.",
-        *versus("tutorial", "dropout", "neither", "test error", ".1f", " %"),
+        less("tutorial", "dropout", "neither", "test error"),
+    ),
+    "dropout-searched-beats-logistic": (
+        "A network with rate and L2 by KerasTuner makes fewer errors than logistic regression by GridSearchCV.",
+        recipe.less(searched["network"], searched["logistic"], "test error (%)", ".1f"),
     ),
 }
 
-with house_style():
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
-    for axes, key, what in (
-        (left, "test loss", "test loss (nats)"),
-        (right, "lean", "loss added by losing the worst unit (nats)"),
+with recipe.panels(2, width=5.5) as (figure, (left, right)):
+    for key, axis, title, label in (
+        ("test loss", left, "L2 does as much as dropout", "test loss (nats)"),
+        ("test error", right, "A rate of 1 − 1/n learns nothing", "test error (%)"),
     ):
-        for size, color in (("small", "#0072b2"), ("large", "#d55e00")):
-            settings = [(0.0, 0.0), *((rate, 0.0) for rate in RATES), chosen[size, "1 − 1/n"]]
-            means, halves = recipe.interval(np.array([column(size, setting, key) for setting in settings]).T)
-            label = f"2 × {WIDTHS[size]} units"
-            axes.errorbar(
-                [rate for rate, _ in settings], means, halves, color=color, marker="o", capsize=3, label=label
-            )
-        axes.set(xlabel="dropout rate (the last is 1 − 1/n)", ylabel=what)
-    left.set(yscale="log", yticks=[0.3, 1, 3], yticklabels=["0.3", "1", "3"])
-    left.minorticks_off()
-    left.legend(frameon=False)
-    rows = [key for key in chosen if key[1] != "1 − 1/n"]
-    for place, (size, name) in enumerate(rows):
-        mean, width = recipe.interval(column(size, name, "test error"))
-        color = {"small": "#0072b2", "large": "#d55e00", "tutorial": "#767676"}[size]
-        middle.errorbar(mean, place, xerr=width, fmt="o", color=color, capsize=3)
-    middle.set(xlabel="test error (%)", yticks=range(len(rows)), yticklabels=[f"{size}: {name}" for size, name in rows])
-    middle.invert_yaxis()
+        recipe.dots(axis, {f"{size}: {name}": scores[key] for (size, name), scores in results.items()}, title, label)
 
-results = {
-    "chosen": {f"{size}, {name}": {"rate": rate, "l2": strength} for (size, name), (rate, strength) in chosen.items()},
-    "runs": {
-        f"{size}, rate {rate:.3g}, l2 {strength:g}": {key: [run[key] for run in each] for key in each[0]}
-        for (size, (rate, strength)), each in runs.items()
-    },
-    "training_rows": num_train,
-    "epochs": EPOCHS,
+kept = {
+    f"{size}, {method}": {key: values for key, values in scores.items() if key != "model"}
+    for (size, method), scores in results.items()
 }
-recipe.finish(arguments, claims, results, figure)
+recipe.finish(arguments, claims, {"scores": kept, "measured": measured, "searched": searched, "lean": leans}, figure)

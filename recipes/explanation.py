@@ -1,16 +1,18 @@
 """What does a tuned network use, and do three ways of asking agree?
 
 The claims: "importances show what a network has learned", "Lasso's coefficients say the same, and can be read off", "a
-feature that Lasso sets to zero is not needed". On the same folds a network (its L2 strength chosen on a fifth of the
-training rows) is saved with its scaling and loaded again, as whoever explains it would have it, and asked by
-scikit-learn's permutation importance on the test rows and by integrated gradients (Sundararajan et al. 2017, written
-out below, from the mean of the training rows); Lasso has its own search (`LassoCV`). Agreement is Spearman's rank
+feature that Lasso sets to zero is not needed". On the same folds a network (its L2 strength chosen by KerasTuner) is
+saved with its scaling and loaded again, as whoever explains it would have it, and asked by scikit-learn's permutation
+importance on the test rows and by integrated gradients (Sundararajan et al. 2017, written out below, from the mean of
+the training rows); Lasso has its own search (`LassoCV`) on the same inner folds. Agreement is Spearman's rank
 correlation. What is right is known for Friedman's function: y = 10 sin(π x1 x2) + 20 (x3 - ½)² + 10 x4 + 5 x5 + noise,
 and five more columns that do nothing. The usual snippet, one gradient at the row itself ("saliency"), does not add up
 to the prediction; integrated gradients do.
 
+So: ask a network by two ways, on rows that it has not seen, and trust what both say; a coefficient of zero says that
+the linear model can do without the column, not that the column does nothing.
+
     python recipes/explanation.py                                       # about a minute on two cores
-    python recipes/explanation.py --full                                # more repeats of the folds
     python recipes/explanation.py --data houses.csv --target price      # a regression table of your own
 """
 
@@ -19,19 +21,18 @@ import itertools
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib import pyplot as plt
 from scipy import stats
 from sklearn import inspection, linear_model, metrics, model_selection, preprocessing
 
 import tfopt
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="diabetes")
 
-FOLDS = recipe.by_mode(arguments, smoke=2, default=5, full=5)
-REPEATS = recipe.by_mode(arguments, smoke=1, default=4, full=15)
-STEPS, BATCH = recipe.by_mode(arguments, smoke=20, default=600, full=600), 32
-STRENGTHS = [1e-2] if arguments.smoke else [1e-3, 1e-2, 1e-1]  # of L2 on the hidden kernels
+FOLDS = recipe.by_mode(arguments, smoke=2, default=5)
+REPEATS = recipe.by_mode(arguments, smoke=1, default=2)
+STEPS, BATCH = recipe.by_mode(arguments, smoke=20, default=600), 32
+STRENGTHS = [1e-3, 1e-2, 1e-1]  # of L2 on the hidden kernels
 SHUFFLES = 10  # of each column, for its permutation importance
 POINTS = 128  # between a row and the mean row, for integrated gradients
 MOST_ROWS = 1000  # a sample of larger tables
@@ -43,12 +44,14 @@ TEST_TO_TRAIN = 1 / (FOLDS - 1)  # folds share training rows: the intervals are 
 strength = keras.Variable(0.0, trainable=False)  # changes without a new graph
 
 
-def network(width):
-    penalty = tfopt.regularizers.L2(strength)
+def network(width, l2=strength):
+    penalty = tfopt.regularizers.L2(l2)
     layers = [keras.layers.Dense(64, "relu", kernel_regularizer=penalty), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((width,)), *layers])
     adam = keras.optimizers.Adam(tfopt.schedules.LinearDecay(1e-2, STEPS))
-    model.compile(adam, "mse", steps_per_execution=STEPS, jit_compile=False)  # a whole fit in one call of its graph
+    model.compile(
+        adam, "mse", metrics=["mse"], steps_per_execution=STEPS, jit_compile=False
+    )  # a whole fit in one call of its graph
     return model
 
 
@@ -97,12 +100,13 @@ def r2(model, rows, truth):
     return metrics.r2_score(truth, model(rows).numpy()[:, 0])
 
 
-def explain(x, y):
+def explain(x, y, title):
     """Fit network and Lasso in every fold, and ask both what they use; a dict of lists over folds."""
     found = {}
     model = network(x.shape[1])
     folds = model_selection.RepeatedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=arguments.seed)
-    for seed, (train, test) in enumerate(folds.split(x)):
+    for fold, (train, test) in enumerate(recipe.steps(folds.split(x), f"folds of {title}")):
+        seed = arguments.seed + fold
         train = np.random.default_rng(seed).permutation(train)
         scaler = preprocessing.StandardScaler().fit(x[train])
         middle, spread = y[train].mean(), y[train].std()
@@ -110,11 +114,18 @@ def explain(x, y):
             scaler.transform(x[train]).astype("float32"),
             ((y[train] - middle) / spread).astype("float32"),
         )
-        cut, costs = len(train) // 5, []
-        for l2 in STRENGTHS if len(STRENGTHS) > 1 else []:
-            fit(model, x_train[cut:], y_train[cut:], l2, seed)
-            costs.append(np.mean((model(x_train[:cut]).numpy()[:, 0] - y_train[:cut]) ** 2))
-        fit(model, x_train, y_train, STRENGTHS[int(np.argmin(costs))] if costs else STRENGTHS[0], seed)
+        inner = list(model_selection.KFold(3, shuffle=True, random_state=seed).split(x_train))
+        best = recipe.tuned(
+            lambda hp: network(x.shape[1], hp["l2"]),
+            {"l2": STRENGTHS},
+            x_train,
+            y_train,
+            inner,
+            objective="val_mse",
+            epochs=-(-STEPS // (len(train) // BATCH)),
+            seed=seed,
+        )
+        fit(model, x_train, y_train, best["l2"], seed)
         tuned = exported(model, scaler, middle, spread)
         start = x[train].mean(axis=0, keepdims=True)
         shuffled = inspection.permutation_importance(
@@ -123,7 +134,7 @@ def explain(x, y):
         parts = integrated_gradients(tuned, x[test], start)
         slopes = (x[test] - start) * gradients(tuned, x[test])
         change = tuned(x[test]).numpy()[:, 0] - tuned(start).numpy()[:, 0]
-        lasso = linear_model.LassoCV(cv=5, random_state=seed).fit(x_train, y_train)
+        lasso = linear_model.LassoCV(cv=inner, random_state=seed).fit(x_train, y_train)
         centred = (x[test] - start) / scaler.scale_
         for key, value in {
             "permutation": shuffled.importances_mean,
@@ -153,125 +164,104 @@ loaded = tfopt.data.load_table(arguments.data, target=arguments.target)
 plain = all(column.kind == "numeric" for column in loaded.columns) and len(loaded.columns) == x.shape[1]
 names = list(loaded.features) if plain else [f"column {place + 1}" for place in range(x.shape[1])]
 friedman = tfopt.data.load_table("friedman1")
-own = explain(x, y)
-known = explain(friedman.features.to_numpy("float32"), friedman.target)
+own = explain(x, y, loaded.name)
+known = explain(friedman.features.to_numpy("float32"), friedman.target, "friedman1")
 WAYS = ["permutation", "integrated gradients", "Lasso"]
 
 for title, found, labels in ((loaded.name, own, names), ("friedman1", known, list(friedman.features))):
     scores = [recipe.plus_minus(found[f"r2 of {who}"], ".2f", TEST_TO_TRAIN) for who in ("the network", "Lasso")]
-    print(f"\n{title}: R² of the network {scores[0]}, of Lasso {scores[1]}, {FOLDS * REPEATS} folds")
-    print(f"{'':18}" + "".join(f"{way:>24}" for way in WAYS))
-    for place in np.argsort(-found["integrated gradients"].mean(axis=0))[:12]:
-        cells = [recipe.plus_minus(found[way][:, place], ".3f", TEST_TO_TRAIN) for way in WAYS]
-        print(f"{labels[place]:18.18}" + "".join(f"{cell:>24}" for cell in cells))
+    order = np.argsort(-found["integrated gradients"].mean(axis=0))[:12]
+    rows = {str(labels[place]): [found[way][:, place] for way in WAYS] for place in order}
+    heading = f"{title}: R² of the network {scores[0]}, of Lasso {scores[1]}, {FOLDS * REPEATS} folds"
+    recipe.show(heading, WAYS, rows, TEST_TO_TRAIN)
     for first, second in itertools.combinations(WAYS, 2):
         text = recipe.plus_minus(agreement(found, first, second), ".2f", TEST_TO_TRAIN)
         print(f"rank correlation of {first} and {second}: {text}")
 
 
-def judged(values, floor=0.0):
-    return recipe.judge(np.subtract(values, floor), test_to_train=TEST_TO_TRAIN)
-
-
-def shown(values, what):
-    return f"{what} {recipe.plus_minus(values, '.2f', TEST_TO_TRAIN)}, {FOLDS * REPEATS} folds"
+def above(values, limit, form):
+    return recipe.above(values, limit, form, spec=".2f", test_to_train=TEST_TO_TRAIN)
 
 
 def correlated(first, second):
-    values = agreement(own, first, second)
-    return judged(values, AGREEMENT), shown(values, "rank correlation")
+    return above(agreement(own, first, second), AGREEMENT, "rank correlation {}, {} folds")
 
 
 def finds(way):
-    least, best = (
-        known[way][:, :5].min(axis=1),
-        known[way][:, 5:].max(axis=1),
-    )  # of those that matter, of those that do not
-    texts = [recipe.plus_minus(values, ".3f", TEST_TO_TRAIN) for values in (least, best)]
-    return judged(
-        least - best
-    ), f"the least of the five {texts[0]}, the best of the rest {texts[1]}, {FOLDS * REPEATS} folds"
+    """Evidence that the least of the columns that matter is above the best of the others."""
+    least, best = known[way][:, :5].min(axis=1), known[way][:, 5:].max(axis=1)
+    what = "least of the five, and best of the rest"
+    return recipe.more(least, best, what, test_to_train=TEST_TO_TRAIN, of="folds")
 
 
-keeps = own["Lasso"] > 0
-used = {True: [], False: []}  # mean importance of the columns that Lasso keeps and drops, in folds where it does both
-same_way = []
-for importances, keep, a, b in zip(
-    own["integrated gradients"], keeps, own["direction"], own["Lasso's sign"], strict=True
+def left_over(way):
+    """Evidence that what a way gives adds up to the change of the prediction, at the worst row."""
+    worst = [found[way].max() for found in (own, known)]
+    form = "at the worst row {} is left over on the table, {} on friedman1"
+    return recipe.fact(max(worst) < 0.02, form, *(f"{value:.1%}" for value in worst))
+
+
+kept, dropped, same_way = [], [], []  # mean importance of the columns that Lasso keeps and drops, where it does both
+for importances, coefficients, a, b in zip(
+    own["integrated gradients"], own["Lasso"], own["direction"], own["Lasso's sign"], strict=True
 ):
+    keep = coefficients > 0
     if 0 < keep.sum() < len(keep):
-        for side in used:
-            used[side].append(importances[keep == side].mean())
+        kept.append(importances[keep].mean())
+        dropped.append(importances[~keep].mean())
     if keep.any():
         same_way.append(np.mean(a[keep] == b[keep]))
-if used[True]:
-    lasso_zeros = (
-        f"mean importance {np.mean(used[False]):.3f} against {np.mean(used[True]):.3f}, {len(used[True])} folds"
-    )
-else:
-    lasso_zeros = f"Lasso keeps some and drops some in 0 of {FOLDS * REPEATS} folds"
+zeros = recipe.fact(None, "Lasso keeps some and drops some in {} folds", len(kept))
+if len(kept) > 1:
+    zeros = recipe.less(dropped, kept, "mean importance", test_to_train=TEST_TO_TRAIN, of="folds")
 claims = {
     "explain-integrated-gradients-add-up": (
         "Integrated gradients add up to the change of the prediction, within 2 % of its spread",
-        recipe.fact(max(own["left over"].max(), known["left over"].max()) < 0.02),
-        f"at most {max(own['left over'].max(), known['left over'].max()):.2%} is left over, over all rows and folds",
+        left_over("left over"),
     ),
     "explain-one-gradient-adds-up": (
         "One gradient at the row itself adds up to the change of the prediction, within 2 % of its spread",
-        recipe.fact(max(own["left over by one gradient"].max(), known["left over by one gradient"].max()) < 0.02),
-        f"{own['left over by one gradient'].max():.0%} is left over on {loaded.name} at the worst row, "
-        f"{known['left over by one gradient'].max():.0%} on friedman1",
+        left_over("left over by one gradient"),
     ),
     "explain-two-ways-agree": (
         f"Permutation importance and integrated gradients rank the columns alike (correlation above {AGREEMENT:g})",
-        *correlated("permutation", "integrated gradients"),
+        correlated("permutation", "integrated gradients"),
     ),
     "explain-network-and-lasso-agree": (
         f"Integrated gradients and Lasso's coefficients rank the columns alike (correlation above {AGREEMENT:g})",
-        *correlated("integrated gradients", "Lasso"),
+        correlated("integrated gradients", "Lasso"),
     ),
     "explain-same-direction-as-lasso": (
         "The network and Lasso agree on the direction of more than nine in ten of the columns that Lasso keeps",
-        judged(same_way, 0.9),
-        shown(same_way, "share"),
+        above(same_way, 0.9, "share {}, {} folds"),
     ),
     "explain-lasso-zero-is-used-less": (
         "The network uses the columns that Lasso sets to zero less than the others",
-        judged(np.subtract(used[True], used[False])) if len(used[True]) > 1 else recipe.CANNOT_TELL,
-        lasso_zeros,
+        zeros,
     ),
     "explain-integrated-gradients-find-the-used": (
         "Integrated gradients put the five columns that Friedman's function uses above the other five",
-        *finds("integrated gradients"),
+        finds("integrated gradients"),
     ),
     "explain-permutation-finds-the-used": (
         "Permutation importance puts the five columns that Friedman's function uses above the other five",
-        *finds("permutation"),
+        finds("permutation"),
     ),
     "explain-lasso-finds-the-used": (
         "Lasso's coefficients put the five columns that Friedman's function uses above the other five",
-        *finds("Lasso"),
+        finds("Lasso"),
     ),
 }
 
-COLOURS = dict(zip(WAYS, ["#0072b2", "#009e73", "#d55e00"], strict=True))
-with house_style():
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
+with recipe.panels(2, width=6, height=4.8) as (figure, axes):
     for ax, found, labels, title in (
-        (axes[0], own, names, loaded.name),
+        (axes[0], own, names, f"What is used on {loaded.name}"),
         (axes[1], known, list(friedman.features), "friedman1: only x1 to x5 matter"),
     ):
         order = np.argsort(-found["integrated gradients"].mean(axis=0))[:12]
-        for place, way in enumerate(WAYS):
+        for way, colour in zip(WAYS, recipe.COLOURS, strict=False):
             share = found[way] / found[way].sum(axis=1, keepdims=True)
-            mean, half = recipe.interval(share, 1, TEST_TO_TRAIN)
-            where = np.arange(len(order)) + 0.22 * (place - 1)
-            ax.errorbar(mean[order], where, xerr=half[order], color=COLOURS[way], fmt="o", ms=4, label=way)
-        ax.set(
-            yticks=range(len(order)), yticklabels=[labels[column] for column in order], xlabel="share of the importance"
-        )
-        ax.invert_yaxis()
-        ax.set_title(title)
-    axes[0].legend(frameon=False, loc="lower right")
+            rows = {str(labels[column]): share[:, column] for column in order}
+            recipe.dots(ax, rows, title, "share of the importance", colour, way, TEST_TO_TRAIN)
 
 recipe.finish(arguments, claims=claims, results={loaded.name: own, "friedman1": known}, figure=figure)

@@ -7,6 +7,9 @@ that length. The highest learning rate of each is chosen in every fold on a fift
 the SVC on raw pixels, which stands on the same folds. The accuracies by epoch are those on the test rows of the fold;
 nothing is chosen by them. The momentum is 0.9 throughout (Smith lets it go against the rate).
 
+So: for a short training take one cycle (or any decay to zero) with its highest rate tuned; on small pictures try an SVC
+on the raw pixels first.
+
     python recipes/image_classification.py                          # 8×8 digits, about a minute on two cores
     python recipes/image_classification.py --data keras:mnist       # downloads; a sample of 2000 rows
     python recipes/image_classification.py --data keras:cifar10 --full
@@ -18,19 +21,18 @@ import re
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib import pyplot as plt
 from sklearn import model_selection, svm
 
 import tfopt
 from tfopt.errors import UserError
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="digits")
 
-EPOCHS = recipe.by_mode(arguments, smoke=2, default=12, full=12)
-FOLDS = recipe.by_mode(arguments, smoke=2, default=5, full=5)
-REPEATS = recipe.by_mode(arguments, smoke=1, default=1, full=4)
-MOST_ROWS = recipe.by_mode(arguments, smoke=300, default=2000, full=20_000)  # a sample, stratified, of larger sets
+EPOCHS = recipe.by_mode(arguments, smoke=2, default=12)
+FOLDS = recipe.by_mode(arguments, smoke=2, default=5)
+REPEATS = recipe.by_mode(arguments, smoke=1, default=1)
+MOST_ROWS = recipe.by_mode(arguments, smoke=300, default=2000)  # a sample, stratified, of larger sets
 BATCH = 32
 RATES = [0.03] if arguments.smoke else [0.01, 0.03, 0.1]  # highest learning rate, of SGD with momentum 0.9
 PENALTIES = [1.0, 10.0]  # C of the SVC
@@ -122,9 +124,14 @@ def fit(name, train, test, learning_rate, seed):
     rate.assign(learning_rate)
     keras.utils.set_random_seed(seed)  # the order of the batches
     history = model.fit(
-        scaled(train, train), labels[train], epochs=PLANS[name][1], batch_size=BATCH, verbose=0,
-        validation_data=(scaled(train, test), labels[test]), validation_batch_size=len(test),
-    )  # fmt: skip
+        scaled(train, train),
+        labels[train],
+        epochs=PLANS[name][1],
+        batch_size=BATCH,
+        verbose=0,
+        validation_data=(scaled(train, test), labels[test]),
+        validation_batch_size=len(test),
+    )
     return history.history["val_accuracy"]
 
 
@@ -136,7 +143,8 @@ def vector_machine(train, test, penalty):
 curves, chosen = {name: [] for name in PLANS}, {name: [] for name in [*PLANS, "SVC"]}
 machines, mistaken = [], []  # mistaken: picture and guess, after one cycle
 folds = model_selection.RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=arguments.seed)
-for seed, (train, test) in enumerate(folds.split(images, labels)):
+for fold, (train, test) in enumerate(recipe.steps(folds.split(images, labels), "folds")):
+    seed = arguments.seed + fold
     train = rng.permutation(train)
     inner, held = train[len(train) // 5 :], train[: len(train) // 5]
     for name in PLANS:
@@ -158,70 +166,52 @@ soonest = {
 }
 goal = f"{100 * goals.mean():.1f} %"
 
-print(f"\n{FOLDS * REPEATS} folds; ± half of the 95 % interval")
-print(f"{'':26}{'epochs':>7}{'accuracy at the end (%)':>26}{'epochs to ' + goal:>18}{'highest rates chosen':>24}")
-for name, (_, epochs) in PLANS.items():
-    sooner = recipe.plus_minus(soonest[name], ".1f", TEST_TO_TRAIN) if name in soonest else ""
-    accuracy = recipe.plus_minus(100 * final[name], ".1f", TEST_TO_TRAIN)
-    rates = ", ".join(f"{rate:g}" for rate in sorted(set(chosen[name])))
-    print(f"{name:26}{epochs:7}{accuracy:>26}{sooner:>18}{rates:>24}")
-print(f"{'SVC on raw pixels':26}{'':7}{recipe.plus_minus(100 * np.array(machines), '.1f', TEST_TO_TRAIN):>26}")
+rows = {name: [str(epochs), 100 * final[name], soonest.get(name, "")] for name, (_, epochs) in PLANS.items()}
+rows["SVC on raw pixels"] = ["", 100 * np.array(machines), ""]
+columns = ["epochs", "accuracy at the end %|.1f", f"epochs to {goal}|.1f"]
+recipe.show(f"{FOLDS * REPEATS} folds", columns, rows, TEST_TO_TRAIN)
 
 
-def against(first, second):
-    return (
-        " against ".join(f"{recipe.plus_minus(100 * values, '.1f', TEST_TO_TRAIN)} %" for values in (first, second))
-        + f", {FOLDS * REPEATS} folds"
-    )
+def more(first, second, margin=0.0):
+    """Evidence for "the first is more accurate than the second, by the margin"."""
+    settings = {"margin": 100 * margin, "test_to_train": TEST_TO_TRAIN, "of": "folds"}
+    return recipe.more(100 * np.array(first), 100 * np.array(second), "accuracy (%)", ".1f", **settings)
 
 
-fewer = soonest["step decay"] - soonest["one cycle"]
-half = final["one cycle, half as long"] - final["step decay"]
-network_ahead = final["one cycle"] - np.array(machines)
 claims = {
     "image-one-cycle-reaches-accuracy-sooner": (
         "Under one cycle the network needs fewer epochs than under step decay to an accuracy that both reach",
-        recipe.judge(fewer, test_to_train=TEST_TO_TRAIN),
-        f"epochs to {goal}: "
-        + " against ".join(
-            recipe.plus_minus(soonest[name], ".1f", TEST_TO_TRAIN) for name in ("one cycle", "step decay")
-        )
-        + f", {FOLDS * REPEATS} folds",
+        recipe.less(
+            soonest["one cycle"], soonest["step decay"], "epochs", ".1f", test_to_train=TEST_TO_TRAIN, of="folds"
+        ),
     ),
     "image-one-cycle-ends-higher": (
         "After the same epochs the network is more accurate under one cycle than under step decay",
-        recipe.judge(final["one cycle"] - final["step decay"], test_to_train=TEST_TO_TRAIN),
-        against(final["one cycle"], final["step decay"]),
+        more(final["one cycle"], final["step decay"]),
     ),
     "image-one-cycle-in-half-the-epochs": (
         f"One cycle of half the epochs is as accurate as step decay, within {MARGIN:.1%}",
-        recipe.judge(half + MARGIN, test_to_train=TEST_TO_TRAIN),
-        against(final["one cycle, half as long"], final["step decay"]),
+        more(final["one cycle, half as long"], final["step decay"], -MARGIN),
     ),
     "image-convolutions-beat-svc": (
         "The convolutional network is more accurate than an SVC on raw pixels",
-        recipe.judge(network_ahead, test_to_train=TEST_TO_TRAIN),
-        against(final["one cycle"], np.array(machines)),
+        more(final["one cycle"], machines),
     ),
 }
 
 COLOURS = {"one cycle": "#0072b2", "step decay": "#d55e00", "one cycle, half as long": "#56b4e9"}
-with house_style():
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
-    for place, (name, (make, epochs)) in enumerate(PLANS.items()):
+with recipe.panels(3) as (figure, (left, middle, right)):
+    for name, (make, epochs) in PLANS.items():
         rate.assign(1.0)
         shape = np.array(make(epochs).curve(epochs * steps_per_epoch))
         left.plot(np.arange(len(shape)) / steps_per_epoch, shape, color=COLOURS[name], label=name)
-        mean, width_of = recipe.interval(curves[name], 1, TEST_TO_TRAIN)
-        where = np.arange(1, epochs + 1) + 0.12 * (place - 1)  # so that the bars do not hide each other
-        middle.errorbar(where, 100 * mean, 100 * width_of, color=COLOURS[name], marker="o", ms=4)
-    left.set(xlabel="epoch", ylabel="learning rate, of its highest")
+        mean, half = recipe.interval(curves[name], test_to_train=TEST_TO_TRAIN)
+        middle.errorbar(range(1, epochs + 1), 100 * mean, 100 * half, color=COLOURS[name], marker="o", ms=4)
+    left.set(xlabel="epoch", ylabel="learning rate, of its highest", title="One cycle goes up and down")
     left.legend(frameon=False)
     middle.axhline(100 * np.mean(machines), color="#767676", ls=":")
-    middle.annotate(
-        "SVC", (EPOCHS, 100 * np.mean(machines)), xytext=(0, 4), textcoords="offset points", color="#767676"
-    )
-    middle.set(xlabel="epoch", ylabel="accuracy on test rows (%)")
+    middle.annotate("SVC", (EPOCHS, 100 * np.mean(machines)), color="#767676", va="bottom")
+    middle.set(xlabel="epoch", ylabel="accuracy on test rows (%)", title="Accuracy by epoch")
     right.axis("off")
     for place, (row, guess) in enumerate(mistaken[:15]):
         small = right.inset_axes((0.2 * (place % 5), 0.66 - 0.33 * (place // 5), 0.18, 0.24))
@@ -230,8 +220,7 @@ with house_style():
         small.axis("off")
         text = f"{table.classes[labels[row]]} as {table.classes[guess]}"
         small.set_title(text, fontsize=8, weight="normal", loc="center")
-    for ax, title in ((left, "Schedules"), (middle, "By epoch"), (right, "Mistaken after one cycle")):
-        ax.set_title(title)
+    right.set_title("Mistaken after one cycle")
 
 results = {"accuracy_by_epoch": curves, "svc": machines, "chosen": chosen, "goals": goals}
 recipe.finish(arguments, claims=claims, results=results, figure=figure)

@@ -8,27 +8,28 @@ rate that gave it the lowest training loss on another seed. Part 3 looks at whic
 
 What goes wrong in the usual program: `RandomNormal(stddev=0.01)` in every layer, whatever its width and activation.
 
+So: take He's weights for ReLU and Glorot's for tanh (or `tfopt.initializers.for_activation`), a seed of its own for
+each layer, and normalisation for sigmoid or very deep networks.
+
     python recipes/initialization.py                                     # a minute and a half on two cores
-    python recipes/initialization.py --full                              # more seeds
     python recipes/initialization.py --data table.csv --target label     # a classification table of your own
 """
 
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib import pyplot as plt
 from sklearn import model_selection, preprocessing
 
 from tfopt import initializers
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="digits")
-DEPTH = recipe.by_mode(arguments, smoke=10, default=30, full=30)
-WIDTH, BATCH = recipe.by_mode(arguments, smoke=48, default=96, full=96), 64
-SEEDS = range(arguments.seed, arguments.seed + recipe.by_mode(arguments, smoke=2, default=5, full=16))
-PILOT = arguments.seed + 1000  # the seed that chooses the learning rates
-EPOCHS = recipe.by_mode(arguments, smoke=1, default=15, full=15)  # of SGD with momentum 0.9
-RATES = recipe.by_mode(arguments, smoke=[0.01], default=[0.001, 0.003, 0.01, 0.03], full=[0.001, 0.003, 0.01, 0.03])
+DEPTH = recipe.by_mode(arguments, smoke=10, default=30)
+WIDTH, BATCH = recipe.by_mode(arguments, smoke=48, default=96), 64
+SEEDS = range(arguments.seed, arguments.seed + recipe.by_mode(arguments, smoke=2, default=5))
+PILOT = arguments.seed + 99  # the seed that chooses the learning rates
+EPOCHS = recipe.by_mode(arguments, smoke=1, default=15)  # of SGD with momentum 0.9
+RATES = recipe.by_mode(arguments, smoke=[0.01], default=[0.001, 0.003, 0.01, 0.03])
 ACTIVATIONS = ["tanh", "sigmoid", "relu"]
 WAYS = ["zeros", "N(0, 0.01)", "LeCun", "Glorot", "He", "orthogonal", "for_activation", "LSUV"]
 TRAINED = ["N(0, 0.01)", "Glorot", "He", "orthogonal"]
@@ -36,10 +37,20 @@ TRAINED = ["N(0, 0.01)", "Glorot", "He", "orthogonal"]
 keras.utils.set_random_seed(arguments.seed)
 tf.get_logger().setLevel("ERROR")  # many models, one graph each
 x, y = recipe.table(arguments, task="classification")
-x_train, x_test, y_train, y_test = model_selection.train_test_split(x, y, stratify=y, random_state=arguments.seed)
-scaler = preprocessing.StandardScaler().fit(x_train.astype("float64"))
-x_train, x_test = (scaler.transform(part).astype("float32") for part in (x_train, x_test))
-classes, batch = int(y.max()) + 1, min(BATCH, len(x_train))
+classes = int(y.max()) + 1
+SHARED = 1 / 3  # a quarter of the rows are tested on; splits share rows, and this widens the intervals
+
+
+def split(seed):
+    """The seed's own training and test rows."""
+    x_train, x_test, y_train, y_test = model_selection.train_test_split(x, y, stratify=y, random_state=seed)
+    scaler = preprocessing.StandardScaler().fit(x_train.astype("float64"))
+    return [scaler.transform(part).astype("float32") for part in (x_train, x_test)] + [y_train, y_test]
+
+
+splits = {seed: split(seed) for seed in (*SEEDS, PILOT)}
+x_train, x_test, y_train, y_test = splits[PILOT]
+batch = min(BATCH, len(x_train))
 chance = max(np.bincount(y_test)) / len(y_test)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -66,7 +77,9 @@ def begin(model, way, seed):
         layer.kernel.assign(make(1000 * seed + index)(layer.kernel.shape))
         layer.bias.assign(np.zeros(layer.bias.shape))
     if way == "LSUV":
-        initializers.lsuv(model, x_train[:256], orthogonal=False, layers=[layer.name for layer in model.layers[:-1]])
+        initializers.lsuv(
+            model, splits[seed][0][:256], orthogonal=False, layers=[layer.name for layer in model.layers[:-1]]
+        )
 
 
 # Part 1: the spread of activations and gradients by depth.
@@ -97,14 +110,15 @@ for activation, model in models.items():
         measured = []
         for seed in SEEDS[:1] if way == "LSUV" else SEEDS:  # LSUV looks at the data, layer by layer: one is enough
             begin(model, way, seed)
-            measured.append([part.numpy() for part in measure(x_train[:256], y_train[:256])])
+            measured.append([part.numpy() for part in measure(splits[seed][0][:256], splits[seed][2][:256])])
         forward[activation, way], backward[activation, way] = np.swapaxes(measured, 0, 1)
 
-print(f"\nSpread of activations at layer 1 and {DEPTH}, and of gradients at layer {DEPTH} and 1; {len(SEEDS)} seeds")
-print(f"{'':10}{'way to begin':16}{'forward, first → last':>26}{'backward, last → first':>26}")
+rows = {}
 for (activation, way), ahead in forward.items():
     (a, b), (c, d) = ahead.mean(axis=0)[[0, -1]], backward[activation, way].mean(axis=0)[[-1, 0]]
-    print(f"{activation:10}{way:16}{a:12.2g} →{b:12.2g}{c:12.2g} →{d:12.2g}")
+    rows[f"{activation}, {way}"] = [f"{a:.2g} → {b:.2g}", f"{c:.2g} → {d:.2g}"]
+title = f"Spread by layer, of {DEPTH}; {len(SEEDS)} seeds"
+recipe.show(title, ["activations, first → last", "gradients, last → first"], rows)
 
 
 def kept(values, back=False):
@@ -135,6 +149,7 @@ def epoch(rows, labels, order):
 
 def train(way, rate, seed):
     """Return the loss of each epoch and the accuracy on new rows."""
+    x_train, x_test, y_train, y_test = splits[seed]
     begin(model, way, seed)
     for variable in optimizer.variables:
         variable.assign(np.zeros(variable.shape, variable.dtype))
@@ -146,25 +161,23 @@ def train(way, rate, seed):
 
 
 curves, accuracies, best_rates = {}, {}, {}
-for way in TRAINED:
+for way in recipe.steps(TRAINED, "ways to begin"):
     ends = [train(way, rate, PILOT)[0][-1] for rate in RATES]
     best_rates[way] = RATES[int(np.argmin(np.nan_to_num(ends, nan=np.inf)))]
     trained = [train(way, best_rates[way], seed) for seed in SEEDS]
     curves[way] = np.array([losses for losses, _ in trained])
     accuracies[way] = np.array([accuracy for _, accuracy in trained])
-print(
-    f"\nReLU network of {DEPTH} layers of {WIDTH}, {EPOCHS} epochs: accuracy on new rows (by chance {chance:.3f}), loss"
-)
-for way in TRAINED:
-    ends = recipe.plus_minus(curves[way][:, -1])
-    print(f"{way:16}{recipe.plus_minus(accuracies[way]):>16}{ends:>16}   rate {best_rates[way]}")
+rows = {way: [accuracies[way], curves[way][:, -1], f"{best_rates[way]:g}"] for way in TRAINED}
+title = f"ReLU network of {DEPTH} layers of {WIDTH}, {EPOCHS} epochs; by chance {chance:.3f} are right"
+recipe.show(title, ["accuracy on new rows", "training loss", "rate"], rows, SHARED)
 
 # Part 3: which weights move when all begin at zero.
 moved = {}
 for name, small in (("hidden", network("relu", depth=2)), ("linear", network("relu", depth=0))):
     begin(small, "zeros", 0)
     small.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, metrics=["accuracy"], jit_compile=False)
-    small.fit(x_train, y_train, epochs=recipe.by_mode(arguments, 2, 10, 10), batch_size=batch, verbose=0)
+    keras.utils.set_random_seed(arguments.seed)
+    small.fit(x_train, y_train, epochs=recipe.by_mode(arguments, 2, 10), batch_size=batch, verbose=0)
     for weight in small.trainable_variables:
         moved[f"{name}: {weight.path.removeprefix(small.name + '/')}"] = float(np.max(np.abs(weight.numpy())))
     moved[f"{name}: accuracy"] = float(np.mean(np.argmax(small(x_test), axis=1) == y_test))
@@ -176,55 +189,65 @@ for name, value in moved.items():
 FIVE, THOUSANDTH = np.log10(5), -3
 he, glorot, small = (kept(forward["relu", way]) for way in ("He", "Glorot", "N(0, 0.01)"))
 tanh, sigmoid = kept(forward["tanh", "Glorot"]), kept(backward["sigmoid", "Glorot"], back=True)
-seeds = f"through {DEPTH} layers, {len(SEEDS)} seeds"
 kernels = [value for name, value in moved.items() if name.startswith("hidden") and "kernel" in name]
-learned = recipe.judge(accuracies["He"] - 2 * chance)
-not_learned = recipe.judge(2 * chance - accuracies["Glorot"])
+LEARNED = "accuracy {}, learned above twice that of guessing, {} seeds"
+SPREAD = "10^({}) of it is left, {} seeds"
+
+
+def keeps(values):
+    """Evidence that a signal is kept within a factor of 5."""
+    return recipe.below(np.abs(values), FIVE, SPREAD, shown=values, spec=".2f")
+
+
 claims = {
     "init-zeros-hidden-still": (
         "From all-zero weights the hidden layers learn nothing.",
-        recipe.fact(not any(kernels)),
-        f"the largest of all weights after training is {max(kernels):g} in {len(kernels)} kernels",
+        recipe.fact(
+            not any(kernels),
+            "the largest of all weights after training is {} in {} kernels",
+            f"{max(kernels):g}",
+            len(kernels),
+        ),
     ),
     "init-zeros-learn-nothing": (
         "From all-zero weights nothing at all is learned.",
-        recipe.fact(not moved["hidden: logits/bias"] and moved["linear: accuracy"] <= 2 * chance),
-        f"the output bias reaches {moved['hidden: logits/bias']:.2g}; a model without hidden layers learns: accuracy "
-        f"{moved['linear: accuracy']:.3f} against {chance:.3f} by chance",
+        recipe.fact(
+            not moved["hidden: logits/bias"] and moved["linear: accuracy"] <= 2 * chance,
+            "the output bias reaches {}; a model without hidden layers learns: accuracy {} against {} by chance",
+            f"{moved['hidden: logits/bias']:.2g}",
+            f"{moved['linear: accuracy']:.3f}",
+            f"{chance:.3f}",
+        ),
     ),
     "init-wrong-size-vanishes": (
         "Random weights of the wrong size, N(0, 0.01²), vanish too.",
-        recipe.judge(THOUSANDTH - small),
-        f"10^({recipe.plus_minus(small, '.1f')}) of the spread {seeds}",
+        recipe.below(small, THOUSANDTH, SPREAD, spec=".1f"),
     ),
     "init-he-for-relu": (
         "He's weights keep the signal through ReLU layers, and Glorot's do not.",
-        recipe.all_of(recipe.judge(FIVE - np.abs(he)), recipe.judge(he - glorot - FIVE)),
-        f"10^({recipe.plus_minus(he, '.2f')}) against 10^({recipe.plus_minus(glorot, '.2f')}) {seeds}",
+        recipe.all_of(keeps(he), recipe.more(he, glorot, "log10 of what is left", ".2f", margin=FIVE)),
     ),
     "init-glorot-for-tanh": (
         "Glorot's weights keep the signal through tanh layers.",
-        recipe.judge(FIVE - np.abs(tanh)),
-        f"10^({recipe.plus_minus(tanh, '.2f')}) of the spread {seeds}",
+        keeps(tanh),
     ),
     "init-glorot-for-sigmoid": (
         "Glorot's weights keep the gradient through sigmoid layers.",
-        recipe.judge(FIVE - np.abs(sigmoid)),
-        f"10^({recipe.plus_minus(sigmoid, '.1f')}) of the gradient comes back {seeds}",
+        keeps(sigmoid),
     ),
     "init-deep-relu-trains-with-he": (
         f"{DEPTH} ReLU layers learn with He's weights, and not with Glorot's.",
-        recipe.all_of(learned, not_learned),
-        f"accuracy {recipe.plus_minus(accuracies['He'])} against {recipe.plus_minus(accuracies['Glorot'])} {seeds}; "
-        f"learned above {2 * chance:.3f}",
+        recipe.all_of(
+            recipe.above(accuracies["He"], 2 * chance, LEARNED, test_to_train=SHARED),
+            recipe.below(accuracies["Glorot"], 2 * chance, LEARNED, test_to_train=SHARED),
+        ),
     ),
 }
 
 COLORS = dict(
     zip(WAYS, ["#000000", "#e69f00", "#56b4e9", "#d55e00", "#0072b2", "#cc79a7", "#009e73", "#767676"], strict=True)
 )
-with house_style():
-    figure, axes = plt.subplots(1, 4, figsize=(16, 4.2), layout="constrained")
+with recipe.panels(4, width=4) as (figure, axes):
     panels = [("relu", "activations", forward), ("tanh", "activations", forward), ("sigmoid", "gradients", backward)]
     for axis, (activation, what, spread) in zip(axes, panels, strict=False):
         for way in WAYS[1:]:

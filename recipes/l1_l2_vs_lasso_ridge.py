@@ -11,8 +11,10 @@ fits to NaN, because the default solver takes no l1. `λ·norm(net.parameters())
 generator, and there is no `torch.nn.L2Loss`); PyTorch is not installed here, so that is from its documentation, but the
 arithmetic is not: a norm is not the sum of squares that L2 means. `max_iter` does nothing in Ridge's default solver.
 
+So: convert a strength with `tfopt.regularizers.from_sklearn` before comparing; take `ProximalOptimizer` where weights
+are to become zero; choose the strength on folds, by error on new rows.
+
     python recipes/l1_l2_vs_lasso_ridge.py                                    # a minute and a half on two cores
-    python recipes/l1_l2_vs_lasso_ridge.py --full                             # more splits
     python recipes/l1_l2_vs_lasso_ridge.py --data houses.csv --target price   # all but the map of the estimators
 """
 
@@ -25,16 +27,15 @@ import keras_tuner
 import numpy as np
 import scipy.linalg
 import tensorflow as tf
-from matplotlib import pyplot as plt
 from sklearn import datasets, linear_model, model_selection, preprocessing
 
 import tfopt
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="diabetes")
 STEPS = 3000  # of Nesterov's method on the full batch; converged to about 1e-12
-NUM_STRENGTHS = recipe.by_mode(arguments, smoke=4, default=15, full=15)  # points on a path
-NUM_SPLITS = recipe.by_mode(arguments, smoke=4, default=40, full=100)  # random splits for the errors
+NUM_STRENGTHS = recipe.by_mode(arguments, smoke=4, default=15)  # points on a path
+NUM_SPLITS = recipe.by_mode(arguments, smoke=4, default=40)  # random splits for the errors
 EXACT = {"tol": 1e-12, "max_iter": 100_000}
 
 logging.getLogger("tfopt").setLevel("ERROR")  # Ridge needs no proximal step, as it would say
@@ -93,7 +94,7 @@ several = (diabetes[0][:, :7], np.column_stack([diabetes[1] / 50, diabetes[0][:,
 
 # 1. The map: each estimator beside its Keras model.
 logistic = linear_model.LogisticRegression
-saga = {"solver": "saga", "random_state": 0, **EXACT}
+saga = {"solver": "saga", "random_state": arguments.seed, **EXACT}
 newton = {"solver": "newton-cholesky", **EXACT}
 rows = [
     (linear_model.Ridge(10.0), diabetes, 1, 2.0),
@@ -108,9 +109,13 @@ rows = [
     (logistic(C=0.1, l1_ratio=0.5, **saga), cancer, 1, 0.25),
     (logistic(C=0.05, solver="liblinear", **EXACT), cancer, 1, 0.25),
     (logistic(C=0.5, **newton), wine, 3, 0.5),
-    (linear_model.PoissonRegressor(alpha=0.5, solver="newton-cholesky", tol=1e-12),
-     (diabetes[0], np.round(diabetes[1] / 25)), 1, 30.0),
-]  # fmt: skip
+    (
+        linear_model.PoissonRegressor(alpha=0.5, solver="newton-cholesky", tol=1e-12),
+        (diabetes[0], np.round(diabetes[1] / 25)),
+        1,
+        30.0,
+    ),
+]
 rows = rows[:4] if arguments.smoke else rows
 
 solved = []
@@ -131,10 +136,9 @@ for estimator, (x, y), outputs, curvature in rows:
             "same_zeros": bool(np.array_equal(expected == 0, kernel == 0)),
         }
     )
-print(f"{'scikit-learn':42} {'Keras':52} {'difference':>10}  zeros")
-for row in solved:
-    zeros = f"{row['zeros_sklearn']}/{row['zeros_keras']}{'' if row['same_zeros'] else ' !'}"
-    print(f"{row['scikit-learn']:42} {row['keras']:52.52} {row['difference']:10.1e}  {zeros}")
+zeros = {row["scikit-learn"]: f"{row['zeros_sklearn']}/{row['zeros_keras']}" for row in solved}
+rows = {row["scikit-learn"]: [f"{row['difference']:.1e}", zeros[row["scikit-learn"]]] for row in solved}
+recipe.show("Each estimator and its Keras model", ["difference", "zeros"], rows)
 
 # 2. The tutorial's number as it stands, and without the proximal step.
 x, y = own
@@ -220,8 +224,10 @@ class OnTheSameFolds(keras_tuner.GridSearch):
 with tempfile.TemporaryDirectory() as folder:
     tuner = OnTheSameFolds(
         lambda hp: hp.Choice("l1", (2 * alphas).tolist()) and keras.Sequential(),
-        objective=keras_tuner.Objective("val_mse", "min"), max_trials=len(alphas), directory=folder,
-    )  # fmt: skip
+        objective=keras_tuner.Objective("val_mse", "min"),
+        max_trials=len(alphas),
+        directory=folder,
+    )
     tuner.search(verbose=0)
     best = tuner.oracle.get_best_trials(1)[0]
 chosen = tfopt.regularizers.to_sklearn(tfopt.regularizers.L1(best.hyperparameters.get("l1")), n_samples=rows_in_fold)
@@ -247,99 +253,108 @@ for split in range(NUM_SPLITS):
             errors[split, index, part] = np.mean((predicted - own[1][chosen_rows]) ** 2)
 best_index = int(np.argmin(errors[: NUM_SPLITS // 2, :, 1].mean(axis=0)))  # chosen on half of the splits,
 gains = np.log(errors[NUM_SPLITS // 2 :, 0] / errors[NUM_SPLITS // 2 :, best_index])  # judged on the others
-lowered = {}
-for part, name in enumerate(("training rows", "new rows")):
-    # The splits share rows: Nadeau and Bengio (2003).
-    middle, half = recipe.interval(gains[:, part], test_to_train=share)
-    lowered[name] = [float(1 - np.exp(-value)) for value in (middle, middle - half, middle + half)]
-
 smooth = max(row["difference"] for row in solved)
 same_zeros = sum(row["same_zeros"] for row in solved)
 
 
-def error_claim(name: str) -> tuple[str, str, str]:
-    part = list(lowered).index(name)
-    middle, low, high = lowered[name]
-    return (
-        f"L2 lowers the squared error on {name}.",
-        recipe.judge(gains[:, part], test_to_train=share),
-        f"{-middle:+.0%} [{-high:+.0%}, {-low:+.0%}] with {relative[best_index]:.2g} in place of {relative[0]:.0e}, "
-        f"{len(gains)} splits",
-    )
+def lowers(part, name):
+    """Claim and evidence that the chosen strength lowers the error, on splits that share rows."""
+    form = "log of the squared error without it over that with it: {}, {} splits"
+    return f"L2 lowers the squared error on {name}.", recipe.above(gains[:, part], 0.0, form, test_to_train=share)
 
 
 claims = {
     "penalty-same-number": (
         "The same number means the same penalty: L2(10) is Ridge(alpha=10).",
-        recipe.fact(0.9 < literal_ratio < 1.1),
-        f"the weights come out at {literal_ratio:.1%} of Ridge's",
+        recipe.fact(0.9 < literal_ratio < 1.1, "the weights come out at {} of Ridge's", f"{literal_ratio:.1%}"),
     ),
     "penalty-textbook-cost-is-ridge": (
         "The cost 1/2m Σ(h − y)² + λ/2m Σθ² is Ridge with alpha = λ.",
-        recipe.fact(textbook_difference < 1e-6),
-        f"weights differ by {textbook_difference:.0e} of the largest at λ = 10",
+        recipe.fact(
+            textbook_difference < 1e-6, "weights differ by {} of the largest at λ = 10", f"{textbook_difference:.0e}"
+        ),
     ),
     "penalty-conversion-is-exact": (
         "After conversion L1 is the Lasso, and L2 is Ridge.",
-        recipe.fact(smooth <= 1e-6 and same_zeros == len(solved) and path_difference < 1e-5),
-        f"{len(solved)} estimators differ by at most {smooth:.0e} of the largest weight, {same_zeros} have the same "
-        f"zeros; {len(paths)} paths differ by {path_difference:.0e}",
+        recipe.fact(
+            smooth <= 1e-6 and same_zeros == len(solved) and path_difference < 1e-5,
+            "{} estimators differ by at most {} of the largest weight, {} have the same zeros; {} paths differ by {}",
+            len(solved),
+            f"{smooth:.0e}",
+            same_zeros,
+            len(paths),
+            f"{path_difference:.0e}",
+        ),
     ),
     "penalty-lasso-zeros": (
         "Lasso sets weights to zero, Ridge does not.",
-        recipe.fact(zeros_lasso > 0 == zeros_ridge),
-        f"{zeros_lasso} and {zeros_ridge} zeros of {x.shape[1]} weights",
+        recipe.fact(
+            zeros_lasso > 0 == zeros_ridge, "{} and {} zeros of {} weights", zeros_lasso, zeros_ridge, x.shape[1]
+        ),
     ),
     "penalty-keras-l1-zeros": (
         "Keras's L1 sets weights to zero.",
-        recipe.fact(zeros_without),
-        f"{zeros_without} zeros under plain SGD, where Lasso has {zeros_lasso}; `ProximalOptimizer` gives those",
+        recipe.fact(
+            zeros_without,
+            "{} zeros under plain SGD, where Lasso has {}; `ProximalOptimizer` gives those",
+            zeros_without,
+            zeros_lasso,
+        ),
     ),
     "penalty-search-agrees": (
         "After conversion GridSearchCV and a tuner choose the same strength on the same folds.",
-        recipe.fact(same_choice),
-        f"alpha {search.best_params_['alpha']:.3g} and {chosen.alpha:.3g} of {len(alphas)}",
+        recipe.fact(
+            same_choice,
+            "alpha {} and {} of {}",
+            f"{search.best_params_['alpha']:.3g}",
+            f"{chosen.alpha:.3g}",
+            len(alphas),
+        ),
     ),
-    "penalty-lowers-new-error": error_claim("new rows"),
-    "penalty-lowers-training-error": error_claim("training rows"),
+    "penalty-lowers-new-error": lowers(1, "new rows"),
+    "penalty-lowers-training-error": lowers(0, "training rows"),
     "penalty-grid-of-l1-and-l2": (
         "GridSearchCV over penalty l1 and l2 of `LogisticRegression()` compares the two.",
-        recipe.fact(not lost),
-        f"{lost:.0%} of its settings score NaN",
+        recipe.fact(not lost, "{} of its settings score NaN", f"{lost:.0%}"),
     ),
     "penalty-norm-is-l2": (
         "λ·norm(w) is the L2 penalty.",
-        recipe.fact(np.isclose(times_norm, times_l2)),
-        f"weights twice as large have {times_norm:.0f} times the norm and {times_l2:.0f} times the sum of squares",
+        recipe.fact(
+            np.isclose(times_norm, times_l2),
+            "weights twice as large have {} times the norm and {} times the sum of squares",
+            f"{times_norm:.0f}",
+            f"{times_l2:.0f}",
+        ),
     ),
 }
 
-# The picture: solvers as lines, Keras as dots.
-with house_style():
-    figure, axes = plt.subplots(1, 4, figsize=(16, 4), layout="constrained")
-    shown = [(arguments.data, "Lasso"), ("breast cancer", "Logistic L1")]
-    for axis, name in zip(axes, shown, strict=False):
-        grid, solver, network = paths[name]
-        largest = np.argsort(-np.max(np.abs(solver), axis=0))[:10]
-        for feature, color in zip(largest, plt.cm.viridis(np.linspace(0, 0.9, len(largest))), strict=True):
-            axis.plot(grid, solver[:, feature], color=color, linewidth=1.2)
-            axis.plot(grid, network[:, feature], "o", color=color, markersize=3)
-        label = "1/C" if "cancer" in name[0] else "α of scikit-learn"
-        axis.set(xscale="log", xlabel=label, ylabel="coefficient", title=f"{name[1]}, {name[0]}: ● Keras")
-    for part, (name, color) in enumerate((("training rows", "#767676"), ("new rows", "#0072b2"))):
-        mean, half = recipe.interval(errors[:, :, part], test_to_train=share)
-        axes[2].plot(relative, mean, color=color)
-        axes[2].fill_between(relative, mean - half, mean + half, color=color, alpha=0.2, linewidth=0)
-        axes[2].text(relative[0], mean[0], name, color=color, va="bottom" if part else "top")
-    axes[2].set(xscale="log", xlabel="L2 strength", ylabel="mean squared error", title=f"{arguments.data}, degree 2")
+with recipe.panels(3, width=5) as (figure, axes):
+    grid, solver, network = paths[arguments.data, "Lasso"]
+    largest = np.argsort(-np.max(np.abs(solver), axis=0))[:8]
+    for feature, colour in zip(largest, recipe.COLOURS, strict=False):
+        axes[0].plot(grid, solver[:, feature], color=colour, linewidth=1.2)
+        axes[0].plot(grid, network[:, feature], "o", color=colour, markersize=3)
+    axes[0].set(
+        xscale="log",
+        xlabel="α of scikit-learn",
+        ylabel="coefficient",
+        title="Lasso's path: Keras (dots) is on the lines",
+    )
+    series = {"training rows": errors[:, :, 0], "new rows": errors[:, :, 1]}
+    recipe.curves(
+        axes[1], relative, series, "L2 raises one error, lowers the other", "L2 strength", "mean squared error", share
+    )
+    axes[1].set_xscale("log")
     names = [row["scikit-learn"].split("(")[0] for row in solved][::-1]
-    axes[3].plot([max(row["difference"], 1e-16) for row in solved][::-1], range(len(names)), "o", color="#0072b2")
-    axes[3].axvline(1e-6, color="#d55e00", linewidth=1)
-    axes[3].set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="largest difference, relative",
-                title="Keras and the solver")  # fmt: skip
-
-    for axis in axes:
-        axis.minorticks_off()
+    axes[2].plot([max(row["difference"], 1e-16) for row in solved][::-1], range(len(names)), "o", color="#0072b2")
+    axes[2].axvline(1e-6, color="#d55e00", linewidth=1)
+    axes[2].set(
+        xscale="log",
+        yticks=range(len(names)),
+        yticklabels=names,
+        xlabel="largest difference, relative",
+        title="Keras and the solver agree",
+    )
 
 results = {
     "table": solved,
@@ -347,6 +362,6 @@ results = {
     "path_difference": float(path_difference),
     "zeros": {"lasso": zeros_lasso, "ridge": zeros_ridge, "keras_sgd": zeros_without},
     "alpha": {"grid_search": float(search.best_params_["alpha"]), "keras_tuner": float(chosen.alpha)},
-    "error_lowered_by": lowered,
+    "log_gains": gains,
 }
 recipe.finish(arguments, claims, results, figure)

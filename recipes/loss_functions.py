@@ -12,8 +12,10 @@ Keras 3.15 finds the logits behind the softmax, warns, and the losses are those 
 stands in a Lambda layer. It finds nothing, and says nothing, if the softmax is written out (exp over sum), if another
 operation comes after it, or if the loss is your own: then the softmax is taken twice.
 
+So: where targets may hold outliers, train by Huber's loss or absolute error and report what you mean to minimise; keep
+cross-entropy for classes; leave the softmax out of the network and set from_logits=True, or keep it and leave that out.
+
     python recipes/loss_functions.py                                       # about a minute on two cores
-    python recipes/loss_functions.py --full                                # five times as many folds
     python recipes/loss_functions.py --data houses.csv --target price      # a regression table of your own
 """
 
@@ -22,11 +24,10 @@ import warnings
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib import pyplot as plt
 from sklearn import datasets, ensemble, linear_model, model_selection, neighbors, preprocessing, svm
 
 import tfopt
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="diabetes")
 
@@ -34,9 +35,9 @@ LEVELS = [0.0, 0.3] if arguments.smoke else [0.0, 0.1, 0.3]  # share of the trai
 NOISE = [0.0, 0.4]  # share of the training labels that are wrong
 OUTLIER = 10  # standard deviations added to a spoilt target
 SMOOTHING = 0.1
-FOLDS = recipe.by_mode(arguments, smoke=2, default=5, full=5)
-REPEATS = recipe.by_mode(arguments, smoke=1, default=1, full=5)
-STEPS, BATCH = recipe.by_mode(arguments, smoke=20, default=300, full=300), 64  # updates of one training
+FOLDS = recipe.by_mode(arguments, smoke=2, default=5)
+REPEATS = recipe.by_mode(arguments, smoke=1, default=1)
+STEPS, BATCH = recipe.by_mode(arguments, smoke=20, default=300), 64  # updates of one training
 RATES = [3e-3] if arguments.smoke else [1e-3, 3e-3, 1e-2]  # highest learning rate of a linear decay, with Adam
 LOSSES = {"squared error": "mse", "absolute error": "mae", "Huber": keras.losses.Huber(delta=1.0)}
 CLASS_LOSSES = {
@@ -48,7 +49,6 @@ CLASS_LOSSES = {
 
 keras.utils.set_random_seed(arguments.seed)
 tf.get_logger().setLevel("ERROR")  # many models, a graph each
-rng = np.random.default_rng(arguments.seed)
 TEST_TO_TRAIN = 1 / (FOLDS - 1)  # folds share training rows: the intervals are widened for it
 rate = keras.Variable(1e-3, trainable=False)  # changes without a new graph
 
@@ -113,7 +113,8 @@ models = {name: network(x.shape[1], 1, None, loss) for name, loss in LOSSES.item
 errors = {(name, level): [] for name in [*LOSSES, *SCIKIT_LEARN] for level in LEVELS}
 rates = {}
 folds = model_selection.RepeatedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=arguments.seed)
-for index, (train, test) in enumerate(folds.split(x)):
+for index, (train, test) in enumerate(recipe.steps(folds.split(x), "folds with outliers"), arguments.seed):
+    rng = np.random.default_rng(index)
     train = rng.permutation(train)
     scaler = preprocessing.StandardScaler().fit(x[train])
     x_train, x_test = (scaler.transform(x[part]).astype("float32") for part in (train, test))
@@ -131,14 +132,15 @@ for index, (train, test) in enumerate(folds.split(x)):
         for name, guess in guesses.items():
             errors[name, level].append(np.sqrt(np.mean((middle + spread * guess - y[test]) ** 2)))
 
-print(f"\nRoot mean square error on clean test rows, {FOLDS * REPEATS} folds, by share of spoilt training targets")
-print(f"{'':26}" + "".join(f"{level:>18.0%}" for level in LEVELS))
-for name in [*LOSSES, *SCIKIT_LEARN]:
-    cells = [recipe.plus_minus(errors[name, level], ".3g", TEST_TO_TRAIN) for level in LEVELS]
-    print(f"{'network, ' * (name in LOSSES) + name:26}" + "".join(f"{cell:>18}" for cell in cells))
+rows = {
+    "network, " * (name in LOSSES) + name: [errors[name, level] for level in LEVELS]
+    for name in [*LOSSES, *SCIKIT_LEARN]
+}
+title = f"Root mean square error on clean test rows, {FOLDS * REPEATS} folds, by share of spoilt training targets"
+recipe.show(title, [f"{level:.0%}|.3g" for level in LEVELS], rows, TEST_TO_TRAIN)
 
 # Part 2: digits with wrong training labels.
-EVERY = recipe.by_mode(arguments, smoke=3, default=1, full=1)
+EVERY = recipe.by_mode(arguments, smoke=3, default=1)
 digits, labels = (part[::EVERY] for part in datasets.load_digits(return_X_y=True))
 CLASSIFIERS = {
     "LogisticRegression": lambda: linear_model.LogisticRegression(C=0.01, max_iter=500),
@@ -149,7 +151,10 @@ models = {name: network(64, 10, "softmax", loss) for name, loss in CLASS_LOSSES.
 accuracies = {(name, level): [] for name in [*CLASS_LOSSES, *CLASSIFIERS] for level in NOISE}
 believed = {(name, level): [] for name in CLASS_LOSSES for level in NOISE[1:]}
 folds = model_selection.RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=arguments.seed)
-for index, (train, test) in enumerate(folds.split(digits, labels)):
+for index, (train, test) in enumerate(
+    recipe.steps(folds.split(digits, labels), "folds with wrong labels"), arguments.seed
+):
+    rng = np.random.default_rng([index, 1])
     train = rng.permutation(train)
     x_train, x_test = (((digits[part] - 5) / 6).astype("float32") for part in (train, test))
     order = rng.permutation(len(train))
@@ -168,14 +173,15 @@ for index, (train, test) in enumerate(folds.split(digits, labels)):
         for name, guess in guesses.items():
             accuracies[name, level].append(np.mean(guess == labels[test]))
 
-print(
-    "\nAccuracy on test rows with right labels (%), by share of wrong training labels; share of those learned by heart"
-)
-print(f"{'':32}" + "".join(f"{level:>16.0%}" for level in NOISE) + f"{'by heart':>12}")
+rows = {}
 for name in [*CLASS_LOSSES, *CLASSIFIERS]:
-    cells = [recipe.plus_minus(100 * np.array(accuracies[name, level]), ".1f", TEST_TO_TRAIN) for level in NOISE]
-    heart = f"{np.mean(believed[name, NOISE[-1]]):12.0%}" if name in CLASS_LOSSES else ""
-    print(f"{'network, ' * (name in CLASS_LOSSES) + name:32}" + "".join(f"{cell:>16}" for cell in cells) + heart)
+    heart = f"{np.mean(believed[name, NOISE[-1]]):.0%}" if name in CLASS_LOSSES else ""
+    cells = [100 * np.array(accuracies[name, level]) for level in NOISE]
+    rows["network, " * (name in CLASS_LOSSES) + name] = [*cells, heart]
+title = (
+    "Accuracy on test rows with right labels (%), by share of wrong training labels; share of those learned by heart"
+)
+recipe.show(title, [*(f"{level:.0%}|.1f" for level in NOISE), "by heart"], rows, TEST_TO_TRAIN)
 
 
 # Part 3: softmax outputs with from_logits=True.
@@ -199,17 +205,17 @@ VARIANTS = {
     "softmax written out": (keras.layers.Lambda(written_out), from_logits),
     "softmax and a loss of one's own": (keras.layers.Softmax(), own_loss),
 }
-SEEDS = recipe.by_mode(arguments, smoke=2, default=5, full=10)
-EPOCHS = recipe.by_mode(arguments, smoke=1, default=5, full=5)
+SEEDS = recipe.seeds(arguments, smoke=2, default=5)
+EPOCHS = recipe.by_mode(arguments, smoke=1, default=5)
 curves, costs, warned = {}, {}, {}
 for name, (last, loss) in VARIANTS.items():
     stem = [keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
     model = keras.Sequential(stem + [last] * (last is not None))
     curves[name], costs[name], warned[name] = [], [], False
     model.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=False)
-    for seed in range(SEEDS):
+    for seed in SEEDS:
         chosen = np.random.default_rng(seed).permutation(len(digits))
-        train, test = chosen[:500], chosen[500:]
+        train, test = chosen[: len(chosen) // 2], chosen[len(chosen) // 2 :]
         begin(model, seed)
         keras.utils.set_random_seed(seed)  # the order of the batches
         with warnings.catch_warnings(record=True) as caught:
@@ -221,118 +227,105 @@ for name, (last, loss) in VARIANTS.items():
         costs[name].append(float(from_logits(labels[test], logits)))  # what the network has learned, rightly measured
 
 right = np.array(curves["logits, as it should be"])
-print(f"\n{'outputs, all as from_logits=True':34}{'warns':>7}{'loss differs by':>17}{'cross-entropy on new rows':>27}")
-for name in VARIANTS:
-    differs = np.max(np.abs(np.array(curves[name]) - right))
-    print(f"{name:34}{'yes' if warned[name] else '':>7}{differs:17.2g}{recipe.plus_minus(costs[name]):>27}")
+rows = {
+    name: ["yes" if warned[name] else "", f"{np.max(np.abs(np.array(curves[name]) - right)):.2g}", costs[name]]
+    for name in VARIANTS
+}
+recipe.show("Outputs, all as from_logits=True", ["warns", "loss differs by", "cross-entropy on new rows"], rows)
 
 # Verdicts.
 most, wrong_most = LEVELS[-1], NOISE[-1]
 
 
 def lower(better, worse, level):
-    """Judge that one error is lower than another, and show both."""
+    """Evidence that one error is lower than another."""
     a, b = errors[better, level], errors[worse, level]
-    shown = [recipe.plus_minus(values, ".3g", TEST_TO_TRAIN) for values in (a, b)]
-    numbers = f"root mean square error {shown[0]} against {shown[1]}, {FOLDS * REPEATS} folds"
-    return recipe.judge(np.subtract(b, a), test_to_train=TEST_TO_TRAIN), numbers
+    return recipe.less(a, b, "root mean square error", ".3g", test_to_train=TEST_TO_TRAIN, of="folds")
 
 
 def higher(better, worse, level):
     a, b = (100 * np.array(accuracies[name, level]) for name in (better, worse))
-    shown = [recipe.plus_minus(values, ".1f", TEST_TO_TRAIN) for values in (a, b)]
-    numbers = f"accuracy {shown[0]} % against {shown[1]} %, {FOLDS * REPEATS} folds"
-    return recipe.judge(a - b, test_to_train=TEST_TO_TRAIN), numbers
+    return recipe.more(a, b, "accuracy (%)", ".1f", test_to_train=TEST_TO_TRAIN, of="folds")
 
 
 def spoils(name):
-    """Judge that what a variant has learned is worse than what the correct form has."""
-    shown = [recipe.plus_minus(costs[variant]) for variant in (name, "logits, as it should be")]
-    numbers = f"cross-entropy on new rows {shown[0]} against {shown[1]}, {SEEDS} seeds"
-    return recipe.judge(np.subtract(costs[name], costs["logits, as it should be"])), numbers
+    """Evidence that what a variant has learned is worse than what the correct form has, on halves that share rows."""
+    return recipe.more(costs[name], costs["logits, as it should be"], "cross-entropy on new rows", test_to_train=1.0)
 
 
 def differs(name):
     most = float(np.max(np.abs(np.array(curves[name]) - right)))
-    return recipe.fact(most > 1e-6), f"losses of {SEEDS} trainings differ by {most:.1g} at most"
+    return recipe.fact(most > 1e-6, "losses of {} trainings differ by {} at most", len(SEEDS), f"{most:.1g}")
 
 
 claims = {
     "loss-squared-on-clean-targets": (
         "Without outliers, squared error gives a lower root mean square error than absolute error",
-        *lower("squared error", "absolute error", 0.0),
+        lower("squared error", "absolute error", 0.0),
     ),
     "loss-absolute-under-outliers": (
         f"With {most:.0%} outliers, absolute error beats squared error",
-        *lower("absolute error", "squared error", most),
+        lower("absolute error", "squared error", most),
     ),
     "loss-huber-under-outliers": (
         f"With {most:.0%} outliers, Huber's loss beats squared error",
-        *lower("Huber", "squared error", most),
+        lower("Huber", "squared error", most),
     ),
     "loss-network-beats-robust-linear": (
         f"With {most:.0%} outliers, the network with Huber's loss beats scikit-learn's HuberRegressor",
-        *lower("Huber", "HuberRegressor", most),
+        lower("Huber", "HuberRegressor", most),
     ),
     "loss-cross-entropy-for-classes": (
         "With right labels, cross-entropy is more accurate than squared error on the probabilities",
-        *higher("cross-entropy", "squared error", 0.0),
+        higher("cross-entropy", "squared error", 0.0),
     ),
     "loss-smoothing-under-wrong-labels": (
         f"With {wrong_most:.0%} wrong labels, label smoothing makes cross-entropy more accurate",
-        *higher("smoothed cross-entropy", "cross-entropy", wrong_most),
+        higher("smoothed cross-entropy", "cross-entropy", wrong_most),
     ),
     "loss-absolute-under-wrong-labels": (
         f"With {wrong_most:.0%} wrong labels, absolute error on the probabilities is more accurate than cross-entropy",
-        *higher("absolute error", "cross-entropy", wrong_most),
+        higher("absolute error", "cross-entropy", wrong_most),
     ),
     "loss-network-beats-svc-under-wrong-labels": (
         f"With {wrong_most:.0%} wrong labels, the network with the smoothed cross-entropy is more accurate than SVC",
-        *higher("smoothed cross-entropy", "SVC", wrong_most),
+        higher("smoothed cross-entropy", "SVC", wrong_most),
     ),
     "loss-softmax-with-from-logits-spoils": (
         "Softmax outputs with from_logits=True spoil the training",
-        *differs("softmax activation"),
+        differs("softmax activation"),
     ),
     "loss-lambda-softmax-with-from-logits-spoils": (
         "A softmax in a Lambda layer with from_logits=True spoils the training",
-        *differs("softmax in a Lambda"),
+        differs("softmax in a Lambda"),
     ),
     "loss-written-out-softmax-with-from-logits-spoils": (
         "A softmax that is written out, with from_logits=True, spoils the training",
-        *spoils("softmax written out"),
+        spoils("softmax written out"),
     ),
     "loss-own-loss-on-softmax-spoils": (
         "A softmax before a loss of one's own that takes logits spoils the training",
-        *spoils("softmax and a loss of one's own"),
+        spoils("softmax and a loss of one's own"),
     ),
 }
 
-COLOURS = {"squared error": "#d55e00", "absolute error": "#0072b2", "Huber": "#009e73", "cross-entropy": "#1a1a1a"}
-COLOURS |= {"smoothed cross-entropy": "#cc79a7"}
-with house_style():
-    figure, axes = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained", width_ratios=[1, 1, 0.8])
-    panels = (
-        (axes[0], errors, LOSSES, ["HuberRegressor"], LEVELS, "root mean square error on clean test rows"),
-        (axes[1], accuracies, CLASS_LOSSES, ["SVC"], NOISE, "accuracy on rightly labelled test rows"),
+with recipe.panels(3, width=5) as (figure, axes):
+    for ax, values, names, levels, title, label in (
+        (
+            axes[0],
+            errors,
+            [*LOSSES, "HuberRegressor"],
+            LEVELS,
+            "Outliers spoil squared error",
+            "root mean square error on clean test rows",
+        ),
+        (axes[1], accuracies, [*CLASS_LOSSES, "SVC"], NOISE, "Wrong labels spoil all", "accuracy on right test rows"),
+    ):
+        series = {name: np.transpose([values[name, level] for level in levels]) for name in names}
+        recipe.curves(ax, levels, series, title, "share of the training targets that are spoilt", label, TEST_TO_TRAIN)
+    recipe.dots(
+        axes[2], costs, "Keras sees only a softmax of its own", "cross-entropy on new rows (nats)", test_to_train=1.0
     )
-    for ax, values, ours, theirs, levels, label in panels:
-        for place, name in enumerate([*ours, *theirs]):
-            mean, half = recipe.interval(np.transpose([values[name, level] for level in levels]), 1, TEST_TO_TRAIN)
-            colour, line = COLOURS.get(name, "#767676"), "-" if name in ours else ":"
-            shift = 0.004 * (place - len(ours) / 2)  # so that the bars do not hide each other
-            ax.errorbar(np.array(levels) + shift, mean, half, color=colour, ls=line, marker="o", ms=4, label=name)
-        ax.set(xlabel="share of the training targets that are spoilt", ylabel=label)
-        ax.legend(frameon=False, fontsize=9)
-    axes[1].set(ylim=(0.6, 1.0), xticks=NOISE)
-    for place, name in enumerate(VARIANTS):
-        harmless = np.array_equal(curves[name], right)
-        mean, half = recipe.interval(costs[name])
-        axes[2].errorbar(mean, place, xerr=half, color="#0072b2" if harmless else "#d55e00", marker="o", capsize=3)
-    axes[2].set(yticks=range(len(VARIANTS)), yticklabels=list(VARIANTS), xlabel="cross-entropy on new rows (nats)")
-    axes[2].invert_yaxis()
-    for ax, title in zip(axes, ("Outliers", "Wrong labels", "from_logits=True"), strict=True):
-        ax.set_title(title)
 
 results = {"errors": errors, "accuracies": accuracies, "learned_by_heart": believed, "learning_rates": rates}
 results |= {"from_logits": {"curves": curves, "cross_entropy": costs, "warned": warned}}

@@ -16,8 +16,10 @@ carries Adam's two averages, three times its own size, also with `include_optimi
 it saved eleven twelfths (here a copy is saved that was never compiled); and `quantize` leaves convolutions alone with
 no more than a warning.
 
+So: on a CPU train in float32; on a GPU try mixed_bfloat16 and time it; quantise for the size of the file, and measure
+accuracy and speed on the machine that will predict.
+
     python recipes/mixed_precision_and_quantization.py            # about a minute on two cores
-    python recipes/mixed_precision_and_quantization.py --full     # more seeds
     python recipes/mixed_precision_and_quantization.py --data table.csv --target label
 """
 
@@ -25,22 +27,21 @@ import time
 import warnings
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from sklearn.preprocessing import StandardScaler
 
 import tfopt
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="digits")
 tfopt.devices.configure()
 
-SEEDS = recipe.by_mode(arguments, smoke=2, default=5, full=20)
-EPOCHS = recipe.by_mode(arguments, smoke=1, default=10, full=20)
-ROUNDS = recipe.by_mode(arguments, smoke=3, default=15, full=40)  # of timing predictions
-UNITS = recipe.by_mode(arguments, smoke=64, default=512, full=512)
-PREDICTED = recipe.by_mode(arguments, smoke=256, default=4096, full=4096)  # rows of a prediction
+SEEDS = recipe.by_mode(arguments, smoke=2, default=5)
+EPOCHS = recipe.by_mode(arguments, smoke=1, default=10)
+ROUNDS = recipe.by_mode(arguments, smoke=3, default=15)  # of timing predictions
+UNITS = recipe.by_mode(arguments, smoke=64, default=512)
+PREDICTED = recipe.by_mode(arguments, smoke=256, default=4096)  # rows of a prediction
 BATCH, RATE = 64, 1e-3  # Adam
 MARGIN = 1.0  # percentage points of accuracy that count as hardly any loss
 TRAINED = {  # dtype policy, and whether the loss is scaled
@@ -54,6 +55,7 @@ MODES = ["int8", "int4"]
 x, y = recipe.table(arguments, task="classification")
 classes = int(y.max()) + 1
 train_rows = int(0.75 * len(x)) // BATCH * BATCH
+SHARED = (len(x) - train_rows) / train_rows  # splits share rows: test over training rows widens the intervals
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -105,7 +107,7 @@ def run(device):
             models[name].compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, loss)
             models[name].optimizer.build(models[name].trainable_variables)
         fresh = {name: [value.numpy() for value in model.optimizer.variables] for name, model in models.items()}
-        for seed in range(SEEDS):
+        for seed in recipe.steps(range(SEEDS), f"seeds, {device}"):
             rows, labels, test_rows, test_labels = split(seed)
             keras.utils.set_random_seed(arguments.seed + seed)
             start_weights = network("float32").get_weights()
@@ -153,21 +155,15 @@ if tf.config.list_logical_devices("GPU"):
 else:
     print("No GPU here: what a GPU would do is skipped")
 for device, numbers in found.items():
-    print(
-        f"\n{device}: {SEEDS} seeds, {EPOCHS} epochs, {UNITS} units; "
-        f"changed: predictions unlike float32's; milliseconds of an epoch and of {PREDICTED} predictions"
-    )
-    print(
-        f"{'':24}{'test accuracy %':>16}{'changed %':>13}{'test loss':>18}{'kB on disk':>12}"
-        f"{'epoch':>9}{'graph':>9}{'XLA':>9}"
-    )
+    rows = {}
     for name in numbers["accuracy"]:
-        milliseconds = [1000 * np.array(numbers[key].get(name, [np.nan])) for key in ("epoch", "graph", "XLA")]
-        cells = [f"{np.median(values):.1f}" if np.isfinite(values).all() else "" for values in milliseconds]
+        milliseconds = [numbers[key].get(name) for key in ("epoch", "graph", "XLA")]
+        times = ["" if values is None else f"{1000 * np.median(values):.1f}" for values in milliseconds]
         size = f"{numbers['size'][name]:.0f}" if name in numbers["size"] else ""
-        formats = (("accuracy", ".1f"), ("changed", ".2f"), ("loss", ".4f"))
-        ends = [recipe.plus_minus(numbers[key][name], spec) for key, spec in formats]
-        print(f"{name:24}{ends[0]:>16}{ends[1]:>13}{ends[2]:>18}{size:>12}" + "".join(f"{cell:>9}" for cell in cells))
+        rows[name] = [*(numbers[key][name] for key in ("accuracy", "changed", "loss")), size, *times]
+    title = f"{device}: {SEEDS} seeds; changed: predictions unlike float32's; milliseconds of an epoch and a prediction"
+    columns = ["test accuracy %|.1f", "changed %|.2f", "test loss|.4f", "kB on disk", "epoch", "graph", "XLA"]
+    recipe.show(title, columns, rows, SHARED)
     print(f"float32 with its optimizer: {numbers['size']['float32, after fit']:.0f} kB on disk")
 
 # The convolution that `quantize` leaves alone.
@@ -185,105 +181,115 @@ device = list(found)[-1]
 
 
 def as_accurate(name):
-    """Holds if the loss of accuracy against float32 is surely below the margin."""
-    lost = np.array(cpu["accuracy"]["float32"]) - np.array(cpu["accuracy"][name])
-    changed = recipe.plus_minus(cpu["changed"][name], ".2f")
-    numbers = f"{name}: {recipe.plus_minus(lost, '.2f')} points lost, {changed} % of the predictions changed"
-    return recipe.judge(MARGIN - lost), f"{numbers}, {SEEDS} seeds"
+    """Evidence that the loss of accuracy against float32 is below the margin."""
+    first, second = (np.array(cpu["accuracy"][one]) for one in (name, "float32"))
+    return recipe.more(first, second, "accuracy (%)", ".2f", margin=-MARGIN, test_to_train=SHARED)
 
 
 def faster(key, name, where):
-    logs = np.log(np.array(found[where][key]["float32"]) / np.array(found[where][key][name]))
-    mean, half = recipe.interval(logs)
-    low, middle, high = np.exp([mean - half, mean, mean + half])
-    counted = f"{len(logs)} {'seeds' if key == 'epoch' else 'rounds'}"
-    return recipe.judge(logs), f"{where}: {middle:.2f} times as fast ({low:.2f} to {high:.2f}), {counted}"
+    what = f"{name} on the {where}"
+    return recipe.faster(
+        found[where][key]["float32"], found[where][key][name], what, of="seeds" if key == "epoch" else "rounds"
+    )
 
 
-def each(*pairs):
-    """All of them: the worst verdict, and all the numbers."""
-    verdicts = [verdict for verdict, _ in pairs]
-    verdict = next((v for v in (recipe.DOES_NOT_HOLD, recipe.CANNOT_TELL) if v in verdicts), recipe.HOLDS)
-    return verdict, "; ".join(numbers for _, numbers in pairs)
+def both(where):
+    return recipe.all_of(*(faster("epoch", name, where) for name in ("mixed_bfloat16", "mixed_float16")))
 
 
-unscaled = np.array(cpu["loss"]["mixed_float16, unscaled"]) - np.array(cpu["loss"]["mixed_float16"])
 ratio = {name: cpu["size"]["float32"] / size for name, size in cpu["size"].items()}
 claims = {
     "precision-mixed-as-accurate": (
         f"Mixed precision loses less than {MARGIN:g} point of accuracy, in bfloat16 and in float16",
-        *each(as_accurate("mixed_bfloat16"), as_accurate("mixed_float16")),
+        recipe.all_of(as_accurate("mixed_bfloat16"), as_accurate("mixed_float16")),
     ),
     "precision-mixed-faster-cpu": (
         "Mixed precision trains faster than float32 on the CPU",
-        *each(faster("epoch", "mixed_bfloat16", "CPU"), faster("epoch", "mixed_float16", "CPU")),
+        both("CPU"),
     ),
     "precision-mixed-faster-gpu": (
         "Mixed precision trains faster than float32 on a GPU",
-        *(
-            each(faster("epoch", "mixed_bfloat16", "GPU"), faster("epoch", "mixed_float16", "GPU"))
-            if "GPU" in found
-            else (recipe.CANNOT_TELL, "0 GPUs here")
-        ),
+        both("GPU") if "GPU" in found else recipe.fact(None, "0 GPUs here"),
     ),
     "precision-mixed-smaller": (
         "Mixed precision makes the saved model smaller",
-        recipe.fact(min(ratio["mixed_bfloat16"], ratio["mixed_float16"]) > 1.05),
-        f"{cpu['size']['mixed_float16']:.0f} against {cpu['size']['float32']:.0f} kB: its weights stay float32",
+        recipe.fact(
+            min(ratio["mixed_bfloat16"], ratio["mixed_float16"]) > 1.05,
+            "{} against {} kB: its weights stay float32",
+            *(f"{cpu['size'][name]:.0f}" for name in ("mixed_float16", "float32")),
+        ),
     ),
     "precision-float16-needs-scaling": (
         "Float16 needs loss scaling: without it the test loss is higher",
-        recipe.judge(unscaled),
-        f"{recipe.plus_minus(unscaled, '.1e')} nats higher without, {SEEDS} seeds",
+        recipe.less(
+            cpu["loss"]["mixed_float16"],
+            cpu["loss"]["mixed_float16, unscaled"],
+            "test loss",
+            ".5f",
+            test_to_train=SHARED,
+        ),
     ),
     "precision-int8-as-accurate": (
         f"Quantising to int8 after training loses less than {MARGIN:g} point of accuracy",
-        *as_accurate("int8"),
+        as_accurate("int8"),
     ),
     "precision-int4-as-accurate": (
         f"Quantising to int4 after training loses less than {MARGIN:g} point of accuracy",
-        *as_accurate("int4"),
+        as_accurate("int4"),
     ),
     "precision-int8-four-times-smaller": (
         "Quantising to int8 makes the saved model four times smaller (by 3.5 at least)",
-        recipe.fact(ratio["int8"] >= 3.5),
-        f"{cpu['size']['float32']:.0f} to {cpu['size']['int8']:.0f} kB: {ratio['int8']:.2f}; int4 {ratio['int4']:.2f}",
+        recipe.fact(
+            ratio["int8"] >= 3.5,
+            "{} to {} kB: {}; int4 {}",
+            f"{cpu['size']['float32']:.0f}",
+            f"{cpu['size']['int8']:.0f}",
+            f"{ratio['int8']:.2f}",
+            f"{ratio['int4']:.2f}",
+        ),
     ),
     "precision-int8-faster-graph": (
         "An int8 model predicts faster than a float32 one in a graph, as model.predict runs it",
-        *each(*(faster("graph", "int8", where) for where in found)),
+        recipe.all_of(*(faster("graph", "int8", where) for where in found)),
     ),
     "precision-int8-faster-xla": (
         "An int8 model predicts faster than a float32 one when both are compiled by XLA",
-        *each(*(faster("XLA", "int8", where) for where in found)),
+        recipe.all_of(*(faster("XLA", "int8", where) for where in found)),
     ),
     "precision-convolutions-quantised": (
         "Keras's quantize covers convolutions",
-        recipe.fact("int8" in kernels["Conv2D"]),
-        f"int8 asked for; Conv2D: {kernels['Conv2D']}, Dense: {kernels['Dense']}",
+        recipe.fact(
+            "int8" in kernels["Conv2D"], "int8 asked for; Conv2D: {}, Dense: {}", kernels["Conv2D"], kernels["Dense"]
+        ),
     ),
 }
 
-COLOURS = {"float32": "#000000", "mixed_bfloat16": "#0072B2", "mixed_float16": "#56B4E9", "int8": "#D55E00"}
-COLOURS["int4"] = "#E69F00"
-with house_style():
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for place, (name, colour) in enumerate(COLOURS.items()):
-        mean, half = recipe.interval(cpu["accuracy"][name])
-        beside = 1 + 0.03 * (place - 1 if name in TRAINED else 0)  # these three have one size
-        left.errorbar(beside * cpu["size"][name], mean, half, color=colour, fmt="o", capsize=3, label=name)
-    left.set(xlabel="saved model (kB)", ylabel="test accuracy (%)", title="Accuracy and size", xlim=(0, None))
+shown = ["float32", "mixed_bfloat16", "mixed_float16", *MODES]
+with recipe.panels(2, width=5.5) as (figure, (left, right)):
+    for name, colour in zip(shown, recipe.COLOURS, strict=False):
+        mean, half = recipe.interval(cpu["accuracy"][name], test_to_train=SHARED)
+        left.errorbar(cpu["size"][name], mean, half, color=colour, fmt="o", capsize=3, label=name)
+    left.set(
+        xlabel="saved model (kB)",
+        ylabel="test accuracy (%)",
+        title="A quarter of the size at the same accuracy",
+        xlim=(0, None),
+    )
     left.legend(frameon=False, loc="lower center")
-    width, keys = 0.16, ["epoch", "graph", "XLA"]
-    for row, (name, colour) in enumerate(COLOURS.items()):
-        for place, key in enumerate(keys):
-            if name in found[device][key]:
-                ratios = np.array(found[device][key][name]) / np.array(found[device][key]["float32"])
-                low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9])
-                error = [[middle - low], [high - middle]]
-                right.errorbar(place + (row - 2) * width, middle, error, color=colour, fmt="o", capsize=3)
-    right.axhline(1, color="#999999", lw=0.8)
-    right.set_xticks(range(3), ["training, an epoch", "prediction, graph", "prediction, XLA"])
-    right.set(ylabel="time over float32's (median, 10 to 90 %)", title=f"Time on the {device}", yscale="log")
+    for key, label, colour in zip(
+        ("epoch", "graph", "XLA"),
+        ("training, an epoch", "prediction, graph", "prediction, XLA"),
+        recipe.COLOURS,
+        strict=False,
+    ):
+        ratios = {
+            name: np.median(np.array(found[device][key][name]) / np.array(found[device][key]["float32"]))
+            for name in shown
+            if name in found[device][key]
+        }
+        right.plot(list(ratios.values()), list(ratios), "o", color=colour, label=label)
+    right.axvline(1, color="#999999", lw=0.8)
+    right.legend(frameon=False)
+    right.set(xlabel="time over float32's (median)", title=f"On the {device} fewer bits are not faster", xscale="log")
 
 recipe.finish(arguments, claims=claims, results={"devices": found, "policies_after_int8": kernels}, figure=figure)

@@ -13,33 +13,37 @@ What goes wrong with the usual snippet: Keras's default `momentum=0.99` suits lo
 statistics for inference lag behind the network, most where the inputs are raw; the recipe uses 0.9, and shows both.
 (Scaling all rows before they are split is the other fault; here the training rows alone tell the scale.)
 
+So: standardise the inputs, always, with the training rows' mean and deviation; take batch normalisation in deep
+networks and for batches of 16 or more, with a momentum that fits the number of steps; for smaller batches layer
+normalisation.
+
     python recipes/normalization.py                                      # about a minute on two cores
     python recipes/normalization.py --data table.csv --target label      # a classification table of your own
 """
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from sklearn.preprocessing import FunctionTransformer, RobustScaler, StandardScaler
 
 from tfopt import initializers
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="breast_cancer")
 
-SEEDS = recipe.by_mode(arguments, smoke=2, default=5, full=15)
+SEEDS = recipe.by_mode(arguments, smoke=2, default=5)
 RATES = (4.0 ** np.arange(-10, 3, 4 if arguments.smoke else 1)).astype("float32")
-EPOCHS = recipe.by_mode(arguments, smoke=2, default=30, full=60)
-TARGET = recipe.by_mode(arguments, smoke=0.4, default=0.03, full=0.03)  # training loss, nats
+EPOCHS = recipe.by_mode(arguments, smoke=2, default=30)
+TARGET = recipe.by_mode(arguments, smoke=0.4, default=0.03)  # training loss, nats
 BATCH, SMALL_BATCHES = 32, [1, 2, 4]
-SMALL_EPOCHS = recipe.by_mode(arguments, smoke=1, default=6, full=10)
+SMALL_EPOCHS = recipe.by_mode(arguments, smoke=1, default=6)
 UNITS = 32
-LAYERS, DEEP = recipe.by_mode(arguments, smoke=(1, 2), default=(3, 10), full=(3, 10))
+LAYERS, DEEP = recipe.by_mode(arguments, smoke=(1, 2), default=(3, 10))
 
 x, y = recipe.table(arguments, task="classification")
 classes = int(y.max()) + 1
 ROWS = int(0.75 * len(x)) // BATCH * BATCH  # of training
+SHARED = (len(x) - ROWS) / ROWS  # splits share rows: test over training rows widens the intervals
 SCALERS = {"raw": FunctionTransformer(), "standardised": StandardScaler(), "robust": RobustScaler()}
 NORMS = {
     "plain": lambda: [],
@@ -152,7 +156,7 @@ networks = {(norm, LAYERS): Network(norm, LAYERS) for norm in NORMS}
 networks |= {(norm, DEEP): Network(norm, DEEP) for norm in ("plain", "batch norm")}
 every = np.arange(SEEDS)
 epochs, loss, reach, error, vanish, spread, chosen_rate, needed = ({} for _ in range(8))
-for arm, (scaling, *which) in ARMS.items():
+for arm, (scaling, *which) in recipe.steps(ARMS.items(), "arms"):
     network = networks[tuple(which)]
     table, final, errors = np.empty((3, len(RATES), SEEDS))
     heard = []
@@ -172,24 +176,26 @@ for arm, (scaling, *which) in ARMS.items():
     reach[arm] = (table < EPOCHS).sum(axis=0)
     vanish[arm], spread[arm] = np.array(heard).T
 
-print(f"{SEEDS} seeds, {ROWS} training rows; until the training loss is {TARGET}; never counts as {EPOCHS} epochs")
-print(f"{'':26}{'':9}{'':14}{'last':>15}{'rates that':>13}{'test':>14}{'first/logits':>15}{'inputs max/min':>16}")
-print(
-    f"{'':26}{'rate':>9}{'epochs':>14}{'loss':>15}{'get there':>13}{'error %':>14}"
-    f"{'gradient, log10':>15}{'gradient, log10':>16}"
-)
-for arm in ARMS:
-    print(
-        f"{arm:26}{np.median(chosen_rate[arm]):9.2g}{recipe.plus_minus(epochs[arm], '.1f'):>14}"
-        f"{recipe.plus_minus(loss[arm], '.3f'):>15}{recipe.plus_minus(reach[arm], '.1f'):>13}"
-        f"{recipe.plus_minus(error[arm], '.1f'):>14}{recipe.plus_minus(vanish[arm], '.1f'):>15}"
-        f"{recipe.plus_minus(spread[arm], '.1f'):>16}"
-    )
+rows = {
+    arm: [np.median(chosen_rate[arm]), epochs[arm], loss[arm], reach[arm], error[arm], vanish[arm], spread[arm]]
+    for arm in ARMS
+}
+columns = [
+    "rate|.2g",
+    "epochs|.1f",
+    "last loss",
+    "rates that get there|.1f",
+    "test error %|.1f",
+    "first/logits, log10|.1f",
+    "inputs max/min, log10|.1f",
+]
+title = f"{SEEDS} seeds, {ROWS} training rows; until the training loss is {TARGET}; never counts as {EPOCHS} epochs"
+recipe.show(title, columns, rows, SHARED)
 
 # Small batches, standardised inputs: test loss after the same epochs, at the best rate of the other seeds.
 SMALL_RATES = RATES[:: 2 if not arguments.smoke else 1]
 small_loss, small_error = {}, {}
-for batch in SMALL_BATCHES:
+for batch in recipe.steps(SMALL_BATCHES, "small batches"):
     for norm in ("plain", "batch norm", "layer norm"):
         found = np.empty((2, len(SMALL_RATES), SEEDS))
         for seed in range(SEEDS):
@@ -199,14 +205,13 @@ for batch in SMALL_BATCHES:
         found = np.nan_to_num(found, nan=1e3, posinf=1e3)
         best = (found[0].sum(axis=1, keepdims=True) - found[0]).argmin(axis=0)
         small_loss[norm, batch], small_error[norm, batch] = found[0][best, every], 100 * found[1][best, every]
-print(f"\nSmall batches, standardised inputs, {SMALL_EPOCHS} epochs: test loss, and test error in %")
-print(f"{'batch':>6}" + "".join(f"{norm:>30}" for norm in ("plain", "batch norm", "layer norm")))
-for batch in SMALL_BATCHES:
-    cells = [
-        f"{recipe.plus_minus(small_loss[norm, batch], '.3f')}, {recipe.plus_minus(small_error[norm, batch], '.1f')}"
-        for norm in ("plain", "batch norm", "layer norm")
-    ]
-    print(f"{batch:6}" + "".join(f"{cell:>30}" for cell in cells))
+rows = {
+    f"batches of {batch}": [small_loss[norm, batch] for norm in ("plain", "batch norm", "layer norm")]
+    for batch in SMALL_BATCHES
+}
+recipe.show(
+    f"Test loss, standardised inputs, {SMALL_EPOCHS} epochs", ["plain", "batch norm", "layer norm"], rows, SHARED
+)
 
 # The momentum of the statistics for inference: two epochs at batch norm's rate, seen in inference and as in training.
 early = {}
@@ -217,113 +222,108 @@ for norm in ("batch norm", "batch norm, momentum 0.99"):
         inference = train(network, data, seed, chosen_rate["raw, batch norm"][seed], 2)[0][-1]
         pairs.append((inference, float(cross_entropy(data[1], network.model(data[0], training=True)))))
     early[norm] = np.array(pairs).T
-print(f"\nTraining loss on raw inputs after two epochs ({2 * ROWS // BATCH} steps)")
-for name, (inference, training) in early.items():
-    means = recipe.plus_minus(inference, ".3f"), recipe.plus_minus(training, ".3f")
-    print(f"  {name:28}in inference {means[0]}, with the rows' own statistics {means[1]}")
+rows = {name: list(pair) for name, pair in early.items()}
+recipe.show(
+    "Training loss on raw inputs after two epochs", ["in inference", "with the rows' own statistics"], rows, SHARED
+)
 
 
-def compare(measure, better, worse, spec, unit, sign=-1):
-    """Verdict on `measure` being lower (with sign 1 higher) for the first arm than for the second, and its numbers."""
-    pair = " against ".join(recipe.plus_minus(measure[arm], spec) for arm in (better, worse))
-    verdict = recipe.judge(sign * (measure[better] - measure[worse]))
-    return verdict, f"{better} {pair} {worse} ({unit}), {SEEDS} seeds"
+def compare(measure, better, worse, what, spec=".1f", sign=-1):
+    """Evidence for the measure being lower (with sign 1 higher) for the first arm than for the second."""
+    judge = recipe.less if sign < 0 else recipe.more
+    return judge(measure[better], measure[worse], what, spec, test_to_train=SHARED)
 
 
 scaled, normed = "standardised", "standardised, batch norm"
-rates = f"of {len(RATES)} rates"
+rates = "learning rates that get there"
 inferred = {name: inference for name, (inference, _) in early.items()}
 claims = {
     "norm-inputs-faster": (
         "With standardised inputs training is faster than with raw ones",
-        *compare(epochs, scaled, "raw", ".1f", "epochs"),
+        compare(epochs, scaled, "raw", "epochs"),
     ),
     "norm-inputs-stable": (
         "With standardised inputs training is more stable: more learning rates get there",
-        *compare(reach, scaled, "raw", ".1f", rates, sign=1),
+        compare(reach, scaled, "raw", rates, sign=1),
     ),
     "norm-inputs-vanishing": (
         "With standardised inputs the gradient vanishes less on its way to the first layer",
-        *compare(vanish, scaled, "raw", ".1f", "log10 of its share", sign=1),
+        compare(vanish, scaled, "raw", "log10 of the gradient of the first layer over that of the logits", sign=1),
     ),
     "norm-inputs-spread": (
         "With standardised inputs the gradients of the inputs' weights are of like size",
-        *compare(spread, scaled, "raw", ".1f", "log10 of max/min"),
+        compare(spread, scaled, "raw", "log10 of the largest gradient of an input over the least"),
     ),
     "norm-inputs-error": (
         "With standardised inputs the test error is lower",
-        *compare(error, scaled, "raw", ".1f", "%"),
+        compare(error, scaled, "raw", "test error (%)"),
     ),
     "norm-robust-faster": (
         "Robust scaling trains faster than standardising",
-        *compare(epochs, "robust", scaled, ".1f", "epochs"),
+        compare(epochs, "robust", scaled, "epochs"),
     ),
     "norm-batch-faster": (
         "Batch normalisation trains faster than none, with standardised inputs and batches of 32",
-        *compare(epochs, normed, scaled, ".1f", "epochs"),
+        compare(epochs, normed, scaled, "epochs"),
     ),
     "norm-batch-faster-deep": (
         "Batch normalisation trains a deep network faster than none",
-        *compare(epochs, "deep, batch norm", "deep", ".1f", "epochs"),
+        compare(epochs, "deep, batch norm", "deep", "epochs"),
     ),
     "norm-batch-stable": (
         "Batch normalisation steadies training: more learning rates get there",
-        *compare(reach, normed, scaled, ".1f", rates, sign=1),
+        compare(reach, normed, scaled, rates, sign=1),
     ),
     "norm-batch-stable-deep": (
         "Batch normalisation steadies the training of a deep network: more learning rates get there",
-        *compare(reach, "deep, batch norm", "deep", ".1f", rates, sign=1),
+        compare(reach, "deep, batch norm", "deep", rates, sign=1),
     ),
     "norm-batch-replaces-scaling": (
         "Batch normalisation makes up for raw inputs: it is no slower than standardised inputs without it",
-        *compare(epochs, "raw, batch norm", scaled, ".1f", "epochs"),
+        compare(epochs, "raw, batch norm", scaled, "epochs"),
     ),
     "norm-layer-faster-than-batch": (
         "Layer normalisation trains faster than batch normalisation",
-        *compare(epochs, "standardised, layer norm", normed, ".1f", "epochs"),
+        compare(epochs, "standardised, layer norm", normed, "epochs"),
     ),
     **{
         f"norm-batch-of-{batch}": (
             f"Batch normalisation helps with batches of {batch}: it lowers the test loss",
-            *compare(
-                {norm: small_loss[norm, batch] for norm in NORMS if (norm, batch) in small_loss},
-                "batch norm", "plain", ".3f", "nats",
+            compare(
+                {norm: small_loss[norm, batch] for norm in ("plain", "batch norm")},
+                "batch norm",
+                "plain",
+                "test loss",
+                ".3f",
             ),
         )
         for batch in SMALL_BATCHES
     },
     "norm-default-momentum": (
         "Keras's default momentum of 0.99 does no harm after two epochs on raw inputs: loss in inference",
-        *compare(inferred, "batch norm, momentum 0.99", "batch norm", ".3f", "nats"),
+        compare(inferred, "batch norm, momentum 0.99", "batch norm", "training loss", ".3f"),
     ),
-}  # fmt: skip
+}
 
-COLOURS = dict(
-    zip(ARMS, ["#000000", "#0072B2", "#56B4E9", "#999999", "#D55E00", "#009E73", "#CC79A7", "#E69F00"], strict=True)
-)
-with house_style():
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.5, 4.2), layout="constrained")
-    for arm, colour in COLOURS.items():
+with recipe.panels(3) as (figure, (left, middle, right)):
+    for arm, colour in zip(ARMS, recipe.COLOURS, strict=True):
         left.semilogx(RATES, needed[arm].mean(axis=1), color=colour, marker="o", ms=3, label=arm)
-    left.set(xlabel="learning rate", ylabel=f"epochs to a training loss of {TARGET}", title="Speed and range of rates")
-    left.minorticks_off()
+    left.set(xlabel="learning rate", ylabel=f"epochs to a training loss of {TARGET}", title="Raw inputs learn slowest")
     left.legend(frameon=False, fontsize=7.5, loc="lower left")
-    for row, arm in enumerate(ARMS):
-        for measure, marker in ((vanish, "o"), (spread, "D")):
-            mean, half = recipe.interval(measure[arm])
-            middle.errorbar(mean, row, xerr=half, color=COLOURS[arm], fmt=marker, ms=5, capsize=2)
-    middle.axvline(0, color="#999999", lw=0.8)
-    middle.set(yticks=range(len(ARMS)), yticklabels=list(ARMS), xlabel="log10 of a ratio of gradients before training")
-    middle.set_title("●  first layer / logits   ◆  inputs, max / min")
-    middle.invert_yaxis()
-    for norm, colour in (("plain", "#0072B2"), ("batch norm", "#D55E00"), ("layer norm", "#009E73")):
-        values = [recipe.interval(small_loss[norm, batch]) for batch in SMALL_BATCHES]
-        means, halves = np.array(values).T
-        right.errorbar(SMALL_BATCHES, means, halves, color=colour, marker="o", ms=4, capsize=2, label=norm)
-    right.set_xscale("log", base=2)
-    right.set_xticks(SMALL_BATCHES, SMALL_BATCHES)
-    right.set(xlabel="batch size", ylabel="test loss (nats)", title="Small batches", ylim=(0, None))
-    right.legend(frameon=False)
+    recipe.dots(
+        middle,
+        spread,
+        "Raw inputs' gradients differ most",
+        "log10 of the largest gradient of an input over the least",
+        test_to_train=SHARED,
+    )
+    series = {
+        norm: np.transpose([small_loss[norm, batch] for batch in SMALL_BATCHES])
+        for norm in ("plain", "batch norm", "layer norm")
+    }
+    recipe.curves(
+        right, SMALL_BATCHES, series, "In small batches batch norm harms", "batch size", "test loss (nats)", SHARED
+    )
 
 recipe.finish(
     arguments,

@@ -8,26 +8,26 @@ training rows (Nadeau and Bengio 2003), and a difference within the region of pr
 What goes wrong in the usual program: the best of many scores on the validation rows is reported as the result (the
 winner's curse, below), and the network is tuned while the baselines keep their defaults.
 
+So: tune the simple models as carefully as the network, judge both on outer folds, and report the score of new rows, not
+the best one of the search.
+
     python recipes/search_vs_baselines.py                                    # a minute and a half on two cores
-    python recipes/search_vs_baselines.py --full                             # more configurations
     python recipes/search_vs_baselines.py --data wine
     python recipes/search_vs_baselines.py --data houses.csv --target price
 """
 
 import time
-from pathlib import Path
 
 import numpy as np
-from matplotlib import pyplot as plt
 
 import tfopt
-from tfopt.report import best_so_far, house_style, leaderboard, load_run, recipe
+from tfopt.report import best_so_far, leaderboard, load_run, recipe
 from tfopt.search import Progress
 
 arguments = recipe.arguments(__doc__, __file__, data="diabetes")
-FOLDS = recipe.by_mode(arguments, smoke=2, default=5, full=5)
-TRIALS = recipe.by_mode(arguments, smoke=3, default=16, full=64)  # network configurations in each outer fold
-REFITS = recipe.by_mode(arguments, smoke=1, default=3, full=5)  # seeds of the chosen network
+FOLDS = recipe.by_mode(arguments, smoke=2, default=5)
+TRIALS = recipe.by_mode(arguments, smoke=3, default=16)  # network configurations in each outer fold
+REFITS = recipe.by_mode(arguments, smoke=1, default=3)  # seeds of the chosen network
 
 
 class Lines(Progress):
@@ -47,8 +47,8 @@ result = tfopt.search.run(
     tuner="random",
     max_trials=TRIALS,
     folds=FOLDS,
-    epochs=recipe.by_mode(arguments, smoke=5, default=None, full=None),  # None: by the number of rows
-    baselines=recipe.by_mode(arguments, smoke="dummy,knn", default="fast", full="fast"),
+    epochs=recipe.by_mode(arguments, smoke=5, default=None),  # None: by the number of rows
+    baselines=recipe.by_mode(arguments, smoke="dummy,knn", default="fast"),
     seeds=REFITS,
     seed=arguments.seed,
     out=arguments.out / f"run-{time.strftime('%Y%m%d-%H%M%S')}",
@@ -68,36 +68,35 @@ for fold in range(FOLDS):
     tuned.append(np.mean(refits[0]))
     untuned.append(refits[-1][0])  # the only one if the default was chosen
 inner, tuned, untuned = (np.array(scores) for scores in (inner, tuned, untuned))
-shared = {"test_to_train": 1 / (FOLDS - 1)}
-
+shared = {"test_to_train": 1 / (FOLDS - 1), "of": "folds"}
 rows = {row["model"]: row for row in finished.leaderboard}
 network, baseline = rows[result.summary["network"]], rows[result.summary["best_baseline"]]
-folds = f"{FOLDS} folds"
-metric = finished.objective
-better = {"better": recipe.HOLDS, "undecided": recipe.CANNOT_TELL}
+outcome = {"better": True, "undecided": None}.get(result.summary["outcome"], False)
+found = [
+    f"{network['score']:.3f}",
+    baseline["model"],
+    f"{baseline['score']:.3f}",
+    f"{network['difference']:+.3f}",
+    f"{network['difference_low']:+.3f}",
+    f"{network['difference_high']:+.3f}",
+    FOLDS,
+]
 claims = {
     "search-network-beats-baselines": (
-        f"On {Path(arguments.data).name} a tuned network is better than the best tuned scikit-learn model.",
-        better.get(result.summary["outcome"], recipe.DOES_NOT_HOLD),
-        f"{metric} {network['score']:.3f} against {baseline['model']}'s {baseline['score']:.3f}, difference "
-        f"{network['difference']:+.3f} [{network['difference_low']:+.3f}, {network['difference_high']:+.3f}], {folds}",
+        "On this table a tuned network is better than the best tuned scikit-learn model.",
+        recipe.fact(outcome, "score {} against {} with {}, difference {} [{}, {}], {} folds", *found),
     ),
     "search-tuning-beats-defaults": (
         "Tuning makes the network better than its default settings do.",
-        recipe.judge(tuned - untuned, **shared),
-        f"{metric} {recipe.plus_minus(tuned, **shared)} against {recipe.plus_minus(untuned, **shared)}, {folds}, "
-        f"{TRIALS} configurations",
+        recipe.more(tuned, untuned, "score", **shared),
     ),
     "search-winner-keeps-its-score": (
         "The score by which the network was chosen is reached on new rows.",
-        recipe.judge(tuned - inner, **shared),
-        f"{metric} {recipe.plus_minus(inner, **shared)} inside, {recipe.plus_minus(tuned, **shared)} on new rows, "
-        f"{recipe.plus_minus(inner - tuned, **shared)} less, {folds}",
+        recipe.more(tuned, inner, "score on new rows, and inside the search", **shared),
     ),
 }
 
-with house_style():
-    figure, (left, right) = plt.subplots(1, 2, figsize=(15, 4.8), layout="constrained", width_ratios=[3, 4])
+with recipe.panels(2, width=7, height=4.8) as (figure, (left, right)):
     leaderboard(finished.leaderboard, objective=finished.scale, rope=finished.rope, ax=left)
     inside = finished.baseline_inner_score(baseline["model"])
     best_so_far(

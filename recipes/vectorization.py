@@ -14,19 +14,20 @@ tracing and compiling happen once and are left out; the first call's seconds are
 for a graph, so a stack of 50 layers in one call is timed as well. NumPy's linear algebra gets one thread: at 1024 units
 a second one gains a quarter on a quiet machine, and costs milliseconds where another program holds the other core.
 
+So: write array operations where arrays are large, and lists where they hold a handful of numbers; compile what is
+called often and has many small operations.
+
     python recipes/vectorization.py            # about twenty seconds on two cores
-    python recipes/vectorization.py --full     # more rounds
 """
 
 import time
 
-import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from tfopt import devices
-from tfopt.report import house_style, recipe
+from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__)
 devices.configure("cpu")  # a GPU would be another question
@@ -34,8 +35,8 @@ one_thread = threadpool_limits(1, user_api="blas")
 
 SIZES = [1, 16, 256] if arguments.smoke else [1, 4, 16, 64, 256, 1024]
 DEPTH, WIDTH = 50, 64  # of the stack of layers that one call computes
-ROUNDS = recipe.by_mode(arguments, smoke=5, default=15, full=60)
-SLICE = recipe.by_mode(arguments, smoke=0.002, default=0.01, full=0.02)  # seconds of each timing, at least one call
+ROUNDS = recipe.by_mode(arguments, smoke=5, default=15)
+SLICE = recipe.by_mode(arguments, smoke=0.002, default=0.01)  # seconds of each timing, at least one call
 COLOURS = ["#000000", "#999999", "#0072B2", "#E69F00", "#009E73", "#D55E00"]
 PRINTED = """
 z = 0
@@ -130,23 +131,19 @@ for size in [*SIZES, STACK]:
         results[name] = np.asarray(call(), dtype="float64")
         first_call[name, size] = time.perf_counter() - start
         errors[name, size] = float(np.abs(results[name] - results["loop"]).max() / np.abs(results["loop"]).max())
-    for round_number in range(ROUNDS):
-        for name in np.random.default_rng(round_number).permutation(list(calls)):
+    for round_number in recipe.steps(range(ROUNDS), f"rounds, {size}"):
+        for name in np.random.default_rng([arguments.seed, round_number]).permutation(list(calls)):
             times.setdefault((str(name), size), []).append(seconds(calls[str(name)]))
 NAMES = [name for name, size in first_call if size == SIZES[0]]
 largest_error = max(errors.values())
 
 
-def several(factor):
-    return f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
-
-
-print(f"Microseconds for z = Wᵀx + b, W of size × size: medians of {ROUNDS} rounds; in brackets the loop's over it")
-print(f"{'size':>6}" + "".join(f"{name:>20}" for name in NAMES))
-for size in SIZES:
-    medians = {name: 1e6 * np.median(times[name, size]) for name in NAMES}
-    cells = [f"{medians[name]:,.1f} ({several(medians['loop'] / medians[name])}×)" for name in NAMES]
-    print(f"{size:6}" + "".join(f"{cell:>20}" for cell in cells))
+rows = {name: [1e6 * np.median(times[name, size]) for size in SIZES] for name in NAMES}
+recipe.show(
+    f"Microseconds for z = Wᵀx + b, W of size × size: medians of {ROUNDS} rounds",
+    [f"{size}|,.1f" for size in SIZES],
+    rows,
+)
 stack_times = {name: 1e6 * np.median(times[name, STACK]) for name in NAMES if (name, STACK) in times}
 print(f"{STACK}: " + ", ".join(f"{name} {value:,.0f}" for name, value in stack_times.items()))
 compiled = {name: max(first_call[name, size] for size in [*SIZES, STACK]) for name in ("graph", "XLA")}
@@ -155,73 +152,69 @@ print(f"Largest relative difference between the results: {largest_error:.0e}")
 
 
 def at(sizes, slow, fast):
-    """Verdict on `fast` being faster at each of the sizes, paired by round, and the factors with their intervals."""
-    verdicts, numbers = [], []
-    for size in sizes:
-        logs = np.log(np.array(times[slow, size]) / np.array(times[fast, size]))
-        mean, half = recipe.interval(logs)
-        verdicts.append(recipe.judge(logs))
-        low, middle, high = (several(np.exp(value)) for value in (mean - half, mean, mean + half))
-        numbers.append(f"{middle} times as fast ({low} to {high}) at {size}")
-    verdict = next((v for v in (recipe.DOES_NOT_HOLD, recipe.CANNOT_TELL) if v in verdicts), recipe.HOLDS)
-    return verdict, "; ".join(numbers) + f"; {ROUNDS} rounds"
+    """Evidence for `fast` being faster at each of the sizes, paired by round."""
+    each = [recipe.faster(times[slow, size], times[fast, size], str(size)) for size in sizes]
+    return recipe.all_of(*each)
 
 
 large = SIZES[-1]
 claims = {
     "vector-beats-loop-large": (
         "Vectorised (NumPy) beats the loop for a large layer",
-        *at([large], "loop", "NumPy"),
+        at([large], "loop", "NumPy"),
     ),
-    "vector-beats-loop-always": ("Vectorised (NumPy) beats the loop at every size", *at(SIZES, "loop", "NumPy")),
+    "vector-beats-loop-always": ("Vectorised (NumPy) beats the loop at every size", at(SIZES, "loop", "NumPy")),
     "vector-tensorflow-beats-loop-always": (
         "TensorFlow, one operation at a time, beats the loop at every size",
-        *at(SIZES, "loop", "eager"),
+        at(SIZES, "loop", "eager"),
     ),
     "vector-graph-beats-eager": (
         "A graph beats eager execution for one large layer",
-        *at([large], "eager", "graph"),
+        at([large], "eager", "graph"),
     ),
     "vector-graph-beats-eager-stack": (
         f"A graph beats eager execution for {DEPTH} layers in one call",
-        *at([STACK], "eager", "graph"),
+        at([STACK], "eager", "graph"),
     ),
     "vector-xla-beats-graph-stack": (
         f"XLA beats the graph for {DEPTH} layers in one call",
-        *at([STACK], "graph", "XLA"),
+        at([STACK], "graph", "XLA"),
     ),
     "vector-tensorflow-beats-numpy": (
         "TensorFlow, compiled by XLA, beats NumPy on the CPU for one large layer",
-        *at([large], "NumPy", "XLA"),
+        at([large], "NumPy", "XLA"),
     ),
     "vector-same-result": (
         "All ways give the same z",
-        recipe.fact(largest_error < 1e-5),
-        f"largest relative difference {largest_error:.0e}, in float32",
+        recipe.fact(largest_error < 1e-5, "largest relative difference {}, in float32", f"{largest_error:.0e}"),
     ),
     "vector-printed-loop": (
         "The loop as the tutorial prints it runs",
-        recipe.fact(not faults),
-        f"{len(faults)} faults: " + "; ".join(faults),
+        recipe.fact(
+            not faults, "{} faults: {}", len(faults), ", ".join(f"`{fault.split(chr(39))[1]}`" for fault in faults)
+        ),
     ),
 }
 
-with house_style():
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+with recipe.panels(2, width=5.5) as (figure, (left, right)):
     for name, colour in zip(NAMES, COLOURS, strict=True):
         micros = 1e6 * np.array([np.median(times[name, size]) for size in SIZES])
         left.loglog(SIZES, micros, marker="o", ms=4, color=colour, label=name)
         if name != "loop":
             ratios = np.array([np.array(times["loop", size]) / np.array(times[name, size]) for size in SIZES])
             right.loglog(SIZES, np.median(ratios, axis=1), marker="o", ms=4, color=colour, label=name)
-            low, high = np.quantile(ratios, [0.1, 0.9], axis=1)
-            right.fill_between(SIZES, low, high, color=colour, alpha=0.15, lw=0)
-    left.set(xlabel="units and inputs of the layer", ylabel="microseconds for Wᵀx + b (median)", title="Time")
+    left.set(
+        xlabel="units and inputs of the layer",
+        ylabel="microseconds for Wᵀx + b (median)",
+        title="The loop's time grows with the weights",
+    )
     left.legend(frameon=False)
     right.axhline(1, color="#999999", lw=1)
-    right.annotate("the loop", (SIZES[-1], 1), xytext=(0, 3), textcoords="offset points", ha="right", color="#767676")
-    right.set(xlabel="units and inputs of the layer", ylabel="times as fast as the loop (band: 10 to 90 %)")
-    right.set_title("Speed-up")
+    right.set(
+        xlabel="units and inputs of the layer",
+        ylabel="times as fast as the loop (median)",
+        title="Small layers gain nothing",
+    )
     for axis in (left, right):
         axis.set_xticks(SIZES, SIZES, minor=False)
         axis.minorticks_off()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -32,6 +33,7 @@ class Smoke:
     printed: str
     result: dict[str, Any]
     names: dict[str, Any] = field(default_factory=dict)  # what it defines, if it ran in this process
+    seeds: list[int] = field(default_factory=list)  # what it seeded NumPy and Keras with, if it ran in this process
 
     def verdict(self, claim):
         (found,) = [entry["verdict"] for entry in self.result["claims"] if entry["id"] == claim]
@@ -43,9 +45,9 @@ def result_of(name, folder):
 
 
 def run(name, folder, *words):
-    """Run a recipe with `--smoke` in a folder; return what it left in `out` there."""
+    """Run a recipe with `--smoke --seed 1` in a folder; return what it left in `out` there."""
     folder.mkdir(exist_ok=True)
-    script, words = str(RECIPES / f"{name}.py"), ["--smoke", "--out", "out", *map(str, words)]
+    script, words = str(RECIPES / f"{name}.py"), ["--smoke", "--seed", "1", "--out", "out", *map(str, words)]
     return (_as_a_program if name in AS_PROGRAMS else _here)(name, folder, script, words)
 
 
@@ -59,16 +61,28 @@ def _as_a_program(name, folder, script, words):
 
 def _here(name, folder, script, words):
     floats, policy = keras.config.floatx(), keras.config.dtype_policy()
+    seeds = []
+
+    def noted(function):
+        def called(seed=None, *args, **kwargs):
+            if sys._getframe(1).f_code.co_filename == script:  # and not a library's own
+                seeds.append(seed[0] if isinstance(seed, list) else seed)
+            return function(seed, *args, **kwargs)
+
+        return called
+
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [f"{name}.py", *words])
         patch.setattr(sys, "excepthook", sys.excepthook)
+        for owner, function in ((np.random, "default_rng"), (keras.utils, "set_random_seed")):
+            patch.setattr(owner, function, noted(getattr(owner, function)))
         try:
             names = runpy.run_path(script)
         finally:
             keras.config.set_floatx(floats)
             keras.config.set_dtype_policy(policy)
-    return Smoke(folder, printed.getvalue(), result_of(name, folder), names)
+    return Smoke(folder, printed.getvalue(), result_of(name, folder), names, seeds)
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
-"""What the recipe does to images is what SciPy does; a member of its stack is the network that Keras trains alone."""
+"""What the recipe does to images is what SciPy does."""
 
-import keras
 import numpy as np
 import pytest
 from scipy import ndimage
-
-import tfopt
 
 
 @pytest.fixture(scope="module")
@@ -47,31 +44,10 @@ def test_noise_has_the_deviation_that_it_says(names):
     np.testing.assert_allclose((x - names["images"][0]).std(), 0.3, rtol=0.02)
 
 
-def test_no_row_is_in_two_parts(names):
-    for parts in names["splits"]:
-        assert sorted(np.concatenate(parts)) == list(range(1797))
-        assert [len(part) for part in parts] == [800, 300, 697]
-
-
-@pytest.mark.slow
-def test_a_member_is_the_network_alone(names):
-    """The plan "none" of the second seed, trained by Keras on the same batches."""
-    errors = names["train"](50, 4e-3)
-    pool, valid, test = names["splits"][1]
-    generator, steps, parts = np.random.default_rng(1), names["STEPS"], names["CHUNKS"]
-    needed = steps // parts * 32
-    orders = []
-    for _ in range(parts):
-        orders.append(np.concatenate([generator.permutation(50) for _ in range(-(-needed // 50))])[:needed])
-    rows = pool[np.concatenate(orders)]
-    hidden, output = keras.layers.Dense(128, "relu"), keras.layers.Dense(10)
-    model = keras.Sequential([keras.Input((64,)), hidden, output])
-    for layer in (hidden, output):
-        layer.kernel.assign(tfopt.initializers.He(seed=1)(layer.kernel.shape))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(tfopt.schedules.LinearDecay(4e-3, steps)), loss)
-    model.fit(names["images"][rows], names["digits"][rows], batch_size=32, shuffle=False, verbose=0)
-    for part, measured in zip((valid, test), errors[:, 1, 0], strict=True):
-        predicted = np.asarray(model(names["images"][part])).argmax(axis=1)
-        expected = 100 * np.mean(predicted != names["digits"][part])
-        assert measured == pytest.approx(expected, abs=0.5)  # of rows at the border, one or two may fall either way
+def test_the_plain_network_sees_as_many_images(names):
+    sample = names["whole"][0].first(30)
+    plain, shifted = (names["copies"](sample, plan) for plan in (names["PLANS"][0], names["PLANS"][2]))
+    assert len(plain.x["train"]) == len(shifted.x["train"]) == 30 * names["COPIES"]
+    np.testing.assert_array_equal(plain.x["train"][:30], sample.x["train"])
+    np.testing.assert_array_equal(plain.x["test"], shifted.x["test"])
+    assert np.mean(np.any(plain.x["train"] != shifted.x["train"], axis=1)) > 0.4

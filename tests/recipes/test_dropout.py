@@ -9,20 +9,18 @@ def test_what_dropout_does(smoke):
     done = smoke("dropout")
     assert done.verdict("dropout-off-in-inference") == "holds"
     assert done.verdict("dropout-keeps-variance") == "does not hold"
-    runs = done.result["results"]["runs"]
-    for setting, each in runs.items():
-        assert len(each["test loss"]) == 3
-        rate = float(setting.split("rate ")[1].split(",")[0])
-        np.testing.assert_allclose(each["drop_fraction"], rate, atol=0.02)
-    assert {"small, rate 0.984, l2 0", "large, rate 0.996, l2 0", "tutorial, rate 0.5, l2 0"} <= set(runs)
+    results = done.result["results"]
+    for method, rate in (("neither", 0.0), ("dropout", 0.5)):
+        np.testing.assert_allclose([one["drop_fraction"] for one in results["measured"][method]], rate, atol=0.03)
+    assert all(len(scores["test loss"]) == 2 for scores in results["scores"].values())
+    assert {"small, 1 − 1/n", "large, both", "tutorial, dropout"} <= set(results["scores"])
 
 
 def test_a_table_of_ones_own(run_recipe, tmp_path):
-    rows = "\n".join(f"{i % 7},{i % 3},{'ab'[i % 2]}" for i in range(120))
+    rows = "\n".join(f"{i % 7},{i % 3},{'ab'[i % 2]}" for i in range(300))
     (tmp_path / "table.csv").write_text(f"first,second,kind\n{rows}\n")
     done = run_recipe("dropout", "--data", tmp_path / "table.csv", "--target", "kind")
-    assert "table: 120 rows, 2 features, 2 classes" in done.printed
-    assert done.result["results"]["training_rows"] == 40
+    assert "table: 300 rows, 2 features, 2 classes" in done.printed
 
 
 @pytest.fixture

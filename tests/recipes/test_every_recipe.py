@@ -35,12 +35,14 @@ def test_it_runs_small_and_ends_in_verdicts(name, smoke, chinese):
     result = json.loads(text)
     assert set(result) == KEYS
     assert (result["recipe"], result["mode"]) == (name, "smoke")
-    assert result["command"] == f"python recipes/{name}.py --smoke"
+    assert result["command"] == f"python recipes/{name}.py --smoke --seed 1"
     assert result["seconds"] > 0
     assert result["results"]
     docstring = ast.get_docstring(ast.parse((RECIPES / f"{name}.py").read_text(encoding="utf-8")))
     assert result["question"] == docstring.splitlines()[0]
     assert result["question"].endswith("?")
+
+    assert all(100_000 <= seed < 200_000 for seed in done.seeds), "a seed is of another block"
 
     assert result["claims"]
     assert len({claim["id"] for claim in result["claims"]}) == len(result["claims"])
@@ -70,3 +72,19 @@ def test_the_chinese_texts_are_chinese_and_sorted(chinese):
     assert list(chinese["questions"]) == sorted(chinese["questions"])
     for text in [*chinese["questions"].values(), *chinese["claims"].values()]:
         assert re.search("[\u4e00-\u9fff]", text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_seed_is_a_number_of_the_recipes_own(name):
+    """Every seed comes from `--seed`: no literal stands for one."""
+    for node in ast.walk(ast.parse((RECIPES / f"{name}.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            given = [keyword.value for keyword in node.keywords if keyword.arg in ("seed", "random_state")]
+            given += node.args[:1] if called in ("default_rng", "set_random_seed", "RandomState") else []
+            for value in given:
+                assert not isinstance(value, ast.Constant), f"line {node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value in ("seed", "random_state"):
+                    assert not isinstance(value, ast.Constant), f"line {node.lineno}: {ast.unparse(node)}"

@@ -13,15 +13,15 @@ def test_what_vanishes(smoke):
     # Each sigmoid layer passes on at most ¼·‖W‖ of the gradient, and 32 x 32 weights of N(0, 0.05²) have a norm of
     # about 0.05·2·√32 = 0.57: twelve layers leave less than 0.14¹¹ = 10^-9 of it.
     assert max(found["sigmoid, small weights"]["share"]) < -9 < -3 < min(found["He, ReLU, normed"]["share"])
-    assert "2 seeds, 1 epochs" in done.printed
+    assert "2 seeds; base-10 logarithms" in done.printed
 
 
 def test_a_table_of_ones_own(run_recipe, tmp_path):
-    rows = "\n".join(f"{i % 7},{i % 3},{i % 5},{'ab'[i % 2]}" for i in range(120))
+    rows = "\n".join(f"{i % 7},{i % 3},{i % 5},{'ab'[i % 2]}" for i in range(400))
     (tmp_path / "table.csv").write_text(f"first,second,third,kind\n{rows}\n")
     done = run_recipe("gradient_norms", "--data", tmp_path / "table.csv", "--target", "kind")
     assert done.verdict("gradient-vanishes-in-sigmoid") == "holds"
-    assert "table: 120 rows, 3 features, 2 classes" in done.printed
+    assert "table: 400 rows, 3 features, 2 classes" in done.printed
 
 
 def test_the_usual_snippet_for_gradients_sees_another_gradient():

@@ -138,7 +138,7 @@ def test_a_repeated_recipe_is_chinese_throughout(entry):
     for form, values in (part for claim in entry.claims for block in claim.numbers for part in block):
         assert not re.search(r"[a-z]{2}", form) or form in chinese["numbers"], form
         for value in values:
-            if re.search(r"[A-Za-z]{2}", value):
+            if re.search(r"[A-Za-z]{2}", re.sub("`.*?`", "", value)):
                 assert value in chinese["words"], value
     assert bool(chinese["so"].get(entry.name)) == bool(catalogue.advice(entry.doc))
 

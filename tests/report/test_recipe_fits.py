@@ -92,3 +92,20 @@ def test_each_sample_chooses_by_its_own_validation_rows():
     best = chosen(scores, [0, 1])
     assert best["chosen"].tolist() == [1, 0]
     assert best["test loss"].tolist() == [2.0, 1.0]
+
+
+@pytest.mark.slow
+def test_a_search_on_given_folds_chooses_what_plain_fits_choose():
+    """A penalty that is far too strong loses, and the folds are those that are given."""
+    x, y = load_diabetes(return_X_y=True)
+    x, y = ((part - part.mean(axis=0)) / part.std(axis=0) for part in (x, y))
+    folds = [(np.arange(0, 442, 2), np.arange(1, 442, 2)), (np.arange(1, 442, 2), np.arange(0, 442, 2))]
+
+    def build(hp):
+        dense = keras.layers.Dense(1, kernel_regularizer=tfopt.regularizers.L2(hp["l2"]))
+        model = keras.Sequential([keras.Input((10,)), dense])
+        model.compile(keras.optimizers.Adam(0.02), "mse", metrics=["mae"])
+        return model
+
+    best = recipe_fits.tuned(build, {"l2": [1e-3, 10.0]}, x, y, folds, objective="val_mae", epochs=5, seed=3)
+    assert best["l2"] == 1e-3

@@ -39,14 +39,13 @@ class ClaimTest:
         return said(self.numbers)
 
 
-def interval(values: Any, comparisons: int = 1, test_to_train: float = 0.0) -> tuple[Any, Any]:
+def interval(values: Any, test_to_train: float = 0.0) -> tuple[Any, Any]:
     """Return the mean and the half-width of its 95 % Student interval, over seeds or folds.
 
     Formula: t(0.975, k − 1) √(var(values) (1/k + n_test/n_train)) for k values.
 
     Args:
         values: (k,) numbers, or (k, …) for an interval of each place of the other axes.
-        comparisons: How many intervals are looked at together; each is widened so that 95 % is for all (Bonferroni).
         test_to_train: Test rows over training rows, where the values are of folds or splits of one table (Nadeau and
             Bengio 2003); 0 for values that share nothing.
 
@@ -54,7 +53,7 @@ def interval(values: Any, comparisons: int = 1, test_to_train: float = 0.0) -> t
         Two floats or arrays; the half-width of one value is NaN.
     """
     numbers = np.asarray(values, dtype=np.float64)
-    mean, half = numbers.mean(axis=0), student_half_width(numbers, test_to_train, 1 - 0.05 / comparisons)
+    mean, half = numbers.mean(axis=0), student_half_width(numbers, test_to_train)
     return (float(mean), float(half)) if numbers.ndim == 1 else (mean, half)
 
 

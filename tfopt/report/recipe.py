@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
-import math
 import platform
 import re
 import shlex
@@ -33,12 +32,13 @@ from tfopt.data.encoder import TableEncoder
 from tfopt.data.load import load_table
 from tfopt.devices import num_cores
 from tfopt.errors import UserError
-from tfopt.report import evidence
-from tfopt.report.catalogue import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, advice
+from tfopt.report.catalogue import advice
 from tfopt.report.evidence import (
     ClaimTest,
     above,
+    all_of,
     below,
+    fact,
     faster,
     interval,
     less,
@@ -46,13 +46,13 @@ from tfopt.report.evidence import (
     plus_minus,
     verdicts,
 )
-from tfopt.report.recipe_fits import Sample, chosen, loss_and_error, samples, train
+from tfopt.report.recipe_fits import Sample, chosen, loss_and_error, samples, train, tuned
 from tfopt.report.style import house_style, save
 
 __all__ = [
-    "CANNOT_TELL", "COLOURS", "DOES_NOT_HOLD", "HOLDS", "ClaimTest", "Sample", "above", "all_of", "arguments", "below",
-    "by_mode", "chosen", "curves", "dots", "fact", "faster", "finish", "interval", "judge", "less", "loss_and_error",
-    "more", "panels", "plus_minus", "samples", "seeds", "show", "steps", "table", "train",
+    "COLOURS", "ClaimTest", "Sample", "above", "all_of", "arguments", "below",
+    "by_mode", "chosen", "curves", "dots", "fact", "faster", "finish", "interval", "less", "loss_and_error",
+    "more", "panels", "plus_minus", "samples", "seeds", "show", "steps", "table", "train", "tuned",
 ]  # fmt: skip
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9", "#767676"]  # Okabe and Ito
@@ -107,32 +107,9 @@ def arguments(doc: str | None, file: str, data: str | None = None) -> argparse.N
     return parsed
 
 
-def by_mode(arguments: argparse.Namespace, smoke: _Value, default: _Value, full: Any = None) -> _Value:
+def by_mode(arguments: argparse.Namespace, smoke: _Value, default: _Value) -> _Value:
     """Return one of two values: for `--smoke`, and for a whole run."""
     return smoke if arguments.smoke else default
-
-
-# For recipes that give verdicts in place of evidence.
-
-
-def judge(differences: Any, margin: float = 0.0, comparisons: int = 1, test_to_train: float = 0.0) -> str:
-    """Return the verdict on "the differences are more than `margin`", by the interval of their mean."""
-    mean, half = interval(differences, comparisons, test_to_train)
-    if not math.isfinite(mean + half):
-        return CANNOT_TELL
-    return HOLDS if mean - half > margin else DOES_NOT_HOLD if mean + half <= margin else CANNOT_TELL
-
-
-def fact(is_so: Any, form: str | None = None, *values: Any) -> Any:
-    """Return the evidence, or without numbers the verdict, of what running it settles."""
-    return evidence.fact(is_so, form, *values) if form is not None else HOLDS if is_so else DOES_NOT_HOLD
-
-
-def all_of(*parts: Any) -> Any:
-    """Return the evidence, or the verdict, of several parts."""
-    if isinstance(parts[0], ClaimTest):
-        return evidence.all_of(*parts)
-    return next((verdict for verdict in (DOES_NOT_HOLD, CANNOT_TELL) if verdict in parts), HOLDS)
 
 
 def seeds(arguments: argparse.Namespace, smoke: int, default: int) -> range:
@@ -266,7 +243,7 @@ def curves(
 
 def finish(
     arguments: argparse.Namespace,
-    claims: Mapping[str, Any],
+    claims: Mapping[str, tuple[str, ClaimTest]],
     results: Mapping[str, Any],
     figure: Figure,
 ) -> None:
@@ -282,9 +259,6 @@ def finish(
     Raises:
         ValueError: A claim is not of this form.
     """
-    claims = {
-        key: (one[0], ClaimTest(one[2], settled=one[1]) if len(one) == 3 else one[1]) for key, one in claims.items()
-    }
     for key, (claim, carried) in claims.items():
         _check_claim(key, claim, carried)
     judged = verdicts({key: carried for key, (_, carried) in claims.items()})

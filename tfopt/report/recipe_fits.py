@@ -3,6 +3,7 @@
 The samples share no row, so that what is measured on them is independent and needs no correction for overlap.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,11 @@ class Sample:
     x: dict[str, np.ndarray]
     y: dict[str, np.ndarray]
 
+    @property
+    def test_to_train(self) -> float:
+        """Test rows over training rows: what intervals over samples that share rows are widened by."""
+        return len(self.y["test"]) / len(self.y["train"])
+
     def first(self, count: int) -> "Sample":
         """Return the sample with the first so many of its training rows, which come in random order."""
         return replace(
@@ -42,7 +48,7 @@ class Sample:
 
 def samples(
     x: np.ndarray, y: np.ndarray, seeds: Sequence[int], *, train: float = 0.5, valid: float = 0.2, wrong: float = 0.0,
-    most: int | None = None,
+    most: int | None = None, shared: bool = False, scaled: bool = True,
 ) -> list[Sample]:  # fmt: skip
     """Divide a table among seeds, and each seed's rows into training, validation and test rows.
 
@@ -54,12 +60,15 @@ def samples(
         valid: Share to choose by; the others are to test on.
         wrong: Share of the training labels that are replaced by another class.
         most: Most rows of a seed; None for all of them.
+        shared: Whether every seed draws its rows from the whole table: then samples share rows, and intervals need
+            their `test_to_train`.
+        scaled: Whether features are standardised.
 
     Raises:
         UserError: There are too few rows for so many seeds.
     """
     classes = int(y.max()) + 1 if y.dtype.kind in "iu" else 0
-    size = min(len(y) // len(seeds), most or len(y))
+    size = min(len(y) // (1 if shared else len(seeds)), most or len(y))
     counts = int(train * size), int(valid * size)
     if min(*counts, size - sum(counts)) < max(classes, 2):
         raise UserError(
@@ -71,10 +80,10 @@ def samples(
         order = order[np.argsort(y[order], kind="stable")]
     found = []
     for place, seed in enumerate(seeds):
-        rows = np.random.default_rng(seed).permutation(order[place :: len(seeds)])[:size]
+        rows = np.random.default_rng(seed).permutation(order if shared else order[place :: len(seeds)])[:size]
         learn, rest = _divided(rows, y, counts[0], seed, classes)
         choose, judge = _divided(rest, y, counts[1], seed, classes)
-        found.append(_sample(seed, x, y, (learn, choose, judge), wrong, classes))
+        found.append(_sample(seed, x, y, (learn, choose, judge), wrong, classes, scaled))
     return found
 
 
@@ -83,11 +92,13 @@ def _divided(rows: np.ndarray, y: np.ndarray, count: int, seed: int, classes: in
     return train_test_split(rows, train_size=count, random_state=seed, stratify=y[rows] if alike else None)
 
 
-def _sample(seed: int, x: np.ndarray, y: np.ndarray, rows: tuple[Any, ...], wrong: float, classes: int) -> Sample:
+def _sample(
+    seed: int, x: np.ndarray, y: np.ndarray, rows: tuple[Any, ...], wrong: float, classes: int, scaled: bool
+) -> Sample:
     learn = np.asarray(x[rows[0]], "float64")
     deviation = learn.std(axis=0)
-    scale = np.where(deviation > 0, deviation, 1.0)
-    features = [((x[part] - learn.mean(axis=0)) / scale).astype("float32") for part in rows]
+    middle, scale = (learn.mean(axis=0), np.where(deviation > 0, deviation, 1.0)) if scaled else (0.0, 1.0)
+    features = [((x[part] - middle) / scale).astype("float32") for part in rows]
     targets = [y[part] for part in rows]
     if wrong:
         rng = np.random.default_rng([seed, 1])
@@ -100,7 +111,7 @@ def _sample(seed: int, x: np.ndarray, y: np.ndarray, rows: tuple[Any, ...], wron
 
 def train(
     build: "Callable[[Any], keras.Model]", configurations: Sequence[Mapping[str, Any]], samples: Sequence[Sample], *,
-    epochs: int, batch_size: int = 32, callbacks: Callable[[Any], Sequence[Any]] | None = None,
+    epochs: int, batch_size: int = 32, callbacks: Callable[[Any], Sequence[Any]] | None = None, models: bool = False,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Train every configuration on every sample, as members of one population; return losses and errors of each.
 
@@ -111,6 +122,7 @@ def train(
         epochs: Epochs of each fit.
         batch_size: Rows of a step.
         callbacks: Returns the callbacks of a configuration's fit, which is then trained by itself.
+        models: Whether to return the trained models too, as `"model"`.
 
     Returns:
         `"train loss"`, `"valid loss"`, `"test loss"` (cross-entropy in nats, or mean squared error) and `"train
@@ -129,10 +141,11 @@ def train(
         for i, sample in enumerate(samples)
     ]
     driven = None if callbacks is None else [callbacks(request.hyperparameters) for request in requests]
-    results = PopulationEngine(build, x, y).fit(requests, driven)
-    found: dict[str, list[float]] = {f"{part} {what}": [] for part in PARTS for what in ("loss", "error")}
+    engine = PopulationEngine(build, x, y, probe=False)  # a configuration may hold words of the recipe's own
+    results = engine.fit(requests, driven)
+    found: dict[str, list[Any]] = {f"{part} {what}": [] for part in PARTS for what in ("loss", "error")}
     for place, result in enumerate(results):
-        if result.failure is not None:
+        if result.failure is not None or result.state is None:
             raise RuntimeError(f"A fit of {requests[place].hyperparameters} failed: {result.failure}")
         i = place % len(samples)
         outputs = np.split(result.outputs, np.cumsum([len(part) for part in rows[3 * i :][:2]]))
@@ -140,15 +153,59 @@ def train(
             loss, error = loss_and_error(own, samples[i].y[part])
             found[f"{part} loss"].append(loss)
             found[f"{part} error"].append(error)
-    return {key: np.reshape(values, (len(configurations), len(samples))) for key, values in found.items()}
+        if models:
+            found.setdefault("model", []).append(engine.model(requests[place], result.state))
+    shape = len(configurations), len(samples)
+    arrays = {key: np.empty(shape, dtype=object if key == "model" else float) for key in found}
+    for key, values in found.items():
+        for place, value in enumerate(values):
+            arrays[key].flat[place] = value
+    return arrays
+
+
+def tuned(
+    build: "Callable[[Any], keras.Model]", space: Mapping[str, Sequence[Any]], x: np.ndarray, y: np.ndarray, folds: Any,
+    *, objective: str, epochs: int, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the best hyperparameters of a grid search by KerasTuner's oracle, each scored on the same folds.
+
+    Args:
+        build: Returns the compiled model of a dict of hyperparameters.
+        space: The values of each.
+        x: Features.
+        y: Targets.
+        folds: Pairs of training and held-out rows, as scikit-learn's `cv` takes them.
+        objective: What is compared, such as `"val_accuracy"`.
+        epochs: Epochs of each fit.
+        seed: Of the fits.
+    """
+    import keras_tuner
+
+    from tfopt.search import GridSearch
+
+    hyperparameters = keras_tuner.HyperParameters()
+    for name, values in space.items():
+        hyperparameters.Choice(name, list(values))
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = GridSearch(
+            lambda hp: build(hp.values), objective, hyperparameters=hyperparameters, seed=seed, directory=folder
+        )
+        tuner.search(x, y, folds=list(folds), epochs=epochs, verbose=0)
+        return dict(tuner.get_best_hyperparameters()[0].values)
 
 
 def loss_and_error(outputs: Any, y: np.ndarray) -> tuple[float, float]:
-    """Return cross-entropy in nats and errors in % of logits, or mean squared error and its square root of values."""
+    """Return cross-entropy in nats and errors in % of logits, or mean squared error and its square root of values.
+
+    Args:
+        outputs: (rows, classes) logits, or (rows, 1) values.
+        y: (rows,) class numbers or values, or (rows, classes) shares of the classes.
+    """
     outputs = np.asarray(outputs, dtype=np.float64)
-    if y.dtype.kind in "iu":
-        right = np.take_along_axis(outputs, y[:, None], axis=1)[:, 0]
-        return float(np.mean(logsumexp(outputs, axis=1) - right)), 100 * float(np.mean(outputs.argmax(axis=1) != y))
+    if y.dtype.kind in "iu" or y.ndim == 2:
+        shares = y if y.ndim == 2 else np.eye(outputs.shape[1])[y]
+        loss = np.mean(logsumexp(outputs, axis=1) - (shares * outputs).sum(axis=1))
+        return float(loss), 100 * float(np.mean(outputs.argmax(axis=1) != shares.argmax(axis=1)))
     loss = float(np.mean((outputs[:, 0] - y) ** 2))
     return loss, loss**0.5
 
