@@ -285,8 +285,8 @@ with recipe.panels(3) as (figure, (by_epoch, by_second, by_rate)):
         axis.axhline(TARGET, color="#999999", lw=0.8)
         axis.set(xlabel=f"{unit}, at the chosen rate", ylabel="loss on all training rows (nats)")
     by_epoch.legend(frameon=False, fontsize=8, loc="lower left")
-    by_epoch.set_title("By epochs small batches are ahead")
-    by_second.set_title("By time mini-batches are")
+    by_epoch.set_title("Loss by epochs")
+    by_second.set_title("Loss by time")
     by_rate.set(xlabel="learning rate", ylabel="epochs until there", title="The best rate moves with the batch")
 
 recipe.finish(

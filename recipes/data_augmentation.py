@@ -153,7 +153,7 @@ claims |= {
 
 with recipe.panels(2, width=5.5) as (figure, (left, right)):
     series = {name: np.transpose([errors[name, size] for size in SIZES]) for name in names}
-    recipe.curves(left, SIZES, series, "More rows are worth most", "training rows", "test error (%)")
+    recipe.curves(left, SIZES, series, "Test error by training rows", "training rows", "test error (%)")
     gained = {name: series["none"] - values for name, values in series.items() if name != "none"}
     recipe.curves(
         right, SIZES, gained, "What each is worth", "training rows", "points of error less than the plain network"

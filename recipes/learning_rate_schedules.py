@@ -277,8 +277,10 @@ claims = {
 
 with recipe.panels(2, width=5.5) as (figure, (left, right)):
     rows = {names[i]: ranks.mean(axis=0)[:, i] for i in order}
-    recipe.dots(left, rows, "Convex: a fixed rate comes last", "mean rank of the final training loss (1 is best)")
-    recipe.dots(right, errors, "Network: decay or not", "test error (%)", recipe.COLOURS[1], test_to_train=shared)
+    recipe.dots(left, rows, "Convex: rank of each schedule", "mean rank of the final training loss (1 is best)")
+    recipe.dots(
+        right, errors, "Network: test error of each schedule", "test error (%)", recipe.COLOURS[1], test_to_train=shared
+    )
 
 results = {
     "mean_rank": dict(zip(names, rank_mean, strict=True)),

@@ -316,10 +316,17 @@ with recipe.panels(3, width=5) as (figure, axes):
             errors,
             [*LOSSES, "HuberRegressor"],
             LEVELS,
-            "Outliers spoil squared error",
+            "Error under outliers",
             "root mean square error on clean test rows",
         ),
-        (axes[1], accuracies, [*CLASS_LOSSES, "SVC"], NOISE, "Wrong labels spoil all", "accuracy on right test rows"),
+        (
+            axes[1],
+            accuracies,
+            [*CLASS_LOSSES, "SVC"],
+            NOISE,
+            "Accuracy under wrong labels",
+            "accuracy on right test rows",
+        ),
     ):
         series = {name: np.transpose([values[name, level] for level in levels]) for name in names}
         recipe.curves(ax, levels, series, title, "share of the training targets that are spoilt", label, TEST_TO_TRAIN)

@@ -272,7 +272,7 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
     left.set(
         xlabel="saved model (kB)",
         ylabel="test accuracy (%)",
-        title="A quarter of the size at the same accuracy",
+        title="Accuracy and size of the file",
         xlim=(0, None),
     )
     left.legend(frameon=False, loc="lower center")
@@ -290,6 +290,6 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
         right.plot(list(ratios.values()), list(ratios), "o", color=colour, label=label)
     right.axvline(1, color="#999999", lw=0.8)
     right.legend(frameon=False)
-    right.set(xlabel="time over float32's (median)", title=f"On the {device} fewer bits are not faster", xscale="log")
+    right.set(xlabel="time over float32's (median)", title=f"Time on the {device}", xscale="log")
 
 recipe.finish(arguments, claims=claims, results={"devices": found, "policies_after_int8": kernels}, figure=figure)

@@ -321,9 +321,7 @@ with recipe.panels(3) as (figure, (left, middle, right)):
         norm: np.transpose([small_loss[norm, batch] for batch in SMALL_BATCHES])
         for norm in ("plain", "batch norm", "layer norm")
     }
-    recipe.curves(
-        right, SMALL_BATCHES, series, "In small batches batch norm harms", "batch size", "test loss (nats)", SHARED
-    )
+    recipe.curves(right, SMALL_BATCHES, series, "Test loss in small batches", "batch size", "test loss (nats)", SHARED)
 
 recipe.finish(
     arguments,

@@ -285,10 +285,10 @@ with recipe.panels(3, width=5) as (figure, axes):
         (
             axes[1],
             [(width, USUAL_ROWS) for width in WIDTHS],
-            "Wide networks need it no more",
+            "Digits: test error by width",
             "units in a hidden layer",
         ),
-        (axes[2], [(USUAL_WIDTH, count) for count in ROWS], "More rows are worth more", "training rows"),
+        (axes[2], [(USUAL_WIDTH, count) for count in ROWS], "Digits: test error by training rows", "training rows"),
     ):
         series = {method: np.transpose([found[*key, method]["test error"] for key in keys]) for method in METHODS}
         numbers = [key[0] if axis is axes[1] else key[1] for key in keys]

@@ -74,7 +74,7 @@ network, baseline = rows[result.summary["network"]], rows[result.summary["best_b
 outcome = {"better": True, "undecided": None}.get(result.summary["outcome"], False)
 found = [
     f"{network['score']:.3f}",
-    baseline["model"],
+    f"`{baseline['model']}`",
     f"{baseline['score']:.3f}",
     f"{network['difference']:+.3f}",
     f"{network['difference_low']:+.3f}",

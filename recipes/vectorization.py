@@ -213,7 +213,7 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
     right.set(
         xlabel="units and inputs of the layer",
         ylabel="times as fast as the loop (median)",
-        title="Small layers gain nothing",
+        title="Speed-up over the loop, by size",
     )
     for axis in (left, right):
         axis.set_xticks(SIZES, SIZES, minor=False)

@@ -191,9 +191,8 @@ def test_replicating_runs_what_is_not_done_and_writes_the_pages(tfopt, toy, tmp_
     assert (toy / "figures" / "second_one.svg").read_text() == "<svg/>"
     assert "![second_one](figures/second_one.svg)" in (toy / "README.md").read_text(encoding="utf-8")
     front = (toy.parent / "README.md").read_text()
-    said = (
-        "Of 6 claims in 2 recipes, each tested with three blocks of seeds, 2 hold, 2 do not hold, 2 can't be told here."
-    )
+    counts = "holds: 2, does not hold: 2, can't be told here: 2"
+    said = f"6 claims in 2 recipes, verdicts over three blocks of seeds: {counts}."
     assert front == f"Before. <!-- recipes -->{said}<!-- --> After."
 
     assert "0 of 3 runs to do" in tfopt("recipes", "replicate", "second_one")[1]

@@ -83,10 +83,11 @@ def test_chinese_texts_are_of_claims_that_exist():
         assert claim in IDS or f'"{claim}"' in SOURCES, f"no recipe has the claim {claim!r}"
 
 
-def test_the_front_page_says_how_many_claims_hold():
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_front_page_says_how_many_claims_hold(language):
     """If not: `tfopt recipes table`."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"<!-- recipes -->{catalogue.in_short(RECIPES)}<!-- -->" in text
+    text = (ROOT / catalogue.LANGUAGES[language]).read_text(encoding="utf-8")
+    assert f"<!-- recipes -->{catalogue.in_short(language, RECIPES)}<!-- -->" in text
 
 
 @pytest.mark.parametrize(

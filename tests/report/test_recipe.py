@@ -232,3 +232,36 @@ def test_what_the_user_did_wrong_is_one_line(tmp_path, error, code, line):
     assert done.returncode == code
     assert line in done.stderr.splitlines()[0]
     assert (len(done.stderr.splitlines()) == 1) == (error == "UserError")
+
+
+def test_a_table_is_as_wide_as_its_cells(capsys):
+    rows = {"a long name of a row": [[1.0, 2.0, 3.0], "yes"], "short": [5.0]}
+    recipe.show("The title", ["test loss|.1f", "a head that is longer than any cell"], rows)
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "The title",
+        "                      test loss  a head that is longer than any cell",
+        "a long name of a row  2.0 ± 2.5                                  yes",
+        "short                       5.0",
+    ]
+
+
+def test_steps_yield_everything_and_say_how_far_they_are(capsys, monkeypatch):
+    clock = iter(range(0, 100, 6))
+    monkeypatch.setattr(recipe.time, "perf_counter", lambda: next(clock))
+    assert list(recipe.steps("abc", "letters")) == ["a", "b", "c"]
+    assert capsys.readouterr().err == "letters: 1 of 3\nletters: 2 of 3\n"
+
+
+def test_dots_and_curves_show_means_and_intervals():
+    values = {"first": [1.0, 2.0, 3.0, 4.0], "second": [0.0, 0.0, 0.0, 1.0]}
+    with recipe.panels(2) as (figure, (left, right)):
+        recipe.dots(left, values, "Title", "loss")
+        recipe.curves(right, [1, 2], {"a": np.transpose(list(values.values()))}, "Title", "x", "y")
+    (dots, _, (bars,)) = left.containers[0]
+    np.testing.assert_allclose(np.asarray(dots.get_xdata(), float), [2.5, 0.25])
+    mean, half = recipe.interval(values["first"])
+    np.testing.assert_allclose(bars.get_segments()[0][:, 0], [mean - half, mean + half])
+    assert [label.get_text() for label in left.get_yticklabels()] == ["first", "second"]
+    np.testing.assert_allclose(np.asarray(right.containers[0][0].get_ydata(), float), [2.5, 0.25])
+    plt.close(figure)

@@ -26,7 +26,7 @@ BLOCKS = 3  # of seeds, that a claim is tested with
 LANGUAGES = {"en": "README.md", "zh": "README.zh-CN.md"}
 _SIGNS = dict(zip(VERDICTS, "✓✗?", strict=True))
 _FIGURES, _RESULTS = "figures", "results"
-_COUNT = re.compile(r"(?<=<!-- recipes -->).*?(?=<!-- -->)", re.DOTALL)  # in the project's README
+_COUNT = re.compile(r"(?<=<!-- recipes -->).*?(?=<!-- -->)", re.DOTALL)  # in the project's READMEs
 
 
 @dataclass(frozen=True)
@@ -205,30 +205,34 @@ def collect(runs: Path, where: Path, names: Iterable[str] | None = None) -> list
 
 
 def write_pages(where: Path) -> list[Path]:
-    """Write both pages of the recipes, and their numbers into the project's README; return the files."""
+    """Write both pages of the recipes, and their numbers into the project's READMEs; return the files."""
     files = []
     for language, name in LANGUAGES.items():
         write_text(where / name, readme(language, where))
         files.append(where / name)
-    front = where.parent / "README.md"
-    if front.is_file() and _COUNT.search(text := front.read_text(encoding="utf-8")):
-        write_text(front, _COUNT.sub(lambda _: in_short(where), text))
-        files.append(front)
+    for language, name in LANGUAGES.items():
+        front = where.parent / name
+        if front.is_file() and _COUNT.search(text := front.read_text(encoding="utf-8")):
+            write_text(front, _COUNT.sub(in_short(language, where), text))
+            files.append(front)
     return files
 
 
-def in_short(where: Path) -> str:
+def in_short(language: str, where: Path) -> str:
     """Return how many claims the recipes test, and how many got each verdict, in a sentence."""
-    recipes = load(where).values()
+    words, recipes = _words(language, where), load(where).values()
     counts: Counter[str] = Counter()
     for recipe in recipes:
         counts.update(recipe.counts)
-    each = ", ".join(f"{counts[v]} {word}" for v, word in (
-        (HOLDS, "hold"), (DOES_NOT_HOLD, "do not hold"), (CANNOT_TELL, "can't be told here"),
-        (NOT_REPEATED, "are not repeated yet")) if counts[v])  # fmt: skip
-    return (
-        f"Of {sum(counts.values())} claims in {len(recipes)} recipes, each tested with three blocks of seeds, {each}."
+    each = [f"{words['verdicts'][told]}{words['colon']}{counts[told]}" for told in words["verdicts"] if counts[told]]
+    return str(words["in_short"]).format(
+        claims=sum(counts.values()), recipes=len(recipes), counts=words["comma"].join(each)
     )
+
+
+def _words(language: str, where: Path) -> dict[str, Any]:
+    words: dict[str, Any] = tomllib.loads((where / "readme.toml").read_text(encoding="utf-8"))[language]
+    return words
 
 
 def in_chinese(where: Path | None = None) -> dict[str, Any]:
@@ -273,7 +277,7 @@ def _plain(*texts: str) -> str:
 
 def readme(language: str, where: Path) -> str:
     """Return the text of `recipes/README.md` (`"en"`) or `recipes/README.zh-CN.md` (`"zh"`)."""
-    words: dict[str, Any] = tomllib.loads((where / "readme.toml").read_text(encoding="utf-8"))[language]
+    words = _words(language, where)
     chinese = in_chinese(where) if language == "zh" else None
     recipes = load(where)
     parts = [words["head"].strip(), "", words["how_to_run"].strip(), "", *_overview(recipes, words, chinese)]
