@@ -12,7 +12,7 @@ on the raw pixels first.
 
     python recipes/image_classification.py                          # 8×8 digits, about a minute on two cores
     python recipes/image_classification.py --data keras:mnist       # downloads; a sample of 2000 rows
-    python recipes/image_classification.py --data keras:cifar10 --full
+    python recipes/image_classification.py --data keras:cifar10
     python recipes/image_classification.py --data pictures.npz      # x (rows, height, width) or (…, colours), and y
 """
 
