@@ -62,10 +62,12 @@ def test_it_runs_small_and_ends_in_verdicts(name, smoke, chinese):
     missing = {claim["id"] for claim in result["claims"]} - set(chinese["claims"])
     assert not missing, f"recipes/zh-CN.toml has no line for {sorted(missing)}"
 
-    committed = RECIPES / "results" / f"{name}.json"
-    if committed.exists():
-        old = catalogue.load(RECIPES)[name].claims
-        assert [claim.id for claim in old] == [claim["id"] for claim in result["claims"]]
+    committed = catalogue.load(RECIPES)[name]
+    ids = [claim["id"] for claim in result["claims"]]
+    if len(committed.blocks) == catalogue.BLOCKS:
+        assert [claim.id for claim in committed.claims] == ids
+    else:
+        assert {claim.id for claim in committed.claims} <= set(ids)
 
 
 def test_the_chinese_texts_are_chinese_and_sorted(chinese):
