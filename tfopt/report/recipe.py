@@ -52,7 +52,7 @@ from tfopt.report.style import house_style, save
 __all__ = [
     "COLOURS", "ClaimTest", "Sample", "above", "all_of", "arguments", "below",
     "by_mode", "chosen", "curves", "dots", "fact", "faster", "finish", "interval", "less", "loss_and_error",
-    "more", "panels", "plus_minus", "samples", "seeds", "show", "steps", "table", "train", "tuned",
+    "more", "panels", "plus_minus", "samples", "seeds", "show", "steps", "table", "train", "tuned", "verdicts",
 ]  # fmt: skip
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9", "#767676"]  # Okabe and Ito
