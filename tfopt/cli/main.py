@@ -22,6 +22,7 @@ VERBS = {
     "search": "tune networks beside scikit-learn models on a table, and say which is better",
     "predict": "write a run's predictions for the rows of a table",
     "show": "print a run's leaderboard and what each model chose, or a model as a program",
+    "ablate": "say which ingredients of a network help on a table",
     "report": "draw the figures and the HTML report of a run",
     "diagnose": "say what is wrong with a training run, from its log",
     "plot-schedule": "draw learning-rate schedules, in the terminal or as a picture",
