@@ -1,8 +1,12 @@
 """Dropout masks beside Keras's own."""
 
+import logging
+from concurrent.futures import Future
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfopt.training.numpy_stack import masks
 from tfopt.training.numpy_stack.masks import DropoutDraws, DropoutMasks, kept_scale
@@ -29,6 +33,60 @@ def test_masks_are_those_of_the_layer(seed):
     for size, [mask] in zip(sizes, draw_ahead([drawn([seed], [0.3], 9)], sizes), strict=True):
         expected = layer(np.ones((size, 9), "float32"), training=True)
         np.testing.assert_array_equal(dropped_out(mask[0], 0.3), expected)
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return masks._compiled()
+
+
+def use(draw, monkeypatch):
+    """Let masks be drawn by this function."""
+    generator = masks._Generator()
+    generator._coming = Future()
+    generator._coming.set_result(draw)
+    monkeypatch.setattr(masks, "_generator", generator)
+
+
+@pytest.mark.parametrize("rows", [1, 67, 512])
+def test_compiled_masks_are_those_of_tensorflow(rows, compiled, monkeypatch):
+    assert compiled is not masks._by_numpy
+    use(compiled, monkeypatch)
+    rates = np.array([0.0, 1e-7, 0.1, 1 / 3, 0.5, 0.999999, 1.0])
+    layers = [drawn(range(7), rates, 31, counter=2**31), drawn([2**31 - 1] * 7, rates[::-1], 5)]
+    for found, layer in zip(masks._masks(layers, range(3, 5), rows), layers, strict=True):
+        for step, member in np.ndindex(2, 7):
+            seed = layer.seeds_of(range(3, 5))[step, member]
+            uniform = tf.random.stateless_uniform((rows, layer.units), seed, alg="philox")
+            np.testing.assert_array_equal(found[step, member], uniform >= np.float32(layer.rates[member]))
+
+
+def test_much_is_drawn_compiled(compiled, monkeypatch):
+    monkeypatch.setattr(masks, "_generator", masks._Generator())
+    monkeypatch.setattr(masks, "_WORTH_COMPILING", 1000)
+    calls = []
+    monkeypatch.setattr(masks, "_compiled", lambda: lambda tiles: calls.append(len(tiles)) or compiled(tiles))
+    layer = drawn([1, 2], [0.2, 0.5], 8)
+    first = layer.masks(range(100), 16)
+    masks._generator._coming.result()
+    np.testing.assert_array_equal(first, layer.masks(range(100), 16))
+    assert calls[-1] == 200
+
+
+@pytest.mark.parametrize("fails", ["raises", "differs"])
+def test_without_xla_numpy_draws_and_says_so(fails, monkeypatch, caplog):
+    def function(function, **_):
+        def draw(tiles):
+            if fails == "raises":
+                raise RuntimeError("XLA is not here")
+            return tf.zeros((len(tiles), masks._TILE), tf.uint32)
+
+        return draw
+
+    monkeypatch.setattr(tf, "function", function)
+    with caplog.at_level(logging.WARNING, "tfopt"):
+        assert masks._compiled() is masks._by_numpy
+    assert "drawn by NumPy alone" in caplog.text
 
 
 def test_a_stream_goes_on_where_it_ended():
