@@ -23,7 +23,7 @@ _BYTES = 1 << 19  # of masks made at a time
 _SEEDS = 2**31 - 2  # Keras takes seeds modulo this
 _TILE = 64  # calls of the generator, four numbers each, that are drawn for one seed at least
 _TILES = 2048  # that XLA draws in a call
-_TILES_IN_CACHE = 128  # that NumPy draws
+_TILES_IN_CACHE = 256  # that NumPy draws
 _WORTH_COMPILING = 1 << 20  # numbers drawn, after which many more are likely
 _maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dropout")
 
