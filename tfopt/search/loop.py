@@ -97,13 +97,17 @@ class Trainer:
         """Forget all fits that have not ended."""
         self._waiting = []
 
-    def wait(self) -> None:
-        """Train all that was submitted."""
+    def _taken(self) -> dict[Hashable, list[tuple[Fit, int, Done]]]:
+        """Return what was submitted since the last call, by engine."""
         waiting, self._waiting = self._waiting, []
         groups: dict[Hashable, list[tuple[Fit, int, Done]]] = {}
         for entry in waiting:
             groups.setdefault(entry[0].engine, []).append(entry)
-        for name, group in groups.items():
+        return groups
+
+    def wait(self) -> None:
+        """Train all that was submitted."""
+        for name, group in self._taken().items():
             if time.monotonic() > self.deadline:
                 raise OutOfTime
             self._train(self._engine_of(name), group)

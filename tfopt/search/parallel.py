@@ -52,11 +52,7 @@ class ParallelTrainer(Trainer):
 
     def wait(self) -> None:
         """Return when something that the workers were at has ended."""
-        waiting, self._waiting = self._waiting, []
-        groups: dict[Hashable, list[tuple[Fit, int, Done]]] = {}
-        for entry in waiting:
-            groups.setdefault(entry[0].engine, []).append(entry)
-        for name, group in groups.items():
+        for name, group in self._taken().items():
             self._submit(name, group)
         if self._left and time.monotonic() <= self.deadline:
             self._workers.wait()

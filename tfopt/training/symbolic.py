@@ -52,7 +52,7 @@ class NumberTable:
         self.values = values
         for dtype, readers in self._slots.items():
             if readers:
-                self._variables[dtype].assign(self._row(dtype))
+                self._fill(dtype)
 
     def broken_guard(self, values: Values) -> str | None:
         """Return what Python code would decide differently under these values; None if nothing."""
@@ -67,14 +67,22 @@ class NumberTable:
 
     def read(self, number: "SymbolicNumber", dtype: str) -> tf.Tensor:
         """Return the number as a tensor, read from its variable."""
+        return self._variables[dtype][self._slot(number, dtype)]
+
+    def _slot(self, number: "SymbolicNumber", dtype: str) -> int:
+        """Return the number's place in the variable of this dtype, a new one at its first use."""
         readers = self._slots[dtype]
         if number.name not in readers:
             if len(readers) == self._capacity:
                 raise RuntimeError(f"More than {self._capacity} symbolic numbers of type {dtype}.")
             readers[number.name] = number
             with tf.init_scope():
-                self._variables[dtype].assign(self._row(dtype))
-        return self._variables[dtype][list(readers).index(number.name)]
+                self._fill(dtype)
+        return list(readers).index(number.name)
+
+    def _fill(self, dtype: str) -> None:
+        row = [reader.value_in(self.values) for reader in self._slots[dtype].values()]
+        self._variables[dtype].assign(tf.constant(row + [0] * (self._capacity - len(row)), dtype))
 
     def guard(self, number: "SymbolicNumber", test: Callable[[Any], Any], answer: Any, text: str) -> None:
         """Note that Python asked for a value and was told `answer`."""
@@ -82,10 +90,6 @@ class NumberTable:
         if text not in self._guarded:
             self._guarded.add(text)
             self.guards.append(Guard(number, test, answer, text))
-
-    def _row(self, dtype: str) -> tf.Tensor:
-        row = [reader.value_in(self.values) for reader in self._slots[dtype].values()]
-        return tf.constant(row + [0] * (self._capacity - len(row)), dtype)
 
 
 class Guard:
@@ -319,14 +323,7 @@ class StackedNumberTable(NumberTable):
 
     def read(self, number: SymbolicNumber, dtype: str) -> tf.Tensor:
         """Return the number of the member being mapped, the column of all members', or the first member's."""
-        readers = self._slots[dtype]
-        if number.name not in readers:
-            if len(readers) == self._capacity:
-                raise RuntimeError(f"More than {self._capacity} symbolic numbers of type {dtype}.")
-            readers[number.name] = number
-            with tf.init_scope():
-                self._fill(dtype)
-        slot = list(readers).index(number.name)
+        slot = self._slot(number, dtype)
         if self._rows is not None:
             return self._rows[dtype][slot]
         return self._tables[dtype][:, slot : slot + 1] if self._in_columns else self._tables[dtype][0, slot]
