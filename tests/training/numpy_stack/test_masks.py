@@ -61,6 +61,14 @@ def test_compiled_masks_are_those_of_tensorflow(rows, compiled, monkeypatch):
             np.testing.assert_array_equal(found[step, member], uniform >= np.float32(layer.rates[member]))
 
 
+def test_rates_may_change_with_the_steps():
+    rates = np.array([[0.2, 0.5], [0.4, 0.0], [0.1, 0.9]])
+    changing = DropoutDraws(np.array([[1, 5], [2, 5]]), rates, 6, always=True)
+    for step, mask in enumerate(changing.masks(range(3), 10)):
+        constant = DropoutDraws(changing.seeds, rates[step], 6, always=True)
+        np.testing.assert_array_equal(mask, constant.masks(range(step, step + 1), 10)[0])
+
+
 def test_much_is_drawn_compiled(compiled, monkeypatch):
     monkeypatch.setattr(masks, "_generator", masks._Generator())
     monkeypatch.setattr(masks, "_WORTH_COMPILING", 1000)
