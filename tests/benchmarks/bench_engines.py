@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from results import environment, keep
 from sklearn.datasets import load_digits
 
 from tfopt.training.choose import engine_for
@@ -60,7 +61,7 @@ def rows(number):
 
 
 def seconds_a_trial(engines, number, width, epochs, repeats):
-    """Return each engine's seconds a trial, medians of interleaved repeats after a first call, and who trained last."""
+    """Return each engine's seconds a trial in interleaved repeats after a first call, and who trained last."""
     seconds = {name: [] for name in engines}
     for turn in range(repeats + 1):
         for name, engine in engines.items():
@@ -70,7 +71,7 @@ def seconds_a_trial(engines, number, width, epochs, repeats):
             if turn:
                 seconds[name].append((time.perf_counter() - started) / number)
             used = {result.engine for result in results}
-    return {name: float(np.median(values)) for name, values in seconds.items() if values}, used
+    return {name: values for name, values in seconds.items() if values}, used
 
 
 def grid():
@@ -84,11 +85,12 @@ def grid():
         repeats = arguments.repeats if num_rows < 100_000 else 1
         seconds, _ = seconds_a_trial(engines, number, width, epochs, repeats)
         _, used = seconds_a_trial({"auto": engine_for("auto", build, x, y)}, number, width, epochs, 0)
-        print(
-            f"{number:8} {width:6} {num_rows:9} {epochs:7} {seconds['shared']:10.3f} {seconds['population']:13.3f}  "
-            f"{', '.join(sorted(used))}",
-            flush=True,
-        )
+        auto = ", ".join(sorted(used))
+        case = f"{number:,} of {width:,} units, {num_rows:,} rows, {epochs} epochs"
+        keep("engines", case, {"seconds": seconds, "auto": auto, "environment": environment()})
+        shared, population = (np.median(seconds[name]) for name in ("shared", "population"))
+        line = f"{number:8} {width:6} {num_rows:9} {epochs:7} {shared:10.3f} {population:13.3f}  {auto}"
+        print(line, flush=True)
 
 
 def floor():
@@ -138,6 +140,7 @@ def floor():
                 floors[name].append((time.perf_counter() - started) / share)
     epochs = 20
     trials, _ = seconds_a_trial(engines, members, 64, epochs, arguments.repeats)
+    trials = {name: float(np.median(values)) for name, values in trials.items()}
     measured = {name: seconds / epochs for name, seconds in trials.items()}
     flops = 6 * sum(a * b for a, b in sizes) * 1347
     print(f"{flops / 1e6:.0f} MFLOP a member and epoch (64-64-10, 1347 rows)")
@@ -155,7 +158,7 @@ def floor():
             times.append((time.perf_counter() - started) / members / epochs)
         print(f"{'population ' + name:32} {1e3 * np.median(times[1:]):7.2f} ms")
     alone = {"population": engines["population"]}
-    short = seconds_a_trial(alone, members, 64, 1, arguments.repeats)[0]["population"]
+    short = np.median(seconds_a_trial(alone, members, 64, 1, arguments.repeats)[0]["population"])
     an_epoch = (trials["population"] - short) / (epochs - 1)
     print(f"of a trial's {1e3 * trials['population']:.0f} ms {1e3 * (short - an_epoch):.0f} are its build")
 

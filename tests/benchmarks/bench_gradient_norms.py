@@ -17,6 +17,7 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+from results import environment, keep
 
 import tfopt
 
@@ -106,6 +107,8 @@ def compare(title, build, x, y, batch_size, size, blocks):
         generator.shuffle(order)
         for name in order:
             times[name].append(lanes[name].run(size))
+    milliseconds = {name: [round(1e3 * value, 4) for value in values] for name, values in times.items()}
+    keep("gradient_norms", title, {"milliseconds": milliseconds, "environment": environment()})
     print(f"\n{title}: {blocks} interleaved blocks of {size} steps")
     print(f"{'':28} {'fastest 5 %':>12} {'median':>12} {'ratio of medians':>17} {'of fastest':>11}")
     for name, values in times.items():

@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import keras_tuner
 import numpy as np
-from results import RESULTS, environment, keep, markdown, write_into
+from results import RESULTS, describe, environment, keep, markdown
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
 
@@ -373,8 +373,8 @@ def run(cases: list[str], rounds: int, only: list[str]) -> None:
         keep("search", case, {"environment": environment(), "rounds": rounds, "runs": kept})
 
 
-def table() -> None:
-    """Write the tables of what was kept into docs/benchmarks.md."""
+def table() -> str:
+    """Return the tables of what was kept."""
     parts = []
     kept = json.loads((RESULTS / "search.json").read_text(encoding="utf-8"))
     for case, title in TITLES.items():
@@ -404,14 +404,7 @@ def table() -> None:
             )
         heading = ["", "trials × rounds", "seconds a trial (range)", "ratio", "score, best epoch", "last epoch"]
         parts.append(f"### {title}\n\n{markdown(heading, rows)}\n\n{describe(kept[case]['environment'])}\n")
-    write_into(Path(__file__).parents[2] / "docs" / "benchmarks.md", "search", "\n".join(parts))
-
-
-def describe(facts: dict) -> str:
-    """Return one line about where and when something was measured."""
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    machine = f"{facts['cores']} cores ({facts['processor']}), load at the start {facts['load']}"
-    return f"{facts['date']}, {machine}; {versions}."
+    return "\n".join(parts)
 
 
 def main() -> None:
@@ -433,7 +426,7 @@ def main() -> None:
     elif arguments.part == "run":
         run(list(CASES) if arguments.case == "all" else [arguments.case], arguments.rounds, arguments.only)
     else:
-        table()
+        print(table())
 
 
 if __name__ == "__main__":

@@ -53,11 +53,23 @@ def markdown(heading: list[str], rows: list[list[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def write_into(page: Path, part: str, text: str) -> None:
-    """Put a text between the comments `<!-- PART: begin -->` and `<!-- PART: end -->` of a page of docs/."""
+def with_part(page: str, part: str, text: str) -> str:
+    """Return a page with a text between its comments `<!-- PART: begin -->` and `<!-- PART: end -->`."""
     begin, end = f"<!-- {part}: begin -->\n", f"<!-- {part}: end -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    before, _, rest = page.partition(begin)
     _, found, after = rest.partition(end)
     if not found:
-        raise ValueError(f"{page} must hold {begin.strip()} and {end}.")
-    page.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
+        raise ValueError(f"The page must hold {begin.strip()} and {end}.")
+    return f"{before}{begin}\n{text.strip()}\n\n{end}{after}"
+
+
+def write_into(page: Path, part: str, text: str) -> None:
+    """Put a text between the comments of a part of a page of docs/."""
+    page.write_text(with_part(page.read_text(encoding="utf-8"), part, text), encoding="utf-8")
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """Return one line about where and when something was measured."""
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    machine = f"{facts['cores']} cores ({facts['processor']}), load at the start {facts['load']}"
+    return f"{facts['date']}, {machine}; {versions}."

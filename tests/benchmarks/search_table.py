@@ -1,7 +1,8 @@
-"""Print the README's table of searches: the network beside the best baseline, a line for each run folder.
+"""Keep what searches found, from their run folders, for the table of docs/comparison.md.
 
 for data in diabetes digits breast_cancer wine friedman1; do tfopt search $data --out runs/$data; done
 python tests/benchmarks/search_table.py runs/diabetes runs/digits runs/breast_cancer runs/wine runs/friedman1
+python tests/benchmarks/write_tables.py
 """
 
 import json
@@ -9,32 +10,53 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HEADINGS = ("data", "metric", "network", "best baseline", "difference (95 % interval)", "verdict", "seconds")
+from results import RESULTS, keep, markdown, processor
+
+_KEPT = ("model", "score", "low", "high", "difference", "difference_low", "difference_high", "p_corrected")
 
 
-def line(folder: Path) -> list[str]:
-    """Return one run's cells."""
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    rows = {row["model"]: row for row in result["leaderboard"]}
-    network, baseline = rows[result["network"]], rows[result["best_baseline"]]
-    return [
-        result["data"],
-        result["objective"],
-        f"{network['score']:.3f}",
-        f"{baseline['model']} {baseline['score']:.3f}",
-        f"{network['difference']:+.3f} ({network['difference_low']:+.3f} … {network['difference_high']:+.3f})",
-        result["outcome"],
-        f"{result['seconds']:.0f}",
-    ]
+def kept(folder: Path) -> dict[str, Any]:
+    """Return what is kept of a run: every row of its leaderboard, the outcome, the seconds, and where it ran."""
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    facts = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    rows = [{name: row.get(name) for name in _KEPT} for row in result["leaderboard"]]
+    names = ("objective", "network", "best_baseline", "outcome", "seconds")
+    return {
+        **{name: result[name] for name in names},
+        "leaderboard": rows,
+        "environment": {
+            "date": facts["started"][:10],
+            "cores": facts["cores"],
+            "processor": processor(),
+            "versions": facts["versions"],
+        },
+    }
 
 
-def main() -> None:
-    """Print the table."""
-    print("| " + " | ".join(HEADINGS) + " |")
-    print("|---|---|---:|---|---|---|---:|")
-    for folder in sys.argv[1:]:
-        print("| " + " | ".join(line(Path(folder))) + " |")
+def table() -> str:
+    """Return the table of the searches kept."""
+    lines = []
+    searches = json.loads((RESULTS / "searches.json").read_text(encoding="utf-8"))
+    for data, found in searches.items():
+        rows = {row["model"]: row for row in found["leaderboard"]}
+        network, baseline = rows[found["network"]], rows[found["best_baseline"]]
+        low, high = network["difference_low"], network["difference_high"]
+        lines.append(
+            [
+                f"{data}, {found['objective']}",
+                f"{network['score']:.3f}",
+                f"{baseline['model']} {baseline['score']:.3f}",
+                f"{network['difference']:+.3f} ({low:+.3f} … {high:+.3f})",
+                found["outcome"],
+                f"{found['seconds']:.0f}",
+            ]
+        )
+    heading = ["data", "network", "best baseline", "difference (95 % interval)", "verdict", "seconds"]
+    facts = next(iter(searches.values()))["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return f"{markdown(heading, lines)}\n\n{facts['date']}, {facts['cores']} cores ({facts['processor']}); {versions}."
 
 
 if __name__ == "__main__":
-    main()
+    for run in map(Path, sys.argv[1:]):
+        keep("searches", run.name, kept(run))

@@ -1,7 +1,7 @@
 """When a comparison draws a conclusion: one rule for guessing, better, worse and the same.
 
 A conclusion is drawn where its error probability, corrected for how many models it was chosen from, is at most
-1 - `EVIDENCE`.
+1 - `EVIDENCE`. How often that is wrong, and how often it is right, is simulated: `docs/evidence.md`.
 """
 
 from typing import Any
