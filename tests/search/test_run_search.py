@@ -127,7 +127,10 @@ def test_a_function_is_a_space_and_its_run_goes_on_from_python_only(frame, tmp_p
         ({"folds": True}, "`folds` takes no true or false"),
         ({"inner_folds": 1}, "`inner_folds` must be at least 2. Received: 1."),
         ({"time_limit": "soon"}, "`time_limit`: 'soon' is not a time"),
-        ({"space": "smal"}, "`space` must be one of small, default, wide.*Did you mean 'small'"),
+        (
+            {"space": "smal"},
+            "`space` must be one of default, small, mlp, .*, wide.*Did you mean 'small'",
+        ),
         ({"space": 5}, "is no hypermodel"),
         ({"target": "prise"}, "no column 'prise' for `target`.*Did you mean 'price'"),
         ({"tuner": ["random"]}, "`tuner` must be a single value"),

@@ -1,13 +1,19 @@
-"""Every configuration of the MLP spaces builds, trains and ends its schedule with the training."""
+"""Every configuration of the spaces builds, trains and ends its schedule with the training."""
+
+import json
 
 import keras
 import keras_tuner
 import numpy as np
+import pandas as pd
 import pytest
 
-from tfopt.search.oracles import default_values, discover, grid_size
+import tfopt
+from tfopt.search import session
+from tfopt.search.config import SPACES as NAMES
+from tfopt.search.oracles import default_values, discover, fold_oracle, grid_size
 from tfopt.search.problem import Problem
-from tfopt.search.spaces import SPACES, Space
+from tfopt.search.spaces import SPACES, Space, first_of
 
 
 def problem(task="classification", **changes) -> Problem:
@@ -106,3 +112,67 @@ def test_an_initializer_matches_its_activation():
         x = np.random.default_rng(0).normal(size=(256, 400)).astype("float32")
         spread = float(np.sqrt(np.mean(keras.ops.convert_to_numpy(hidden(x)) ** 2)))
         assert 0.5 < spread < 2.0, activation
+
+
+def test_the_command_line_offers_every_space():
+    assert set(NAMES) == set(SPACES)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_first_trials_are_of_the_space_and_differ(task, tmp_path):
+    of = problem(task)
+    hp = discover(Space("portfolio", SPACES["portfolio"]), of)
+    known = {parameter.name for parameter in hp.space}
+    oracle = fold_oracle("random", hp, 30, 5, 0, tmp_path, first_of("portfolio"))
+    trials = [oracle.create_trial(f"tuner{number}").hyperparameters for number in range(14)]
+    others = known - {"label_smoothing", "realmlp_label_smoothing"} if task == "regression" else known
+    for given, trial in zip(first_of("portfolio"), trials, strict=False):
+        assert set(given) <= others
+        assert given.items() <= trial.values.items()  # none is out of the conditions that it stands under
+        for parameter in trial.space:
+            if parameter.name in given and isinstance(parameter, keras_tuner.engine.hyperparameters.Choice):
+                assert given[parameter.name] in parameter.values
+    configurations = [default_values(hp), *(trial.values for trial in trials)]
+    assert len({repr(sorted(values.items())) for values in configurations}) == len(configurations)
+    again = fold_oracle("random", hp, 30, 5, 0, tmp_path / "without", ())
+    drawn = [again.create_trial(f"tuner{number}").hyperparameters.values for number in range(14)]
+    first = len(first_of("portfolio"))
+    assert [trial.values for trial in trials[first:]] == drawn[first:]  # the oracle's own, as if it had made all
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("name", ["portfolio", "realmlp", "tabm"])
+def test_networks_for_tables_build_what_they_say(name, task, seed):
+    of = problem(task, kinds=("number",) * 4 + ("flag",) * 2)
+    values, model = sample(name, of, seed)
+    kind = values.get("network", name)
+    assert kind != "mlp" or values["optimizer"] in ("adamw", "adam", "rmsprop")
+    assert model.output_shape == (None, of.num_outputs)
+    layers = [type(layer).__name__ for layer in model.layers]
+    if kind == "realmlp":
+        assert layers.count("ParametricActivation") == values["realmlp_num_layers"]
+        assert ("PeriodicEmbedding" in layers) == (values["realmlp_embedding"] == "pbld")
+        steps = of.total_steps(values["batch_size"])
+        rates = model.optimizer._learning_rate.curve(np.linspace(0, steps, 2001))
+        assert rates.max() == pytest.approx(values["realmlp_learning_rate"], rel=1e-3)
+        assert rates[-1] == pytest.approx(0, abs=1e-9)
+    if kind == "tabm":
+        assert layers.count("BatchEnsembleDense") == values["tabm_num_layers"]
+        assert model.get_layer("heads").num_members == values["tabm_num_members"]
+        assert ("PiecewiseLinearEmbedding" in layers) == (values["tabm_num_bins"] > 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("space", "target"), [("realmlp", "price"), ("tabm", "city")])
+def test_a_network_for_tables_is_searched_saved_and_predicts(space, target, table_path, configure, tmp_path):
+    whole = tmp_path / "whole.csv"
+    pd.read_csv(table_path).dropna().to_csv(whole, index=False)
+    settings = {"space": space, "target": (target,), "max_trials": 2, "baselines": "none"}
+    found = session.run(configure(tmp_path / "run", data=str(whole), **settings))
+    assert found.num_failed == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {(fit["engine"], fit["reason"]) for line in lines for fit in line.get("fits", ())} == {("population", "")}
+    network = keras.models.load_model(tmp_path / "run" / "best.keras", compile=False)
+    frame = tfopt.data.load_table(whole, target=target).features
+    assert np.isfinite(network.predict(frame, verbose=0)).all()

@@ -15,7 +15,7 @@ from tfopt.training import BACKENDS, ENGINES
 
 TASKS = ("auto", "regression", "classification")
 HEADERS = ("auto", "yes", "no")
-SPACES = ("small", "default", "wide")
+SPACES = ("default", "small", "mlp", "realmlp", "tabm", "portfolio", "wide")
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 TARGET_SCALINGS = ("standard", "none")
@@ -72,7 +72,7 @@ class SearchConfig:
         encoding: Text encoding of the file, or `"auto"`.
         separator: Field separator of the file, or `"auto"`.
         max_unpacked: Bytes that a compressed file may unpack to.
-        space: `"small"`, `"default"`, `"wide"`, or `"PATH.py:function"`.
+        space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"`, `"wide"`, or `"PATH.py:function"`.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
             16 (random, Bayesian), the whole grid, or as many as Hyperband's brackets hold.

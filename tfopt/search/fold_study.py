@@ -20,6 +20,7 @@ from tfopt.search.journal import Record
 from tfopt.search.loop import Fit, Study
 from tfopt.search.oracles import fold_oracle
 from tfopt.search.plan import Fold
+from tfopt.search.spaces import first_of
 from tfopt.search.tuners.files import KeptStates
 from tfopt.search.tuners.oracle import BatchTrial, Member
 from tfopt.training.fits import FitResult, State
@@ -172,6 +173,7 @@ class FoldStudy(GivenTrials):
             search.problem.epochs,
             config.seed,
             self.states.folder,
+            first_of(config.space),
         )
 
     def ask(self, limit: int) -> list[Trial]:

@@ -117,7 +117,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
         "the network",
         (
-            Option("space", "small, default, wide, or PATH.py:function for your own build(hp)", metavar="SPACE"),
+            Option(
+                "space",
+                "default, small, mlp, realmlp, tabm, portfolio, wide, or PATH.py:function for your own build(hp)",
+                metavar="SPACE",
+            ),
             Option("epochs", "passes over the training rows in each fit", integer, "N", "fewer for larger tables"),
             Option(
                 "target_scaling",

@@ -5,6 +5,7 @@ Resuming does not rely on its project folder: the same oracle, told the same sco
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def fold_oracle(
     epochs: int,
     seed: int,
     folder: Path,
+    first: Sequence[dict[str, Any]] = (),
 ) -> BatchOracle:
     """Return the oracle of one fold's search.
 
@@ -111,6 +113,7 @@ def fold_oracle(
         epochs: Epochs of a full training; Hyperband gives most trials fewer.
         seed: Folds of one seed are proposed the same random trials.
         folder: KerasTuner's project folder for this fold.
+        first: Configurations with which a random or Bayesian search begins; what they do not name has its default.
     """
     kwargs: dict[str, Any] = {
         "objective": OBJECTIVE,
@@ -129,6 +132,8 @@ def fold_oracle(
         oracle = BayesianOptimizationOracle(max_trials=max_trials, num_initial_points=initial, batch_trials=1, **kwargs)
     else:
         oracle = RandomSearchOracle(max_trials=max_trials, **kwargs)
+    if tuner in ("random", "bayesian"):
+        oracle.first = first
     oracle.place(folder)
     write_state(folder / "tuner0.json", {})  # KerasTuner opens a project folder that has one
     return oracle

@@ -1,19 +1,24 @@
-"""The MLP search spaces: what `--space small|default|wide` varies.
+"""The search spaces by name, those of RealMLP and TabM, and a portfolio of all networks for tables."""
 
-Each is a KerasTuner hypermodel function over tfopt's own pieces. Two hyperparameters are not the network's but the
-session's, which reads them from the trial: `scaling` (how numeric columns are scaled) and `batch_size`.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import keras_tuner
 
-from tfopt.initializers import for_activation
-from tfopt.regularizers import L1L2
+from tfopt.models import realmlp as realmlp_network
+from tfopt.models import tabm as tabm_network
 from tfopt.schedules import from_name
+from tfopt.search.mlp_spaces import (
+    batch_size_choice,
+    mlp,
+    mlp_settings,
+    network,
+    scale_choice,
+    small,
+    wide,
+)
 from tfopt.search.problem import Problem
 
 Build = Callable[[keras_tuner.HyperParameters, Problem], keras.Model]
@@ -34,187 +39,131 @@ class Space:
     fit: Callable[..., keras.callbacks.History] | None = None
 
 
-def small(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
-    """Vary what matters most, on a grid of 72 points."""
-    _scaling(hp, problem, ["standard"])
-    return _network(
-        hp,
-        problem,
-        num_layers=hp.Fixed("num_layers", 2),
-        units=hp.Choice("units", [64, 128], default=64),
-        activation=hp.Choice("activation", ["relu", "tanh"], default="relu"),
-        dropout=hp.Choice("dropout", [0.0, 0.2], default=0.2),
-        optimizer=_OptimizerChoice(
-            "adamw",
-            learning_rate=hp.Choice("learning_rate", [0.002, 0.005, 0.01], default=0.005),
-            weight_decay=hp.Choice("weight_decay", [0.1, 1.0, 3.0], default=1.0),
-        ),
-        batch_size=_batch_size(hp, problem, [1]),
-    )
+def portfolio(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
+    """Vary the network, MLP, RealMLP or TabM, and the settings of each; of an MLP's optimizers the adaptive ones."""
+    kind = hp.Choice("network", ["mlp", "realmlp", "tabm"], default="mlp")
+    scale_choice(hp, problem, ["standard", "robust"])
+    with hp.conditional_scope("network", ["mlp"]):
+        of_mlp = mlp_settings(hp, problem, ["adamw", "adam", "rmsprop"])
+    with hp.conditional_scope("network", ["realmlp"]):
+        of_realmlp = _realmlp_settings(hp, problem, [64, 128])
+    with hp.conditional_scope("network", ["tabm"]):
+        of_tabm = _tabm_settings(hp, [32, 64], [4, 8])
+    batch_size = batch_size_choice(hp, problem, [1, 2])
+    if kind == "realmlp":
+        return _realmlp(problem, of_realmlp, batch_size)
+    if kind == "tabm":
+        return _tabm(problem, of_tabm, batch_size)
+    return network(problem, batch_size=batch_size, **of_mlp)
 
 
-def default(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
-    """Vary schedule, optimizer, penalty, dropout, normalisation and shape of a network of 1 to 3 layers."""
-    _scaling(hp, problem, ["standard", "robust"])
-    penalty = hp.Choice("penalty", ["none", "l1", "l2"], default="none")
-    with hp.conditional_scope("penalty", ["l1"]):
-        l1 = hp.Float("l1", 1e-5, 3e-4, sampling="log", default=1e-4)
-    with hp.conditional_scope("penalty", ["l2"]):
-        l2 = hp.Float("l2", 1e-4, 1e-2, sampling="log", default=1e-3)
-    return _network(
-        hp,
-        problem,
-        num_layers=hp.Choice("num_layers", [1, 2, 3], default=2),
-        units=hp.Choice("units", [32, 64, 128], default=64),
-        activation=hp.Choice("activation", ["relu", "selu", "silu", "tanh"], default="relu"),
-        batch_normalization=hp.Boolean("batch_normalization", default=False),
-        linear_shortcut=hp.Boolean("linear_shortcut", default=True),
-        dropout=hp.Choice("dropout", [0.0, 0.1, 0.2, 0.4], default=0.2),
-        l1=l1 if penalty == "l1" else 0.0,
-        l2=l2 if penalty == "l2" else 0.0,
-        label_smoothing=_label_smoothing(hp, problem),
-        optimizer=_optimizer(hp, spread=3),
-        schedule=hp.Choice("schedule", ["cosine", "linear", "exponential", "step", "constant"], default="cosine"),
-        warmup_fraction=hp.Choice("warmup_fraction", [0.0, 0.1], default=0.0),
-        batch_size=_batch_size(hp, problem, [1, 2]),
-    )
+def realmlp(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
+    """Vary RealMLP: shape, embedding of numbers, dropout, rates and decay, around the paper's settings."""
+    scale_choice(hp, problem, ["robust", "standard"])
+    settings = _realmlp_settings(hp, problem, [64, 128, 256])
+    return _realmlp(problem, settings, batch_size_choice(hp, problem, [1, 2, 4]))
 
 
-def wide(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
-    """Vary everything, over several orders of magnitude."""
-    _scaling(hp, problem, ["standard", "robust", "none"])
-    return _network(
-        hp,
-        problem,
-        num_layers=hp.Choice("num_layers", [0, 1, 2, 3, 4], default=2),
-        units=hp.Choice("units", [16, 32, 64, 128, 256, 512], default=64),
-        activation=hp.Choice("activation", ["relu", "elu", "selu", "gelu", "silu", "tanh"], default="relu"),
-        batch_normalization=hp.Boolean("batch_normalization", default=False),
-        linear_shortcut=hp.Boolean("linear_shortcut", default=True),
-        dropout=hp.Float("dropout", 0.0, 0.6, default=0.1),
-        l1=hp.Choice("l1", [0.0, 1e-5, 1e-4, 1e-3], default=0.0),
-        l2=hp.Choice("l2", [0.0, 1e-5, 1e-4, 1e-3, 1e-2], default=0.0),
-        label_smoothing=_label_smoothing(hp, problem),
-        optimizer=_optimizer(hp, spread=20),
-        schedule=hp.Choice("schedule", ["cosine", "linear", "exponential", "step", "constant"], default="cosine"),
-        warmup_fraction=hp.Choice("warmup_fraction", [0.0, 0.05, 0.1, 0.2], default=0.0),
-        batch_size=_batch_size(hp, problem, [0.5, 1, 2, 4, 8]),
-    )
+def tabm(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
+    """Vary TabM: shape, members, embedding of numbers, dropout, rate and decay."""
+    scale_choice(hp, problem, ["standard", "robust"])
+    settings = _tabm_settings(hp, [32, 64, 128, 256], [4, 8, 16])
+    return _tabm(problem, settings, batch_size_choice(hp, problem, [1, 2, 4]))
 
 
-SPACES: dict[str, Build] = {"small": small, "default": default, "wide": wide}
-
-
-def _network(
-    hp: keras_tuner.HyperParameters,
-    problem: Problem,
-    *,
-    num_layers: int,
-    units: int,
-    activation: str,
-    dropout: float,
-    optimizer: "_OptimizerChoice",
-    batch_size: int,
-    batch_normalization: bool = False,
-    linear_shortcut: bool = True,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    label_smoothing: float = 0.0,
-    schedule: str = "cosine",
-    warmup_fraction: float = 0.0,
-) -> keras.Model:
-    """Build an MLP; a linear shortcut from input to output lets it be no worse than linear (Cheng et al., 2016)."""
-
-    def dense(units: int, name: str | None = None, **arguments: Any) -> keras.layers.Dense:
-        return keras.layers.Dense(units, kernel_regularizer=L1L2(l1, l2) if l1 or l2 else None, name=name, **arguments)
-
-    inputs = keras.Input((problem.num_features,))
-    hidden = inputs
-    for _ in range(num_layers):
-        hidden = dense(units, use_bias=not batch_normalization, kernel_initializer=for_activation(activation))(hidden)
-        if batch_normalization:
-            # Keras's 0.99 remembers the first hundred steps, which may be half of a small table's training.
-            hidden = keras.layers.BatchNormalization(momentum=0.9)(hidden)
-        hidden = keras.layers.Activation(activation)(hidden)
-        if dropout:
-            hidden = keras.layers.Dropout(dropout)(hidden)
-    # float32 whatever the precision policy: a loss on half-precision logits loses digits.
-    outputs = dense(problem.num_outputs, dtype="float32")(hidden)
-    if linear_shortcut and num_layers:
-        shortcut = dense(problem.num_outputs, use_bias=False, dtype="float32", name="linear_shortcut")(inputs)
-        outputs = keras.layers.Add(dtype="float32")([outputs, shortcut])
-    model = keras.Model(inputs, outputs)
-
-    rate = from_name(
-        schedule, optimizer.learning_rate, problem.total_steps(batch_size), warmup_fraction=warmup_fraction
-    )
-    if problem.task == "regression":
-        loss = keras.losses.MeanSquaredError()
-    elif label_smoothing:
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
-    else:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer.make(rate), loss)
-    return model
-
-
-@dataclass(frozen=True)
-class _OptimizerChoice:
-    """An optimizer's name and numbers; `make` gives it a schedule."""
-
-    name: str
-    learning_rate: float
-    weight_decay: float = 0.0
-
-    def make(self, schedule: keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
-        if self.name == "adamw":
-            return keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay)
-        if self.name == "adam":
-            return keras.optimizers.Adam(schedule)
-        if self.name == "rmsprop":
-            return keras.optimizers.RMSprop(schedule)
-        if self.name == "momentum":
-            return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True)
-        return keras.optimizers.SGD(schedule)
-
-
-# A step along the plain gradient needs a larger rate than one divided by the gradient's size; momentum 0.9 takes ten
-# such steps in one. Each kind has a name of its own: KerasTuner 1.4.8 loses a name that two conditions share.
-_RATES = {
-    "learning_rate": (("adamw", "adam", "rmsprop"), 0.005),
-    "momentum_learning_rate": (("momentum",), 0.01),
-    "sgd_learning_rate": (("sgd",), 0.05),
+SPACES: dict[str, Build] = {
+    "small": small,
+    "default": mlp,
+    "wide": wide,
+    "mlp": mlp,
+    "realmlp": realmlp,
+    "tabm": tabm,
+    "portfolio": portfolio,
 }
 
+# Of `portfolio`, what is tried first: see docs/search.md for how it was found. What is not named has its default.
+_FIRST: list[dict[str, Any]] = [
+    {"network": "realmlp", "realmlp_dropout": 0.3, "realmlp_learning_rate": 0.05},
+    {"num_layers": 1, "units": 128, "dropout": 0.4, "weight_decay": 3.0},
+    {
+        "network": "realmlp",
+        "scaling": "robust",
+        "realmlp_num_layers": 1,
+        "realmlp_dropout": 0.3,
+        "realmlp_weight_decay": 0.2,
+    },
+    {"network": "tabm", "tabm_num_layers": 1, "tabm_num_bins": 8, "tabm_learning_rate": 0.01},
+    {"scaling": "robust", "activation": "silu", "weight_decay": 3.0},
+    {"network": "realmlp", "scaling": "robust"},
+    {"network": "tabm", "tabm_weight_decay": 0.3},
+    {"units": 128, "batch_normalization": True, "dropout": 0.4, "weight_decay": 2.0},
+    {
+        "network": "realmlp",
+        "scaling": "robust",
+        "realmlp_frequency_scale": 1.0,
+        "realmlp_dropout": 0.3,
+        "realmlp_weight_decay": 0.1,
+    },
+    {"network": "tabm", "tabm_num_bins": 8},
+]
 
-def _optimizer(hp: keras_tuner.HyperParameters, spread: float) -> _OptimizerChoice:
-    """Declare the optimizer and its numbers, `spread` times to either side of the usual ones."""
-    name = hp.Choice("optimizer", ["adamw", "adam", "rmsprop", "momentum", "sgd"], default="adamw")
-    with hp.conditional_scope("optimizer", ["adamw"]):
-        weight_decay = hp.Float("weight_decay", 0.3 / spread, 1.0 * spread, sampling="log", default=1.0)
-    learning_rate = 0.0
-    for parameter, (optimizers, usual) in _RATES.items():
-        with hp.conditional_scope("optimizer", list(optimizers)):
-            value = hp.Float(parameter, usual / spread, usual * spread, sampling="log", default=usual)
-        learning_rate = value if name in optimizers else learning_rate
-    return _OptimizerChoice(name, learning_rate, weight_decay if name == "adamw" else 0.0)
+
+def first_of(name: str) -> list[dict[str, Any]]:
+    """Return configurations of a space that are tried after its default and before the oracle's own proposals."""
+    return _FIRST if name == "portfolio" else []
 
 
-def _scaling(hp: keras_tuner.HyperParameters, problem: Problem, choices: list[str]) -> None:
-    """Declare how numeric columns are scaled; one common factor where all columns share a unit (pixels)."""
-    if problem.same_units:
-        choices = ["common", *choices[1:]]
-    hp.Choice("scaling", choices, default=choices[0])
+# A name of its own for each network's hyperparameter: KerasTuner 1.4.8 loses a name that two conditions share.
 
 
-def _label_smoothing(hp: keras_tuner.HyperParameters, problem: Problem) -> float:
-    return hp.Choice("label_smoothing", [0.0, 0.1], default=0.0) if problem.task == "classification" else 0.0
+def _realmlp_settings(hp: keras_tuner.HyperParameters, problem: Problem, units: Sequence[int]) -> dict[str, Any]:
+    usual_rate = 0.04 if problem.task == "classification" else 0.2
+    return {
+        "num_layers": hp.Choice("realmlp_num_layers", [1, 2, 3], default=2),
+        "units": hp.Choice("realmlp_units", list(units), default=128),
+        "embedding": hp.Choice("realmlp_embedding", ["pbld", "none"], default="pbld"),
+        "frequency_scale": hp.Float("realmlp_frequency_scale", 0.03, 3.0, sampling="log", default=0.1),
+        "dropout": hp.Choice("realmlp_dropout", [0.0, 0.15, 0.3], default=0.15),
+        "learning_rate": hp.Float(
+            "realmlp_learning_rate", usual_rate / 4, usual_rate * 2, sampling="log", default=usual_rate
+        ),
+        "weight_decay": hp.Float("realmlp_weight_decay", 0.002, 0.5, sampling="log", default=0.02),
+        "first_layer_factor": hp.Float("realmlp_first_layer_factor", 0.3, 1.5, sampling="log", default=1.0),
+        "label_smoothing": hp.Choice("realmlp_label_smoothing", [0.0, 0.1], default=0.1)
+        if problem.task == "classification"
+        else 0.0,
+    }
 
 
-def _batch_size(hp: keras_tuner.HyperParameters, problem: Problem, multiples: list[float]) -> int:
-    """Declare the batch size as multiples of 32, or of a power of two that grows with large tables."""
-    usual = 32
-    while usual < 1024 and usual * 60 < problem.table_rows:
-        usual *= 2
-    sizes = [int(usual * multiple) for multiple in multiples]
-    return hp.Fixed("batch_size", usual) if len(sizes) == 1 else hp.Choice("batch_size", sizes, default=usual)
+def _realmlp(problem: Problem, settings: dict[str, Any], batch_size: int) -> keras.Model:
+    embedding = None if settings["embedding"] == "none" else settings["embedding"]
+    # Scaled by the session; kernels and biases of N(0, 1), as no model of a search sees its rows before its first step.
+    return realmlp_network(
+        problem.columns,
+        problem.task,
+        problem.total_steps(batch_size),
+        problem.num_outputs,
+        scaling=False,
+        start="normal",
+        metrics=[],
+        **(settings | {"embedding": embedding}),
+    )
+
+
+def _tabm_settings(hp: keras_tuner.HyperParameters, units: Sequence[int], members: Sequence[int]) -> dict[str, Any]:
+    return {
+        "num_members": hp.Choice("tabm_num_members", list(members), default=8),
+        "num_layers": hp.Choice("tabm_num_layers", [1, 2, 3], default=2),
+        "units": hp.Choice("tabm_units", list(units), default=64),
+        "num_bins": hp.Choice("tabm_num_bins", [0, 8, 16], default=0),
+        "dropout": hp.Choice("tabm_dropout", [0.0, 0.1, 0.3], default=0.1),
+        "learning_rate": hp.Float("tabm_learning_rate", 1e-3, 2e-2, sampling="log", default=5e-3),
+        "weight_decay": hp.Float("tabm_weight_decay", 3e-4, 1.0, sampling="log", default=1e-2),
+    }
+
+
+def _tabm(problem: Problem, settings: dict[str, Any], batch_size: int) -> keras.Model:
+    rate = from_name("cosine", settings["learning_rate"], problem.total_steps(batch_size))
+    # The bins are even between -3 and 3, which is where scaled numbers are.
+    given = settings | {"learning_rate": rate, "num_bins": settings["num_bins"] or None, "embedding_units": 4}
+    return tabm_network(problem.columns, problem.task, problem.num_outputs, scaling=False, metrics=[], **given)

@@ -21,7 +21,7 @@ from tfopt.search.spaces import SPACES, Space
 
 
 def load_space(name: str) -> Space:
-    """Return the space `small`, `default`, `wide`, or the hypermodel that `PATH.py:name` holds.
+    """Return the space of a name of tfopt's, or the hypermodel that `PATH.py:name` holds.
 
     The name may be a function `build(hp)` or `build(hp, problem)`, a `keras_tuner.HyperModel` class, or an instance of
     one.

@@ -136,7 +136,8 @@ class TunedNetworkClassifier(ClassifierMixin, TunedNetworkEstimator):
     on all rows.
 
     Args:
-        space: `"small"`, `"default"`, `"wide"`, a function `build(hp)`, or what else `tfopt.search.run` takes.
+        space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"`, `"wide"`, a function
+            `build(hp)`, or what else `tfopt.search.run` takes.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations.
         time_limit: For the whole search: seconds, or `"10m"`.
@@ -192,7 +193,8 @@ class TunedNetworkRegressor(RegressorMixin, TunedNetworkEstimator):
     on all rows.
 
     Args:
-        space: `"small"`, `"default"`, `"wide"`, a function `build(hp)`, or what else `tfopt.search.run` takes.
+        space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"`, `"wide"`, a function
+            `build(hp)`, or what else `tfopt.search.run` takes.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations.
         time_limit: For the whole search: seconds, or `"10m"`.

@@ -156,6 +156,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         self.max_consecutive_failed_trials = max_consecutive_failed_trials
         self.score_epoch = score_epoch
         self.waiting: list[str] = []  # trials to run before new ones are made
+        self.first: Sequence[space.Values] = ()  # of the first trials, which are not proposed; the rest are defaults
         self._lock = threading.RLock()
 
     # Proposals
@@ -174,6 +175,8 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
             trial_id = f"{{:0{len(str(self.max_trials))}d}}".format(self.next_number())
             if self.max_trials and len(self.trials) >= self.max_trials:
                 response: dict[str, Any] = {"status": "STOPPED"}
+            elif self.number_for(trial_id) < len(self.first):
+                response = {"status": "RUNNING", "values": self.first[self.number_for(trial_id)]}
             else:
                 response = self.populate_space(trial_id)
             hp = self.get_space()

@@ -1,7 +1,7 @@
 """Operations of the layers that networks for tables are made of."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,8 @@ from tfopt.errors import CannotStack
 from tfopt.training.numpy_stack.activations import ACTIVATIONS
 from tfopt.training.numpy_stack.layers import Array, Operation, Views, _Dense, common_step, sum_of_rows
 from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace
+
+_BLOCK = 1 << 14  # numbers of an array that are activated at a time
 
 
 class _Weight:
@@ -162,28 +164,46 @@ class _ParametricActivation(_Elementwise):
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (self._input,) = inputs
         self._alpha = self._own.read(training)["weight"][:, None]
-        copied = self.workspace("copied", self._input.shape)
-        np.copyto(copied, self._input)
         assert self._function is not None
-        self._value = self._function.value(copied)
-        self._bend = np.subtract(self._value, self._input, out=self.workspace("bend", copied.shape))
-        out = np.multiply(self._bend, self._alpha, out=self.workspace("output", copied.shape))
-        out += self._input
+        shape = self._input.shape
+        self._value, self._bend = self.workspace("value", shape), self.workspace("bend", shape)
+        out = self.workspace("output", shape)
+        for members, rows in _blocks(shape):
+            x, bend = self._input[members, rows], self._bend[members, rows]
+            value = self._function.value(x.copy())
+            self._value[members, rows] = value
+            np.subtract(value, x, out=bend)
+            np.multiply(bend, self._alpha[members], out=out[members, rows])
+            out[members, rows] += x
         return out
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        work = np.multiply(gradient, self._bend, out=self.workspace("work", gradient.shape))
-        sum_of_rows(work, out=self._own.gradient("weight"))
+        self._bend *= gradient
+        sum_of_rows(self._bend, out=self._own.gradient("weight"))
         if not wanted:
             return None
         assert self._function is not None
         if self._function.slope is None:
             return [gradient]
-        np.subtract(self._function.slope(self._input, self._value), np.float32(1), out=work)
-        work *= self._alpha
-        work += np.float32(1)
-        work *= gradient
-        return [work]
+        back, rest = self.workspace("back", gradient.shape), np.float32(1) - self._alpha
+        for members, rows in _blocks(gradient.shape):
+            slope = self._function.slope(self._input[members, rows], self._value[members, rows])
+            part = np.multiply(slope, self._alpha[members], out=back[members, rows])
+            part += rest[members]
+            part *= gradient[members, rows]
+        return [back]
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """Yield parts of members and rows that are small enough to stay in a cache from one operation to the next."""
+    members, rows, units = shape
+    if rows * units <= _BLOCK:
+        number = _BLOCK // (rows * units)
+        yield from ((slice(start, start + number), slice(None)) for start in range(0, members, number))
+        return
+    number = max(1, _BLOCK // units)
+    for member in range(members):
+        yield from ((slice(member, member + 1), slice(start, start + number)) for start in range(0, rows, number))
 
 
 class _PeriodicEmbedding(Operation):
