@@ -20,7 +20,7 @@ def names(recipe_names):
     return recipe_names("search_strategies")
 
 
-def test_every_strategy_stays_in_the_space(names):
+def test_every_strategy_stays_in_the_space(names, tmp_path):
     """In the smallest run too: exhaustive search sees every loss once, the others see losses of the table."""
     for seed in (0, 1):
         search = names["replayed"](tfopt.search.GridSearch, names["tables"][0])
@@ -28,7 +28,7 @@ def test_every_strategy_stays_in_the_space(names):
         for name, values in names["SPACE"].items():
             hp.Choice(name, values)
         tuner = search(None, objective=keras_tuner.Objective("val_loss", "min"), hyperparameters=hp, seed=seed,
-                       directory=names["arguments"].out, project_name=f"grid{seed}")  # fmt: skip
+                       directory=tmp_path, project_name=f"grid{seed}")  # fmt: skip
         tuner.search(verbose=0)
         assert sorted(loss for _, loss in search.seen) == sorted(names["tables"][0][..., -1].ravel())
         assert {epochs for epochs, _ in search.seen} == {27}
@@ -39,7 +39,7 @@ def test_exhaustive_search_always_gets_there(names):
     assert max(names["needed"]["exhaustive"]) <= 128
 
 
-def test_random_search_needs_as_many_trials_as_it_must(names):
+def test_random_search_needs_as_many_trials_as_it_must(names, tmp_path):
     """With m of N configurations near the best, the first of them is expected at (N + 1) / (m + 1)."""
     losses = names["tables"][0][..., -1].ravel()
     near = int(np.sum(losses <= 1.3 * losses.min()))
@@ -50,7 +50,7 @@ def test_random_search_needs_as_many_trials_as_it_must(names):
         for name, values in names["SPACE"].items():
             hp.Choice(name, values)
         tuner = search(None, objective=keras_tuner.Objective("val_loss", "min"), hyperparameters=hp, seed=seed,
-                       max_trials=128, directory=names["arguments"].out, project_name=f"random{seed}")  # fmt: skip
+                       max_trials=128, directory=tmp_path, project_name=f"random{seed}")  # fmt: skip
         tuner.search(verbose=0)
         counts.append(1 + int(np.argmax(np.array([loss for _, loss in search.seen]) <= 1.3 * losses.min())))
     expected = 129 / (near + 1)
