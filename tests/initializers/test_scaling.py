@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfopt
 from tfopt.initializers import Glorot, He, LeCun, VarianceScaling, compute_fans, for_activation
@@ -14,6 +15,12 @@ BOUND = 5 * np.sqrt(2 / (4 * np.prod(SHAPE)))
 
 def stddev(values):
     return float(np.std(keras.ops.convert_to_numpy(1 * values).astype(np.float64)))
+
+
+def test_a_tensors_shape_is_a_shape():
+    shape = tf.Variable(tf.zeros((3, 3, 2, 5))).shape
+    assert compute_fans(shape) == compute_fans((3, 3, 2, 5)) == (18.0, 45.0)
+    assert He(seed=1)(shape).shape == shape
 
 
 @pytest.mark.parametrize("distribution", ["truncated_normal", "normal", "uniform"])

@@ -1,7 +1,7 @@
 """How many inputs an output sees: the fans of every layout of kernel that Keras has."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfopt._arguments import axes_argument, choice_argument, count_argument, is_list, whole_numbers
@@ -46,9 +46,10 @@ def compute_fans(
         ```
     """
     choice_argument(layout, "compute_fans", "layout", LAYOUTS)
-    if not is_list(shape):
+    if isinstance(shape, str) or not isinstance(shape, Iterable):
         raise TypeError(f"Argument `shape` of compute_fans must be a list of whole numbers. Received: shape={shape!r}.")
-    shape = whole_numbers("shape", shape, 0, "compute_fans") if len(shape) else []
+    shape = list(shape)  # of a `tf.TensorShape`, too
+    shape = whole_numbers("shape", shape, 0, "compute_fans") if shape else []
     check_fans("compute_fans", groups, strides, input_axes, output_axes)
     if input_axes is not None and output_axes is not None:
         return float(math.prod(shape[axis] for axis in input_axes)), float(
