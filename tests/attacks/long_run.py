@@ -3,7 +3,7 @@
     python tests/attacks/long_run.py --trials 2000 --workers 1 --engine auto
 
 Prints a line for each tenth of the search and fails where the last fifth needs more than half as much time again as
-the second, or where a trial adds more memory than its own record. Recorded: tests/attacks/results/long_run.txt.
+the second, or where a trial adds more memory than its own record. So far: tests/attacks/results/long_run.txt.
 """
 
 import argparse
