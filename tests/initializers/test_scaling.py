@@ -176,3 +176,11 @@ def test_dtypes():
 def test_bad_arguments(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+def test_a_variables_own_shape_is_a_shape():
+    """`layer.kernel.shape` is a `TensorShape` under TensorFlow: fans and initializers take it."""
+    layer = keras.layers.Dense(3)
+    layer.build((None, 5))
+    assert tfopt.initializers.compute_fans(layer.kernel.shape) == (5.0, 3.0)
+    assert tfopt.initializers.He(seed=1)(layer.kernel.shape).shape == (5, 3)
