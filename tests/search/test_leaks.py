@@ -13,6 +13,7 @@ from sklearn.linear_model import Ridge
 
 from tfopt.search.config import GIVEN_TABLE, SearchConfig
 from tfopt.search.fitting import engine_for
+from tfopt.search.fold_study import seed_of
 from tfopt.search.plan import prepare
 from tfopt.search.progress import Progress
 from tfopt.search.session import run
@@ -249,6 +250,11 @@ def test_every_fit_has_its_own_rows_and_its_own_seed(search, fits, monkeypatch):
     assert learned - fitted <= {ids(number[split.train]) for split in plan.final.inner}
     for x, rows in ridge:
         assert min(abs(np.mean(x[:, 0])), abs(np.median(x[:, 0]))) < 1e-6, f"scaled by other rows than {rows}"
+
+
+def test_seeds_differ_by_search_purpose_and_index():
+    seeds = {seed_of(seed, what, index) for seed in range(3) for what in ("inner", "refit") for index in range(3)}
+    assert len(seeds) == 3 * 2 * 3
 
 
 # Noise
