@@ -152,7 +152,7 @@ def test_a_build_that_hangs_fails_by_itself_and_the_search_goes_on(folder, tfopt
         "import time, keras\n"
         "def build(hp, problem):\n"
         "    if hp.Choice('hangs', [False, True]):\n"
-        "        time.sleep(1000)\n"
+        "        time.sleep(1000)\n"  # without an end, as far as a test can tell
         "    model = keras.Sequential([keras.Input((problem.num_features,)), keras.layers.Dense(1)])\n"
         "    model.compile('sgd', 'mse')\n"
         "    return model\n"

@@ -7,11 +7,12 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tfopt.data import TableEncoder, load_table
 from tfopt.data.files import read_files
+from tfopt.data.surroundings import names_in_two_lines
 from tfopt.errors import UserError
 
 ROWS = [(f"{k * 0.25}", "red" if k % 3 else "dark blue", f"{k % 2}") for k in range(24)]
@@ -121,11 +122,11 @@ CELLS = st.one_of(
     separator=st.sampled_from(",;\t|"),
 )
 def test_what_csv_writes_is_read_back(tmp_path_factory, rows, separator):
+    records = [[f"name {place}" for place in range(len(rows[0]))], *rows]
+    assume(not names_in_two_lines(records))  # words above nothing but numbers are their units
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(
-            [[f"name {place}" for place in range(len(rows[0]))], *rows]
-        )
+        csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(records)
     frame = read_raw(path, separator=separator, header="yes").frame
     assert frame.shape == (len(rows), len(rows[0]))
     for place, name in enumerate(frame):

@@ -28,6 +28,9 @@ _FOOTNOTE = re.compile(
 )
 
 
+_WORD = re.compile(r"[^\W\d_]|[%‰°€$£¥#]")  # what a unit or a name has
+
+
 def titles_of(records: list[list[str]]) -> int:
     """Return how many of the first records are titles: words in one field, or in fewer than the table has."""
     width = Counter(map(len, records)).most_common(1)[0][0]
@@ -60,7 +63,7 @@ def names_in_two_lines(records: list[list[str]]) -> list[str]:
         for place in range(len(second))
         if body and all(is_number_or_missing(record[place].strip()) for record in body)
     ]
-    worded = [place for place in numeric if second[place] and not is_missing_mark(second[place])]
+    worded = [place for place in numeric if _WORD.search(second[place]) and not is_missing_mark(second[place])]
     if 2 * len(worded) <= len(numeric) or len(first) != len(second):
         return []
     if all(first):

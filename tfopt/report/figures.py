@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfopt.report.board import shown_model
-from tfopt.report.hyperparameters import Effect
+from tfopt.report.hyperparameters import Share
 from tfopt.report.style import ACCENT, GREY, INK, PALE, WARNING, hover, literal
 
 Row = Mapping[str, Any]
@@ -233,7 +233,7 @@ def best_so_far(
     return ax
 
 
-def shares(effects: Sequence[Effect], *, ax: Axes | None = None) -> Axes:
+def shares(effects: Sequence[Share], *, ax: Axes | None = None) -> Axes:
     """Draw the parts of a variance that hyperparameters explain, with their intervals, the largest at the top.
 
     Args:

@@ -20,7 +20,7 @@ _SAMPLES, _LEVELS, _ROWS, _PAIRED = 30, 8, 64, 4
 
 
 @dataclass(frozen=True)
-class Effect:
+class Share:
     """What one hyperparameter, or two beyond what each does alone, had to do with the score.
 
     Args:
@@ -50,7 +50,7 @@ class Effects:
     num_configurations: int
     num_varying: int
     explained: float
-    effects: Sequence[Effect]
+    effects: Sequence[Share]
 
 
 def effects_of(trials: Sequence[dict[str, Any]]) -> Effects:
@@ -102,7 +102,7 @@ def effects_of(trials: Sequence[dict[str, Any]]) -> Effects:
         if len(places) == 1:
             [place] = places
             best = columns[labels[place]][1][int(grids[place][means[place].argmax()])]
-        found.append(Effect(tuple(labels[place] for place in places), share, min(low, share), max(high, share), best))
+        found.append(Share(tuple(labels[place] for place in places), share, min(low, share), max(high, share), best))
     return Effects(count, len(columns), explained, sorted(found, key=lambda effect: -effect.share))
 
 
