@@ -8,7 +8,11 @@ import pytest
 
 from tfopt._files import write_text
 from tfopt._words import names
+from tfopt.cli.parser import Parser
+from tfopt.cli.settings import add_options, from_flags
 from tfopt.errors import command, nearest, no_memory, of_system, one_line, with_name
+from tfopt.search.config import SearchConfig
+from tfopt.search.options import OPTIONS
 
 
 def test_the_nearest_choice_is_named_when_one_is_close():
@@ -98,3 +102,16 @@ def test_a_printed_command_can_be_pasted():
 )
 def test_names_are_separated_by_commas_outside_quotes(text, expected):
     assert names(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("target", ("a,b", "c")), ("header", "no"), ("overwrite", True), ("folds", 7), ("memory", 500_000_000)],
+)
+def test_a_settings_words_give_it_back(name, value):
+    config = SearchConfig.from_dict({**SearchConfig().to_dict(), name: value})
+    (option,) = [option for option in OPTIONS if option.name == name]
+    parser = Parser()
+    add_options(parser, "", OPTIONS[1:], SearchConfig().to_dict())
+    given = from_flags(parser.parse(option.words(config.to_dict()[name])), OPTIONS)
+    assert given == {name: value}

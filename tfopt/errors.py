@@ -23,10 +23,15 @@ def command(*words: object) -> str:
 
 def with_name(option: str, name: str, kind: str = "") -> str:
     """Return an option that takes names with one of them, and its kind, as it can be pasted into a shell."""
-    value = f"{name}={kind}" if kind else name
-    if "," in name or name != name.strip() or name.startswith('"'):
-        value = '"' + value.replace('"', '""') + '"'
-    return f"{option} {shlex.quote(value)}"
+    return f"{option} {shlex.quote(listed([f'{name}={kind}' if kind else name]))}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as one option takes them: with commas, in double quotes where a name itself has one."""
+    return ",".join(
+        '"' + name.replace('"', '""') + '"' if "," in name or name != name.strip() or name.startswith('"') else name
+        for name in names
+    )
 
 
 class CannotStack(ValueError):

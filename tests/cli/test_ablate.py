@@ -30,11 +30,26 @@ def few_ingredients(monkeypatch):
 @pytest.mark.usefixtures("few_ingredients")
 def test_it_leaves_sentences_a_chart_and_a_space_that_search_takes(tfopt, houses, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["houses.csv", "--epochs", 2, "--folds", 2, "--seeds", 1, "--workers", 1, "--out", "abl"]
+    words = [
+        "houses.csv",
+        "--target",
+        "price",
+        "--epochs",
+        2,
+        "--folds",
+        2,
+        "--seeds",
+        1,
+        "--workers",
+        1,
+        "--out",
+        "abl",
+    ]
     code, out, err = tfopt("ablate", *words)
     assert code == 0, err
     assert len(out.splitlines()) == 4
     assert "32 fits; the intervals hold" in err
+    assert "tfopt search houses.csv --target price --space abl/space.py:build  " in err
     rows = json.loads((tmp_path / "abl" / "effects.json").read_text())
     assert [row["effect"] for row in rows] == sorted((row["effect"] for row in rows), reverse=True)
     assert {path.name for path in (tmp_path / "abl").iterdir()} >= {"effects.svg", "effects.png", "space.py"}

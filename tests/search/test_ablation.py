@@ -32,5 +32,5 @@ def test_effects_are_found_with_intervals_for_all_of_them_together():
     assert (first.mean, first.high) == pytest.approx((values.mean(), values.mean() + half))
     assert "embedding: an embedding of each number by trained waves improves r2" in first.sentence("r2")
     names: dict = {}
-    exec(space_code(list(found.values()), "houses.csv", "space.py"), names)
+    exec(space_code(list(found.values()), "tfopt search houses.csv --space space.py:build"), names)
     assert names["SETTLED"] == {"embedding": "pbld", "scaling": "standard"}

@@ -98,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
             interruption.args = (f"the same command with --out {folder} goes on",)
             raise
     objective, space = plan.objective.name, folder / "space.py"
+    of_table = [word for option in GROUPS[0][1] if option.name in flags for word in option.words(flags[option.name])]
+    search = command("search", config.data, *of_table, "--space", f"{space}:build")
     rows = [
         {"ingredient": effect.ingredient.name, "effect": effect.mean, "low": effect.low, "high": effect.high}
         | {"decision": effect.decision, "sentence": effect.sentence(objective)}
@@ -105,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     (folder / "effects.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     save(effects_figure(found, objective, plan.table.name), folder, "effects")
-    space.write_text(space_code(found, config.data, str(space)), encoding="utf-8")
+    space.write_text(space_code(found, search), encoding="utf-8")
     if arguments.format == "json":
         print(json.dumps(rows, indent=2))
     else:
@@ -119,9 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         console.say(f"folder: {folder}")
         console.say(f"  {folder / 'effects.svg'}    the bar chart")
-        console.say(
-            f"  {command('search', config.data, '--space', f'{space}:build')}    a search without what is settled"
-        )
+        console.say(f"  {search}    a search without what is settled")
     return 0
 
 

@@ -281,7 +281,7 @@ def _command(run: SearchRun) -> str:
         value = given.get(option.name)
         if option.name in ("data", "out", "overwrite", "resume") or value in (None, defaults[option.name]):
             continue
-        words += [option.flag] if value is True else [option.flag, plain(value).replace(", ", ",")]
+        words += option.words(value)
     return shlex.join(words)
 
 

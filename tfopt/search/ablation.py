@@ -15,7 +15,7 @@ import keras_tuner
 import numpy as np
 
 from tfopt.comparison.statistics import mean_interval
-from tfopt.errors import UserError, command
+from tfopt.errors import UserError
 from tfopt.layers import FeatureScaling, ParametricActivation, PeriodicEmbedding, SelectColumns
 from tfopt.models import LabelCrossentropy
 from tfopt.schedules import from_name
@@ -214,8 +214,8 @@ def build(hp, problem):
 '''
 
 
-def space_code(found: Sequence[Effect], data: str, file: str) -> str:
-    """Return the Python file of a space in which what is settled is not tried again."""
+def space_code(found: Sequence[Effect], search: str) -> str:
+    """Return the Python file of a space in which what is settled is not tried again; `search` is how it is used."""
     settled = {
         effect.ingredient.name: effect.ingredient.on if effect.decision == "keep" else effect.ingredient.off
         for effect in found
@@ -223,7 +223,6 @@ def space_code(found: Sequence[Effect], data: str, file: str) -> str:
     }
     undecided = [effect.ingredient.name for effect in found if effect.decision == "undecided"]
     title = "The search space that tfopt ablate left."
-    search = command("search", data, "--space", f"{file}:build")
     return SPACE.format(title=title, search=search, settled=settled, undecided=", ".join(undecided) or "none")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt._words import choice, duration, integer, names, number, size, switch
-from tfopt.errors import UserError
+from tfopt.errors import UserError, listed
 from tfopt.search import config as configuration
 from tfopt.search.config import SearchConfig
 from tfopt.search.run_folder import check_existing, stored_config
@@ -61,6 +61,15 @@ class Option:
         if not isinstance(value, str | int | float):
             raise UserError(f"{place} must be a single value. Received: {value}.")
         return self.from_text(str(value), place)
+
+    def words(self, value: Any) -> list[str]:
+        """Return the words of a command line that give it this value."""
+        for flag, constant in self.constants:
+            if value == constant:
+                return [flag]
+        if value is True:
+            return [self.flag]
+        return [self.flag, listed(value) if isinstance(value, list | tuple) else str(value)]
 
     @property
     def flag(self) -> str:
