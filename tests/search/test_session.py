@@ -140,27 +140,6 @@ def test_what_a_search_leaves_for_use_is_read_back(whole, table_path):
         choose_model(folder, "rigde")
 
 
-def test_an_outer_folds_test_rows_reach_nothing_that_judges_it(whole, quick, table_path, tmp_path):
-    """Other targets in the test rows of fold 0 change neither its choice nor its predictions."""
-    config = quick()
-    frame = pd.read_csv(table_path)
-    test = prepare(config).outer[0].test
-    frame.loc[test, "price"] = frame.loc[test, "price"].to_numpy()[::-1] * 7
-    frame.loc[test, "size"] += 1000
-    other_path = tmp_path / "other.csv"
-    frame.to_csv(other_path, index=False)
-    other = replace(config, data=str(other_path))
-    run(other, plan=prepare(other))
-    first, second = whole.run_folder, Path(other.out)
-    mine, theirs = ([t for t in lines(folder, "trial") if t["fold"] == 0] for folder in (first, second))
-    assert [t["inner_scores"] for t in mine] == [t["inner_scores"] for t in theirs]
-    for name in ("ridge", "dummy"):
-        mine, theirs = (
-            r for folder in (first, second) for r in lines(folder, "baseline") if r["model"] == name and r["fold"] == 0
-        )
-        assert (mine["chosen"], mine["inner_score"]) == (theirs["chosen"], theirs["inner_score"])
-
-
 def test_a_configuration_scores_the_same_alone_and_in_company(whole, quick):
     alone = run(quick(max_trials=1, baselines="none"))
     mine = {(t["fold"], t["trial_id"]): t["inner_scores"] for t in lines(whole.run_folder, "trial")}
