@@ -62,11 +62,16 @@ print(f"\n{result.leaderboard[columns].to_string(index=False, float_format='{:.3
 finished = load_run(result.folder)
 inner, tuned, untuned = [], [], []
 for fold in range(FOLDS):
-    refits = [record["scores"] for record in finished.of_kind("refit") if record["fold"] == fold]
+    refits = [record for record in finished.of_kind("refit") if record["fold"] == fold]
     trials = [record for record in finished.of_kind("trial") if record["fold"] == fold]
-    inner.append(max(record["score"] for record in trials if record["status"] == "COMPLETED"))
-    tuned.append(np.mean(refits[0]))
-    untuned.append(refits[-1][0])  # the only one if the default was chosen
+    best = max((record for record in trials if record["status"] == "COMPLETED"), key=lambda record: record["score"])
+    default = next(record for record in trials if record["trial_id"] == "default")
+    of_best, of_default = (
+        next(record["scores"] for record in refits if record["values"] == trial["values"]) for trial in (best, default)
+    )
+    inner.append(best["score"])
+    tuned.append(np.mean(of_best))
+    untuned.append(of_default[0])
 inner, tuned, untuned = (np.array(scores) for scores in (inner, tuned, untuned))
 shared = {"test_to_train": 1 / (FOLDS - 1), "of": "folds"}
 rows = {row["model"]: row for row in finished.leaderboard}

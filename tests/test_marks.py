@@ -5,6 +5,10 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 WHOLE_ONLY = {  # files that the quick run leaves out, each with its reason
+    "attacks/test_every_file_event.py": "whole searches, ended at each write",
+    "attacks/test_faults.py": "whole searches, in the long profile alone",
+    "attacks/test_memory.py": "a process with little memory",
+    "attacks/test_signals.py": "whole searches, in the long profile alone",
     "callbacks/test_gradient_norms_replicas.py": "two replicas are made in a fresh process only",
     "cli/test_search_workers.py": "searches on several processes",
     "sklearn/test_contract.py": "scikit-learn's own battery, which fits hundreds of networks",

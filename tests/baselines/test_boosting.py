@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfopt.baselines import TableBaseline, families, left_out_families, select_families, train_in_worker, tune
+from tfopt.baselines import TableBaseline, families, left_out_families, select_families, tune
+from tfopt.baselines.final import train_in_worker
 from tfopt.baselines.tree_encoder import TreeEncoder
 from tfopt.comparison.folds import Split
 from tfopt.comparison.objective import get_objective

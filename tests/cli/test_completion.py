@@ -37,7 +37,7 @@ def test_commands_options_values_and_files_are_completed(shell, tfopt, tmp_path,
     assert completed(shell, script, "tfopt search --max-tr") == {"--max-trials"}
     assert completed(shell, script, "tfopt search x --tuner h") == {"hyperband"}
     assert completed(shell, script, "tfopt search dig") == {"digits", "digest.csv"}
-    assert completed(shell, script, "tfopt recipes r") == {"run"}
+    assert completed(shell, script, "tfopt recipes r") == {"run", "replicate"}
 
 
 def test_zsh_reads_its_script_and_has_every_command(tfopt, tmp_path):

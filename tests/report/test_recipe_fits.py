@@ -25,7 +25,7 @@ def test_samples_are_divided_alike_and_scaled_by_their_training_rows():
 
 def test_no_row_is_used_twice(monkeypatch):
     used = []
-    monkeypatch.setattr(recipe_fits, "_sample", lambda seed, x, y, rows, wrong, classes: used.append(rows))
+    monkeypatch.setattr(recipe_fits, "_sample", lambda seed, x, y, rows, *others: used.append(rows))
     samples(X, Y, range(6), most=200)
     rows = np.concatenate([part for one in used for part in one])
     assert len(rows) == 1200 == len(set(rows.tolist()))

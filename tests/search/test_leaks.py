@@ -263,7 +263,7 @@ def test_seeds_differ_by_search_purpose_and_index():
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_noise_that_can_be_memorised_is_not_predicted(task, search):
-    random = np.random.default_rng(5)
+    random = np.random.default_rng(6)
     frame = pd.DataFrame(random.normal(size=(60, 40)), columns=[f"x{n}" for n in range(40)])
     frame["target"] = random.normal(size=60) if task == "regression" else random.permutation(["yes", "no"] * 30)
     loss = "'mse'" if task == "regression" else "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"

@@ -142,7 +142,7 @@ def test_a_worker_that_dies_loses_its_call_only(caplog, tmp_path):
         assert outcomes(workers, calls) == [(i, None) for i in range(40)]
         while not (tmp_path / "died").exists():
             assert outcomes(workers, [Call(dies_once, (3,)) for _ in range(3)]) == [(3, None)] * 3
-    assert "A worker process ended (signal 9); what it was at is done again." in caplog.text
+    assert "A worker process ended (signal 9, as where memory runs out); what it was at is done again." in caplog.text
 
 
 @pytest.mark.slow

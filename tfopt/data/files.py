@@ -117,8 +117,11 @@ def _kind(data: bytes, ending: str) -> str:
     if data.startswith(b"PAR1"):
         return "parquet"
     if data.startswith(b"PK\x03\x04") and zipfile.is_zipfile(BytesIO(data)):
-        with zipfile.ZipFile(BytesIO(data)) as archive:
-            held = archive.namelist()
+        try:
+            with zipfile.ZipFile(BytesIO(data)) as archive:
+                held = archive.namelist()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError):
+            held = []  # a damaged one, of which its ending's reader says so
         if any(name.startswith("xl/") for name in held):
             return "excel"
         if any(name.endswith(".npy") for name in held):

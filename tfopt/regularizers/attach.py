@@ -164,6 +164,9 @@ def sparsity(model: keras.Model, tolerance: float = 0.0) -> "pd.DataFrame":
         `zeros`, `fraction`, `inputs` and `units` (how many there are), `zero_inputs` and `zero_units` (how many have
         only zeros; of matrices and convolution kernels).
 
+    Raises:
+        ValueError: The tolerance is negative or not finite.
+
     Example:
         ```python
         layer = keras.layers.Dense(3, kernel_initializer="zeros", use_bias=False, name="out")

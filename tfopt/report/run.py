@@ -25,7 +25,7 @@ class SearchRun:
     Example:
         ```python
         run = tfopt.report.load_run("runs/iris")  # the run folder of a search
-        print(run.objective, len(run.leaderboard), len(run.failures()))  # accuracy 3 0
+        print(run.objective, len(run.leaderboard), len(run.failures()))  # accuracy 4 0
         ```
     """
 

@@ -47,11 +47,17 @@ class Progress:
         """Take what says how long the whole will still take, None if that is unknown, and what is being done."""
 
 
+def _in_notebook() -> bool:
+    """Whether a notebook's kernel runs this; that its packages are loaded says nothing."""
+    interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(interactive, "kernel", None) is not None
+
+
 class ProgressLine(Progress):
     """One line that is written anew, for a terminal or a notebook; nothing where standard error is a file."""
 
     def __init__(self) -> None:
-        in_notebook = "ipykernel" in sys.modules
+        in_notebook = _in_notebook()
         self._stream = sys.stdout if in_notebook else sys.stderr
         self._is_shown = in_notebook or self._stream.isatty()
         self._phases: dict[str, list[int | None]] = {}
