@@ -3,8 +3,10 @@
 import gc
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -78,3 +80,57 @@ def fresh_python():
         )
 
     return run
+
+
+class Searches:
+    """`tfopt search` in process groups of their own, and who is left of one."""
+
+    @staticmethod
+    def begin(folder, *words):
+        return subprocess.Popen(
+            [sys.executable, "-m", "tfopt", "search", *map(str, words), "--no-progress", "--format", "csv"],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background ignores it
+        )  # fmt: skip
+
+    @staticmethod
+    def board(text):
+        """Return the rows without the seconds, which differ from run to run."""
+        heading, *rows = (line.split(",") for line in text.splitlines())
+        timed = [place for place, name in enumerate(heading) if name.endswith("_seconds")]
+        return [[cell for place, cell in enumerate(row) if place not in timed] for row in rows]
+
+    @staticmethod
+    def members(program):
+        """Return the processes of a search's group that are alive."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, _, its_group, *_ = path.read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(its_group) == program.pid and state != "Z":
+                found.append(int(path.parent.name))
+        return found
+
+    @classmethod
+    def left_behind(cls, program):
+        """Return the processes of an ended search that are still there half a minute later."""
+        deadline = time.monotonic() + 30
+        while cls.members(program) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return cls.members(program)
+
+
+@pytest.fixture(scope="session")
+def searches():
+    """Begin searches that can be killed with all their workers, and look for who is left."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this system has no /proc, in which processes are looked up")
+    return Searches
+
+
+@pytest.fixture
+def long(request):
+    """Whether the long form of a test is asked for: --hypothesis-profile long."""
+    return request.config.getoption("hypothesis_profile") == "long"

@@ -32,7 +32,7 @@ def test_no_test_sleeps_without_a_reason():
     found = []
     for path in TESTS.rglob("test_*.py"):
         text = path.read_text(encoding="utf-8")
-        for match in re.finditer(r"^.*\bsleep\((?:0|1)[\d.]*\)[^\n#]*$", text, re.MULTILINE):
+        for match in re.finditer(r"^.*\bsleep\([\d.]+\)[^\n#]*$", text, re.MULTILINE):
             before = text[: match.start()].rstrip().rpartition("\n")[2]
             if not before.strip().startswith("while ") and path != Path(__file__):
                 found.append(f"{path.relative_to(TESTS)}: {match[0].strip()}")

@@ -15,12 +15,6 @@ CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
 
-@pytest.fixture
-def long(request):
-    """Whether the whole attack is asked for: --hypothesis-profile long."""
-    return request.config.getoption("hypothesis_profile") == "long"
-
-
 @pytest.fixture(scope="session")
 def config(tmp_path_factory):
     """Return a function that configures a search of seconds in a folder."""

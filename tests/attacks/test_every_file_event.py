@@ -18,7 +18,7 @@ from tfopt.cli import main
 
 pytestmark = pytest.mark.slow
 if sys.platform != "linux":
-    pytest.skip("open files are looked up in /proc", allow_module_level=True)
+    pytest.skip("this system has no /proc, in which open files are looked up", allow_module_level=True)
 
 
 class Disk:

@@ -11,21 +11,8 @@ import pytest
 
 resource = pytest.importorskip("resource", reason="this system has no limits of that kind")
 pytestmark = pytest.mark.slow
-WORDS = [
-    "search",
-    "diabetes",
-    "--space",
-    "small",
-    "--max-trials",
-    "2",
-    "--epochs",
-    "2",
-    "--folds",
-    "2",
-    "--workers",
-    "1",
-]
-WORDS += ["--inner-folds", "2", "--seeds", "1", "--baselines", "dummy", "--no-progress"]
+SEARCH = "search diabetes --space small --max-trials 2 --epochs 2 --folds 2 --inner-folds 2 --seeds 1"
+SEARCH += " --workers 1 --baselines dummy --no-progress"
 
 
 def test_a_limit_on_memory_is_named(tmp_path, long):
@@ -33,7 +20,7 @@ def test_a_limit_on_memory_is_named(tmp_path, long):
     codes = []
     for limit in limits:
         done = subprocess.run(
-            [sys.executable, "-m", "tfopt", *WORDS, "--out", str(tmp_path / str(limit))],
+            [sys.executable, "-m", "tfopt", *SEARCH.split(), "--out", str(tmp_path / str(limit))],
             preexec_fn=lambda limit=limit: resource.setrlimit(resource.RLIMIT_AS, (limit * 10**6, limit * 10**6)),
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip

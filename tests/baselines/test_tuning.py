@@ -257,7 +257,7 @@ def test_a_worker_ends_with_its_parent():
     """Killed, a search must not leave processes behind that go on fitting."""
     worker = (
         "import sys, time; from tfopt.baselines.tuning import _follow_parent; _follow_parent(); "
-        "print('ready', flush=True); time.sleep(600)"
+        "print('ready', flush=True); time.sleep(600)"  # far longer than it lives
     )
     parent = (
         "import os, subprocess, sys\n"

@@ -19,7 +19,7 @@ def completed(shell, script, line):
             '_tfopt; printf "%s\\n" "${COMPREPLY[@]}"'
         )
     if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
+        pytest.skip(f"{shell} is not installed")
     done = subprocess.run([shell, "-c", f"source {script}; {program}"], capture_output=True, text=True, timeout=60)
     assert not done.stderr
     return set(done.stdout.split())
@@ -46,7 +46,7 @@ def test_zsh_reads_its_script_and_has_every_command(tfopt, tmp_path):
     for verb in VERBS:
         assert f"        {verb})" in out
     if shutil.which("zsh") is None:
-        pytest.skip("no zsh here")
+        pytest.skip("zsh is not installed")
     (tmp_path / "_tfopt").write_text(out)
     assert subprocess.run(["zsh", "-n", str(tmp_path / "_tfopt")], capture_output=True, text=True).stderr == ""
 

@@ -3,18 +3,13 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc"),
-]
+pytestmark = pytest.mark.slow
 
 SPACE = """
 import keras
@@ -40,62 +35,22 @@ def folder(tmp_path_factory):
     return folder
 
 
-def begin(folder, *words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tfopt", "search", *words, "--no-progress", "--format", "csv"],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
-    )  # fmt: skip
-
-
 def settings(out, workers):
-    words = [
-        "table.csv",
-        "--space",
-        "mine.py:build",
-        "--max-trials",
-        6,
-        "--epochs",
-        4,
-        "--folds",
-        2,
-        "--inner-folds",
-        2,
-    ]
-    return [*map(str, words), "--seeds", "2", "--baselines", "dummy,ridge,knn", "--workers", str(workers), "--out", out]
-
-
-def board(text):
-    """Return the rows without the seconds, which differ from run to run."""
-    heading, *rows = (line.split(",") for line in text.splitlines())
-    timed = [place for place, name in enumerate(heading) if name.endswith("_seconds")]
-    return [[cell for place, cell in enumerate(row) if place not in timed] for row in rows]
+    words = "table.csv --space mine.py:build --max-trials 6 --epochs 4 --folds 2 --inner-folds 2 --seeds 2"
+    return [*words.split(), "--baselines", "dummy,ridge,knn", "--workers", workers, "--out", out]
 
 
 @pytest.fixture(scope="module")
-def alone(folder):
-    out, err = begin(folder, *settings("alone", 1)).communicate(timeout=300)
+def alone(folder, searches):
+    out, err = searches.begin(folder, *settings("alone", 1)).communicate(timeout=300)
     assert "by one process" in err
-    return board(out)
+    return searches.board(out)
 
 
-def members(group):
-    """Return the processes of a group that are alive."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, its_group, *_ = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(its_group) == group and state != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
-def worker_of(program):
+def worker_of(searches, program):
     """Return the worker process, once it is there."""
     while program.poll() is None:
-        for pid in members(program.pid):
+        for pid in searches.members(program):
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:
@@ -113,39 +68,31 @@ def read_until(program, pattern):
     raise AssertionError(f"it never said {pattern}")
 
 
-def left_behind(program):
-    """Return the processes of an ended search that are still there half a minute later."""
-    deadline = time.monotonic() + 30
-    while members(program.pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return members(program.pid)
-
-
-def test_a_worker_that_is_killed_changes_nothing(folder, alone):
-    program = begin(folder, *settings("killed-worker", 2))
+def test_a_worker_that_is_killed_changes_nothing(folder, alone, searches):
+    program = searches.begin(folder, *settings("killed-worker", 2))
     read_until(program, r"^network \d")
-    os.kill(worker_of(program), signal.SIGKILL)
+    os.kill(worker_of(searches, program), signal.SIGKILL)
     out, err = program.communicate(timeout=300)
     assert program.returncode == 0, err
-    assert board(out) == alone
-    assert left_behind(program) == []
+    assert searches.board(out) == alone
+    assert searches.left_behind(program) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_nobody_outlives_a_search_that_ends_early_and_it_goes_on_to_the_same_board(folder, alone, number):
+def test_nobody_outlives_a_search_that_ends_early_and_it_goes_on_to_the_same_board(folder, alone, searches, number):
     run = f"ended-{number.name}"
-    program = begin(folder, *settings(run, 2))
-    worker_of(program)
+    program = searches.begin(folder, *settings(run, 2))
+    worker_of(searches, program)
     read_until(program, "^(baselines|network) [1-9]")
     if number == signal.SIGINT:
         os.killpg(program.pid, number)  # as a terminal does
     else:
         program.send_signal(number)
     _, err = program.communicate(timeout=60)
-    assert left_behind(program) == []
+    assert searches.left_behind(program) == []
     assert "Traceback" not in err
     if number == signal.SIGKILL:
-        out, err = begin(folder, "--resume", run, "--workers", "2").communicate(timeout=300)
-        assert board(out) == alone, err
+        out, err = searches.begin(folder, "--resume", run, "--workers", "2").communicate(timeout=300)
+        assert searches.board(out) == alone, err
     else:
         assert f"go on with: tfopt search --resume {run}" in err
