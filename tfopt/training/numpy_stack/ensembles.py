@@ -7,7 +7,7 @@ import numpy as np
 import tfopt.layers
 from tfopt.training.ensemble import MeanOfMembers
 from tfopt.training.numpy_stack.activations import highest
-from tfopt.training.numpy_stack.layers import Array, Operation, Views
+from tfopt.training.numpy_stack.layers import Array, KernelOperation, Operation, Views
 
 
 def _spread(inputs: Array) -> Array:
@@ -86,17 +86,10 @@ class _BatchEnsembleDense(Operation):
         return [_gathered(back, self._input)] if wanted else None
 
 
-class _SeparateDense(Operation):
+class _SeparateDense(KernelOperation):
     """`tfopt.layers.SeparateDense`: products of each member are (rows, units) inside."""
 
     has_members = True
-
-    def load(self, weights: Views, gradients: Views, states: Views) -> None:
-        super().load(weights, gradients, states)
-        kernel, bias = self.layer.kernel, self.layer.bias
-        self._kernel, self._kernel_gradient = weights[id(kernel)], gradients[id(kernel)]
-        self._bias = None if bias is None else weights[id(bias)][:, None]
-        self._bias_gradient = None if bias is None else gradients[id(bias)]
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (self._input,) = inputs

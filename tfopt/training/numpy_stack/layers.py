@@ -86,19 +86,24 @@ class Operation(ABC):
         """Take the gradient of the output; return those of the inputs, if they are wanted."""
 
 
-class _Dense(Operation):
-    """`keras.layers.Dense`."""
-
-    def __init__(self, layer: keras.layers.Dense, numbers: MemberNumbers):
-        super().__init__(layer, numbers)
-        plain(layer, ("kernel_constraint", "bias_constraint", "lora_enabled", "quantization_mode"))
+class KernelOperation(Operation):
+    """One layer of every member that has a kernel, and a bias or None."""
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
+        """Take them as `Operation` does, kernel and bias by name."""
         super().load(weights, gradients, states)
         kernel, bias = self.layer.kernel, self.layer.bias
         self._kernel, self._kernel_gradient = weights[id(kernel)], gradients[id(kernel)]
         self._bias = None if bias is None else weights[id(bias)][:, None]
         self._bias_gradient = None if bias is None else gradients[id(bias)]
+
+
+class _Dense(KernelOperation):
+    """`keras.layers.Dense`."""
+
+    def __init__(self, layer: keras.layers.Dense, numbers: MemberNumbers):
+        super().__init__(layer, numbers)
+        plain(layer, ("kernel_constraint", "bias_constraint", "lora_enabled", "quantization_mode"))
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (self._input,) = inputs
