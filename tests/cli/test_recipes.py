@@ -153,7 +153,7 @@ def test_what_ran_once_is_shown_as_such(tfopt, toy):
 
 def test_finding_says_recipe_claim_and_verdict(tfopt, toy):
     assert tfopt("recipes", "find", "A", "is")[1] == "first: holds: A is so. (first-a)\n"
-    assert tfopt("recipes", "find", "据说甲")[1] == "first: holds: 甲成立。 (first-a)\n"
+    assert tfopt("recipes", "find", "据说甲")[1] == "first: 成立：甲成立。 (first-a)\n"
     assert tfopt("recipes", "find", "sys.argv")[1] == "first: Is it so? (tfopt recipes run first)\n"
 
 

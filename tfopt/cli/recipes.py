@@ -80,10 +80,11 @@ def _find(word: str) -> int:
     if not found:
         raise UserError(f"no recipe is about {word!r}. Try another word, or `tfopt recipes` for the list.")
     chinese = catalogue.in_chinese() if re.search("[\u4e00-\u9fff]", word) else None
+    words = catalogue.page_words("en" if chinese is None else "zh")
     for recipe, claim in found:
         text, verdict, what = recipe.question, "", f"tfopt recipes run {recipe.name}"
         if claim is not None:
-            text, verdict, what = claim.text, f"{claim.verdict}: ", claim.id
+            text, verdict, what = claim.text, words["verdicts"][claim.verdict] + words["colon"], claim.id
         if chinese is not None:
             text = chinese["questions" if claim is None else "claims"].get(recipe.name if claim is None else what, text)
         print(f"{recipe.name}: {verdict}{text} ({what})")

@@ -220,7 +220,7 @@ def write_pages(where: Path) -> list[Path]:
 
 def in_short(language: str, where: Path) -> str:
     """Return how many claims the recipes test, and how many got each verdict, in a sentence."""
-    words, recipes = _words(language, where), load(where).values()
+    words, recipes = page_words(language, where), load(where).values()
     counts: Counter[str] = Counter()
     for recipe in recipes:
         counts.update(recipe.counts)
@@ -230,7 +230,9 @@ def in_short(language: str, where: Path) -> str:
     )
 
 
-def _words(language: str, where: Path) -> dict[str, Any]:
+def page_words(language: str, where: Path | None = None) -> dict[str, Any]:
+    """Return the words of a page, `"en"` or `"zh"`: of verdicts, headings and columns."""
+    where = folder() if where is None else where
     words: dict[str, Any] = tomllib.loads((where / "readme.toml").read_text(encoding="utf-8"))[language]
     return words
 
@@ -277,7 +279,7 @@ def _plain(*texts: str) -> str:
 
 def readme(language: str, where: Path) -> str:
     """Return the text of `recipes/README.md` (`"en"`) or `recipes/README.zh-CN.md` (`"zh"`)."""
-    words = _words(language, where)
+    words = page_words(language, where)
     chinese = in_chinese(where) if language == "zh" else None
     recipes = load(where)
     parts = [words["head"].strip(), "", words["how_to_run"].strip(), "", *_overview(recipes, words, chinese)]
