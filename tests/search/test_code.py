@@ -53,6 +53,9 @@ def same(tmp_path, monkeypatch, capsys):
         code = baseline_code(baseline, table, config)
         assert ("tfopt.data" not in code) == self_contained
         (tmp_path / "model.py").write_text(code, encoding="utf-8")
+        monkeypatch.setattr(sys, "argv", ["model.py"])
+        with pytest.raises(SystemExit, match="which rows"):
+            runpy.run_path(str(tmp_path / "model.py"), run_name="__main__")
         monkeypatch.setattr(sys, "argv", ["model.py", str(new)])
         capsys.readouterr()
         runpy.run_path(str(tmp_path / "model.py"), run_name="__main__")

@@ -145,6 +145,8 @@ model = Pipeline([
 ])
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("which rows? python model.py new.csv > predictions.csv")
     features, target{weights} = training()
     model.fit(features[FEATURES], target{fit_weights})
     rows = read(sys.argv[1])[FEATURES]
@@ -163,6 +165,8 @@ import pandas as pd
 import tfopt  # registers the classes of the file
 from tfopt.data import read_rows
 {own}
+if len(sys.argv) != 2:
+    sys.exit("which rows? python model.py new.csv > predictions.csv")
 model = keras.models.load_model({path}, compile=False{objects})
 rows = read_rows(sys.argv[1], model.columns, target_names=model.target_names)
 predicted = model.predict(rows, verbose=0)  # values, or the probability of each class
