@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfopt.data import Column, TableEncoder, TableModel, TablePreprocessing, to_inputs
-from tfopt.data.table_model import _parse_dates, _year_of
+from tfopt.data.graph_dates import parse_dates, year_of
 from tfopt.errors import UserError
 
 # Keras 3.15 converts variables with NumPy 1 manners when it saves them.
@@ -56,7 +56,7 @@ def test_layer_takes_columns_with_a_second_axis_and_dates_without_time(columns, 
 @given(st.datetimes(min_value=pd.Timestamp("1678-01-01"), max_value=pd.Timestamp("2261-12-31")))
 def test_dates_are_parsed_as_numpy_does(moment):
     text = moment.strftime("%Y-%m-%d %H:%M:%S")
-    seconds, missing = _parse_dates([text])
+    seconds, missing = parse_dates([text])
     assert seconds.numpy()[0] == np.datetime64(text, "s").astype("int64")
     assert not missing.numpy()[0]
 
@@ -64,7 +64,7 @@ def test_dates_are_parsed_as_numpy_does(moment):
 def test_the_year_of_every_day_of_eight_centuries():
     days = np.arange(np.datetime64("1600-01-01"), np.datetime64("2400-01-02"))
     expected = days.astype("datetime64[Y]").astype("int64") + 1970
-    np.testing.assert_array_equal(_year_of(tf.constant(days.astype("int64"))).numpy(), expected)
+    np.testing.assert_array_equal(year_of(tf.constant(days.astype("int64"))).numpy(), expected)
 
 
 def test_config_is_plain_json_and_survives_it(columns, make_rows):

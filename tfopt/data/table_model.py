@@ -14,7 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.data.column import DAYS_PER_YEAR, FLOAT32_MAX, LARGEST, NUM_TOPICS, SECONDS_PER_DAY, Column
+from tfopt.data.column import FLOAT32_MAX, LARGEST, NUM_TOPICS, SECONDS_PER_DAY, Column
+from tfopt.data.graph_dates import cycles, parse_dates
 
 if TYPE_CHECKING:
     from tfopt.data.encoder import TableEncoder
@@ -25,7 +26,6 @@ _OUTPUTS = {
     "regression": ("values",),
     "classification": ("probabilities", "logits", "binary_probability", "binary_logit"),
 }
-_DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 
 
 @keras.saving.register_keras_serializable(package="tfopt")
@@ -139,7 +139,7 @@ class TablePreprocessing(keras.layers.Layer):
         parts, indicators = [], []
         if numeric:
             parts.append(tf.stack([_numbers(columns[column.name]) for column in numeric], axis=1))
-        parsed = [_parse_dates(columns[column.name]) for column in dates]
+        parsed = [parse_dates(columns[column.name]) for column in dates]
         for seconds, missing in parsed:
             days = tf.cast(seconds, tf.float64) / SECONDS_PER_DAY
             parts.append(tf.where(missing, tf.constant(math.nan, tf.float64), days)[:, None])
@@ -155,7 +155,7 @@ class TablePreprocessing(keras.layers.Layer):
             missing = tf.math.is_nan(truth)
             parts.append(tf.where(missing, tf.constant(self.boolean_fill, tf.float64), truth))
             indicators.append(_indicators(missing, booleans))
-        parts += [_cycles(seconds, missing) for seconds, missing in parsed]
+        parts += [cycles(seconds, missing) for seconds, missing in parsed]
         parts += [self._slots(column, columns[column.name]) for column in self._of_kind("categorical")]
         empty = [_without_words(columns[column.name])[:, None] for column in texts if column.has_missing]
         indicators += [tf.cast(missing, tf.float64) for missing in empty]
@@ -448,55 +448,3 @@ def _indicators(missing: Any, columns: Sequence[Column]) -> Any:
     """Return the missing-value indicators of those columns that have one."""
     places = [place for place, column in enumerate(columns) if column.has_missing]
     return tf.cast(tf.gather(missing, tf.constant(places, tf.int32), axis=1), tf.float64)
-
-
-def _parse_dates(values: Any) -> tuple[Any, Any]:
-    """Return whole seconds since 1970 (int64) and which are missing, of texts `YYYY-MM-DD[ HH:MM:SS]`."""
-    texts = _texts(values)
-    missing = tf.equal(texts, "")
-    whole = tf.strings.join(
-        [tf.where(missing, "1970-01-01", texts), " 00:00:00"]
-    )  # the end is cut where there is a time
-
-    def digits(start: int, length: int) -> Any:
-        return tf.strings.to_number(tf.strings.substr(whole, start, length), tf.int64)
-
-    days = _days_since_1970(digits(0, 4), digits(5, 2), digits(8, 2))
-    seconds = ((days * 24 + digits(11, 2)) * 60 + digits(14, 2)) * 60 + digits(17, 2)
-    return seconds, missing
-
-
-def _is_leap(year: Any) -> Any:
-    return (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-
-
-def _days_before_year(year: Any) -> Any:
-    """Return the days from 1970-01-01 to January 1 of a year (proleptic Gregorian)."""
-    before = year - 1
-    return 365 * (year - 1970) + before // 4 - before // 100 + before // 400 - 477
-
-
-def _days_since_1970(year: Any, month: Any, day: Any) -> Any:
-    leap_day = tf.cast(_is_leap(year) & (month > 2), tf.int64)
-    before_month = tf.gather(tf.constant(_DAYS_BEFORE_MONTH, tf.int64), month - 1)
-    return _days_before_year(year) + before_month + leap_day + day - 1
-
-
-def _year_of(days: Any) -> Any:
-    """Return the year that holds a day; the estimate is off by at most one."""
-    year = 1970 + tf.cast(tf.floor(tf.cast(days, tf.float64) / 365.2425), tf.int64)
-    year = tf.where(_days_before_year(year) > days, year - 1, year)
-    return tf.where(_days_before_year(year + 1) <= days, year + 1, year)
-
-
-def _cycles(seconds: Any, missing: Any) -> Any:
-    """Return (rows, 6) sines and cosines of the day in the year, the day in the week and the time of the day."""
-    days = seconds // SECONDS_PER_DAY
-    day_of_year = days - _days_before_year(_year_of(days))
-    day_of_week = (days + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
-    second_of_day = seconds - days * SECONDS_PER_DAY
-    cycles = []
-    for part, whole in ((day_of_year, DAYS_PER_YEAR), (day_of_week, 7.0), (second_of_day, float(SECONDS_PER_DAY))):
-        angle = 2.0 * math.pi * tf.cast(part, tf.float64) / whole
-        cycles += [tf.sin(angle), tf.cos(angle)]
-    return tf.where(missing[:, None], tf.constant(0.0, tf.float64), tf.stack(cycles, axis=1))
