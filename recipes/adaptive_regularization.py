@@ -16,6 +16,18 @@ is being trained: its rate was baked into the graph at the first batch. `tfopt.l
 So: tune a fixed rate and a fixed strength first, and use neither where the training loss is still high; a schedule for
 them is worth a try only after that, and only with a layer whose rate can change.
 
+Claims:
+    adaptive-fixed-beats-none: Fixed dropout lowers the test loss of a network that overfits
+    adaptive-none-beats-fixed: Where a network underfits, fixed dropout raises the test loss
+    adaptive-early-fits-better: Early dropout lowers the final training loss of a network that underfits
+    adaptive-early-generalises: Early dropout lowers the test loss of a network that underfits
+    adaptive-late-beats-fixed: Late dropout beats fixed dropout in a network that overfits
+    adaptive-curriculum-beats-fixed: Dropout that grows from nothing beats fixed dropout where a network overfits
+    adaptive-fading-l2-beats-fixed: An L2 penalty that fades beats a fixed one in a network that overfits
+    adaptive-growing-l2-beats-fixed: An L2 penalty that grows beats a fixed one in a network that overfits
+    adaptive-rate-in-a-callback: `layer.rate = 0.9` in a callback changes the rate of a keras.layers.Dropout in
+        training
+
     python recipes/adaptive_regularization.py                                  # digits, a minute on two cores
     python recipes/adaptive_regularization.py --data table.csv --target label  # a classification table of your own
 """
@@ -112,45 +124,18 @@ def less(case, one, other, measure):
 
 
 claims = {
-    "adaptive-fixed-beats-none": (
-        "Fixed dropout lowers the test loss of a network that overfits",
-        less("overfits", "fixed dropout", "neither", "test loss"),
-    ),
-    "adaptive-none-beats-fixed": (
-        "Where a network underfits, fixed dropout raises the test loss",
-        less("underfits", "neither", "fixed dropout", "test loss"),
-    ),
-    "adaptive-early-fits-better": (
-        "Early dropout lowers the final training loss of a network that underfits",
-        less("underfits", "early dropout", "neither", "train loss"),
-    ),
-    "adaptive-early-generalises": (
-        "Early dropout lowers the test loss of a network that underfits",
-        less("underfits", "early dropout", "neither", "test loss"),
-    ),
-    "adaptive-late-beats-fixed": (
-        "Late dropout beats fixed dropout in a network that overfits",
-        less("overfits", "late dropout", "fixed dropout", "test loss"),
-    ),
-    "adaptive-curriculum-beats-fixed": (
-        "Dropout that grows from nothing beats fixed dropout where a network overfits",
-        less("overfits", "curriculum dropout", "fixed dropout", "test loss"),
-    ),
-    "adaptive-fading-l2-beats-fixed": (
-        "An L2 penalty that fades beats a fixed one in a network that overfits",
-        less("overfits", "fading L2", "fixed L2", "test loss"),
-    ),
-    "adaptive-growing-l2-beats-fixed": (
-        "An L2 penalty that grows beats a fixed one in a network that overfits",
-        less("overfits", "growing L2", "fixed L2", "test loss"),
-    ),
-    "adaptive-rate-in-a-callback": (
-        "`layer.rate = 0.9` in a callback changes the rate of a keras.layers.Dropout in training",
-        recipe.fact(
-            snippet[1] > 0.5,
-            "{} of the units dropped at rate 0.1, {} after it was set to 0.9",
-            *(f"{share:.2f}" for share in snippet),
-        ),
+    "adaptive-fixed-beats-none": less("overfits", "fixed dropout", "neither", "test loss"),
+    "adaptive-none-beats-fixed": less("underfits", "neither", "fixed dropout", "test loss"),
+    "adaptive-early-fits-better": less("underfits", "early dropout", "neither", "train loss"),
+    "adaptive-early-generalises": less("underfits", "early dropout", "neither", "test loss"),
+    "adaptive-late-beats-fixed": less("overfits", "late dropout", "fixed dropout", "test loss"),
+    "adaptive-curriculum-beats-fixed": less("overfits", "curriculum dropout", "fixed dropout", "test loss"),
+    "adaptive-fading-l2-beats-fixed": less("overfits", "fading L2", "fixed L2", "test loss"),
+    "adaptive-growing-l2-beats-fixed": less("overfits", "growing L2", "fixed L2", "test loss"),
+    "adaptive-rate-in-a-callback": recipe.fact(
+        snippet[1] > 0.5,
+        "{} of the units dropped at rate 0.1, {} after it was set to 0.9",
+        *(f"{share:.2f}" for share in snippet),
     ),
 }
 

@@ -14,6 +14,23 @@ that: one rate and one number of epochs for all batch sizes; its numbers are pri
 So: take batches of 32 or so, and more where the machine has many cores; whenever the batch changes, tune the learning
 rate again.
 
+Claims:
+    batch-mini-fastest: Mini-batches reach the loss in fewer seconds of model.fit than single samples and than the
+        full batch
+    batch-mini-fastest-compiled: They do so too when the whole epoch is one compiled loop
+    batch-larger-epoch-faster: The larger the batch, the faster an epoch of model.fit: single samples, mini-batches,
+        full batch
+    batch-single-fewest-epochs: Single samples need the fewest epochs
+    batch-full-steadiest: The full batch is the steadiest: the fewest updates raise the training loss (%)
+    batch-single-noisiest: Single samples have the noisiest gradients: variance over the square of the gradient
+    batch-single-unsteadiest: Single samples are the least steady: the most updates raise the training loss (%)
+    batch-larger-generalises-worse: Larger batches generalise worse: test error (%) at the same training loss
+    batch-usual-comparison: Larger batches have the higher test error (%) at one rate and after the same number of
+        epochs
+    batch-rate-grows: The best learning rate grows with the batch size
+    batch-rate-linear: It grows by the linear rule: a power from 0.75 to 1.25
+    batch-rate-square-root: It grows by the square root: a power from 0.25 to 0.75
+
     python recipes/batch_size.py                                      # about a minute on two cores
     python recipes/batch_size.py --data table.csv --target label      # a classification table of your own
 """
@@ -227,48 +244,24 @@ def between(low, high):
 
 
 claims = {
-    "batch-mini-fastest": (
-        "Mini-batches reach the loss in fewer seconds of model.fit than single samples and than the full batch",
-        recipe.all_of(*(against(fit_seconds, MINI, other, "seconds", ".2f") for other in (SINGLE, FULL))),
+    "batch-mini-fastest": recipe.all_of(
+        *(against(fit_seconds, MINI, other, "seconds", ".2f") for other in (SINGLE, FULL))
     ),
-    "batch-mini-fastest-compiled": (
-        "They do so too when the whole epoch is one compiled loop",
-        recipe.all_of(*(against(seconds, MINI, other, "seconds", ".4f") for other in (SINGLE, FULL))),
+    "batch-mini-fastest-compiled": recipe.all_of(
+        *(against(seconds, MINI, other, "seconds", ".4f") for other in (SINGLE, FULL))
     ),
-    "batch-larger-epoch-faster": (
-        "The larger the batch, the faster an epoch of model.fit: single samples, mini-batches, full batch",
-        recipe.all_of(*(against(fit_rounds, *pair, "seconds", ".3f") for pair in ((MINI, SINGLE), (FULL, MINI)))),
+    "batch-larger-epoch-faster": recipe.all_of(
+        *(against(fit_rounds, *pair, "seconds", ".3f") for pair in ((MINI, SINGLE), (FULL, MINI)))
     ),
-    "batch-single-fewest-epochs": (
-        "Single samples need the fewest epochs",
-        against(epochs, SINGLE, MINI, "epochs", ".1f"),
-    ),
-    "batch-full-steadiest": (
-        "The full batch is the steadiest: the fewest updates raise the training loss (%)",
-        against(uphill, FULL, MINI, "updates uphill (%)", ".0f"),
-    ),
-    "batch-single-noisiest": (
-        "Single samples have the noisiest gradients: variance over the square of the gradient",
-        against(noise, MINI, SINGLE, "gradient noise", ".3g"),
-    ),
-    "batch-single-unsteadiest": (
-        "Single samples are the least steady: the most updates raise the training loss (%)",
-        against(uphill, MINI, SINGLE, "updates uphill (%)", ".0f"),
-    ),
-    "batch-larger-generalises-worse": (
-        "Larger batches generalise worse: test error (%) at the same training loss",
-        against(error, MINI, FULL, "test error (%)", ".1f"),
-    ),
-    "batch-usual-comparison": (
-        "Larger batches have the higher test error (%) at one rate and after the same number of epochs",
-        against(usual, MINI, FULL, "test error (%)", ".1f"),
-    ),
-    "batch-rate-grows": (
-        "The best learning rate grows with the batch size",
-        recipe.above(slopes, 0.0, POWER, **settings),
-    ),
-    "batch-rate-linear": ("It grows by the linear rule: a power from 0.75 to 1.25", between(0.75, 1.25)),
-    "batch-rate-square-root": ("It grows by the square root: a power from 0.25 to 0.75", between(0.25, 0.75)),
+    "batch-single-fewest-epochs": against(epochs, SINGLE, MINI, "epochs", ".1f"),
+    "batch-full-steadiest": against(uphill, FULL, MINI, "updates uphill (%)", ".0f"),
+    "batch-single-noisiest": against(noise, MINI, SINGLE, "gradient noise", ".3g"),
+    "batch-single-unsteadiest": against(uphill, MINI, SINGLE, "updates uphill (%)", ".0f"),
+    "batch-larger-generalises-worse": against(error, MINI, FULL, "test error (%)", ".1f"),
+    "batch-usual-comparison": against(usual, MINI, FULL, "test error (%)", ".1f"),
+    "batch-rate-grows": recipe.above(slopes, 0.0, POWER, **settings),
+    "batch-rate-linear": between(0.75, 1.25),
+    "batch-rate-square-root": between(0.25, 0.75),
 }
 
 with recipe.panels(3) as (figure, (by_epoch, by_second, by_rate)):

@@ -1,8 +1,7 @@
 """How much is data augmentation worth, by the number of training rows?
 
-The claims: "shifted, noisy or mixed copies of the training images lower the test error", "the fewer images there are,
-the more they help", "an augmented network is better than the classical models". On the 8x8 digits: shifts by up to
-one pixel, Gaussian noise, mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412), all three together, and none.
+On the 8x8 digits: shifts by up to one pixel, Gaussian noise, mixup (Zhang et al. 2018,
+https://arxiv.org/abs/1710.09412), all three together, and none.
 
 Every seed has images of its own. Each is copied 20 times, every copy augmented anew; the network without augmentation
 sees plain copies, so that all take the same number of steps. Strength and learning rate are chosen for each method and
@@ -11,6 +10,19 @@ validation images, without and with the shifted copies as rows of their own ("vi
 
 So: augment by changes that keep the label, such as small shifts; give the classical model the same copies before you
 compare; and measure again when there are more rows.
+
+Claims:
+    augmentation-more-for-few: Shifts are worth more where rows are fewest than where they are most
+    augmentation-together: All three together are better than shifts alone, on the mean over the numbers of rows
+    augmentation-helps-svc: Shifted copies help a support vector machine, on the mean over the numbers of rows
+    augmentation-beats-svc: A network with shifts makes fewer errors than a support vector machine with shifted
+        copies
+    augmentation-shifts-few: Shifts by a pixel lower a network's test error where rows are fewest
+    augmentation-shifts-many: Shifts by a pixel lower a network's test error where rows are most
+    augmentation-noise-few: Noise lowers a network's test error where rows are fewest
+    augmentation-noise-many: Noise lowers a network's test error where rows are most
+    augmentation-mixup-few: Mixup lowers a network's test error where rows are fewest
+    augmentation-mixup-many: Mixup lowers a network's test error where rows are most
 
     python recipes/data_augmentation.py            # a minute on two cores
 """
@@ -101,15 +113,15 @@ errors = {}  # (method, size): test errors in %, a number a seed
 for size in recipe.steps(SIZES, "numbers of rows"):
     samples = [sample.first(size) for sample in whole]
     steps = EPOCHS * -(-COPIES * size // BATCH)
-    scores = []
-    for plan in PLANS:
-        tried = [{"learning_rate": rate, "steps": steps} for rate in LEARNING_RATES]
-        own = [copies(sample, plan) for sample in samples]
-        scores.append(recipe.train(network, tried, own, epochs=EPOCHS, batch_size=BATCH))
+    tried = [{"learning_rate": rate, "steps": steps} for rate in LEARNING_RATES]
+    scores = [
+        recipe.train(network, tried, [copies(sample, plan) for sample in samples], epochs=EPOCHS, batch_size=BATCH)
+        for plan in PLANS
+    ]
     joined = {key: np.concatenate([one[key] for one in scores]) for key in scores[0]}
+    of_rows = [plan[0] for plan in PLANS for _ in LEARNING_RATES]  # the method of each row of the scores
     for method in METHODS:
-        which = [i for i in range(len(PLANS) * len(LEARNING_RATES)) if PLANS[i // len(LEARNING_RATES)][0] == method]
-        errors[method, size] = recipe.chosen(joined, which)["test error"]
+        errors[method, size] = recipe.chosen(joined, np.flatnonzero(np.array(of_rows) == method))["test error"]
     errors["SVC", size] = np.array([machine(sample, shifts=False) for sample in samples])
     errors["SVC, shifts", size] = np.array([machine(sample, shifts=True) for sample in samples])
 
@@ -127,28 +139,16 @@ def less(better, worse, sizes):
 
 
 gains = {size: errors["none", size] - errors["shifts", size] for size in SIZES}
-claims = {}
-for method, what in (("shifts", "Shifts by a pixel lower"), ("noise", "Noise lowers"), ("mixup", "Mixup lowers")):
-    for where, size in (("few", few), ("many", many)):
-        claim = f"{what} a network's test error where rows are {'fewest' if where == 'few' else 'most'}"
-        claims[f"augmentation-{method}-{where}"] = claim, less(method, "none", [size])
+claims = {
+    f"augmentation-{method}-{where}": less(method, "none", [size])
+    for method in ("shifts", "noise", "mixup")
+    for where, size in (("few", few), ("many", many))
+}
 claims |= {
-    "augmentation-more-for-few": (
-        "Shifts are worth more where rows are fewest than where they are most",
-        recipe.more(gains[few], gains[many], "points of test error less", ".1f"),
-    ),
-    "augmentation-together": (
-        "All three together are better than shifts alone, on the mean over the numbers of rows",
-        less("all three", "shifts", SIZES),
-    ),
-    "augmentation-helps-svc": (
-        "Shifted copies help a support vector machine, on the mean over the numbers of rows",
-        less("SVC, shifts", "SVC", SIZES),
-    ),
-    "augmentation-beats-svc": (
-        "A network with shifts makes fewer errors than a support vector machine with shifted copies",
-        less("shifts", "SVC, shifts", SIZES),
-    ),
+    "augmentation-more-for-few": recipe.more(gains[few], gains[many], "points of test error less", ".1f"),
+    "augmentation-together": less("all three", "shifts", SIZES),
+    "augmentation-helps-svc": less("SVC, shifts", "SVC", SIZES),
+    "augmentation-beats-svc": less("shifts", "SVC, shifts", SIZES),
 }
 
 with recipe.panels(2, width=5.5) as (figure, (left, right)):

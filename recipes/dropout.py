@@ -14,6 +14,23 @@ in a callback changes the training, because it draws from the model's random str
 So: treat the rate as a hyperparameter (0.1 to 0.5) and tune it together with L2, which often does as much; test with
 `training=False`; and give a network with dropout the epochs that it needs.
 
+Claims:
+    dropout-off-in-inference: Dropout drops units in training, and none in inference
+    dropout-keeps-mean: Scaling by 1/(1 − rate) keeps the mean of what a layer gives on
+    dropout-keeps-variance: It keeps the variance too
+    dropout-test-in-training-mode: A test that leaves dropout on shows no higher loss
+    dropout-leans-less: A network with dropout leans less on single units
+    dropout-lowers-coadaptation: Its units are less correlated
+    dropout-lowers-test-loss: Dropout lowers the test loss of the large network
+    dropout-lowers-test-error: Dropout lowers the test error of the large network
+    dropout-beats-l2-in-large-nets: In the large network dropout gives a lower test loss than L2
+    dropout-helps-l2-in-large-nets: In the large network L2 with dropout gives a lower test loss than L2 alone
+    dropout-rate-formula: The rate 1 − 1/n for n units gives a lower test error than a rate that is chosen
+    dropout-tutorial-network: The tutorial's Dense(64), Dropout(0.5), Dense(10) makes fewer errors than without
+        dropout
+    dropout-searched-beats-logistic: A network with rate and L2 by KerasTuner makes fewer errors than logistic
+        regression by GridSearchCV
+
     python recipes/dropout.py                                      # a minute on two cores
     python recipes/dropout.py --data table.csv --target label      # a classification table of your own
 """
@@ -171,74 +188,37 @@ def of(method, key):
 
 dropped, differs = of("dropout", "drop_fraction"), float(np.max(of("dropout", "differs")))
 claims = {
-    "dropout-off-in-inference": (
-        "Dropout drops units in training, and none in inference.",
-        recipe.fact(
-            np.all(np.abs(dropped - 0.5) < 0.05) and differs == 0,
-            "a share of {} is dropped at rate 0.5; in inference outputs change by {}",
-            recipe.plus_minus(dropped),
-            f"{differs:g}",
-        ),
+    "dropout-off-in-inference": recipe.fact(
+        np.all(np.abs(dropped - 0.5) < 0.05) and differs == 0,
+        "a share of {} is dropped at rate 0.5; in inference outputs change by {}",
+        recipe.plus_minus(dropped),
+        f"{differs:g}",
     ),
-    "dropout-keeps-mean": (
-        "Scaling by 1/(1 − rate) keeps the mean of what a layer gives on.",
-        recipe.below(
-            np.abs(of("dropout", "mean_shift")),
-            SAME,
-            "shifted by {} standard deviations at rate 0.5, {} seeds",
-            shown=of("dropout", "mean_shift"),
-        ),
+    "dropout-keeps-mean": recipe.below(
+        np.abs(of("dropout", "mean_shift")),
+        SAME,
+        "shifted by {} standard deviations at rate 0.5, {} seeds",
+        shown=of("dropout", "mean_shift"),
     ),
-    "dropout-keeps-variance": (
-        "It keeps the variance too.",
-        recipe.below(
-            np.abs(of("dropout", "variance_ratio") - 1),
-            SAME,
-            "{} times the variance at rate 0.5, {} seeds",
-            shown=of("dropout", "variance_ratio"),
-            spec=".2f",
-        ),
+    "dropout-keeps-variance": recipe.below(
+        np.abs(of("dropout", "variance_ratio") - 1),
+        SAME,
+        "{} times the variance at rate 0.5, {} seeds",
+        shown=of("dropout", "variance_ratio"),
+        spec=".2f",
     ),
-    "dropout-test-in-training-mode": (
-        "A test that leaves dropout on shows no higher loss.",
-        recipe.less(of("dropout", "on"), of("dropout", "off"), "test loss"),
+    "dropout-test-in-training-mode": recipe.less(of("dropout", "on"), of("dropout", "off"), "test loss"),
+    "dropout-leans-less": recipe.less(leans["dropout"], leans["neither"], "loss added by losing the worst unit"),
+    "dropout-lowers-coadaptation": recipe.less(
+        of("dropout", "coadaptation"), of("neither", "coadaptation"), "correlation"
     ),
-    "dropout-leans-less": (
-        "A network with dropout leans less on single units.",
-        recipe.less(leans["dropout"], leans["neither"], "loss added by losing the worst unit"),
-    ),
-    "dropout-lowers-coadaptation": (
-        "Its units are less correlated.",
-        recipe.less(of("dropout", "coadaptation"), of("neither", "coadaptation"), "correlation"),
-    ),
-    "dropout-lowers-test-loss": (
-        "Dropout lowers the test loss of the large network.",
-        less("large", "dropout", "neither", "test loss"),
-    ),
-    "dropout-lowers-test-error": (
-        "Dropout lowers the test error of the large network.",
-        less("large", "dropout", "neither", "test error"),
-    ),
-    "dropout-beats-l2-in-large-nets": (
-        "In the large network dropout gives a lower test loss than L2.",
-        less("large", "dropout", "L2", "test loss"),
-    ),
-    "dropout-helps-l2-in-large-nets": (
-        "In the large network L2 with dropout gives a lower test loss than L2 alone.",
-        less("large", "both", "L2", "test loss"),
-    ),
-    "dropout-rate-formula": (
-        "The rate 1 − 1/n for n units gives a lower test error than a rate that is chosen.",
-        less("small", "1 − 1/n", "dropout", "test error"),
-    ),
-    "dropout-tutorial-network": (
-        "The tutorial's Dense(64), Dropout(0.5), Dense(10) makes fewer errors than without dropout.",
-        less("tutorial", "dropout", "neither", "test error"),
-    ),
-    "dropout-searched-beats-logistic": (
-        "A network with rate and L2 by KerasTuner makes fewer errors than logistic regression by GridSearchCV.",
-        recipe.less(searched["network"], searched["logistic"], "test error (%)", ".1f"),
-    ),
+    "dropout-lowers-test-loss": less("large", "dropout", "neither", "test loss"),
+    "dropout-lowers-test-error": less("large", "dropout", "neither", "test error"),
+    "dropout-beats-l2-in-large-nets": less("large", "dropout", "L2", "test loss"),
+    "dropout-helps-l2-in-large-nets": less("large", "both", "L2", "test loss"),
+    "dropout-rate-formula": less("small", "1 − 1/n", "dropout", "test error"),
+    "dropout-tutorial-network": less("tutorial", "dropout", "neither", "test error"),
+    "dropout-searched-beats-logistic": recipe.less(searched["network"], searched["logistic"], "test error (%)", ".1f"),
 }
 
 with recipe.panels(2, width=5.5) as (figure, (left, right)):

@@ -12,6 +12,25 @@ to the prediction; integrated gradients do.
 So: ask a network by two ways, on rows that it has not seen, and trust what both say; a coefficient of zero says that
 the linear model can do without the column, not that the column does nothing.
 
+Claims:
+    explain-integrated-gradients-add-up: Integrated gradients add up to the change of the prediction, within 2 % of
+        its spread
+    explain-one-gradient-adds-up: One gradient at the row itself adds up to the change of the prediction, within 2 %
+        of its spread
+    explain-two-ways-agree: Permutation importance and integrated gradients rank the columns alike (correlation
+        above 0.5)
+    explain-network-and-lasso-agree: Integrated gradients and Lasso's coefficients rank the columns alike
+        (correlation above 0.5)
+    explain-same-direction-as-lasso: The network and Lasso agree on the direction of more than nine in ten of the
+        columns that Lasso keeps
+    explain-lasso-zero-is-used-less: The network uses the columns that Lasso sets to zero less than the others
+    explain-integrated-gradients-find-the-used: Integrated gradients put the five columns that Friedman's function
+        uses above the other five
+    explain-permutation-finds-the-used: Permutation importance puts the five columns that Friedman's function uses
+        above the other five
+    explain-lasso-finds-the-used: Lasso's coefficients put the five columns that Friedman's function uses above the
+        other five
+
     python recipes/explanation.py                                       # about a minute on two cores
     python recipes/explanation.py --data houses.csv --target price      # a regression table of your own
 """
@@ -215,42 +234,15 @@ zeros = recipe.fact(None, "Lasso keeps some and drops some in {} folds", len(kep
 if len(kept) > 1:
     zeros = recipe.less(dropped, kept, "mean importance", test_to_train=TEST_TO_TRAIN, of="folds")
 claims = {
-    "explain-integrated-gradients-add-up": (
-        "Integrated gradients add up to the change of the prediction, within 2 % of its spread",
-        left_over("left over"),
-    ),
-    "explain-one-gradient-adds-up": (
-        "One gradient at the row itself adds up to the change of the prediction, within 2 % of its spread",
-        left_over("left over by one gradient"),
-    ),
-    "explain-two-ways-agree": (
-        f"Permutation importance and integrated gradients rank the columns alike (correlation above {AGREEMENT:g})",
-        correlated("permutation", "integrated gradients"),
-    ),
-    "explain-network-and-lasso-agree": (
-        f"Integrated gradients and Lasso's coefficients rank the columns alike (correlation above {AGREEMENT:g})",
-        correlated("integrated gradients", "Lasso"),
-    ),
-    "explain-same-direction-as-lasso": (
-        "The network and Lasso agree on the direction of more than nine in ten of the columns that Lasso keeps",
-        above(same_way, 0.9, "share {}, {} folds"),
-    ),
-    "explain-lasso-zero-is-used-less": (
-        "The network uses the columns that Lasso sets to zero less than the others",
-        zeros,
-    ),
-    "explain-integrated-gradients-find-the-used": (
-        "Integrated gradients put the five columns that Friedman's function uses above the other five",
-        finds("integrated gradients"),
-    ),
-    "explain-permutation-finds-the-used": (
-        "Permutation importance puts the five columns that Friedman's function uses above the other five",
-        finds("permutation"),
-    ),
-    "explain-lasso-finds-the-used": (
-        "Lasso's coefficients put the five columns that Friedman's function uses above the other five",
-        finds("Lasso"),
-    ),
+    "explain-integrated-gradients-add-up": left_over("left over"),
+    "explain-one-gradient-adds-up": left_over("left over by one gradient"),
+    "explain-two-ways-agree": correlated("permutation", "integrated gradients"),
+    "explain-network-and-lasso-agree": correlated("integrated gradients", "Lasso"),
+    "explain-same-direction-as-lasso": above(same_way, 0.9, "share {}, {} folds"),
+    "explain-lasso-zero-is-used-less": zeros,
+    "explain-integrated-gradients-find-the-used": finds("integrated gradients"),
+    "explain-permutation-finds-the-used": finds("permutation"),
+    "explain-lasso-finds-the-used": finds("Lasso"),
 }
 
 with recipe.panels(2, width=6, height=4.8) as (figure, axes):

@@ -17,6 +17,20 @@ reached first: Adam at its best constant rate may leave again. Intervals are 95 
 So: compare optimizers only at each one's own best learning rate; momentum is a large part of what they gain; take an
 optimizer from the library, where its bias correction is right.
 
+Claims:
+    gd-same-numbers-as-keras: The formulas of gradient descent, momentum, RMSprop and Adam give the numbers of
+        Keras's optimizers
+    gd-reaches-closed-form: Gradient descent on linear regression arrives at the closed form
+    gd-momentum-faster: Momentum reaches the minimum of an ill-conditioned quadratic in fewer steps than gradient
+        descent
+    gd-momentum-smooths: Momentum smooths: under mini-batches its steps follow one another's direction more than
+        gradient descent's
+    gd-rmsprop-scales: RMSprop scales by past gradients: flat and steep coordinates get steps of like size
+    gd-rmsprop-turned: RMSprop's scaling still helps when the long axes do not lie along the coordinates
+    gd-adam-is-both: Adam is both: its steps are steadier than gradient descent's and more even over the coordinates
+    gd-adam-fastest: Adam needs fewer steps than each of the others, on both quadratics and on diabetes
+    gd-adam-in-place: The tutorial's hand-written Adam, correcting its averages in place, fits its three points
+
     python recipes/gradient_descent_and_adam.py            # some twenty seconds on two cores
 """
 
@@ -232,56 +246,29 @@ worst = max(differences.values())
 rivals = [fewer_steps("Adam", name, problem) for problem in PROBLEMS for name in METHODS if name != "Adam"]
 repaired = ends["Adam in place"] < 1.01 * ends["least squares"]
 claims = {
-    "gd-same-numbers-as-keras": (
-        "The formulas of gradient descent, momentum, RMSprop and Adam give the numbers of Keras's optimizers",
-        recipe.fact(
-            worst < 1e-6,
-            "largest difference {} in {} steps; {} with 0.9 and 0.999, which Keras rounds to float32",
-            f"{worst:.1e}",
-            SAME_STEPS,
-            f"{max(rounded.values()):.1e}",
-        ),
+    "gd-same-numbers-as-keras": recipe.fact(
+        worst < 1e-6,
+        "largest difference {} in {} steps; {} with 0.9 and 0.999, which Keras rounds to float32",
+        f"{worst:.1e}",
+        SAME_STEPS,
+        f"{max(rounded.values()):.1e}",
     ),
-    "gd-reaches-closed-form": (
-        "Gradient descent on linear regression arrives at the closed form",
-        recipe.below(
-            needed["diabetes", "gradient descent"],
-            STEPS,
-            "diabetes: {} steps to 1e-6 of the starting error, {} starts",
-            spec=".0f",
-        ),
+    "gd-reaches-closed-form": recipe.below(
+        needed["diabetes", "gradient descent"],
+        STEPS,
+        "diabetes: {} steps to 1e-6 of the starting error, {} starts",
+        spec=".0f",
     ),
-    "gd-momentum-faster": (
-        "Momentum reaches the minimum of an ill-conditioned quadratic in fewer steps than gradient descent",
-        fewer_steps("momentum", "gradient descent", "quadratic, turned"),
-    ),
-    "gd-momentum-smooths": (
-        "Momentum smooths: under mini-batches its steps follow one another's direction more than gradient descent's",
-        steadier("momentum"),
-    ),
-    "gd-rmsprop-scales": (
-        "RMSprop scales by past gradients: flat and steep coordinates get steps of like size",
-        more_even("RMSprop"),
-    ),
-    "gd-rmsprop-turned": (
-        "RMSprop's scaling still helps when the long axes do not lie along the coordinates",
-        fewer_steps("RMSprop", "gradient descent", "quadratic, turned"),
-    ),
-    "gd-adam-is-both": (
-        "Adam is both: its steps are steadier than gradient descent's and more even over the coordinates",
-        recipe.all_of(steadier("Adam"), more_even("Adam")),
-    ),
-    "gd-adam-fastest": (
-        "Adam needs fewer steps than each of the others, on both quadratics and on diabetes",
-        recipe.all_of(*rivals),
-    ),
-    "gd-adam-in-place": (
-        "The tutorial's hand-written Adam, correcting its averages in place, fits its three points",
-        recipe.fact(
-            repaired,
-            "mean squared error {}; Adam {}, least squares {}",
-            *(f"{ends[name]:.2f}" for name in ("Adam in place", "Adam", "least squares")),
-        ),
+    "gd-momentum-faster": fewer_steps("momentum", "gradient descent", "quadratic, turned"),
+    "gd-momentum-smooths": steadier("momentum"),
+    "gd-rmsprop-scales": more_even("RMSprop"),
+    "gd-rmsprop-turned": fewer_steps("RMSprop", "gradient descent", "quadratic, turned"),
+    "gd-adam-is-both": recipe.all_of(steadier("Adam"), more_even("Adam")),
+    "gd-adam-fastest": recipe.all_of(*rivals),
+    "gd-adam-in-place": recipe.fact(
+        repaired,
+        "mean squared error {}; Adam {}, least squares {}",
+        *(f"{ends[name]:.2f}" for name in ("Adam in place", "Adam", "least squares")),
     ),
 }
 

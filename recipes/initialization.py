@@ -11,6 +11,15 @@ What goes wrong in the usual program: `RandomNormal(stddev=0.01)` in every layer
 So: take He's weights for ReLU and Glorot's for tanh (or `tfopt.initializers.for_activation`), a seed of its own for
 each layer, and normalisation for sigmoid or very deep networks.
 
+Claims:
+    init-zeros-hidden-still: From all-zero weights the hidden layers learn nothing
+    init-zeros-learn-nothing: From all-zero weights nothing at all is learned
+    init-wrong-size-vanishes: Random weights of the wrong size, N(0, 0.01²), vanish too
+    init-he-for-relu: He's weights keep the signal through ReLU layers, and Glorot's do not
+    init-glorot-for-tanh: Glorot's weights keep the signal through tanh layers
+    init-glorot-for-sigmoid: Glorot's weights keep the gradient through sigmoid layers
+    init-deep-relu-trains-with-he: 30 ReLU layers learn with He's weights, and not with Glorot's
+
     python recipes/initialization.py                                     # a minute and a half on two cores
     python recipes/initialization.py --data table.csv --target label     # a classification table of your own
 """
@@ -200,47 +209,26 @@ def keeps(values):
 
 
 claims = {
-    "init-zeros-hidden-still": (
-        "From all-zero weights the hidden layers learn nothing.",
-        recipe.fact(
-            not any(kernels),
-            "the largest of all weights after training is {} in {} kernels",
-            f"{max(kernels):g}",
-            len(kernels),
-        ),
+    "init-zeros-hidden-still": recipe.fact(
+        not any(kernels),
+        "the largest of all weights after training is {} in {} kernels",
+        f"{max(kernels):g}",
+        len(kernels),
     ),
-    "init-zeros-learn-nothing": (
-        "From all-zero weights nothing at all is learned.",
-        recipe.fact(
-            not moved["hidden: logits/bias"] and moved["linear: accuracy"] <= 2 * chance,
-            "the output bias reaches {}; a model without hidden layers learns: accuracy {} against {} by chance",
-            f"{moved['hidden: logits/bias']:.2g}",
-            f"{moved['linear: accuracy']:.3f}",
-            f"{chance:.3f}",
-        ),
+    "init-zeros-learn-nothing": recipe.fact(
+        not moved["hidden: logits/bias"] and moved["linear: accuracy"] <= 2 * chance,
+        "the output bias reaches {}; a model without hidden layers learns: accuracy {} against {} by chance",
+        f"{moved['hidden: logits/bias']:.2g}",
+        f"{moved['linear: accuracy']:.3f}",
+        f"{chance:.3f}",
     ),
-    "init-wrong-size-vanishes": (
-        "Random weights of the wrong size, N(0, 0.01²), vanish too.",
-        recipe.below(small, THOUSANDTH, SPREAD, spec=".1f"),
-    ),
-    "init-he-for-relu": (
-        "He's weights keep the signal through ReLU layers, and Glorot's do not.",
-        recipe.all_of(keeps(he), recipe.more(he, glorot, "log10 of what is left", ".2f", margin=FIVE)),
-    ),
-    "init-glorot-for-tanh": (
-        "Glorot's weights keep the signal through tanh layers.",
-        keeps(tanh),
-    ),
-    "init-glorot-for-sigmoid": (
-        "Glorot's weights keep the gradient through sigmoid layers.",
-        keeps(sigmoid),
-    ),
-    "init-deep-relu-trains-with-he": (
-        f"{DEPTH} ReLU layers learn with He's weights, and not with Glorot's.",
-        recipe.all_of(
-            recipe.above(accuracies["He"], 2 * chance, LEARNED, test_to_train=SHARED),
-            recipe.below(accuracies["Glorot"], 2 * chance, LEARNED, test_to_train=SHARED),
-        ),
+    "init-wrong-size-vanishes": recipe.below(small, THOUSANDTH, SPREAD, spec=".1f"),
+    "init-he-for-relu": recipe.all_of(keeps(he), recipe.more(he, glorot, "log10 of what is left", ".2f", margin=FIVE)),
+    "init-glorot-for-tanh": keeps(tanh),
+    "init-glorot-for-sigmoid": keeps(sigmoid),
+    "init-deep-relu-trains-with-he": recipe.all_of(
+        recipe.above(accuracies["He"], 2 * chance, LEARNED, test_to_train=SHARED),
+        recipe.below(accuracies["Glorot"], 2 * chance, LEARNED, test_to_train=SHARED),
     ),
 }
 

@@ -14,6 +14,18 @@ arithmetic is not: a norm is not the sum of squares that L2 means. `max_iter` do
 So: convert a strength with `tfopt.regularizers.from_sklearn` before comparing; take `ProximalOptimizer` where weights
 are to become zero; choose the strength on folds, by error on new rows.
 
+Claims:
+    penalty-same-number: The same number means the same penalty: L2(10) is Ridge(alpha=10)
+    penalty-textbook-cost-is-ridge: The cost 1/2m Σ(h − y)² + λ/2m Σθ² is Ridge with alpha = λ
+    penalty-conversion-is-exact: After conversion L1 is the Lasso, and L2 is Ridge
+    penalty-lasso-zeros: Lasso sets weights to zero, Ridge does not
+    penalty-keras-l1-zeros: Keras's L1 sets weights to zero
+    penalty-search-agrees: After conversion GridSearchCV and a tuner choose the same strength on the same folds
+    penalty-grid-of-l1-and-l2: GridSearchCV over penalty l1 and l2 of `LogisticRegression()` compares the two
+    penalty-norm-is-l2: λ·norm(w) is the L2 penalty
+    penalty-lowers-new-error: L2 lowers the squared error on new rows
+    penalty-lowers-training-error: L2 lowers the squared error on training rows
+
     python recipes/l1_l2_vs_lasso_ridge.py                                    # a minute and a half on two cores
     python recipes/l1_l2_vs_lasso_ridge.py --data houses.csv --target price   # all but the map of the estimators
 """
@@ -257,74 +269,48 @@ smooth = max(row["difference"] for row in solved)
 same_zeros = sum(row["same_zeros"] for row in solved)
 
 
-def lowers(part, name):
-    """Claim and evidence that the chosen strength lowers the error, on splits that share rows."""
+def lowers(part):
+    """Evidence that the chosen strength lowers the error on training rows (0) or on new ones (1)."""
     form = "log of the squared error without it over that with it: {}, {} splits"
-    return f"L2 lowers the squared error on {name}.", recipe.above(gains[:, part], 0.0, form, test_to_train=share)
+    return recipe.above(gains[:, part], 0.0, form, test_to_train=share)
 
 
 claims = {
-    "penalty-same-number": (
-        "The same number means the same penalty: L2(10) is Ridge(alpha=10).",
-        recipe.fact(0.9 < literal_ratio < 1.1, "the weights come out at {} of Ridge's", f"{literal_ratio:.1%}"),
+    "penalty-same-number": recipe.fact(
+        0.9 < literal_ratio < 1.1, "the weights come out at {} of Ridge's", f"{literal_ratio:.1%}"
     ),
-    "penalty-textbook-cost-is-ridge": (
-        "The cost 1/2m Σ(h − y)² + λ/2m Σθ² is Ridge with alpha = λ.",
-        recipe.fact(
-            textbook_difference < 1e-6, "weights differ by {} of the largest at λ = 10", f"{textbook_difference:.0e}"
-        ),
+    "penalty-textbook-cost-is-ridge": recipe.fact(
+        textbook_difference < 1e-6, "weights differ by {} of the largest at λ = 10", f"{textbook_difference:.0e}"
     ),
-    "penalty-conversion-is-exact": (
-        "After conversion L1 is the Lasso, and L2 is Ridge.",
-        recipe.fact(
-            smooth <= 1e-6 and same_zeros == len(solved) and path_difference < 1e-5,
-            "{} estimators differ by at most {} of the largest weight, {} have the same zeros; {} paths differ by {}",
-            len(solved),
-            f"{smooth:.0e}",
-            same_zeros,
-            len(paths),
-            f"{path_difference:.0e}",
-        ),
+    "penalty-conversion-is-exact": recipe.fact(
+        smooth <= 1e-6 and same_zeros == len(solved) and path_difference < 1e-5,
+        "{} estimators differ by at most {} of the largest weight, {} have the same zeros; {} paths differ by {}",
+        len(solved),
+        f"{smooth:.0e}",
+        same_zeros,
+        len(paths),
+        f"{path_difference:.0e}",
     ),
-    "penalty-lasso-zeros": (
-        "Lasso sets weights to zero, Ridge does not.",
-        recipe.fact(
-            zeros_lasso > 0 == zeros_ridge, "{} and {} zeros of {} weights", zeros_lasso, zeros_ridge, x.shape[1]
-        ),
+    "penalty-lasso-zeros": recipe.fact(
+        zeros_lasso > 0 == zeros_ridge, "{} and {} zeros of {} weights", zeros_lasso, zeros_ridge, x.shape[1]
     ),
-    "penalty-keras-l1-zeros": (
-        "Keras's L1 sets weights to zero.",
-        recipe.fact(
-            zeros_without,
-            "{} zeros under plain SGD, where Lasso has {}; `ProximalOptimizer` gives those",
-            zeros_without,
-            zeros_lasso,
-        ),
+    "penalty-keras-l1-zeros": recipe.fact(
+        zeros_without,
+        "{} zeros under plain SGD, where Lasso has {}; `ProximalOptimizer` gives those",
+        zeros_without,
+        zeros_lasso,
     ),
-    "penalty-search-agrees": (
-        "After conversion GridSearchCV and a tuner choose the same strength on the same folds.",
-        recipe.fact(
-            same_choice,
-            "alpha {} and {} of {}",
-            f"{search.best_params_['alpha']:.3g}",
-            f"{chosen.alpha:.3g}",
-            len(alphas),
-        ),
+    "penalty-search-agrees": recipe.fact(
+        same_choice, "alpha {} and {} of {}", f"{search.best_params_['alpha']:.3g}", f"{chosen.alpha:.3g}", len(alphas)
     ),
-    "penalty-lowers-new-error": lowers(1, "new rows"),
-    "penalty-lowers-training-error": lowers(0, "training rows"),
-    "penalty-grid-of-l1-and-l2": (
-        "GridSearchCV over penalty l1 and l2 of `LogisticRegression()` compares the two.",
-        recipe.fact(not lost, "{} of its settings score NaN", f"{lost:.0%}"),
-    ),
-    "penalty-norm-is-l2": (
-        "λ·norm(w) is the L2 penalty.",
-        recipe.fact(
-            np.isclose(times_norm, times_l2),
-            "weights twice as large have {} times the norm and {} times the sum of squares",
-            f"{times_norm:.0f}",
-            f"{times_l2:.0f}",
-        ),
+    "penalty-lowers-new-error": lowers(1),
+    "penalty-lowers-training-error": lowers(0),
+    "penalty-grid-of-l1-and-l2": recipe.fact(not lost, "{} of its settings score NaN", f"{lost:.0%}"),
+    "penalty-norm-is-l2": recipe.fact(
+        np.isclose(times_norm, times_l2),
+        "weights twice as large have {} times the norm and {} times the sum of squares",
+        f"{times_norm:.0f}",
+        f"{times_l2:.0f}",
     ),
 }
 

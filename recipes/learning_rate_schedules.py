@@ -12,6 +12,17 @@ What goes wrong in the usual programs: `keras.optimizers.schedules.LinearDecay` 
 So: decay the learning rate to zero, linearly or by a cosine, and tune its peak; the shape matters less than that it
 decays and than the peak does.
 
+Claims:
+    schedules-linear-beats-fixed: On convex problems linear decay ends nearer to the optimum than a fixed rate
+    schedules-linear-beats-all: On convex problems linear decay ends nearer to the optimum than every other schedule
+    schedules-keras-has-linear-decay: Keras has `schedules.LinearDecay`
+    schedules-staircase-of-all-steps: `ExponentialDecay(decay_steps=total_steps, staircase=True)` is a step decay
+    schedules-optimizer-lr: `optimizer.lr = schedule` sets the schedule
+    schedules-network-exponential: On a network with wrong labels exponential decay makes fewer errors than a fixed
+        rate
+    schedules-network-linear: On a network with wrong labels linear decay makes fewer errors than a fixed rate
+    schedules-network-step: On a network with wrong labels step decay makes fewer errors than a fixed rate
+
     python recipes/learning_rate_schedules.py                                     # two minutes on two cores
     python recipes/learning_rate_schedules.py --data table.csv --target label     # the network's table
 """
@@ -225,9 +236,8 @@ def nearer(i):
 
 
 def fewer(name):
-    """Claim and evidence that decay makes fewer errors than a fixed rate."""
-    claim = f"On a network with wrong labels {name} decay makes fewer errors than a fixed rate."
-    return claim, recipe.less(errors[name], errors["constant"], "test error (%)", ".2f", test_to_train=shared)
+    """Evidence that decay makes fewer errors than a fixed rate."""
+    return recipe.less(errors[name], errors["constant"], "test error (%)", ".2f", test_to_train=shared)
 
 
 closest = min(range(1, len(names)), key=lambda i: ratio_mean[i])
@@ -235,43 +245,25 @@ each = recipe.all_of(*(nearer(i) for i in range(1, len(names))))
 form = "nearest to it comes {}, log of its distance over linear's {}; {} seeds"
 shown = [names[closest], f"{ratio_mean[closest]:.2f} ± {ratio_half[closest]:.2f}", str(len(SEEDS))]
 claims = {
-    "schedules-linear-beats-fixed": (
-        "On convex problems linear decay ends nearer to the optimum than a fixed rate.",
-        nearer(names.index("constant")),
-    ),
-    "schedules-linear-beats-all": (
-        "On convex problems linear decay ends nearer to the optimum than every other schedule.",
-        recipe.ClaimTest([(form, shown)], each.not_so, each.so),
-    ),
+    "schedules-linear-beats-fixed": nearer(names.index("constant")),
+    "schedules-linear-beats-all": recipe.ClaimTest([(form, shown)], each.not_so, each.so),
     "schedules-network-exponential": fewer("exponential"),
     "schedules-network-linear": fewer("linear"),
     "schedules-network-step": fewer("step"),
-    "schedules-keras-has-linear-decay": (
-        "Keras has `schedules.LinearDecay`.",
-        recipe.fact(
-            exists,
-            "AttributeError in Keras {}; `PolynomialDecay(power=1)` is the line, within {}",
-            keras.__version__,
-            f"{away:.0e}",
-        ),
+    "schedules-keras-has-linear-decay": recipe.fact(
+        exists,
+        "AttributeError in Keras {}; `PolynomialDecay(power=1)` is the line, within {}",
+        keras.__version__,
+        f"{away:.0e}",
     ),
-    "schedules-staircase-of-all-steps": (
-        "`ExponentialDecay(decay_steps=total_steps, staircase=True)` is a step decay.",
-        recipe.fact(
-            stairs > 1,
-            "{} rate in {} steps; `tfopt.schedules.StepDecay` has as many as it is told",
-            stairs,
-            TUTORIAL_STEPS,
-        ),
+    "schedules-staircase-of-all-steps": recipe.fact(
+        stairs > 1, "{} rate in {} steps; `tfopt.schedules.StepDecay` has as many as it is told", stairs, TUTORIAL_STEPS
     ),
-    "schedules-optimizer-lr": (
-        "`optimizer.lr = schedule` sets the schedule.",
-        recipe.fact(
-            np.isclose(went, expected),
-            "10 steps add up to {} and not to the schedule's {}",
-            f"{went:.2f}",
-            f"{expected:.2f}",
-        ),
+    "schedules-optimizer-lr": recipe.fact(
+        np.isclose(went, expected),
+        "10 steps add up to {} and not to the schedule's {}",
+        f"{went:.2f}",
+        f"{expected:.2f}",
     ),
 }
 

@@ -15,6 +15,27 @@ operation comes after it, or if the loss is your own: then the softmax is taken 
 So: where targets may hold outliers, train by Huber's loss or absolute error and report what you mean to minimise; keep
 cross-entropy for classes; leave the softmax out of the network and set from_logits=True, or keep it and leave that out.
 
+Claims:
+    loss-squared-on-clean-targets: Without outliers, squared error gives a lower root mean square error than
+        absolute error
+    loss-absolute-under-outliers: With 30% outliers, absolute error beats squared error
+    loss-huber-under-outliers: With 30% outliers, Huber's loss beats squared error
+    loss-network-beats-robust-linear: With 30% outliers, the network with Huber's loss beats scikit-learn's
+        HuberRegressor
+    loss-cross-entropy-for-classes: With right labels, cross-entropy is more accurate than squared error on the
+        probabilities
+    loss-smoothing-under-wrong-labels: With 40% wrong labels, label smoothing makes cross-entropy more accurate
+    loss-absolute-under-wrong-labels: With 40% wrong labels, absolute error on the probabilities is more accurate
+        than cross-entropy
+    loss-network-beats-svc-under-wrong-labels: With 40% wrong labels, the network with the smoothed cross-entropy is
+        more accurate than SVC
+    loss-softmax-with-from-logits-spoils: Softmax outputs with from_logits=True spoil the training
+    loss-lambda-softmax-with-from-logits-spoils: A softmax in a Lambda layer with from_logits=True spoils the
+        training
+    loss-written-out-softmax-with-from-logits-spoils: A softmax that is written out, with from_logits=True, spoils
+        the training
+    loss-own-loss-on-softmax-spoils: A softmax before a loss of one's own that takes logits spoils the training
+
     python recipes/loss_functions.py                                       # about a minute on two cores
     python recipes/loss_functions.py --data houses.csv --target price      # a regression table of your own
 """
@@ -259,54 +280,18 @@ def differs(name):
 
 
 claims = {
-    "loss-squared-on-clean-targets": (
-        "Without outliers, squared error gives a lower root mean square error than absolute error",
-        lower("squared error", "absolute error", 0.0),
-    ),
-    "loss-absolute-under-outliers": (
-        f"With {most:.0%} outliers, absolute error beats squared error",
-        lower("absolute error", "squared error", most),
-    ),
-    "loss-huber-under-outliers": (
-        f"With {most:.0%} outliers, Huber's loss beats squared error",
-        lower("Huber", "squared error", most),
-    ),
-    "loss-network-beats-robust-linear": (
-        f"With {most:.0%} outliers, the network with Huber's loss beats scikit-learn's HuberRegressor",
-        lower("Huber", "HuberRegressor", most),
-    ),
-    "loss-cross-entropy-for-classes": (
-        "With right labels, cross-entropy is more accurate than squared error on the probabilities",
-        higher("cross-entropy", "squared error", 0.0),
-    ),
-    "loss-smoothing-under-wrong-labels": (
-        f"With {wrong_most:.0%} wrong labels, label smoothing makes cross-entropy more accurate",
-        higher("smoothed cross-entropy", "cross-entropy", wrong_most),
-    ),
-    "loss-absolute-under-wrong-labels": (
-        f"With {wrong_most:.0%} wrong labels, absolute error on the probabilities is more accurate than cross-entropy",
-        higher("absolute error", "cross-entropy", wrong_most),
-    ),
-    "loss-network-beats-svc-under-wrong-labels": (
-        f"With {wrong_most:.0%} wrong labels, the network with the smoothed cross-entropy is more accurate than SVC",
-        higher("smoothed cross-entropy", "SVC", wrong_most),
-    ),
-    "loss-softmax-with-from-logits-spoils": (
-        "Softmax outputs with from_logits=True spoil the training",
-        differs("softmax activation"),
-    ),
-    "loss-lambda-softmax-with-from-logits-spoils": (
-        "A softmax in a Lambda layer with from_logits=True spoils the training",
-        differs("softmax in a Lambda"),
-    ),
-    "loss-written-out-softmax-with-from-logits-spoils": (
-        "A softmax that is written out, with from_logits=True, spoils the training",
-        spoils("softmax written out"),
-    ),
-    "loss-own-loss-on-softmax-spoils": (
-        "A softmax before a loss of one's own that takes logits spoils the training",
-        spoils("softmax and a loss of one's own"),
-    ),
+    "loss-squared-on-clean-targets": lower("squared error", "absolute error", 0.0),
+    "loss-absolute-under-outliers": lower("absolute error", "squared error", most),
+    "loss-huber-under-outliers": lower("Huber", "squared error", most),
+    "loss-network-beats-robust-linear": lower("Huber", "HuberRegressor", most),
+    "loss-cross-entropy-for-classes": higher("cross-entropy", "squared error", 0.0),
+    "loss-smoothing-under-wrong-labels": higher("smoothed cross-entropy", "cross-entropy", wrong_most),
+    "loss-absolute-under-wrong-labels": higher("absolute error", "cross-entropy", wrong_most),
+    "loss-network-beats-svc-under-wrong-labels": higher("smoothed cross-entropy", "SVC", wrong_most),
+    "loss-softmax-with-from-logits-spoils": differs("softmax activation"),
+    "loss-lambda-softmax-with-from-logits-spoils": differs("softmax in a Lambda"),
+    "loss-written-out-softmax-with-from-logits-spoils": spoils("softmax written out"),
+    "loss-own-loss-on-softmax-spoils": spoils("softmax and a loss of one's own"),
 }
 
 with recipe.panels(3, width=5) as (figure, axes):

@@ -19,6 +19,20 @@ no more than a warning.
 So: on a CPU train in float32; on a GPU try mixed_bfloat16 and time it; quantise for the size of the file, and measure
 accuracy and speed on the machine that will predict.
 
+Claims:
+    precision-mixed-as-accurate: Mixed precision loses less than 1 point of accuracy, in bfloat16 and in float16
+    precision-mixed-faster-cpu: Mixed precision trains faster than float32 on the CPU
+    precision-mixed-faster-gpu: Mixed precision trains faster than float32 on a GPU
+    precision-mixed-smaller: Mixed precision makes the saved model smaller
+    precision-float16-needs-scaling: Float16 needs loss scaling: without it the test loss is higher
+    precision-int8-as-accurate: Quantising to int8 after training loses less than 1 point of accuracy
+    precision-int4-as-accurate: Quantising to int4 after training loses less than 1 point of accuracy
+    precision-int8-four-times-smaller: Quantising to int8 makes the saved model four times smaller (by 3.5 at least)
+    precision-int8-faster-graph: An int8 model predicts faster than a float32 one in a graph, as model.predict runs
+        it
+    precision-int8-faster-xla: An int8 model predicts faster than a float32 one when both are compiled by XLA
+    precision-convolutions-quantised: Keras's quantize covers convolutions
+
     python recipes/mixed_precision_and_quantization.py            # about a minute on two cores
     python recipes/mixed_precision_and_quantization.py --data table.csv --target label
 """
@@ -199,68 +213,31 @@ def both(where):
 
 ratio = {name: cpu["size"]["float32"] / size for name, size in cpu["size"].items()}
 claims = {
-    "precision-mixed-as-accurate": (
-        f"Mixed precision loses less than {MARGIN:g} point of accuracy, in bfloat16 and in float16",
-        recipe.all_of(as_accurate("mixed_bfloat16"), as_accurate("mixed_float16")),
+    "precision-mixed-as-accurate": recipe.all_of(as_accurate("mixed_bfloat16"), as_accurate("mixed_float16")),
+    "precision-mixed-faster-cpu": both("CPU"),
+    "precision-mixed-faster-gpu": both("GPU") if "GPU" in found else recipe.fact(None, "0 GPUs here"),
+    "precision-mixed-smaller": recipe.fact(
+        min(ratio["mixed_bfloat16"], ratio["mixed_float16"]) > 1.05,
+        "{} against {} kB: its weights stay float32",
+        *(f"{cpu['size'][name]:.0f}" for name in ("mixed_float16", "float32")),
     ),
-    "precision-mixed-faster-cpu": (
-        "Mixed precision trains faster than float32 on the CPU",
-        both("CPU"),
+    "precision-float16-needs-scaling": recipe.less(
+        cpu["loss"]["mixed_float16"], cpu["loss"]["mixed_float16, unscaled"], "test loss", ".5f", test_to_train=SHARED
     ),
-    "precision-mixed-faster-gpu": (
-        "Mixed precision trains faster than float32 on a GPU",
-        both("GPU") if "GPU" in found else recipe.fact(None, "0 GPUs here"),
+    "precision-int8-as-accurate": as_accurate("int8"),
+    "precision-int4-as-accurate": as_accurate("int4"),
+    "precision-int8-four-times-smaller": recipe.fact(
+        ratio["int8"] >= 3.5,
+        "{} to {} kB: {}; int4 {}",
+        f"{cpu['size']['float32']:.0f}",
+        f"{cpu['size']['int8']:.0f}",
+        f"{ratio['int8']:.2f}",
+        f"{ratio['int4']:.2f}",
     ),
-    "precision-mixed-smaller": (
-        "Mixed precision makes the saved model smaller",
-        recipe.fact(
-            min(ratio["mixed_bfloat16"], ratio["mixed_float16"]) > 1.05,
-            "{} against {} kB: its weights stay float32",
-            *(f"{cpu['size'][name]:.0f}" for name in ("mixed_float16", "float32")),
-        ),
-    ),
-    "precision-float16-needs-scaling": (
-        "Float16 needs loss scaling: without it the test loss is higher",
-        recipe.less(
-            cpu["loss"]["mixed_float16"],
-            cpu["loss"]["mixed_float16, unscaled"],
-            "test loss",
-            ".5f",
-            test_to_train=SHARED,
-        ),
-    ),
-    "precision-int8-as-accurate": (
-        f"Quantising to int8 after training loses less than {MARGIN:g} point of accuracy",
-        as_accurate("int8"),
-    ),
-    "precision-int4-as-accurate": (
-        f"Quantising to int4 after training loses less than {MARGIN:g} point of accuracy",
-        as_accurate("int4"),
-    ),
-    "precision-int8-four-times-smaller": (
-        "Quantising to int8 makes the saved model four times smaller (by 3.5 at least)",
-        recipe.fact(
-            ratio["int8"] >= 3.5,
-            "{} to {} kB: {}; int4 {}",
-            f"{cpu['size']['float32']:.0f}",
-            f"{cpu['size']['int8']:.0f}",
-            f"{ratio['int8']:.2f}",
-            f"{ratio['int4']:.2f}",
-        ),
-    ),
-    "precision-int8-faster-graph": (
-        "An int8 model predicts faster than a float32 one in a graph, as model.predict runs it",
-        recipe.all_of(*(faster("graph", "int8", where) for where in found)),
-    ),
-    "precision-int8-faster-xla": (
-        "An int8 model predicts faster than a float32 one when both are compiled by XLA",
-        recipe.all_of(*(faster("XLA", "int8", where) for where in found)),
-    ),
-    "precision-convolutions-quantised": (
-        "Keras's quantize covers convolutions",
-        recipe.fact(
-            "int8" in kernels["Conv2D"], "int8 asked for; Conv2D: {}, Dense: {}", kernels["Conv2D"], kernels["Dense"]
-        ),
+    "precision-int8-faster-graph": recipe.all_of(*(faster("graph", "int8", where) for where in found)),
+    "precision-int8-faster-xla": recipe.all_of(*(faster("XLA", "int8", where) for where in found)),
+    "precision-convolutions-quantised": recipe.fact(
+        "int8" in kernels["Conv2D"], "int8 asked for; Conv2D: {}, Dense: {}", kernels["Conv2D"], kernels["Dense"]
     ),
 }
 
@@ -270,10 +247,7 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
         mean, half = recipe.interval(cpu["accuracy"][name], test_to_train=SHARED)
         left.errorbar(cpu["size"][name], mean, half, color=colour, fmt="o", capsize=3, label=name)
     left.set(
-        xlabel="saved model (kB)",
-        ylabel="test accuracy (%)",
-        title="Accuracy and size of the file",
-        xlim=(0, None),
+        xlabel="saved model (kB)", ylabel="test accuracy (%)", title="Accuracy and size of the file", xlim=(0, None)
     )
     left.legend(frameon=False, loc="lower center")
     for key, label, colour in zip(

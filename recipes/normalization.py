@@ -17,6 +17,27 @@ So: standardise the inputs, always, with the training rows' mean and deviation; 
 networks and for batches of 16 or more, with a momentum that fits the number of steps; for smaller batches layer
 normalisation.
 
+Claims:
+    norm-inputs-faster: With standardised inputs training is faster than with raw ones
+    norm-inputs-stable: With standardised inputs training is more stable: more learning rates get there
+    norm-inputs-vanishing: With standardised inputs the gradient vanishes less on its way to the first layer
+    norm-inputs-spread: With standardised inputs the gradients of the inputs' weights are of like size
+    norm-inputs-error: With standardised inputs the test error is lower
+    norm-robust-faster: Robust scaling trains faster than standardising
+    norm-batch-faster: Batch normalisation trains faster than none, with standardised inputs and batches of 32
+    norm-batch-faster-deep: Batch normalisation trains a deep network faster than none
+    norm-batch-stable: Batch normalisation steadies training: more learning rates get there
+    norm-batch-stable-deep: Batch normalisation steadies the training of a deep network: more learning rates get
+        there
+    norm-batch-replaces-scaling: Batch normalisation makes up for raw inputs: it is no slower than standardised
+        inputs without it
+    norm-layer-faster-than-batch: Layer normalisation trains faster than batch normalisation
+    norm-default-momentum: Keras's default momentum of 0.99 does no harm after two epochs on raw inputs: loss in
+        inference
+    norm-batch-of-1: Batch normalisation helps with batches of 1: it lowers the test loss
+    norm-batch-of-2: Batch normalisation helps with batches of 2: it lowers the test loss
+    norm-batch-of-4: Batch normalisation helps with batches of 4: it lowers the test loss
+
     python recipes/normalization.py                                      # about a minute on two cores
     python recipes/normalization.py --data table.csv --target label      # a classification table of your own
 """
@@ -238,71 +259,27 @@ scaled, normed = "standardised", "standardised, batch norm"
 rates = "learning rates that get there"
 inferred = {name: inference for name, (inference, _) in early.items()}
 claims = {
-    "norm-inputs-faster": (
-        "With standardised inputs training is faster than with raw ones",
-        compare(epochs, scaled, "raw", "epochs"),
+    "norm-inputs-faster": compare(epochs, scaled, "raw", "epochs"),
+    "norm-inputs-stable": compare(reach, scaled, "raw", rates, sign=1),
+    "norm-inputs-vanishing": compare(
+        vanish, scaled, "raw", "log10 of the gradient of the first layer over that of the logits", sign=1
     ),
-    "norm-inputs-stable": (
-        "With standardised inputs training is more stable: more learning rates get there",
-        compare(reach, scaled, "raw", rates, sign=1),
-    ),
-    "norm-inputs-vanishing": (
-        "With standardised inputs the gradient vanishes less on its way to the first layer",
-        compare(vanish, scaled, "raw", "log10 of the gradient of the first layer over that of the logits", sign=1),
-    ),
-    "norm-inputs-spread": (
-        "With standardised inputs the gradients of the inputs' weights are of like size",
-        compare(spread, scaled, "raw", "log10 of the largest gradient of an input over the least"),
-    ),
-    "norm-inputs-error": (
-        "With standardised inputs the test error is lower",
-        compare(error, scaled, "raw", "test error (%)"),
-    ),
-    "norm-robust-faster": (
-        "Robust scaling trains faster than standardising",
-        compare(epochs, "robust", scaled, "epochs"),
-    ),
-    "norm-batch-faster": (
-        "Batch normalisation trains faster than none, with standardised inputs and batches of 32",
-        compare(epochs, normed, scaled, "epochs"),
-    ),
-    "norm-batch-faster-deep": (
-        "Batch normalisation trains a deep network faster than none",
-        compare(epochs, "deep, batch norm", "deep", "epochs"),
-    ),
-    "norm-batch-stable": (
-        "Batch normalisation steadies training: more learning rates get there",
-        compare(reach, normed, scaled, rates, sign=1),
-    ),
-    "norm-batch-stable-deep": (
-        "Batch normalisation steadies the training of a deep network: more learning rates get there",
-        compare(reach, "deep, batch norm", "deep", rates, sign=1),
-    ),
-    "norm-batch-replaces-scaling": (
-        "Batch normalisation makes up for raw inputs: it is no slower than standardised inputs without it",
-        compare(epochs, "raw, batch norm", scaled, "epochs"),
-    ),
-    "norm-layer-faster-than-batch": (
-        "Layer normalisation trains faster than batch normalisation",
-        compare(epochs, "standardised, layer norm", normed, "epochs"),
-    ),
+    "norm-inputs-spread": compare(spread, scaled, "raw", "log10 of the largest gradient of an input over the least"),
+    "norm-inputs-error": compare(error, scaled, "raw", "test error (%)"),
+    "norm-robust-faster": compare(epochs, "robust", scaled, "epochs"),
+    "norm-batch-faster": compare(epochs, normed, scaled, "epochs"),
+    "norm-batch-faster-deep": compare(epochs, "deep, batch norm", "deep", "epochs"),
+    "norm-batch-stable": compare(reach, normed, scaled, rates, sign=1),
+    "norm-batch-stable-deep": compare(reach, "deep, batch norm", "deep", rates, sign=1),
+    "norm-batch-replaces-scaling": compare(epochs, "raw, batch norm", scaled, "epochs"),
+    "norm-layer-faster-than-batch": compare(epochs, "standardised, layer norm", normed, "epochs"),
     **{
-        f"norm-batch-of-{batch}": (
-            f"Batch normalisation helps with batches of {batch}: it lowers the test loss",
-            compare(
-                {norm: small_loss[norm, batch] for norm in ("plain", "batch norm")},
-                "batch norm",
-                "plain",
-                "test loss",
-                ".3f",
-            ),
+        f"norm-batch-of-{batch}": recipe.less(
+            small_loss["batch norm", batch], small_loss["plain", batch], "test loss", test_to_train=SHARED
         )
         for batch in SMALL_BATCHES
     },
-    "norm-default-momentum": (
-        "Keras's default momentum of 0.99 does no harm after two epochs on raw inputs: loss in inference",
-        compare(inferred, "batch norm, momentum 0.99", "batch norm", "training loss", ".3f"),
-    ),
+    "norm-default-momentum": compare(inferred, "batch norm, momentum 0.99", "batch norm", "training loss", ".3f"),
 }
 
 with recipe.panels(3) as (figure, (left, middle, right)):

@@ -13,6 +13,31 @@ validation rows. Ridge's λ is chosen within the training rows of each fold.
 So: more rows first, then L2 with a strength chosen on validation rows; judge regularisation by new rows and never by
 the training error, which it raises.
 
+Claims:
+    overfit-textbook-cost-is-ridge: The textbook's cost with λ has the solution of Ridge(alpha=λ)
+    overfit-ridge-lowers-training-error: Ridge's penalty reduces the training error (diabetes, products of two
+        columns)
+    overfit-ridge-lowers-test-error: Ridge's penalty reduces the error on new rows (diabetes, products of two
+        columns)
+    overfit-searched-network-beats-ridge: A network with L2 by KerasTuner has a lower error on diabetes than Ridge
+        by GridSearchCV
+    overfit-l2-lowers-training-error: L2 reduces a network's training error
+    overfit-l2-lowers-test-error: L2 reduces the error of the large network on new rows
+    overfit-l2-lowers-test-loss: L2 reduces the loss of the large network on new rows
+    overfit-larger-network-overfits-more: The large network overfits more than the small one
+    overfit-dropout-where-l2-is-not-enough: In the large network, dropout added to L2 lowers the test error further
+    overfit-helps-more-with-few-rows: L2 and dropout lower the test error more with the fewest training rows than
+        with the most
+    overfit-textbook-program-dropout-helps: Dense(64), Dropout(0.5), Dense(10), 10 epochs, 100 rows: dropout lowers
+        the test error
+    overfit-textbook-program-longer-dropout-helps: The same program for 100 epochs: dropout lowers the test error
+    overfit-dropout-on-in-test: A test loss taken with dropout still on is higher than the network's own
+    overfit-dropout-learns-from-noise: Trained on 100 rows of noise with dropout, a network beats the mean on new
+        rows
+    overfit-norm-is-l2: A penalty λ·‖θ‖ acts as L2's λ·‖θ‖²
+    overfit-lasso-zeros-ridge-none: With α = 0.1 on diabetes, Lasso sets weights to zero and Ridge sets none
+    overfit-ridge-max-iter-matters: `max_iter` changes what Ridge's default solver finds
+
     python recipes/overfitting.py             # about a minute on two cores
 """
 
@@ -191,81 +216,38 @@ def by_folds(pair, what):
 
 
 claims = {
-    "overfit-textbook-cost-is-ridge": (
-        "The textbook's cost with λ has the solution of Ridge(alpha=λ)",
-        recipe.fact(
-            max(left) < 1e-4,
-            "of its gradient at θ = 0 at most {} is left at Ridge's θ, for 4 λ from 0.1 to 100",
-            f"{max(left):.0e}",
-        ),
+    "overfit-textbook-cost-is-ridge": recipe.fact(
+        max(left) < 1e-4,
+        "of its gradient at θ = 0 at most {} is left at Ridge's θ, for 4 λ from 0.1 to 100",
+        f"{max(left):.0e}",
     ),
-    "overfit-ridge-lowers-training-error": (
-        "Ridge's penalty reduces the training error (diabetes, products of two columns)",
-        by_folds(ridge_train, "root mean square error, chosen λ against 1e-4"),
+    "overfit-ridge-lowers-training-error": by_folds(ridge_train, "root mean square error, chosen λ against 1e-4"),
+    "overfit-ridge-lowers-test-error": by_folds(ridge_test, "root mean square error, chosen λ against 1e-4"),
+    "overfit-searched-network-beats-ridge": by_folds(
+        (searched["network"], searched["ridge"]), "root mean square error"
     ),
-    "overfit-ridge-lowers-test-error": (
-        "Ridge's penalty reduces the error on new rows (diabetes, products of two columns)",
-        by_folds(ridge_test, "root mean square error, chosen λ against 1e-4"),
+    "overfit-l2-lowers-training-error": less("L2", "neither", "train loss", "training loss"),
+    "overfit-l2-lowers-test-error": less("L2", "neither", "test error", "test error (%)"),
+    "overfit-l2-lowers-test-loss": less("L2", "neither", "test loss", "test loss"),
+    "overfit-larger-network-overfits-more": recipe.less(gaps[WIDTHS[0]], gaps[large], "test loss less training loss"),
+    "overfit-dropout-where-l2-is-not-enough": less("both", "L2", "test error", "test error (%)"),
+    "overfit-helps-more-with-few-rows": recipe.more(gains[fewest], gains[most], "points of test error less", ".1f"),
+    "overfit-textbook-program-dropout-helps": recipe.less(
+        usual[short][RATE], usual[short][0.0], "test error (%)", ".1f"
     ),
-    "overfit-searched-network-beats-ridge": (
-        "A network with L2 by KerasTuner has a lower error on diabetes than Ridge by GridSearchCV",
-        by_folds((searched["network"], searched["ridge"]), "root mean square error"),
+    "overfit-textbook-program-longer-dropout-helps": recipe.less(
+        usual[long][RATE], usual[long][0.0], "test error (%)", ".1f"
     ),
-    "overfit-l2-lowers-training-error": (
-        "L2 reduces a network's training error",
-        less("L2", "neither", "train loss", "training loss"),
+    "overfit-dropout-on-in-test": recipe.less(noise["off"], noise["on"], "mean squared error", ".2f"),
+    "overfit-dropout-learns-from-noise": recipe.less(noise["off"], noise["mean"], "mean squared error", ".2f"),
+    "overfit-norm-is-l2": recipe.fact(
+        abs(pulls[0] - pulls[1]) < 1e-3,
+        "at twice the weights its pull is {} times as strong, L2's {} times",
+        *(f"{pull:.1f}" for pull in pulls),
     ),
-    "overfit-l2-lowers-test-error": (
-        "L2 reduces the error of the large network on new rows",
-        less("L2", "neither", "test error", "test error (%)"),
-    ),
-    "overfit-l2-lowers-test-loss": (
-        "L2 reduces the loss of the large network on new rows",
-        less("L2", "neither", "test loss", "test loss"),
-    ),
-    "overfit-larger-network-overfits-more": (
-        "The large network overfits more than the small one",
-        recipe.less(gaps[WIDTHS[0]], gaps[large], "test loss less training loss"),
-    ),
-    "overfit-dropout-where-l2-is-not-enough": (
-        "In the large network, dropout added to L2 lowers the test error further",
-        less("both", "L2", "test error", "test error (%)"),
-    ),
-    "overfit-helps-more-with-few-rows": (
-        "L2 and dropout lower the test error more with the fewest training rows than with the most",
-        recipe.more(gains[fewest], gains[most], "points of test error less", ".1f"),
-    ),
-    "overfit-textbook-program-dropout-helps": (
-        "Dense(64), Dropout(0.5), Dense(10), 10 epochs, 100 rows: dropout lowers the test error",
-        recipe.less(usual[short][RATE], usual[short][0.0], "test error (%)", ".1f"),
-    ),
-    "overfit-textbook-program-longer-dropout-helps": (
-        "The same program for 100 epochs: dropout lowers the test error",
-        recipe.less(usual[long][RATE], usual[long][0.0], "test error (%)", ".1f"),
-    ),
-    "overfit-dropout-on-in-test": (
-        "A test loss taken with dropout still on is higher than the network's own",
-        recipe.less(noise["off"], noise["on"], "mean squared error", ".2f"),
-    ),
-    "overfit-dropout-learns-from-noise": (
-        "Trained on 100 rows of noise with dropout, a network beats the mean on new rows",
-        recipe.less(noise["off"], noise["mean"], "mean squared error", ".2f"),
-    ),
-    "overfit-norm-is-l2": (
-        "A penalty λ·‖θ‖ acts as L2's λ·‖θ‖²",
-        recipe.fact(
-            abs(pulls[0] - pulls[1]) < 1e-3,
-            "at twice the weights its pull is {} times as strong, L2's {} times",
-            *(f"{pull:.1f}" for pull in pulls),
-        ),
-    ),
-    "overfit-lasso-zeros-ridge-none": (
-        "With α = 0.1 on diabetes, Lasso sets weights to zero and Ridge sets none",
-        recipe.fact(zeros[0] > 0 == zeros[1], "{} of 10 against {}", *zeros),
-    ),
-    "overfit-ridge-max-iter-matters": (
-        "`max_iter` changes what Ridge's default solver finds",
-        recipe.fact(max_iter_changes > 0, "max_iter = 1 and 10000: coefficients differ by {}", f"{max_iter_changes:g}"),
+    "overfit-lasso-zeros-ridge-none": recipe.fact(zeros[0] > 0 == zeros[1], "{} of 10 against {}", *zeros),
+    "overfit-ridge-max-iter-matters": recipe.fact(
+        max_iter_changes > 0, "max_iter = 1 and 10000: coefficients differ by {}", f"{max_iter_changes:g}"
     ),
 }
 
@@ -282,12 +264,7 @@ with recipe.panels(3, width=5) as (figure, axes):
     )
     axes[0].set_xscale("log")
     for axis, keys, title, xlabel in (
-        (
-            axes[1],
-            [(width, USUAL_ROWS) for width in WIDTHS],
-            "Digits: test error by width",
-            "units in a hidden layer",
-        ),
+        (axes[1], [(width, USUAL_ROWS) for width in WIDTHS], "Digits: test error by width", "units in a hidden layer"),
         (axes[2], [(USUAL_WIDTH, count) for count in ROWS], "Digits: test error by training rows", "training rows"),
     ):
         series = {method: np.transpose([found[*key, method]["test error"] for key in keys]) for method in METHODS}

@@ -15,6 +15,14 @@ budget is far below that of Kadra et al., too.
 So: on small tables start from boosted trees or one regulariser that is tuned; search several jointly only with trials
 to spare.
 
+Claims:
+    cocktail-beats-none: The cocktail is better than no regulariser
+    cocktail-beats-best-single: The cocktail is better than the best single regulariser, chosen on validation rows
+        from all of them
+    cocktail-beats-trees: The cocktail is better than tuned boosted trees
+    cocktail-none-beats-trees: A network without regulariser is better than tuned boosted trees
+    cocktail-beats-each-single: With as many trials as any single regulariser, the cocktail is better than each
+
     python recipes/regularization_cocktail.py            # under two minutes on two cores
 """
 
@@ -169,20 +177,11 @@ def better(one, other):
 
 
 claims = {
-    "cocktail-beats-none": ("The cocktail is better than no regulariser", better("cocktail", "none")),
-    "cocktail-beats-best-single": (
-        "The cocktail is better than the best single regulariser, chosen on validation rows from all of them",
-        better("cocktail", "best single one"),
-    ),
-    "cocktail-beats-trees": ("The cocktail is better than tuned boosted trees", better("cocktail", TREES)),
-    "cocktail-none-beats-trees": (
-        "A network without regulariser is better than tuned boosted trees",
-        better("none", TREES),
-    ),
-    "cocktail-beats-each-single": (
-        "With as many trials as any single regulariser, the cocktail is better than each",
-        recipe.all_of(*(better("cocktail", arm) for arm in INGREDIENTS)),
-    ),
+    "cocktail-beats-none": better("cocktail", "none"),
+    "cocktail-beats-best-single": better("cocktail", "best single one"),
+    "cocktail-beats-trees": better("cocktail", TREES),
+    "cocktail-none-beats-trees": better("none", TREES),
+    "cocktail-beats-each-single": recipe.all_of(*(better("cocktail", arm) for arm in INGREDIENTS)),
 }
 
 with recipe.panels(2, width=6, height=4.6) as (figure, (left, right)):

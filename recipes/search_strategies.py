@@ -17,6 +17,24 @@ same folds.
 So: search at random or with a model rather than on a grid, and spend what is saved on more configurations; for an SVC a
 quarter of the grid at random, or halving, is usually enough.
 
+Claims:
+    search-grid-under-exhaustive: A grid of every other value needs fewer trials than exhaustive search
+    search-random-under-grid: Random search needs fewer trials than a grid of every other value
+    search-random-under-exhaustive: Random search needs fewer trials than exhaustive search
+    search-bayesian-under-random: Bayesian search needs fewer trials than random search
+    search-hyperband-under-random: Hyperband needs fewer epochs than random search
+    search-hyperband-under-bayesian: Hyperband needs fewer epochs than Bayesian search
+    search-randomized-svc: RandomizedSearchCV with a quarter of the grid is at most 0.5 points worse than
+        GridSearchCV
+    search-halving-svc: HalvingGridSearchCV is at most 0.5 points worse than GridSearchCV
+    search-network-beats-svc: The network that a whole grid search chooses makes fewer errors than an SVC by
+        GridSearchCV on the same rows
+    search-sklearn-bayesian: scikit-learn has `sklearn.model_selection.BayesianOptimization`
+    search-l1-l2-grid: A search over penalty in {l1, l2} with `LogisticRegression()` tries both
+    search-unscaled-converges: `LogisticRegression()` converges on unscaled data
+    search-order: Exhaustive search needs more trials than a grid, that more than random search, that more than
+        Bayesian search
+
     python recipes/search_strategies.py            # a minute on two cores
 """
 
@@ -231,65 +249,29 @@ def no_worse(name):
 
 
 claims = {
-    "search-grid-under-exhaustive": (
-        "A grid of every other value needs fewer trials than exhaustive search",
-        fewer("grid", "exhaustive"),
+    "search-grid-under-exhaustive": fewer("grid", "exhaustive"),
+    "search-random-under-grid": fewer("random", "grid"),
+    "search-random-under-exhaustive": fewer("random", "exhaustive"),
+    "search-bayesian-under-random": fewer("Bayesian", "random"),
+    "search-hyperband-under-random": fewer("Hyperband", "random"),
+    "search-hyperband-under-bayesian": fewer("Hyperband", "Bayesian"),
+    "search-randomized-svc": no_worse("RandomizedSearchCV"),
+    "search-halving-svc": no_worse("HalvingGridSearchCV"),
+    "search-network-beats-svc": recipe.less(winners, rivals, "test error (%)", ".1f"),
+    "search-sklearn-bayesian": recipe.fact(
+        hasattr(sklearn.model_selection, "BayesianOptimization"),
+        "not among the {} names of scikit-learn {}",
+        len(sklearn.model_selection.__all__),
+        sklearn.__version__,
     ),
-    "search-random-under-grid": (
-        "Random search needs fewer trials than a grid of every other value",
-        fewer("random", "grid"),
+    "search-l1-l2-grid": recipe.fact(
+        not l1_lost, "scores that are NaN, all of l1: {} of 8 in GridSearchCV, {} of 8 in RandomizedSearchCV", *halves
     ),
-    "search-random-under-exhaustive": (
-        "Random search needs fewer trials than exhaustive search",
-        fewer("random", "exhaustive"),
+    "search-unscaled-converges": recipe.fact(
+        converged, "stopped after {} iterations on the 30 raw features of breast_cancer", unscaled.n_iter_[0]
     ),
-    "search-bayesian-under-random": (
-        "Bayesian search needs fewer trials than random search",
-        fewer("Bayesian", "random"),
-    ),
-    "search-hyperband-under-random": ("Hyperband needs fewer epochs than random search", fewer("Hyperband", "random")),
-    "search-hyperband-under-bayesian": (
-        "Hyperband needs fewer epochs than Bayesian search",
-        fewer("Hyperband", "Bayesian"),
-    ),
-    "search-randomized-svc": (
-        "RandomizedSearchCV with a quarter of the grid is at most 0.5 points worse than GridSearchCV",
-        no_worse("RandomizedSearchCV"),
-    ),
-    "search-halving-svc": (
-        "HalvingGridSearchCV is at most 0.5 points worse than GridSearchCV",
-        no_worse("HalvingGridSearchCV"),
-    ),
-    "search-network-beats-svc": (
-        "The network that a whole grid search chooses makes fewer errors than an SVC by GridSearchCV on the same rows",
-        recipe.less(winners, rivals, "test error (%)", ".1f"),
-    ),
-    "search-sklearn-bayesian": (
-        "scikit-learn has `sklearn.model_selection.BayesianOptimization`",
-        recipe.fact(
-            hasattr(sklearn.model_selection, "BayesianOptimization"),
-            "not among the {} names of scikit-learn {}",
-            len(sklearn.model_selection.__all__),
-            sklearn.__version__,
-        ),
-    ),
-    "search-l1-l2-grid": (
-        "A search over penalty in {l1, l2} with `LogisticRegression()` tries both",
-        recipe.fact(
-            not l1_lost,
-            "scores that are NaN, all of l1: {} of 8 in GridSearchCV, {} of 8 in RandomizedSearchCV",
-            *halves,
-        ),
-    ),
-    "search-unscaled-converges": (
-        "`LogisticRegression()` converges on unscaled data",
-        recipe.fact(
-            converged, "stopped after {} iterations on the 30 raw features of breast_cancer", unscaled.n_iter_[0]
-        ),
-    ),
-    "search-order": (
-        "Exhaustive search needs more trials than a grid, that more than random search, that more than Bayesian search",
-        recipe.all_of(*(fewer(*pair) for pair in (("grid", "exhaustive"), ("random", "grid"), ("Bayesian", "random")))),
+    "search-order": recipe.all_of(
+        *(fewer(*pair) for pair in (("grid", "exhaustive"), ("random", "grid"), ("Bayesian", "random")))
     ),
 }
 

@@ -11,6 +11,11 @@ winner's curse, below), and the network is tuned while the baselines keep their 
 So: tune the simple models as carefully as the network, judge both on outer folds, and report the score of new rows, not
 the best one of the search.
 
+Claims:
+    search-network-beats-baselines: On this table a tuned network is better than the best tuned scikit-learn model
+    search-tuning-beats-defaults: Tuning makes the network better than its default settings do
+    search-winner-keeps-its-score: The score by which the network was chosen is reached on new rows
+
     python recipes/search_vs_baselines.py                                    # a minute and a half on two cores
     python recipes/search_vs_baselines.py --data wine
     python recipes/search_vs_baselines.py --data houses.csv --target price
@@ -87,18 +92,11 @@ found = [
     FOLDS,
 ]
 claims = {
-    "search-network-beats-baselines": (
-        "On this table a tuned network is better than the best tuned scikit-learn model.",
-        recipe.fact(outcome, "score {} against {} with {}, difference {} [{}, {}], {} folds", *found),
+    "search-network-beats-baselines": recipe.fact(
+        outcome, "score {} against {} with {}, difference {} [{}, {}], {} folds", *found
     ),
-    "search-tuning-beats-defaults": (
-        "Tuning makes the network better than its default settings do.",
-        recipe.more(tuned, untuned, "score", **shared),
-    ),
-    "search-winner-keeps-its-score": (
-        "The score by which the network was chosen is reached on new rows.",
-        recipe.more(tuned, inner, "score on new rows, and inside the search", **shared),
-    ),
+    "search-tuning-beats-defaults": recipe.more(tuned, untuned, "score", **shared),
+    "search-winner-keeps-its-score": recipe.more(tuned, inner, "score on new rows, and inside the search", **shared),
 }
 
 with recipe.panels(2, width=7, height=4.8) as (figure, (left, right)):

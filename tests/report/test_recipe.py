@@ -17,9 +17,13 @@ from tfopt.report import evidence, recipe
 
 DOC = """Is it so?
 
-The claims, and how they are tested.
+How the claims are tested.
+
+Claims:
+    toy-is-so: It is
+        so
 """
-CLAIMS = {"toy-is-so": ("It is so.", recipe.fact(True, "{} against {}, 3 seeds", "1.0 ± 0.1", "0.0 ± 0.1"))}
+EVIDENCE = {"toy-is-so": recipe.fact(True, "{} against {}, 3 seeds", "1.0 ± 0.1", "0.0 ± 0.1")}
 
 
 @pytest.fixture
@@ -151,7 +155,7 @@ def test_a_fact_is_settled(is_so, verdict):
     assert str(evidence.fact(is_so, "{} of {}", 1, 2)) == "1 of 2"
 
 
-def finished(parse, words=(), claims=CLAIMS, results=None):
+def finished(parse, words=(), claims=EVIDENCE, results=None):
     arguments = parse(*words)
     figure, axes = plt.subplots(figsize=(2, 2))
     axes.plot([0, 1])
@@ -172,10 +176,10 @@ def test_finish_leaves_a_picture_and_a_result(parse, capsys):
     assert result["environment"]["cores"] >= 1
     (claim,) = result["claims"]
     numbers = [["{} against {}, 3 seeds", ["1.0 ± 0.1", "0.0 ± 0.1"]]]
-    assert claim == {"id": "toy-is-so", "claim": "It is so.", "verdict": "holds", "numbers": numbers}
+    assert claim == {"id": "toy-is-so", "claim": "It is so", "verdict": "holds", "numbers": numbers}
     assert (out / "toy.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
-    assert "holds: It is so. (1.0 ± 0.1 against 0.0 ± 0.1, 3 seeds)" in printed
+    assert "holds: It is so (1.0 ± 0.1 against 0.0 ± 0.1, 3 seeds)" in printed
     assert "elsewhere" in printed
     assert not plt.get_fignums()
 
@@ -201,17 +205,17 @@ def test_results_of_numpy_become_plain(parse):
 
 
 @pytest.mark.parametrize(
-    ("key", "claim", "match"),
+    ("claims", "match"),
     [
-        ("Toy is so", ("It is so.", recipe.fact(True, "1")), "id"),
-        ("toy", ("It is so.", recipe.fact(True, "1")), "id"),
-        ("toy-is-so", ("It is so.", recipe.fact(True, "")), "numbers"),
-        ("toy-is-so", ("It\nis so.", recipe.fact(True, "1")), "sentence"),
+        ({}, "Received alone: .'toy-is-so'"),
+        (EVIDENCE | {"toy-is-not": recipe.fact(True, "1")}, "Received alone: .'toy-is-not'"),
+        ({"toy-is-so": recipe.fact(True, "")}, "numbers"),
+        ({"toy-is-so": recipe.fact(True, "{}", "1\n2")}, "numbers"),
     ],
 )
-def test_a_claim_of_another_form_is_refused(parse, key, claim, match):
+def test_claims_and_evidence_belong_together(parse, claims, match):
     with pytest.raises(ValueError, match=match):
-        finished(parse, claims={key: claim})
+        finished(parse, claims=claims)
 
 
 @pytest.mark.slow

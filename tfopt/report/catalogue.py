@@ -86,10 +86,12 @@ class Recipe:
 
     @property
     def claims(self) -> list[Claim]:
-        """Its claims, with what each block says of them."""
+        """Its claims, in the words of its docstring, with what each block says of them."""
+        words = claims_of(self.doc)
+        by_claim = {one[0]["id"]: one for one in zip(*(block["claims"] for block in self.blocks), strict=True)}
         return [
-            Claim(one[0]["id"], one[0]["claim"], [each["verdict"] for each in one], [each["numbers"] for each in one])
-            for one in zip(*(block["claims"] for block in self.blocks), strict=True)
+            Claim(key, words[key], [each["verdict"] for each in one], [each["numbers"] for each in one])
+            for key, one in by_claim.items()
         ]
 
     @property
@@ -163,6 +165,27 @@ def advice(doc: str) -> str:
     return " ".join(found[1].split()) if found else ""
 
 
+def claims_of(doc: str) -> dict[str, str]:
+    """Return the claims that a recipe's docstring lists below "Claims:", each as `id: sentence`, by their ids."""
+    section = re.search(r"^Claims:\n((?:[ \t]+\S.*\n?)+)", doc, flags=re.MULTILINE)
+    found: dict[str, str] = {}
+    for line in section[1].splitlines() if section else ():
+        key, colon, sentence = line.strip().partition(": ")
+        if colon and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", key):
+            found[key] = sentence
+        elif found:
+            found[list(found)[-1]] += f" {line.strip()}"
+    return found
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of what a script does: its text without docstring, comments and spacing."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if ast.get_docstring(tree) is not None:
+        del tree.body[0]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
 def block_folder(runs: Path, name: str, block: int) -> Path:
     """Return the folder of a recipe's run with a block of seeds."""
     return runs / name / f"seed-{block}"
@@ -174,9 +197,8 @@ def finished(recipe: Recipe, runs: Path, block: int) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    source = hashlib.sha256(recipe.path.read_bytes()).hexdigest()
     own = result["command"] == recipe.command + f" --seed {block}" * (block > 0)
-    return result if own and result.get("source") == source and result["mode"] == "default" else None
+    return result if own and result.get("source") == fingerprint(recipe.path) and result["mode"] == "default" else None
 
 
 def collect(runs: Path, where: Path, names: Iterable[str] | None = None) -> list[str]:

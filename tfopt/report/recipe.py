@@ -6,11 +6,9 @@ here only what would be the same lines in each.
 
 import argparse
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import platform
-import re
 import shlex
 import sys
 import time
@@ -32,7 +30,7 @@ from tfopt.data.encoder import TableEncoder
 from tfopt.data.load import load_table
 from tfopt.devices import num_cores
 from tfopt.errors import UserError
-from tfopt.report.catalogue import advice
+from tfopt.report.catalogue import advice, claims_of, fingerprint
 from tfopt.report.evidence import (
     ClaimTest,
     above,
@@ -243,7 +241,7 @@ def curves(
 
 def finish(
     arguments: argparse.Namespace,
-    claims: Mapping[str, tuple[str, ClaimTest]],
+    evidence: Mapping[str, ClaimTest],
     results: Mapping[str, Any],
     figure: Figure,
 ) -> None:
@@ -251,17 +249,20 @@ def finish(
 
     Args:
         arguments: What `arguments` returned.
-        claims: By id (lower-case words with hyphens): the claim in one sentence, the same in every run, and what
-            speaks for it. The verdicts are corrected for the number of claims.
+        evidence: What speaks for each claim, by the id that it has in the docstring's section "Claims:". The verdicts
+            are corrected for the number of claims.
         results: Whatever else is worth keeping; arrays become lists, NaN and infinity null.
         figure: The picture; it is closed.
 
     Raises:
-        ValueError: A claim is not of this form.
+        ValueError: A claim has no evidence, or a piece of evidence no claim or no numbers.
     """
-    for key, (claim, carried) in claims.items():
-        _check_claim(key, claim, carried)
-    judged = verdicts({key: carried for key, (_, carried) in claims.items()})
+    claims = claims_of(arguments.doc)
+    if apart := sorted(set(claims) ^ set(evidence)):
+        raise ValueError(f"Each claim of the docstring must have evidence, and the reverse. Received alone: {apart}.")
+    if wrong := [key for key, carried in evidence.items() if len(str(carried).splitlines()) != 1]:
+        raise ValueError(f"A claim's numbers must be one line of text. Received others for {wrong}.")
+    judged = verdicts(evidence)
     files = [*save(figure, arguments.out, arguments.name), arguments.out / f"{arguments.name}.json"]
     plt.close(figure)
     seconds = time.perf_counter() - arguments.started
@@ -269,32 +270,24 @@ def finish(
         "recipe": arguments.name,
         "question": arguments.question,
         "command": shlex.join(["python", f"recipes/{arguments.name}.py", *_without_out(sys.argv[1:])]),
-        "source": hashlib.sha256(arguments.file.read_bytes()).hexdigest(),
+        "source": fingerprint(arguments.file),
         "mode": by_mode(arguments, smoke="smoke", default="default"),
         "block": arguments.block,
         "seconds": round(seconds, 1),
         "environment": _environment(),
         "claims": [
-            {"id": key, "claim": claim, "verdict": judged[key], "numbers": carried.numbers}
-            for key, (claim, carried) in claims.items()
+            {"id": key, "claim": claims[key], "verdict": judged[key], "numbers": carried.numbers}
+            for key, carried in evidence.items()
         ],
         "results": json.loads(json.dumps(as_json(results)), parse_float=_few_digits),
     }
     write_text(files[-1], json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print()
-    for key, (claim, carried) in claims.items():
-        print(f"{judged[key]}: {claim} ({carried})")
+    for key, carried in evidence.items():
+        print(f"{judged[key]}: {claims[key]} ({carried})")
     if so := advice(arguments.doc):
         print(f"\nSo: {so}")
     print(f"\n{', '.join(file.name for file in files)} in {arguments.out}; {seconds:.0f} s")
-
-
-def _check_claim(key: str, claim: str, evidence: ClaimTest) -> None:
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", key):
-        raise ValueError(f"A claim's id is lower-case words with hyphens. Received: {key!r}.")
-    for what, text in (("sentence", claim), ("numbers", str(evidence))):
-        if not text.strip() or "\n" in text:
-            raise ValueError(f"A claim's {what} must be one line of text. Received: {text!r} for {key!r}.")
 
 
 def _without_out(words: Sequence[str]) -> list[str]:
