@@ -1,11 +1,8 @@
 """Does dropout help a network that would overfit, beside L2 and with it, and is its rate 1 − 1/n?
 
-The claims: "dropout drops units in training and none in inference", "it keeps a network from leaning on single units",
-"L2 smooths, but a very complex network still overfits, and then dropout helps", "for n units its rate is 1 − 1/n", and
-a program: Dense(64), Dropout(0.5), Dense(10), ten epochs of Adam with batches of 32. A network with two hidden layers,
-small and large, is trained on few rows. Every seed has rows of its own; its validation rows choose the strength of L2,
-the rate of dropout and the learning rate of each method, its test rows judge. `DropoutEffects` measures what dropout
-does.
+A network with two hidden layers, small and large, is trained on few rows, and so is a tutorial's program, for ten
+epochs. Every seed has rows of its own; its validation rows choose the strength of L2, the rate of dropout and the
+learning rate of each method, its test rows judge. `DropoutEffects` measures what dropout does in the large network.
 
 What goes wrong in the usual programs: the rate is not 1 − 1/n, which would drop 98 % of 64 units, but a hyperparameter;
 a test without `eval()` (in Keras: with `training=True`) shows the loss with dropout on; and `model(x, training=True)`
@@ -46,7 +43,7 @@ from tfopt.report import recipe
 arguments = recipe.arguments(__doc__, __file__, data="digits")
 SEEDS = recipe.seeds(arguments, smoke=2, default=6)  # each with rows of its own
 EPOCHS = recipe.by_mode(arguments, smoke=4, default=60)
-BATCH = 32
+BATCH, LINEAR = 32, {"schedule": "linear", "epochs": EPOCHS}
 WIDTHS = {"small": 64, "large": 256}  # units of each of the two hidden layers; the formula's n
 LEARNING_RATES = recipe.by_mode(arguments, smoke=[3e-3], default=[1e-3, 4e-3])  # Adam's, decaying to 0
 RATES, STRENGTHS = [0.2, 0.5, 0.8], recipe.by_mode(arguments, smoke=[1e-3], default=[1e-3, 1e-2, 5e-2])
@@ -76,13 +73,9 @@ def network(hp):
 def lean(model, sample):
     """How much the network leans on single units: how much the test loss grows without the worst one to lose."""
     rows, labels = sample.x["test"], sample.y["test"]
-    hidden = np.asarray(keras.Sequential(model.layers[:-1])(rows))
-    kernel, logits = np.asarray(model.layers[-1].kernel), np.asarray(model(rows))
-    without = [
-        recipe.loss_and_error(logits - np.outer(hidden[:, unit], kernel[unit]), labels)[0]
-        for unit in range(len(kernel))
-    ]
-    return max(without) - recipe.loss_and_error(logits, labels)[0]
+    hidden, logits = (np.asarray(keras.Sequential(model.layers[:end])(rows)) for end in (-1, None))
+    without = [logits - np.outer(*one) for one in zip(hidden.T, np.asarray(model.layers[-1].kernel), strict=True)]
+    return max(recipe.loss_and_error(own, labels)[0] for own in without) - recipe.loss_and_error(logits, labels)[0]
 
 
 def effects(model, sample):
@@ -98,82 +91,51 @@ def effects(model, sample):
     return {"on": found["loss_on"], "off": found["loss_off"], "differs": float(differs), **own}
 
 
-results, measured = {}, {"neither": [], "dropout": []}
+results = {}
 for size, units in WIDTHS.items():
-    settings = {
+    pairs = {  # rate of dropout, strength of L2
         "neither": [(0.0, 0.0)],
         "dropout": [(rate, 0.0) for rate in RATES],
+        "dropout 0.5": [(0.5, 0.0)],
         "1 − 1/n": [(1 - 1 / units, 0.0)],
         "L2": [(0.0, strength) for strength in STRENGTHS],
         "both": [(rate, strength) for rate in RATES[:2] for strength in STRENGTHS],
     }
-    tried = [
-        {
-            "method": method,
-            "units": (units, units),
-            "rate": rate,
-            "l2": strength,
-            "learning_rate": peak,
-            "schedule": "linear",
-            "epochs": EPOCHS,
-        }
-        for method, pairs in settings.items()
-        for rate, strength in pairs
-        for peak in LEARNING_RATES
-    ]
-    scores = recipe.train(network, tried, samples, epochs=EPOCHS, batch_size=BATCH, models=True)
-    for method in settings:
-        results[size, method] = recipe.chosen(scores, [i for i, hp in enumerate(tried) if hp["method"] == method])
-    if size == "large":
-        leans = {
-            method: [lean(*pair) for pair in zip(results[size, method]["model"], samples, strict=True)]
-            for method in ("neither", "dropout")
-        }
-        for method, rate in (("neither", 0.0), ("dropout", 0.5)):
-            place = next(i for i, hp in enumerate(tried) if hp["method"] == method and hp["rate"] == rate)
-            measured[method] = [effects(*pair) for pair in zip(scores["model"][place], samples, strict=True)]
+    arms = {
+        method: [
+            {"units": (units, units), "rate": rate, "l2": l2, "learning_rate": peak, **LINEAR}
+            for rate, l2 in own
+            for peak in LEARNING_RATES
+        ]
+        for method, own in pairs.items()
+    }
+    found = recipe.best_of(network, arms, samples, epochs=EPOCHS, batch_size=BATCH, models=True)
+    models = {method: list(zip(scores.pop("model"), samples, strict=True)) for method, scores in found.items()}
+    results |= {(size, method): scores for method, scores in found.items()}
+leans = {method: [lean(*pair) for pair in models[method]] for method in ("neither", "dropout")}  # of the large network
+measured = {method: [effects(*pair) for pair in models[method]] for method in ("neither", "dropout 0.5")}
 
-epochs = min(EPOCHS, 10)
-program = [
-    {"units": (64,), "rate": rate, "l2": 0.0, "learning_rate": 1e-3, "schedule": "constant", "epochs": epochs}
-    for rate in (0.0, 0.5)
-]
-scores = recipe.train(network, program, samples, epochs=epochs, batch_size=BATCH)
-for place, method in enumerate(("neither", "dropout")):
-    results["tutorial", method] = recipe.chosen(scores, [place])
+few = min(EPOCHS, 10)
+program = {"units": (64,), "l2": 0.0, "learning_rate": 1e-3, "schedule": "constant", "epochs": few}
+arms = {"neither": [program | {"rate": 0.0}], "dropout": [program | {"rate": 0.5}]}
+found = recipe.best_of(network, arms, samples, epochs=few, batch_size=BATCH)
+results |= {("tutorial", method): scores for method, scores in found.items()}
 
 # Rate and strength by KerasTuner, and the C of a logistic regression by GridSearchCV, on the same folds.
 space = {"rate": [0.0, *RATES[:2]], "l2": STRENGTHS}
+fixed = {"units": (64, 64), "learning_rate": 4e-3, **LINEAR}
 searched = {"network": [], "logistic": []}  # test errors in %
 for sample in recipe.steps(samples, "searches"):
-    x_both, y_both = (np.concatenate([part[name] for name in ("train", "valid")]) for part in (sample.x, sample.y))
-    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=sample.seed).split(x_both, y_both))
-    fixed = {"units": (64, 64), "learning_rate": 4e-3, "schedule": "linear", "epochs": EPOCHS}
-    best = recipe.tuned(
-        lambda hp, fixed=fixed: network(fixed | hp),
-        space,
-        x_both,
-        y_both,
-        folds,
-        objective="val_accuracy",
-        epochs=EPOCHS,
-        seed=sample.seed,
-    )
-    keras.utils.set_random_seed(sample.seed)
-    model = network(fixed | best)
-    model.fit(x_both, y_both, epochs=EPOCHS, batch_size=BATCH, verbose=0)
-    logits = model(sample.x["test"])
-    searched["network"].append(recipe.loss_and_error(logits, sample.y["test"])[1])
-    search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.003, 0.03, 0.3, 3.0]}, cv=folds).fit(
-        x_both, y_both
-    )
-    searched["logistic"].append(100 * (1 - search.score(sample.x["test"], sample.y["test"])))
+    rows, labels = sample.searched
+    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=sample.seed).split(rows, labels))
+    settings = {"objective": "val_accuracy", "epochs": EPOCHS, "seed": sample.seed}
+    model = recipe.tuned_model(lambda hp: network(fixed | hp), space, rows, labels, folds, **settings)
+    searched["network"].append(recipe.loss_and_error(model(sample.x["test"]), sample.y["test"])[1])
+    search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.003, 0.03, 0.3, 3.0]}, cv=folds)
+    right = search.fit(rows, labels).score(sample.x["test"], sample.y["test"])
+    searched["logistic"].append(100 * (1 - right))
 
-rows = {
-    f"{size}, {method}": [scores[key] for key in ("train loss", "test loss", "test error")]
-    for (size, method), scores in results.items()
-}
-recipe.show(f"{len(SEEDS)} seeds, {EPOCHS} epochs", ["training loss", "test loss", "test error %|.1f"], rows)
+recipe.show_scores(f"{len(SEEDS)} seeds, {EPOCHS} epochs", results)
 
 
 def less(size, one, other, key):
@@ -182,36 +144,25 @@ def less(size, one, other, key):
     return recipe.less(results[size, one][key], results[size, other][key], what, spec)
 
 
-def of(method, key):
-    return np.array([one[key] for one in measured[method]])
-
-
-dropped, differs = of("dropout", "drop_fraction"), float(np.max(of("dropout", "differs")))
+off, on = ({key: np.array([one[key] for one in own]) for key in own[0]} for own in measured.values())
+differs, SHIFT = on["differs"].max(), "shifted by {} standard deviations at rate 0.5, {} seeds"
 claims = {
     "dropout-off-in-inference": recipe.fact(
-        np.all(np.abs(dropped - 0.5) < 0.05) and differs == 0,
+        np.all(np.abs(on["drop_fraction"] - 0.5) < 0.05) and differs == 0,
         "a share of {} is dropped at rate 0.5; in inference outputs change by {}",
-        recipe.plus_minus(dropped),
+        recipe.plus_minus(on["drop_fraction"]),
         f"{differs:g}",
     ),
-    "dropout-keeps-mean": recipe.below(
-        np.abs(of("dropout", "mean_shift")),
-        SAME,
-        "shifted by {} standard deviations at rate 0.5, {} seeds",
-        shown=of("dropout", "mean_shift"),
-    ),
+    "dropout-keeps-mean": recipe.below(np.abs(on["mean_shift"]), SAME, SHIFT, shown=on["mean_shift"]),
     "dropout-keeps-variance": recipe.below(
-        np.abs(of("dropout", "variance_ratio") - 1),
+        np.abs(on["variance_ratio"] - 1),
         SAME,
         "{} times the variance at rate 0.5, {} seeds",
-        shown=of("dropout", "variance_ratio"),
-        spec=".2f",
+        shown=on["variance_ratio"],
     ),
-    "dropout-test-in-training-mode": recipe.less(of("dropout", "on"), of("dropout", "off"), "test loss"),
+    "dropout-test-in-training-mode": recipe.less(on["on"], on["off"], "test loss"),
     "dropout-leans-less": recipe.less(leans["dropout"], leans["neither"], "loss added by losing the worst unit"),
-    "dropout-lowers-coadaptation": recipe.less(
-        of("dropout", "coadaptation"), of("neither", "coadaptation"), "correlation"
-    ),
+    "dropout-lowers-coadaptation": recipe.less(on["coadaptation"], off["coadaptation"], "correlation"),
     "dropout-lowers-test-loss": less("large", "dropout", "neither", "test loss"),
     "dropout-lowers-test-error": less("large", "dropout", "neither", "test error"),
     "dropout-beats-l2-in-large-nets": less("large", "dropout", "L2", "test loss"),
@@ -228,8 +179,5 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
     ):
         recipe.dots(axis, {f"{size}: {name}": scores[key] for (size, name), scores in results.items()}, title, label)
 
-kept = {
-    f"{size}, {method}": {key: values for key, values in scores.items() if key != "model"}
-    for (size, method), scores in results.items()
-}
-recipe.finish(arguments, claims, {"scores": kept, "measured": measured, "searched": searched, "lean": leans}, figure)
+kept = {"scores": results, "measured": measured, "searched": searched, "lean": leans}
+recipe.finish(arguments, claims, kept, figure)

@@ -9,9 +9,11 @@ def test_what_dropout_does(smoke):
     done = smoke("dropout")
     assert done.verdict("dropout-off-in-inference") == "holds"
     results = done.result["results"]
-    for method, rate in (("neither", 0.0), ("dropout", 0.5)):
+    for method, rate in (("neither", 0.0), ("dropout 0.5", 0.5)):
         np.testing.assert_allclose([one["drop_fraction"] for one in results["measured"][method]], rate, atol=0.03)
-    assert min(one["variance_ratio"] for one in results["measured"]["dropout"]) > 1.3  # scaling keeps the mean alone
+    assert (
+        min(one["variance_ratio"] for one in results["measured"]["dropout 0.5"]) > 1.3
+    )  # scaling keeps the mean alone
     assert all(len(scores["test loss"]) == 2 for scores in results["scores"].values())
     assert {"small, 1 − 1/n", "large, both", "tutorial, dropout"} <= set(results["scores"])
 

@@ -10,19 +10,20 @@ def ran(recipe_names):
 
 
 def test_the_scale_is_that_of_the_training_rows_alone(ran):
-    rows, _, test_rows, _ = (part.numpy() for part in ran["split"]("standardised", 0))
+    sample = ran["data"]["standardised"][0]
+    rows, test_rows = sample.x["train"], sample.x["test"]
     np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(rows.std(axis=0), 1, rtol=1e-4)
     assert np.abs(test_rows.mean(axis=0)).max() > 0.01
-    robust = ran["split"]("robust", 0)[0].numpy()
+    robust = ran["data"]["robust"][0].x["train"]
     np.testing.assert_allclose(np.median(robust, axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(np.subtract(*np.percentile(robust, [75, 25], axis=0)), 1, rtol=1e-4)
 
 
 def test_the_signals_are_those_of_backpropagation_by_hand(ran):
-    network, data = ran["networks"]["plain", ran["LAYERS"]], ran["split"]("standardised", 1)
-    network.begin(1)
-    rows, labels = data[0].numpy().astype("float64"), data[1].numpy()
+    network, sample = ran["networks"]["plain", ran["LAYERS"]], ran["data"]["standardised"][1]
+    network.begin(sample.seed)
+    rows, labels = sample.x["train"].astype("float64"), sample.y["train"]
     weights = [weight.astype("float64") for weight in network.model.get_weights()]
     outputs = [rows]
     for kernel, bias in zip(weights[0:-2:2], weights[1:-2:2], strict=True):
@@ -35,7 +36,7 @@ def test_the_signals_are_those_of_backpropagation_by_hand(ran):
             break
         back = back @ kernel.T * (1 - output**2)
     by_input = np.linalg.norm(rows.T @ back, axis=1)
-    share, spread = ran["signals"](network, data)
+    share, spread = ran["signals"](network, sample)
     assert share == pytest.approx(np.log10(np.sqrt(np.mean(back**2) / np.mean(out**2))), abs=1e-3)
     assert spread == pytest.approx(np.log10(by_input.max() / by_input.min()), abs=1e-3)
 
@@ -45,7 +46,7 @@ def test_batch_norm_of_one_row_sees_nothing(ran):
     import tensorflow as tf
 
     model = ran["networks"]["batch norm", ran["LAYERS"]].model
-    rows = ran["split"]("standardised", 0)[0]
+    rows = ran["data"]["standardised"][0].x["train"]
     outputs = np.array([model(rows[i : i + 1], training=True)[0] for i in range(3)])
     np.testing.assert_allclose(outputs - outputs[0], 0, atol=1e-4)  # rounding
     with tf.GradientTape() as tape:
@@ -66,11 +67,3 @@ def test_the_default_momentum_lags_behind():
             layer(rows, training=True)
         assert float(layer.moving_mean[0]) == pytest.approx(moved * rows.mean(), rel=0.01)
     assert keras.layers.BatchNormalization().momentum == 0.99
-
-
-def test_a_rate_is_chosen_without_the_seed_it_is_reported_for(ran):
-    for arm in ran["ARMS"]:
-        for seed in range(ran["SEEDS"]):
-            mine = list(ran["RATES"]).index(ran["chosen_rate"][arm][seed])
-            without = np.delete(ran["needed"][arm], seed, axis=1).sum(axis=1)
-            assert without[mine] <= without.min() + 1.0  # the last loss decides where none gets there

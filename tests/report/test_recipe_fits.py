@@ -109,3 +109,54 @@ def test_a_search_on_given_folds_chooses_what_plain_fits_choose():
 
     best = recipe_fits.tuned(build, {"l2": [1e-3, 10.0]}, x, y, folds, objective="val_mae", epochs=5, seed=3)
     assert best["l2"] == 1e-3
+    model = recipe_fits.tuned_model(build, {"l2": [1e-3]}, x, y, folds, objective="val_mae", epochs=5, seed=3)
+    keras.utils.set_random_seed(3)
+    alone = build({"l2": 1e-3})
+    alone.fit(x, y, epochs=5, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], alone.get_weights()[0])
+
+
+def test_each_arm_gets_the_scores_of_its_own_configurations(monkeypatch):
+    """With a training that scores a configuration by what it says, the least of each arm is found."""
+
+    def instead(build, configurations, samples, **settings):
+        found = np.array([[hp["score"] + sample for sample in samples] for hp in configurations])
+        return {"valid loss": found, "test loss": 10 * found}
+
+    monkeypatch.setattr(recipe_fits, "train", instead)
+    arms = {"one": [{"score": 5.0}, {"score": 3.0}], "two": [{"score": 4.0}], "three": [{"score": 1.0}, {"score": 2.0}]}
+    best = recipe_fits.best_of(None, arms, [0.0, 0.5])
+    assert {arm: scores["test loss"].tolist() for arm, scores in best.items()} == {
+        "one": [30.0, 35.0],
+        "two": [40.0, 45.0],
+        "three": [10.0, 15.0],
+    }
+
+
+def test_a_setting_is_chosen_without_the_seed_it_is_judged_on():
+    scores = np.random.default_rng(0).random((5, 7))
+    for seed, place in enumerate(recipe_fits.by_the_others(scores)):
+        without = np.delete(scores, seed, axis=1).sum(axis=1)
+        assert without[place] == without.min()
+
+
+def test_a_fit_after_a_restart_is_the_first_again():
+    layers = [keras.layers.Dense(3, "relu"), keras.layers.ReLU(), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    x, y = np.random.default_rng(0).normal(size=(8, 4)), np.ones((8, 1))
+    ends = []
+    for seed in (1, 1, 2):
+        recipe_fits.restart(model, seed)
+        assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+        model.fit(x, y, shuffle=False, verbose=0)
+        ends.append(model.get_weights()[0])
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert not np.allclose(ends[0], ends[2], atol=0.1)
+
+
+def test_rows_to_search_on_are_those_that_do_not_judge():
+    sample = samples(X, Y, [0], most=200)[0]
+    rows, labels = sample.searched
+    np.testing.assert_array_equal(rows, np.concatenate([sample.x["train"], sample.x["valid"]]))
+    np.testing.assert_array_equal(labels, np.concatenate([sample.y["train"], sample.y["valid"]]))

@@ -86,12 +86,12 @@ class Recipe:
 
     @property
     def claims(self) -> list[Claim]:
-        """Its claims, in the words of its docstring, with what each block says of them."""
-        words = claims_of(self.doc)
-        by_claim = {one[0]["id"]: one for one in zip(*(block["claims"] for block in self.blocks), strict=True)}
+        """The claims of its docstring, with what each block says of them; those that no block has met are left out."""
+        found = [{claim["id"]: claim for claim in block["claims"]} for block in self.blocks]
         return [
-            Claim(key, words[key], [each["verdict"] for each in one], [each["numbers"] for each in one])
-            for key, one in by_claim.items()
+            Claim(key, text, [one[key]["verdict"] for one in found], [one[key]["numbers"] for one in found])
+            for key, text in claims_of(self.doc).items()
+            if found and key in found[0]
         ]
 
     @property

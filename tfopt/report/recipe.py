@@ -44,13 +44,26 @@ from tfopt.report.evidence import (
     plus_minus,
     verdicts,
 )
-from tfopt.report.recipe_fits import Sample, chosen, loss_and_error, samples, train, tuned
+from tfopt.report.recipe_descent import Descent, epochs_needed
+from tfopt.report.recipe_fits import (
+    Sample,
+    best_of,
+    by_the_others,
+    chosen,
+    loss_and_error,
+    restart,
+    samples,
+    train,
+    tuned,
+    tuned_model,
+)
 from tfopt.report.style import house_style, save
 
 __all__ = [
-    "COLOURS", "ClaimTest", "Sample", "above", "all_of", "arguments", "below",
-    "by_mode", "chosen", "curves", "dots", "fact", "faster", "finish", "interval", "less", "loss_and_error",
-    "more", "panels", "plus_minus", "samples", "seeds", "show", "steps", "table", "train", "tuned", "verdicts",
+    "COLOURS", "ClaimTest", "Descent", "Sample", "above", "all_of", "arguments", "below", "best_of", "by_mode",
+    "by_the_others", "chosen", "curves", "dots", "epochs_needed", "fact", "faster", "finish", "interval", "less",
+    "loss_and_error", "more", "panels", "plus_minus", "restart", "samples", "seeds", "show", "show_scores", "steps",
+    "table", "train", "tuned", "tuned_model", "verdicts",
 ]  # fmt: skip
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9", "#767676"]  # Okabe and Ito
@@ -184,6 +197,17 @@ def show(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Any]], 
     for first, *others in lines:
         cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         print("  ".join([f"{first:<{widths[0]}}", *cells]).rstrip())
+
+
+def show_scores(title: str, scores: Mapping[Any, Mapping[str, Any]]) -> None:
+    """Print losses and test errors that `best_of` found, by their keys (a tuple's parts are joined by commas)."""
+    rows = {
+        ", ".join(map(str, key)) if isinstance(key, tuple) else key: [
+            found[part] for part in ("train loss", "test loss", "test error")
+        ]
+        for key, found in scores.items()
+    }
+    show(title, ["training loss", "test loss", "test error %|.1f"], rows)
 
 
 @contextlib.contextmanager

@@ -39,6 +39,12 @@ class Sample:
         """Test rows over training rows: what intervals over samples that share rows are widened by."""
         return len(self.y["test"]) / len(self.y["train"])
 
+    @property
+    def searched(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and targets of training and validation rows together, for a search with folds of its own."""
+        x, y = (np.concatenate([part["train"], part["valid"]]) for part in (self.x, self.y))
+        return x, y
+
     def first(self, count: int) -> "Sample":
         """Return the sample with the first so many of its training rows, which come in random order."""
         return replace(
@@ -163,6 +169,23 @@ def train(
     return arrays
 
 
+def best_of(
+    build: "Callable[[Any], keras.Model]", arms: Mapping[str, Sequence[Mapping[str, Any]]], samples: Sequence[Sample],
+    **settings: Any,
+) -> dict[str, dict[str, np.ndarray]]:  # fmt: skip
+    """Train all configurations of all arms as one population; return, for each arm, the scores of each sample's best.
+
+    Args:
+        build: As for `train`.
+        arms: The configurations that an arm may choose from, by the validation rows of each sample.
+        samples: The samples.
+        settings: As for `train`.
+    """
+    scores = train(build, [hp for own in arms.values() for hp in own], samples, **settings)
+    ends = np.cumsum([len(own) for own in arms.values()])
+    return {arm: chosen(scores, range(end - len(own), end)) for (arm, own), end in zip(arms.items(), ends, strict=True)}
+
+
 def tuned(
     build: "Callable[[Any], keras.Model]", space: Mapping[str, Sequence[Any]], x: np.ndarray, y: np.ndarray, folds: Any,
     *, objective: str, epochs: int, seed: int,
@@ -192,6 +215,51 @@ def tuned(
         )
         tuner.search(x, y, folds=list(folds), epochs=epochs, verbose=0)
         return dict(tuner.get_best_hyperparameters()[0].values)
+
+
+def tuned_model(
+    build: "Callable[[Any], keras.Model]", space: Mapping[str, Sequence[Any]], x: np.ndarray, y: np.ndarray, folds: Any,
+    **settings: Any,
+) -> "keras.Model":  # fmt: skip
+    """Return a model with the hyperparameters that `tuned` finds, trained on all the rows; arguments as of `tuned`."""
+    import keras
+
+    best = tuned(build, space, x, y, folds, **settings)
+    keras.utils.set_random_seed(settings["seed"])
+    model = build(best)
+    model.fit(x, y, epochs=settings["epochs"], verbose=0)
+    return model
+
+
+def restart(model: "keras.Model", seed: int, initializer: str = "HeNormal") -> None:
+    """Give a model the seed's own first weights, and its optimizer no past, so that its graph serves another fit.
+
+    Args:
+        model: The compiled model; its layers have a kernel and a bias, or no weights.
+        seed: Every kernel gets a seed of its own from it: with one for all, kernels would be copies in part.
+        initializer: The class in `keras.initializers` that draws the kernels.
+    """
+    import keras
+
+    for variable in model.optimizer.variables:
+        if variable.name != "learning_rate":
+            variable.assign(keras.ops.zeros_like(variable))
+    for place, layer in enumerate(model.layers):
+        if layer.weights:
+            own = getattr(keras.initializers, initializer)(seed=1000 * seed + place)
+            layer.kernel.assign(own(layer.kernel.shape))
+            layer.bias.assign(keras.ops.zeros_like(layer.bias))
+
+
+def by_the_others(scores: np.ndarray) -> np.ndarray:
+    """Return, for each seed, the place of the setting with the lowest sum of scores over the other seeds.
+
+    So a setting, such as a learning rate, is never judged by the seed that chose it.
+
+    Args:
+        scores: (settings, seeds), lower is better.
+    """
+    return (scores.sum(axis=1, keepdims=True) - scores).argmin(axis=0)
 
 
 def loss_and_error(outputs: Any, y: np.ndarray) -> tuple[float, float]:
