@@ -6,7 +6,7 @@ sets in late beats fixed dropout where a network overfits" (both Liu et al. 2023
 https://arxiv.org/abs/1703.06229); "a penalty that fades, or that grows, beats a fixed one".
 
 Two cases: a wide network with some wrong labels, which overfits; and a narrow one, trained briefly, which underfits.
-Each kind of schedule chooses its strength and its learning rate by the loss on validation rows; test rows judge. The L2
+Each kind of dropout chooses its rate and its learning rate by the loss on validation rows; test rows judge. The L2
 schedules have the same mean over the training as the fixed strength beside them, and one learning rate. (Liu et al.
 trained vision transformers on ImageNet: what fails here, with two small layers, may hold there.)
 
@@ -46,7 +46,7 @@ CASES = {  # share of wrong labels, units of the two hidden layers, epochs
     "underfits": (0.0, 6, recipe.by_mode(arguments, smoke=2, default=15)),
 }
 RATES = {"overfits": [0.2, 0.4], "underfits": [0.1, 0.2]}  # of dropout
-STRENGTHS = recipe.by_mode(arguments, smoke=[3e-3], default=[3e-3, 1e-2])  # of L2
+STRENGTH = 1e-2  # of L2
 LEARNING_RATES = recipe.by_mode(arguments, smoke=[1e-2], default=[3e-3, 1e-2])
 BATCH = 32
 DROPOUT = {
@@ -86,23 +86,23 @@ def results_of(case):
     def driven(hp):
         return [tfopt.callbacks.HyperparameterScheduler({"l2": PENALTY[hp["kind"]](hp["strength"], steps)}, log=False)]
 
+    def arm(kind, strengths, rates):
+        return [{"kind": kind, "strength": strength, "learning_rate": rate} for strength in strengths for rate in rates]
+
+    arms = {"neither": arm("neither", [0.0], LEARNING_RATES)}
+    arms |= {kind: arm(kind, RATES[case], LEARNING_RATES) for kind in DROPOUT}
     found = {}
-    strengths = {"neither": [0.0], **dict.fromkeys(DROPOUT, RATES[case])}
+    for kind, own in recipe.steps(arms.items(), f"kinds of dropout, {case}"):  # each a structure of its own
+        found |= recipe.best_of(build, {kind: own}, samples, epochs=epochs, batch_size=BATCH)
     if case == "overfits":
-        strengths |= dict.fromkeys(PENALTY, STRENGTHS)
-    for kind, values in recipe.steps(strengths.items(), f"kinds of schedule, {case}"):
-        rates = LEARNING_RATES[-1:] if kind in PENALTY else LEARNING_RATES
-        tried = [{"kind": kind, "strength": strength, "learning_rate": rate} for strength in values for rate in rates]
-        callbacks = driven if kind in PENALTY else None
-        scores = recipe.train(build, tried, samples, epochs=epochs, batch_size=BATCH, callbacks=callbacks)
-        found[kind] = recipe.chosen(scores, range(len(tried)))
+        arms = {kind: arm(kind, [STRENGTH], LEARNING_RATES[-1:]) for kind in PENALTY}
+        found |= recipe.best_of(build, arms, samples, epochs=epochs, batch_size=BATCH, callbacks=driven)
     return found
 
 
 results = {case: results_of(case) for case in CASES}
 for case, kinds in results.items():
-    rows = {kind: [scores[key] for key in ("train loss", "test loss", "test error")] for kind, scores in kinds.items()}
-    recipe.show(f"A network that {case}, {len(SEEDS)} seeds", ["training loss", "test loss", "test error %|.1f"], rows)
+    recipe.show_scores(f"A network that {case}, {len(SEEDS)} seeds", kinds)
 
 
 # The usual snippet: the rate of Keras's own dropout, set to 0.9 after an epoch at 0.1.

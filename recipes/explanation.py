@@ -1,13 +1,11 @@
 """What does a tuned network use, and do three ways of asking agree?
 
-The claims: "importances show what a network has learned", "Lasso's coefficients say the same, and can be read off", "a
-feature that Lasso sets to zero is not needed". On the same folds a network (its L2 strength chosen by KerasTuner) is
-saved with its scaling and loaded again, as whoever explains it would have it, and asked by scikit-learn's permutation
-importance on the test rows and by integrated gradients (Sundararajan et al. 2017, written out below, from the mean of
-the training rows); Lasso has its own search (`LassoCV`) on the same inner folds. Agreement is Spearman's rank
-correlation. What is right is known for Friedman's function: y = 10 sin(π x1 x2) + 20 (x3 - ½)² + 10 x4 + 5 x5 + noise,
-and five more columns that do nothing. The usual snippet, one gradient at the row itself ("saliency"), does not add up
-to the prediction; integrated gradients do.
+On the same folds a network, its L2 strength chosen by KerasTuner, is asked by scikit-learn's permutation importance on
+the test rows and by integrated gradients (Sundararajan et al. 2017, written out below, from the mean of the training
+rows); Lasso has its own search (`LassoCV`) on the same inner folds. Agreement is Spearman's rank correlation. What is
+right is known for Friedman's function: y = 10 sin(π x1 x2) + 20 (x3 - ½)² + 10 x4 + 5 x5 + noise, and five more columns
+that do nothing. The usual snippet, one gradient at the row itself ("saliency"), does not add up to the prediction;
+integrated gradients do.
 
 So: ask a network by two ways, on rows that it has not seen, and trust what both say; a coefficient of zero says that
 the linear model can do without the column, not that the column does nothing.
@@ -35,8 +33,6 @@ Claims:
     python recipes/explanation.py --data houses.csv --target price      # a regression table of your own
 """
 
-import itertools
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -57,9 +53,8 @@ POINTS = 128  # between a row and the mean row, for integrated gradients
 MOST_ROWS = 1000  # a sample of larger tables
 AGREEMENT = 0.5  # rank correlation above which two rankings are said to agree
 
-keras.utils.set_random_seed(arguments.seed)
-tf.get_logger().setLevel("ERROR")  # a model is loaded for each fold
 TEST_TO_TRAIN = 1 / (FOLDS - 1)  # folds share training rows: the intervals are widened for it
+WAYS = ["permutation", "integrated gradients", "Lasso"]
 strength = keras.Variable(0.0, trainable=False)  # changes without a new graph
 
 
@@ -68,34 +63,8 @@ def network(width, l2=strength):
     layers = [keras.layers.Dense(64, "relu", kernel_regularizer=penalty), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((width,)), *layers])
     adam = keras.optimizers.Adam(tfopt.schedules.LinearDecay(1e-2, STEPS))
-    model.compile(
-        adam, "mse", metrics=["mse"], steps_per_execution=STEPS, jit_compile=False
-    )  # a whole fit in one call of its graph
+    model.compile(adam, "mse", metrics=["mse"], steps_per_execution=STEPS, jit_compile=False)  # a fit is one call
     return model
-
-
-def fit(model, x, y, l2, seed):
-    """Train from the seed's own weights."""
-    for variable in model.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
-    for place, layer in enumerate(model.layers):
-        own = 1000 * seed + place  # with one seed for all, the kernels would be copies in part
-        layer.kernel.assign(keras.initializers.HeNormal(seed=own)(layer.kernel.shape))
-        layer.bias.assign(keras.ops.zeros_like(layer.bias))
-    strength.assign(l2)
-    data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=seed).repeat().batch(BATCH).take(STEPS)
-    model.fit(data, shuffle=False, verbose=0)
-
-
-def exported(model, scaler, middle, spread):
-    """Save the network with its scaling inside, and load it: raw columns to raw target."""
-    scaled = keras.layers.Normalization(mean=scaler.mean_, variance=scaler.var_)
-    back = keras.layers.Rescaling(spread, middle)
-    file = arguments.out / "network.keras"
-    keras.Sequential([keras.Input((len(scaler.mean_),)), scaled, *model.layers, back]).save(file)
-    loaded = keras.models.load_model(file, compile=False)
-    file.unlink()
-    return loaded
 
 
 def gradients(model, rows):
@@ -107,12 +76,12 @@ def gradients(model, rows):
     return tape.gradient(predictions, rows).numpy()
 
 
-def integrated_gradients(model, rows, start):
-    """(row - start) times the mean gradient on the straight way from start to row: adds up to f(row) - f(start)."""
+def integrated_gradients(model, rows):
+    """A row times the mean gradient on the straight way from the mean row, 0, to it: adds up to f(row) - f(0)."""
     mean = np.zeros_like(rows)
     for share in (np.arange(POINTS, dtype="float32") + 0.5) / POINTS:  # the midpoint rule
-        mean += gradients(model, start + share * (rows - start)) / POINTS
-    return (rows - start) * mean
+        mean += gradients(model, share * rows) / POINTS
+    return rows * mean
 
 
 def r2(model, rows, truth):
@@ -120,51 +89,37 @@ def r2(model, rows, truth):
 
 
 def explain(x, y, title):
-    """Fit network and Lasso in every fold, and ask both what they use; a dict of lists over folds."""
-    found = {}
-    model = network(x.shape[1])
+    """Fit network and Lasso in every fold, and ask both what they use; a dict of arrays over folds."""
+    found, model = {}, network(x.shape[1])
     folds = model_selection.RepeatedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=arguments.seed)
-    for fold, (train, test) in enumerate(recipe.steps(folds.split(x), f"folds of {title}")):
-        seed = arguments.seed + fold
+    for seed, (train, test) in enumerate(recipe.steps(folds.split(x), f"folds of {title}"), arguments.seed):
         train = np.random.default_rng(seed).permutation(train)
         scaler = preprocessing.StandardScaler().fit(x[train])
-        middle, spread = y[train].mean(), y[train].std()
-        x_train, y_train = (
-            scaler.transform(x[train]).astype("float32"),
-            ((y[train] - middle) / spread).astype("float32"),
-        )
+        x_train, x_test = (scaler.transform(x[part]).astype("float32") for part in (train, test))
+        y_train, y_test = (((y[part] - y[train].mean()) / y[train].std()).astype("float32") for part in (train, test))
         inner = list(model_selection.KFold(3, shuffle=True, random_state=seed).split(x_train))
-        best = recipe.tuned(
-            lambda hp: network(x.shape[1], hp["l2"]),
-            {"l2": STRENGTHS},
-            x_train,
-            y_train,
-            inner,
-            objective="val_mse",
-            epochs=-(-STEPS // (len(train) // BATCH)),
-            seed=seed,
-        )
-        fit(model, x_train, y_train, best["l2"], seed)
-        tuned = exported(model, scaler, middle, spread)
-        start = x[train].mean(axis=0, keepdims=True)
+        settings = {"objective": "val_mse", "epochs": -(-STEPS // (len(train) // BATCH)), "seed": seed}
+        build, space = (lambda hp: network(x.shape[1], hp["l2"])), {"l2": STRENGTHS}
+        strength.assign(recipe.tuned(build, space, x_train, y_train, inner, **settings)["l2"])
+        recipe.restart(model, seed)
+        data = tf.data.Dataset.from_tensor_slices((x_train, y_train)).shuffle(len(x_train), seed=seed).repeat()
+        model.fit(data.batch(BATCH).take(STEPS), shuffle=False, verbose=0)
         shuffled = inspection.permutation_importance(
-            tuned, x[test], y[test], scoring=r2, n_repeats=SHUFFLES, random_state=seed
+            model, x_test, y_test, scoring=r2, n_repeats=SHUFFLES, random_state=seed
         )
-        parts = integrated_gradients(tuned, x[test], start)
-        slopes = (x[test] - start) * gradients(tuned, x[test])
-        change = tuned(x[test]).numpy()[:, 0] - tuned(start).numpy()[:, 0]
+        parts, slopes = integrated_gradients(model, x_test), x_test * gradients(model, x_test)
+        change = (model(x_test) - model(np.zeros_like(x_test[:1]))).numpy()[:, 0]
         lasso = linear_model.LassoCV(cv=inner, random_state=seed).fit(x_train, y_train)
-        centred = (x[test] - start) / scaler.scale_
         for key, value in {
             "permutation": shuffled.importances_mean,
-            "integrated gradients": np.abs(parts).mean(axis=0) / spread,
+            "integrated gradients": np.abs(parts).mean(axis=0),
             "Lasso": np.abs(lasso.coef_),
-            "direction": np.array([np.sign(np.dot(a, b)) for a, b in zip(parts.T, centred.T, strict=True)]),
+            "direction": np.sign(np.sum(parts * x_test, axis=0)),
             "Lasso's sign": np.sign(lasso.coef_),
             "left over": np.max(np.abs(parts.sum(axis=1) - change)) / np.std(change),
             "left over by one gradient": np.max(np.abs(slopes.sum(axis=1) - change)) / np.std(change),
-            "r2 of the network": r2(tuned, x[test], y[test]),
-            "r2 of Lasso": metrics.r2_score(y[test], middle + spread * lasso.predict(scaler.transform(x[test]))),
+            "r2 of the network": r2(model, x_test, y_test),
+            "r2 of Lasso": metrics.r2_score(y_test, lasso.predict(x_test)),
         }.items():
             found.setdefault(key, []).append(value)
     return {key: np.array(values) for key, values in found.items()}
@@ -185,7 +140,6 @@ names = list(loaded.features) if plain else [f"column {place + 1}" for place in 
 friedman = tfopt.data.load_table("friedman1")
 own = explain(x, y, loaded.name)
 known = explain(friedman.features.to_numpy("float32"), friedman.target, "friedman1")
-WAYS = ["permutation", "integrated gradients", "Lasso"]
 
 for title, found, labels in ((loaded.name, own, names), ("friedman1", known, list(friedman.features))):
     scores = [recipe.plus_minus(found[f"r2 of {who}"], ".2f", TEST_TO_TRAIN) for who in ("the network", "Lasso")]
@@ -193,9 +147,6 @@ for title, found, labels in ((loaded.name, own, names), ("friedman1", known, lis
     rows = {str(labels[place]): [found[way][:, place] for way in WAYS] for place in order}
     heading = f"{title}: R² of the network {scores[0]}, of Lasso {scores[1]}, {FOLDS * REPEATS} folds"
     recipe.show(heading, WAYS, rows, TEST_TO_TRAIN)
-    for first, second in itertools.combinations(WAYS, 2):
-        text = recipe.plus_minus(agreement(found, first, second), ".2f", TEST_TO_TRAIN)
-        print(f"rank correlation of {first} and {second}: {text}")
 
 
 def above(values, limit, form):
@@ -221,15 +172,14 @@ def left_over(way):
 
 
 kept, dropped, same_way = [], [], []  # mean importance of the columns that Lasso keeps and drops, where it does both
-for importances, coefficients, a, b in zip(
-    own["integrated gradients"], own["Lasso"], own["direction"], own["Lasso's sign"], strict=True
+for importance, agree, keep in zip(
+    own["integrated gradients"], own["direction"] == own["Lasso's sign"], own["Lasso"] > 0, strict=True
 ):
-    keep = coefficients > 0
     if 0 < keep.sum() < len(keep):
-        kept.append(importances[keep].mean())
-        dropped.append(importances[~keep].mean())
+        kept.append(importance[keep].mean())
+        dropped.append(importance[~keep].mean())
     if keep.any():
-        same_way.append(np.mean(a[keep] == b[keep]))
+        same_way.append(agree[keep].mean())
 zeros = recipe.fact(None, "Lasso keeps some and drops some in {} folds", len(kept))
 if len(kept) > 1:
     zeros = recipe.less(dropped, kept, "mean importance", test_to_train=TEST_TO_TRAIN, of="folds")

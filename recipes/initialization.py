@@ -1,10 +1,9 @@
 """Does it matter how the weights begin?
 
-The claims: "with all-zero weights the gradients vanish and nothing is learned", "random weights of the wrong size
-vanish too", "Xavier (Glorot) is for sigmoid and tanh, He's √(2/n) for ReLU". Part 1 sends rows through networks of 30
-layers and measures the spread of activations and gradients by depth (figures 6 and 7 of Glorot and Bengio 2010) for
-eight ways to begin. Part 2 trains the 30-layer ReLU network (figure 3 of He et al. 2015), each way with the learning
-rate that gave it the lowest training loss on another seed. Part 3 looks at which weights move when all begin at zero.
+Part 1 sends rows through networks of 30 layers and measures the spread of activations and gradients by depth (figures 6
+and 7 of Glorot and Bengio 2010) for eight ways to begin. Part 2 trains the 30-layer ReLU network (figure 3 of He et al.
+2015), each way with the learning rate that the seed's validation rows choose. Part 3 looks at which weights move when
+all begin at zero.
 
 What goes wrong in the usual program: `RandomNormal(stddev=0.01)` in every layer, whatever its width and activation.
 
@@ -27,7 +26,6 @@ Claims:
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn import model_selection, preprocessing
 
 from tfopt import initializers
 from tfopt.report import recipe
@@ -35,99 +33,63 @@ from tfopt.report import recipe
 arguments = recipe.arguments(__doc__, __file__, data="digits")
 DEPTH = recipe.by_mode(arguments, smoke=10, default=30)
 WIDTH, BATCH = recipe.by_mode(arguments, smoke=48, default=96), 64
-SEEDS = range(arguments.seed, arguments.seed + recipe.by_mode(arguments, smoke=2, default=5))
-PILOT = arguments.seed + 99  # the seed that chooses the learning rates
-EPOCHS = recipe.by_mode(arguments, smoke=1, default=15)  # of SGD with momentum 0.9
+SEEDS = recipe.seeds(arguments, smoke=2, default=5)
+EPOCHS, ZERO_EPOCHS = recipe.by_mode(arguments, smoke=(1, 2), default=(15, 10))  # of SGD with momentum 0.9
 RATES = recipe.by_mode(arguments, smoke=[0.01], default=[0.001, 0.003, 0.01, 0.03])
 ACTIVATIONS = ["tanh", "sigmoid", "relu"]
-WAYS = ["zeros", "N(0, 0.01)", "LeCun", "Glorot", "He", "orthogonal", "for_activation", "LSUV"]
+WAYS = {  # an initializer of an activation and a seed
+    "zeros": lambda activation, seed: keras.initializers.Zeros(),
+    "N(0, 0.01)": lambda activation, seed: initializers.Normal(0.01, seed=seed),
+    "LeCun": lambda activation, seed: initializers.LeCun(seed=seed),
+    "Glorot": lambda activation, seed: initializers.Glorot(seed=seed),
+    "He": lambda activation, seed: initializers.He(seed=seed),
+    "orthogonal": lambda activation, seed: initializers.Orthogonal(initializers.gain(activation), seed=seed),
+    "for_activation": lambda activation, seed: initializers.for_activation(activation, seed=seed),
+    "LSUV": lambda activation, seed: initializers.Orthogonal(seed=seed),
+}
 TRAINED = ["N(0, 0.01)", "Glorot", "He", "orthogonal"]
 
-keras.utils.set_random_seed(arguments.seed)
-tf.get_logger().setLevel("ERROR")  # many models, one graph each
 x, y = recipe.table(arguments, task="classification")
-classes = int(y.max()) + 1
-SHARED = 1 / 3  # a quarter of the rows are tested on; splits share rows, and this widens the intervals
+samples = recipe.samples(x, y, SEEDS, train=0.6, valid=0.15, shared=True)
+SHARED = samples[0].test_to_train  # the seeds share rows: the intervals are widened
+CHANCE = max(np.bincount(samples[0].y["test"])) / len(samples[0].y["test"])
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def split(seed):
-    """The seed's own training and test rows."""
-    x_train, x_test, y_train, y_test = model_selection.train_test_split(x, y, stratify=y, random_state=seed)
-    scaler = preprocessing.StandardScaler().fit(x_train.astype("float64"))
-    return [scaler.transform(part).astype("float32") for part in (x_train, x_test)] + [y_train, y_test]
-
-
-splits = {seed: split(seed) for seed in (*SEEDS, PILOT)}
-x_train, x_test, y_train, y_test = splits[PILOT]
-batch = min(BATCH, len(x_train))
-chance = max(np.bincount(y_test)) / len(y_test)
-loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def network(activation, depth=DEPTH):
-    hidden = [keras.layers.Dense(WIDTH, activation, name=f"layer{i + 1}") for i in range(depth)]
-    return keras.Sequential([keras.Input((x.shape[1],)), *hidden, keras.layers.Dense(classes, name="logits")])
-
-
-def begin(model, way, seed):
-    """Give the model new weights; zero biases. Every kernel gets its own seed."""
-    activation = keras.activations.serialize(model.layers[0].activation)
-    make = {
-        "zeros": lambda own: keras.initializers.Zeros(),
-        "N(0, 0.01)": lambda own: initializers.Normal(0.01, seed=own),
-        "LeCun": lambda own: initializers.LeCun(seed=own),
-        "Glorot": lambda own: initializers.Glorot(seed=own),
-        "He": lambda own: initializers.He(seed=own),
-        "orthogonal": lambda own: initializers.Orthogonal(initializers.gain(activation), seed=own),
-        "for_activation": lambda own: initializers.for_activation(activation, seed=own),
-        "LSUV": lambda own: initializers.Orthogonal(seed=own),
-    }[way]
-    for index, layer in enumerate(model.layers):
-        layer.kernel.assign(make(1000 * seed + index)(layer.kernel.shape))
-        layer.bias.assign(np.zeros(layer.bias.shape))
-    if way == "LSUV":
-        initializers.lsuv(
-            model, splits[seed][0][:256], orthogonal=False, layers=[layer.name for layer in model.layers[:-1]]
-        )
+def network(activation, way, seed=None, depth=DEPTH):
+    """A deep network; with a seed every kernel gets one of its own from it."""
+    own = [None if seed is None else 1000 * seed + place for place in range(depth + 1)]
+    layers = [
+        keras.layers.Dense(WIDTH, activation, kernel_initializer=WAYS[way](activation, own[place]))
+        for place in range(depth)
+    ]
+    output = keras.layers.Dense(int(y.max()) + 1, kernel_initializer=WAYS[way](activation, own[-1]), name="logits")
+    return keras.Sequential([keras.Input((x.shape[1],)), *layers, output])
 
 
 # Part 1: the spread of activations and gradients by depth.
-def spreads(model):
-    """Return a function: standard deviation of each hidden layer's outputs, root mean square of their gradients."""
-
-    @tf.function
-    def both(rows, labels):
-        with tf.GradientTape() as tape:
-            signal, signals = rows, []
-            for layer in model.layers[:-1]:
-                signal = layer(signal)
-                signals.append(signal)
-            cost = loss(labels, model.layers[-1](signal))
-        gradients = tape.gradient(cost, signals)
-        # In float64, because the squares of what vanishes are too small for float32.
-        sizes = [tf.sqrt(tf.reduce_mean(tf.cast(gradient, "float64") ** 2)) for gradient in gradients]
-        return tf.stack([tf.math.reduce_std(tf.cast(signal, "float64")) for signal in signals]), tf.stack(sizes)
-
-    return both
+def spreads(model, rows, labels):
+    """Standard deviation of each hidden layer's outputs, and root mean square of their gradients, in float64."""
+    with tf.GradientTape() as tape:
+        signals = [tf.constant(rows)]
+        for layer in model.layers[:-1]:
+            signals.append(layer(signals[-1]))
+            tape.watch(signals[-1])
+        cost = LOSS(labels, model.layers[-1](signals[-1]))
+    gradients = tape.gradient(cost, signals[1:])
+    sizes = [np.sqrt(np.mean(np.asarray(gradient, "float64") ** 2)) for gradient in gradients]
+    return [np.std(np.asarray(signal, "float64")) for signal in signals[1:]], sizes
 
 
 forward, backward = {}, {}  # (activation, way): (seeds, layers)
-models = {activation: network(activation) for activation in ACTIVATIONS}
-for activation, model in models.items():
-    measure = spreads(model)
-    for way in WAYS:
-        measured = []
-        for seed in SEEDS[:1] if way == "LSUV" else SEEDS:  # LSUV looks at the data, layer by layer: one is enough
-            begin(model, way, seed)
-            measured.append([part.numpy() for part in measure(splits[seed][0][:256], splits[seed][2][:256])])
-        forward[activation, way], backward[activation, way] = np.swapaxes(measured, 0, 1)
-
-rows = {}
-for (activation, way), ahead in forward.items():
-    (a, b), (c, d) = ahead.mean(axis=0)[[0, -1]], backward[activation, way].mean(axis=0)[[-1, 0]]
-    rows[f"{activation}, {way}"] = [f"{a:.2g} → {b:.2g}", f"{c:.2g} → {d:.2g}"]
-title = f"Spread by layer, of {DEPTH}; {len(SEEDS)} seeds"
-recipe.show(title, ["activations, first → last", "gradients, last → first"], rows)
+for activation, way in recipe.steps([(a, w) for a in ACTIVATIONS for w in WAYS], "ways to begin"):
+    measured = []
+    for sample in samples[:1] if way == "LSUV" else samples:  # LSUV looks at the data, layer by layer: one is enough
+        model, rows, labels = network(activation, way, sample.seed), sample.x["train"][:256], sample.y["train"][:256]
+        if way == "LSUV":
+            initializers.lsuv(model, rows, orthogonal=False, layers=[layer.name for layer in model.layers[:-1]])
+        measured.append(spreads(model, rows, labels))
+    forward[activation, way], backward[activation, way] = np.swapaxes(measured, 0, 1)
 
 
 def kept(values, back=False):
@@ -136,69 +98,42 @@ def kept(values, back=False):
     return np.log10(np.maximum(last, 1e-45) / np.maximum(first, 1e-45))
 
 
-# Part 2: training the deep ReLU network, each epoch in one compiled loop.
-model, steps = models["relu"], len(x_train) // batch
-optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
-optimizer.build(model.trainable_variables)
+rows = {
+    f"{activation}, {way}": [kept(ahead), kept(backward[activation, way], back=True)]
+    for (activation, way), ahead in forward.items()
+    if way != "zeros"
+}
+title = f"log10 of the spread that {DEPTH} layers leave, {len(SEEDS)} seeds"
+recipe.show(title, ["of activations|.1f", "of gradients|.1f"], rows)
 
 
-@tf.function
-def epoch(rows, labels, order):
-    """Train one epoch; return its mean loss."""
-    total = 0.0
-    for step in tf.range(steps):
-        chosen = order[step * batch : (step + 1) * batch]
-        with tf.GradientTape() as tape:
-            cost = loss(tf.gather(labels, chosen), model(tf.gather(rows, chosen)))
-        weights = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(cost, weights), weights, strict=True))
-        total += cost
-    return total / steps
+# Part 2: training the deep ReLU network.
+def compiled(hp):
+    model = network("relu", hp["way"])
+    model.compile(keras.optimizers.SGD(hp["learning_rate"], momentum=0.9), LOSS)
+    return model
 
 
-def train(way, rate, seed):
-    """Return the loss of each epoch and the accuracy on new rows."""
-    x_train, x_test, y_train, y_test = splits[seed]
-    begin(model, way, seed)
-    for variable in optimizer.variables:
-        variable.assign(np.zeros(variable.shape, variable.dtype))
-    optimizer.learning_rate = rate
-    shuffle = np.random.default_rng(seed)
-    rows, labels = tf.constant(x_train), tf.constant(y_train)
-    losses = [float(epoch(rows, labels, tf.constant(shuffle.permutation(len(y_train))))) for _ in range(EPOCHS)]
-    return losses, float(np.mean(np.argmax(model(x_test), axis=1) == y_test))
-
-
-curves, accuracies, best_rates = {}, {}, {}
-for way in recipe.steps(TRAINED, "ways to begin"):
-    ends = [train(way, rate, PILOT)[0][-1] for rate in RATES]
-    best_rates[way] = RATES[int(np.argmin(np.nan_to_num(ends, nan=np.inf)))]
-    trained = [train(way, best_rates[way], seed) for seed in SEEDS]
-    curves[way] = np.array([losses for losses, _ in trained])
-    accuracies[way] = np.array([accuracy for _, accuracy in trained])
-rows = {way: [accuracies[way], curves[way][:, -1], f"{best_rates[way]:g}"] for way in TRAINED}
-title = f"ReLU network of {DEPTH} layers of {WIDTH}, {EPOCHS} epochs; by chance {chance:.3f} are right"
-recipe.show(title, ["accuracy on new rows", "training loss", "rate"], rows, SHARED)
+arms = {way: [{"way": way, "learning_rate": rate} for rate in RATES] for way in TRAINED}
+trained = recipe.best_of(compiled, arms, samples, epochs=EPOCHS, batch_size=BATCH)
+recipe.show_scores(f"ReLU network of {DEPTH} layers of {WIDTH}, {EPOCHS} epochs", trained)
+right = {way: 1 - scores["test error"] / 100 for way, scores in trained.items()}
 
 # Part 3: which weights move when all begin at zero.
-moved = {}
-for name, small in (("hidden", network("relu", depth=2)), ("linear", network("relu", depth=0))):
-    begin(small, "zeros", 0)
-    small.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, metrics=["accuracy"], jit_compile=False)
+sample, moved = samples[0], {}
+for name, depth in (("hidden", 2), ("linear", 0)):
+    small = network("relu", "zeros", depth=depth)
+    small.compile(keras.optimizers.SGD(0.1, momentum=0.9), LOSS, jit_compile=False)
     keras.utils.set_random_seed(arguments.seed)
-    small.fit(x_train, y_train, epochs=recipe.by_mode(arguments, 2, 10), batch_size=batch, verbose=0)
-    for weight in small.trainable_variables:
-        moved[f"{name}: {weight.path.removeprefix(small.name + '/')}"] = float(np.max(np.abs(weight.numpy())))
-    moved[f"{name}: accuracy"] = float(np.mean(np.argmax(small(x_test), axis=1) == y_test))
-print("\nLargest weight after training from zeros, and accuracy, with two hidden layers and with none")
-for name, value in moved.items():
-    print(f"  {name:22}{value:8.3g}")
+    small.fit(sample.x["train"], sample.y["train"], epochs=ZERO_EPOCHS, batch_size=BATCH, verbose=0)
+    moved[f"{name}: kernels"] = [float(np.max(np.abs(layer.kernel))) for layer in small.layers]
+    moved[f"{name}: logits/bias"] = float(np.max(np.abs(small.layers[-1].bias)))
+    guesses = np.argmax(small(sample.x["test"]), axis=1)
+    moved[f"{name}: accuracy"] = float(np.mean(guesses == sample.y["test"]))
 
 # Verdicts. A signal is kept within a factor of 5, vanished below a thousandth.
 FIVE, THOUSANDTH = np.log10(5), -3
 he, glorot, small = (kept(forward["relu", way]) for way in ("He", "Glorot", "N(0, 0.01)"))
-tanh, sigmoid = kept(forward["tanh", "Glorot"]), kept(backward["sigmoid", "Glorot"], back=True)
-kernels = [value for name, value in moved.items() if name.startswith("hidden") and "kernel" in name]
 LEARNED = "accuracy {}, learned above twice that of guessing, {} seeds"
 SPREAD = "10^({}) of it is left, {} seeds"
 
@@ -208,54 +143,41 @@ def keeps(values):
     return recipe.below(np.abs(values), FIVE, SPREAD, shown=values, spec=".2f")
 
 
+still = moved["hidden: kernels"]
 claims = {
     "init-zeros-hidden-still": recipe.fact(
-        not any(kernels),
-        "the largest of all weights after training is {} in {} kernels",
-        f"{max(kernels):g}",
-        len(kernels),
+        not any(still), "the largest of all weights after training is {} in {} kernels", f"{max(still):g}", len(still)
     ),
     "init-zeros-learn-nothing": recipe.fact(
-        not moved["hidden: logits/bias"] and moved["linear: accuracy"] <= 2 * chance,
+        not moved["hidden: logits/bias"] and moved["linear: accuracy"] <= 2 * CHANCE,
         "the output bias reaches {}; a model without hidden layers learns: accuracy {} against {} by chance",
         f"{moved['hidden: logits/bias']:.2g}",
         f"{moved['linear: accuracy']:.3f}",
-        f"{chance:.3f}",
+        f"{CHANCE:.3f}",
     ),
     "init-wrong-size-vanishes": recipe.below(small, THOUSANDTH, SPREAD, spec=".1f"),
     "init-he-for-relu": recipe.all_of(keeps(he), recipe.more(he, glorot, "log10 of what is left", ".2f", margin=FIVE)),
-    "init-glorot-for-tanh": keeps(tanh),
-    "init-glorot-for-sigmoid": keeps(sigmoid),
+    "init-glorot-for-tanh": keeps(kept(forward["tanh", "Glorot"])),
+    "init-glorot-for-sigmoid": keeps(kept(backward["sigmoid", "Glorot"], back=True)),
     "init-deep-relu-trains-with-he": recipe.all_of(
-        recipe.above(accuracies["He"], 2 * chance, LEARNED, test_to_train=SHARED),
-        recipe.below(accuracies["Glorot"], 2 * chance, LEARNED, test_to_train=SHARED),
+        recipe.above(right["He"], 2 * CHANCE, LEARNED, test_to_train=SHARED),
+        recipe.below(right["Glorot"], 2 * CHANCE, LEARNED, test_to_train=SHARED),
     ),
 }
 
-COLORS = dict(
-    zip(WAYS, ["#000000", "#e69f00", "#56b4e9", "#d55e00", "#0072b2", "#cc79a7", "#009e73", "#767676"], strict=True)
-)
 with recipe.panels(4, width=4) as (figure, axes):
-    panels = [("relu", "activations", forward), ("tanh", "activations", forward), ("sigmoid", "gradients", backward)]
-    for axis, (activation, what, spread) in zip(axes, panels, strict=False):
-        for way in WAYS[1:]:
+    shown = [("relu", "activations", forward), ("tanh", "activations", forward), ("sigmoid", "gradients", backward)]
+    for axis, (activation, what, spread) in zip(axes, shown, strict=False):
+        for way, colour in zip([*WAYS][1:], recipe.COLOURS, strict=False):
             mean = np.maximum(spread[activation, way].mean(axis=0), 1e-20)
-            axis.semilogy(range(1, DEPTH + 1), mean, color=COLORS[way], label=way)
+            axis.semilogy(range(1, DEPTH + 1), mean, color=colour, label=way)
         axis.set(xlabel="layer", ylabel=f"spread of the {what}", title=f"{activation}: {what}", ylim=(1e-16, 30))
     axes[0].legend(fontsize=8, frameon=False, loc="lower left")
-    for way in TRAINED:
-        axes[3].plot(range(1, EPOCHS + 1), curves[way].T, color=COLORS[way], alpha=0.35, linewidth=0.8)
-        axes[3].plot(range(1, EPOCHS + 1), curves[way].mean(axis=0), color=COLORS[way], label=way)
-    axes[3].legend(fontsize=8, frameon=False)
-    axes[3].set(xlabel="epoch", ylabel="training loss (nats)", title=f"training {DEPTH} ReLU layers, each seed")
+    losses = {way: scores["train loss"] for way, scores in trained.items()}
+    recipe.dots(axes[3], losses, f"{DEPTH} ReLU layers, trained", "training loss (nats)")
 
-results = {
-    "forward": {f"{activation}, {way}": values.mean(axis=0) for (activation, way), values in forward.items()},
-    "backward": {f"{activation}, {way}": values.mean(axis=0) for (activation, way), values in backward.items()},
-    "accuracy": accuracies,
-    "learning_rate": best_rates,
-    "loss": curves,
-    "from_zeros": moved,
-    "by_chance": chance,
+by_layer = {
+    name: {f"{activation}, {way}": values.mean(axis=0) for (activation, way), values in spread.items()}
+    for name, spread in (("forward", forward), ("backward", backward))
 }
-recipe.finish(arguments, claims, results, figure)
+recipe.finish(arguments, claims, by_layer | {"trained": trained, "from_zeros": moved, "by_chance": CHANCE}, figure)

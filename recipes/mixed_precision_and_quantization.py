@@ -1,11 +1,9 @@
 """What do 16-bit training and 8-bit weights cost in accuracy, and what do they save in size and time?
 
-The claims: "mixed precision trains as accurately, faster", "float16 needs loss scaling, bfloat16 does not",
-"quantisation to int8 after training makes a model four times smaller and faster at hardly any loss of accuracy". One
-network is trained on digits in float32, mixed_bfloat16 and mixed_float16 (with and without loss scaling); those of
+One network is trained on digits in float32, mixed_bfloat16 and mixed_float16 (with and without loss scaling); those of
 float32 are then quantised to int8 and int4 by Keras's `model.quantize`. Accuracy is that on test rows, size is that of
-the `.keras` file, time is that of an epoch of `model.fit` and of a prediction, in a graph and compiled by XLA. All of
-it runs on the CPU, and again on a GPU where there is one.
+the `.keras` file, time is that of an epoch of `model.fit` and of a prediction, in a graph and compiled by XLA, all on
+the CPU.
 
 The same seeds (weights, rows, order) and the same learning rate for all: a precision is meant to be changed without
 tuning anew. Times are interleaved: each seed or round takes all in turn, and differences are paired.
@@ -22,7 +20,6 @@ accuracy and speed on the machine that will predict.
 Claims:
     precision-mixed-as-accurate: Mixed precision loses less than 1 point of accuracy, in bfloat16 and in float16
     precision-mixed-faster-cpu: Mixed precision trains faster than float32 on the CPU
-    precision-mixed-faster-gpu: Mixed precision trains faster than float32 on a GPU
     precision-mixed-smaller: Mixed precision makes the saved model smaller
     precision-float16-needs-scaling: Float16 needs loss scaling: without it the test loss is higher
     precision-int8-as-accurate: Quantising to int8 after training loses less than 1 point of accuracy
@@ -43,15 +40,14 @@ import warnings
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.preprocessing import StandardScaler
 
 import tfopt
 from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="digits")
-tfopt.devices.configure()
+tfopt.devices.configure("cpu")  # a GPU would be another question
 
-SEEDS = recipe.by_mode(arguments, smoke=2, default=5)
+SEEDS = recipe.seeds(arguments, smoke=2, default=5)
 EPOCHS = recipe.by_mode(arguments, smoke=1, default=10)
 ROUNDS = recipe.by_mode(arguments, smoke=3, default=15)  # of timing predictions
 UNITS = recipe.by_mode(arguments, smoke=64, default=512)
@@ -67,30 +63,16 @@ TRAINED = {  # dtype policy, and whether the loss is scaled
 MODES = ["int8", "int4"]
 
 x, y = recipe.table(arguments, task="classification")
-classes = int(y.max()) + 1
-train_rows = int(0.75 * len(x)) // BATCH * BATCH
-SHARED = (len(x) - train_rows) / train_rows  # splits share rows: test over training rows widens the intervals
+samples = recipe.samples(x, y, SEEDS, train=0.72, valid=0.05, shared=True)
+SHARED = samples[0].test_to_train  # the seeds share rows: the intervals are widened
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def network(policy):
     hidden = [keras.layers.Dense(UNITS, "relu", dtype=policy) for _ in range(2)]
     # The logits leave in float32: the loss is no place for 16 bits.
-    return keras.Sequential([keras.Input((x.shape[1],)), *hidden, keras.layers.Dense(classes, dtype="float32")])
-
-
-def split(seed):
-    order = np.random.default_rng(arguments.seed + seed).permutation(len(x))
-    train, test = order[:train_rows], order[train_rows:]
-    scaler = StandardScaler().fit(x[train])  # a column that varies in the test rows alone keeps its size
-    return scaler.transform(x[train]), y[train], scaler.transform(x[test]), y[test]
-
-
-def scores(logits, labels, exact):
-    """Accuracy in %, loss in nats, and % of the predictions that are not those of float32."""
-    guessed = np.argmax(logits, axis=1)
-    changed = np.mean(guessed != np.argmax(exact, axis=1))
-    return {"accuracy": 100 * np.mean(guessed == labels), "loss": float(loss(labels, logits)), "changed": 100 * changed}
+    output = keras.layers.Dense(int(y.max()) + 1, dtype="float32")
+    return keras.Sequential([keras.Input((x.shape[1],)), *hidden, output])
 
 
 def size_on_disk(model):
@@ -110,75 +92,64 @@ def quantised(trained, mode):
     return model
 
 
-def run(device):
-    """Everything on one device: accuracies and seconds by name and seed, kilobytes by name, seconds by round."""
-    found = {key: {} for key in ("accuracy", "loss", "changed", "epoch", "size", "graph", "XLA")}
-    with tfopt.devices.strategy([device]).scope():
-        models = {}
-        for name, (policy, scaled) in TRAINED.items():
-            models[name] = network(policy)
-            optimizer = keras.optimizers.Adam(RATE)
-            models[name].compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, loss)
-            models[name].optimizer.build(models[name].trainable_variables)
-        fresh = {name: [value.numpy() for value in model.optimizer.variables] for name, model in models.items()}
-        for seed in recipe.steps(range(SEEDS), f"seeds, {device}"):
-            rows, labels, test_rows, test_labels = split(seed)
-            keras.utils.set_random_seed(arguments.seed + seed)
-            start_weights = network("float32").get_weights()
-            for name, model in models.items():
-                if not seed:  # trace
-                    model.fit(rows[:BATCH], labels[:BATCH], batch_size=BATCH, verbose=0)
-                model.set_weights(start_weights)
-                for variable, value in zip(model.optimizer.variables, fresh[name], strict=True):
-                    variable.assign(value)
-                keras.utils.set_random_seed(arguments.seed + seed)  # the order of the rows
-                start = time.perf_counter()
-                model.fit(rows, labels, epochs=EPOCHS, batch_size=BATCH, verbose=0)
-                found["epoch"].setdefault(name, []).append((time.perf_counter() - start) / EPOCHS)
-            trained = models["float32"].get_weights()
-            ends = models | {mode: quantised(trained, mode) for mode in MODES}
-            exact = models["float32"](test_rows)
-            for name, model in ends.items():
-                for key, score in scores(model(test_rows), test_labels, exact).items():
-                    found[key].setdefault(name, []).append(score)
-        timed = {name: model for name, model in ends.items() if "unscaled" not in name}
-        found["size"]["float32, after fit"] = size_on_disk(models["float32"])
-        for name, model in timed.items():
-            copy = model
-            if name in TRAINED:  # one without an optimizer
-                copy = network(TRAINED[name][0])
-                copy.set_weights(model.get_weights())
-            found["size"][name] = size_on_disk(copy)
-    with tf.device(device):
-        rows = tf.constant(np.resize(test_rows, (PREDICTED, x.shape[1])), tf.float32)
-        for way in ("graph", "XLA"):
-            calls = {name: tf.function(model, jit_compile=way == "XLA") for name, model in timed.items()}
-            for call in calls.values():
-                call(rows)  # trace
-            for _ in range(ROUNDS):
-                for name, call in calls.items():
-                    start = time.perf_counter()
-                    call(rows).numpy()
-                    found[way].setdefault(name, []).append(time.perf_counter() - start)
-    return found
+# Accuracies and seconds of an epoch by name and seed. The precisions take turns within a seed.
+cpu = {key: {} for key in ("accuracy", "changed", "loss", "epoch", "graph", "XLA", "size")}
+models, fresh = {}, {}
+for name, (policy, scaled) in TRAINED.items():
+    models[name], optimizer = network(policy), keras.optimizers.Adam(RATE)
+    models[name].compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, loss)
+    models[name].optimizer.build(models[name].trainable_variables)
+    fresh[name] = [value.numpy() for value in models[name].optimizer.variables]
+    models[name].fit(samples[0].x["train"][:BATCH], samples[0].y["train"][:BATCH], batch_size=BATCH, verbose=0)  # trace
+for sample in recipe.steps(samples, "seeds"):
+    keras.utils.set_random_seed(sample.seed)
+    begin = network("float32").get_weights()
+    for name, model in models.items():
+        model.set_weights(begin)
+        for variable, value in zip(model.optimizer.variables, fresh[name], strict=True):
+            variable.assign(value)
+        keras.utils.set_random_seed(sample.seed)  # the order of the rows
+        start = time.perf_counter()
+        model.fit(sample.x["train"], sample.y["train"], epochs=EPOCHS, batch_size=BATCH, verbose=0)
+        cpu["epoch"].setdefault(name, []).append((time.perf_counter() - start) / EPOCHS)
+    trained = models["float32"].get_weights()
+    ends = models | {mode: quantised(trained, mode) for mode in MODES}
+    guesses = np.argmax(models["float32"](sample.x["test"]), axis=1)
+    for name, model in ends.items():
+        logits = np.asarray(model(sample.x["test"]))
+        nats, error = recipe.loss_and_error(logits, sample.y["test"])
+        changed = 100 * np.mean(logits.argmax(axis=1) != guesses)  # predictions that are not those of float32
+        for key, value in (("accuracy", 100 - error), ("loss", nats), ("changed", changed)):
+            cpu[key].setdefault(name, []).append(value)
 
+# Size of the file, of a copy without an optimizer where it was trained; seconds of a prediction, in turn.
+timed = {name: model for name, model in ends.items() if "unscaled" not in name}
+for name, model in timed.items():
+    copy = network(TRAINED[name][0]) if name in TRAINED else model
+    copy.set_weights(model.get_weights())
+    cpu["size"][name] = size_on_disk(copy)
+cpu["size"]["float32, after fit"] = size_on_disk(models["float32"])
+rows = tf.constant(np.resize(samples[-1].x["test"], (PREDICTED, x.shape[1])), tf.float32)
+for way in ("graph", "XLA"):
+    calls = {name: tf.function(model, jit_compile=way == "XLA") for name, model in timed.items()}
+    for call in calls.values():
+        call(rows)  # trace
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call(rows).numpy()
+            cpu[way].setdefault(name, []).append(time.perf_counter() - start)
 
-found = {"CPU": run("CPU:0")}
-if tf.config.list_logical_devices("GPU"):
-    found["GPU"] = run("GPU:0")
-else:
-    print("No GPU here: what a GPU would do is skipped")
-for device, numbers in found.items():
-    rows = {}
-    for name in numbers["accuracy"]:
-        milliseconds = [numbers[key].get(name) for key in ("epoch", "graph", "XLA")]
-        times = ["" if values is None else f"{1000 * np.median(values):.1f}" for values in milliseconds]
-        size = f"{numbers['size'][name]:.0f}" if name in numbers["size"] else ""
-        rows[name] = [*(numbers[key][name] for key in ("accuracy", "changed", "loss")), size, *times]
-    title = f"{device}: {SEEDS} seeds; changed: predictions unlike float32's; milliseconds of an epoch and a prediction"
-    columns = ["test accuracy %|.1f", "changed %|.2f", "test loss|.4f", "kB on disk", "epoch", "graph", "XLA"]
-    recipe.show(title, columns, rows, SHARED)
-    print(f"float32 with its optimizer: {numbers['size']['float32, after fit']:.0f} kB on disk")
+table = {}
+for name in cpu["accuracy"]:
+    milliseconds = [1000 * np.median(cpu[key].get(name, np.nan)) for key in ("epoch", "graph", "XLA")]
+    times = ["" if np.isnan(value) else f"{value:.1f}" for value in milliseconds]
+    size = f"{cpu['size'][name]:.0f}" if name in cpu["size"] else ""
+    table[name] = [*(cpu[key][name] for key in ("accuracy", "changed", "loss")), size, *times]
+title = f"{len(SEEDS)} seeds; changed: predictions unlike float32's; milliseconds of an epoch and of a prediction"
+columns = ["test accuracy %|.1f", "changed %|.2f", "test loss|.4f", "kB on disk", "epoch", "graph", "XLA"]
+recipe.show(title, columns, table, SHARED)
+print(f"float32 with its optimizer: {cpu['size']['float32, after fit']:.0f} kB on disk")
 
 # The convolution that `quantize` leaves alone.
 convolution = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()])
@@ -190,9 +161,6 @@ kernels = {type(layer).__name__: str(layer.dtype_policy.name) for layer in convo
 said = [str(warning.message) for warning in caught if "Conv2D" in str(warning.message)]
 print(f"\nPolicies after quantize('int8'): {kernels}; warned: {said}")
 
-cpu = found["CPU"]
-device = list(found)[-1]
-
 
 def as_accurate(name):
     """Evidence that the loss of accuracy against float32 is below the margin."""
@@ -200,22 +168,15 @@ def as_accurate(name):
     return recipe.more(first, second, "accuracy (%)", ".2f", margin=-MARGIN, test_to_train=SHARED)
 
 
-def faster(key, name, where):
-    what = f"{name} on the {where}"
-    return recipe.faster(
-        found[where][key]["float32"], found[where][key][name], what, of="seeds" if key == "epoch" else "rounds"
-    )
-
-
-def both(where):
-    return recipe.all_of(*(faster("epoch", name, where) for name in ("mixed_bfloat16", "mixed_float16")))
+def faster(key, *names):
+    over = "seeds" if key == "epoch" else "rounds"
+    return recipe.all_of(*(recipe.faster(cpu[key]["float32"], cpu[key][name], name, of=over) for name in names))
 
 
 ratio = {name: cpu["size"]["float32"] / size for name, size in cpu["size"].items()}
 claims = {
     "precision-mixed-as-accurate": recipe.all_of(as_accurate("mixed_bfloat16"), as_accurate("mixed_float16")),
-    "precision-mixed-faster-cpu": both("CPU"),
-    "precision-mixed-faster-gpu": both("GPU") if "GPU" in found else recipe.fact(None, "0 GPUs here"),
+    "precision-mixed-faster-cpu": faster("epoch", "mixed_bfloat16", "mixed_float16"),
     "precision-mixed-smaller": recipe.fact(
         min(ratio["mixed_bfloat16"], ratio["mixed_float16"]) > 1.05,
         "{} against {} kB: its weights stay float32",
@@ -234,8 +195,8 @@ claims = {
         f"{ratio['int8']:.2f}",
         f"{ratio['int4']:.2f}",
     ),
-    "precision-int8-faster-graph": recipe.all_of(*(faster("graph", "int8", where) for where in found)),
-    "precision-int8-faster-xla": recipe.all_of(*(faster("XLA", "int8", where) for where in found)),
+    "precision-int8-faster-graph": faster("graph", "int8"),
+    "precision-int8-faster-xla": faster("XLA", "int8"),
     "precision-convolutions-quantised": recipe.fact(
         "int8" in kernels["Conv2D"], "int8 asked for; Conv2D: {}, Dense: {}", kernels["Conv2D"], kernels["Dense"]
     ),
@@ -250,20 +211,13 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
         xlabel="saved model (kB)", ylabel="test accuracy (%)", title="Accuracy and size of the file", xlim=(0, None)
     )
     left.legend(frameon=False, loc="lower center")
-    for key, label, colour in zip(
-        ("epoch", "graph", "XLA"),
-        ("training, an epoch", "prediction, graph", "prediction, XLA"),
-        recipe.COLOURS,
-        strict=False,
-    ):
-        ratios = {
-            name: np.median(np.array(found[device][key][name]) / np.array(found[device][key]["float32"]))
-            for name in shown
-            if name in found[device][key]
-        }
-        right.plot(list(ratios.values()), list(ratios), "o", color=colour, label=label)
+    labels = {"epoch": "training, an epoch", "graph": "prediction, graph", "XLA": "prediction, XLA"}
+    for (key, label), colour in zip(labels.items(), recipe.COLOURS, strict=False):
+        names = [name for name in shown if name in cpu[key]]
+        ratios = [np.median(np.divide(cpu[key][name], cpu[key]["float32"])) for name in names]
+        right.plot(ratios, names, "o", color=colour, label=label)
     right.axvline(1, color="#999999", lw=0.8)
     right.legend(frameon=False)
-    right.set(xlabel="time over float32's (median)", title=f"Time on the {device}", xscale="log")
+    right.set(xlabel="time over float32's (median)", title="Time on the CPU", xscale="log")
 
-recipe.finish(arguments, claims=claims, results={"devices": found, "policies_after_int8": kernels}, figure=figure)
+recipe.finish(arguments, claims, cpu | {"policies_after_int8": kernels}, figure)

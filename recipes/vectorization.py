@@ -9,10 +9,9 @@ What goes wrong with the usual snippet: the loop as printed does not run. `rang`
 with i where its body reads w[j] and x[j]. `PRINTED` below is that loop.
 
 What is timed is the call with its data in place: float32 arrays and tensors for all but the loop, which gets lists of
-Python's own numbers (indexing NumPy arrays one number at a time is slower still, and is shown too). Making the tensors,
-tracing and compiling happen once and are left out; the first call's seconds are listed. A single layer is little work
-for a graph, so a stack of 50 layers in one call is timed as well. NumPy's linear algebra gets one thread: at 1024 units
-a second one gains a quarter on a quiet machine, and costs milliseconds where another program holds the other core.
+Python's own numbers (indexing NumPy arrays one number at a time is slower still, and is shown too). Tracing and
+compiling happen once and are left out. A single layer is little work for a graph, so a stack of 50 layers in one call
+is timed as well. NumPy's linear algebra gets one thread.
 
 So: write array operations where arrays are large, and lists where they hold a handful of numbers; compile what is
 called often and has many small operations.
@@ -47,8 +46,8 @@ one_thread = threadpool_limits(1, user_api="blas")
 SIZES = [1, 16, 256] if arguments.smoke else [1, 4, 16, 64, 256, 1024]
 DEPTH, WIDTH = 50, 64  # of the stack of layers that one call computes
 ROUNDS = recipe.by_mode(arguments, smoke=5, default=15)
+STACK = f"{DEPTH} layers of {WIDTH}"
 SLICE = recipe.by_mode(arguments, smoke=0.002, default=0.01)  # seconds of each timing, at least one call
-COLOURS = ["#000000", "#999999", "#0072B2", "#E69F00", "#009E73", "#D55E00"]
 PRINTED = """
 z = 0
 for i in rang(len(x)):
@@ -86,18 +85,14 @@ def stacked(layer):
     return stack
 
 
-def ways(size, stack=False):
+def ways(size, wrap=lambda layer: layer):
     """Each way as a function of nothing, its data made beforehand."""
     random = np.random.default_rng(arguments.seed)
     w = random.normal(size=(size, size)) / (2 * np.sqrt(size))  # so that a stack keeps its size
     arrays = [part.astype("float32") for part in (w, random.normal(size=size), random.normal(size=size))]
-    lists = [array.tolist() for array in arrays]
-    if stack:
-        in_numpy, eager, in_loops = stacked(numpy), stacked(tensorflow), stacked(loop)
-    else:
-        in_numpy, eager, in_loops = numpy, tensorflow, loop
+    lists, tensors = [array.tolist() for array in arrays], [tf.constant(array) for array in arrays]
+    in_loops, in_numpy, eager = wrap(loop), wrap(numpy), wrap(tensorflow)
     graph, xla = tf.function(eager), tf.function(eager, jit_compile=True)
-    tensors = [tf.constant(array) for array in arrays]
     return {
         "loop": lambda: in_loops(*lists),
         "loop over arrays": lambda: in_loops(*arrays),
@@ -128,38 +123,24 @@ for program in (PRINTED, PRINTED.replace("rang(", "range(")):
         exec(program, {"w": [1.0, 2.0], "x": [3.0, 4.0], "b": 0.5})
     except NameError as error:
         faults.append(str(error))
-print(f"The loop as printed: {faults[0]}; then: {faults[1]}\n" if len(faults) == 2 else "The printed loop runs\n")
 
-times, first_call, errors = {}, {}, {}
-STACK = f"{DEPTH} layers of {WIDTH}"
+times, errors = {}, {}  # (way, size): seconds of each round; how far its result is from the loop's
 for size in [*SIZES, STACK]:
-    calls = ways(WIDTH, stack=True) if size == STACK else ways(size)
+    calls = ways(WIDTH, stacked) if size == STACK else ways(size)
     if size == STACK:
         del calls["loop over arrays"]
-    results = {}
-    for name, call in calls.items():
-        start = time.perf_counter()
-        results[name] = np.asarray(call(), dtype="float64")
-        first_call[name, size] = time.perf_counter() - start
-        errors[name, size] = float(np.abs(results[name] - results["loop"]).max() / np.abs(results["loop"]).max())
+    results = {name: np.asarray(call(), dtype="float64") for name, call in calls.items()}  # traces and compiles
+    for name, result in results.items():
+        errors[name, size] = float(np.abs(result - results["loop"]).max() / np.abs(results["loop"]).max())
     for round_number in recipe.steps(range(ROUNDS), f"rounds, {size}"):
         for name in np.random.default_rng([arguments.seed, round_number]).permutation(list(calls)):
             times.setdefault((str(name), size), []).append(seconds(calls[str(name)]))
-NAMES = [name for name, size in first_call if size == SIZES[0]]
-largest_error = max(errors.values())
-
-
-rows = {name: [1e6 * np.median(times[name, size]) for size in SIZES] for name in NAMES}
-recipe.show(
-    f"Microseconds for z = Wᵀx + b, W of size × size: medians of {ROUNDS} rounds",
-    [f"{size}|,.1f" for size in SIZES],
-    rows,
-)
-stack_times = {name: 1e6 * np.median(times[name, STACK]) for name in NAMES if (name, STACK) in times}
-print(f"{STACK}: " + ", ".join(f"{name} {value:,.0f}" for name, value in stack_times.items()))
-compiled = {name: max(first_call[name, size] for size in [*SIZES, STACK]) for name in ("graph", "XLA")}
-print(f"First call, with tracing and compiling: graph {compiled['graph']:.2f} s, XLA {compiled['XLA']:.2f} s at most")
-print(f"Largest relative difference between the results: {largest_error:.0e}")
+largest_error, large = max(errors.values()), SIZES[-1]
+micros = {key: 1e6 * np.median(values) for key, values in times.items()}
+NAMES = list(ways(1))
+rows = {name: [micros.get((name, size), "") for size in [*SIZES, STACK]] for name in NAMES}
+title = f"Microseconds for z = Wᵀx + b, W of size × size: medians of {ROUNDS} rounds"
+recipe.show(title, [f"{size}|,.1f" for size in [*SIZES, STACK]], rows)
 
 
 def at(sizes, slow, fast):
@@ -168,7 +149,6 @@ def at(sizes, slow, fast):
     return recipe.all_of(*each)
 
 
-large = SIZES[-1]
 claims = {
     "vector-beats-loop-large": at([large], "loop", "NumPy"),
     "vector-beats-loop-always": at(SIZES, "loop", "NumPy"),
@@ -186,37 +166,18 @@ claims = {
 }
 
 with recipe.panels(2, width=5.5) as (figure, (left, right)):
-    for name, colour in zip(NAMES, COLOURS, strict=True):
-        micros = 1e6 * np.array([np.median(times[name, size]) for size in SIZES])
-        left.loglog(SIZES, micros, marker="o", ms=4, color=colour, label=name)
-        if name != "loop":
-            ratios = np.array([np.array(times["loop", size]) / np.array(times[name, size]) for size in SIZES])
-            right.loglog(SIZES, np.median(ratios, axis=1), marker="o", ms=4, color=colour, label=name)
-    left.set(
-        xlabel="units and inputs of the layer",
-        ylabel="microseconds for Wᵀx + b (median)",
-        title="The loop's time grows with the weights",
-    )
+    for name, colour in zip(NAMES, recipe.COLOURS, strict=False):
+        left.loglog(SIZES, [micros[name, size] for size in SIZES], marker="o", ms=4, color=colour, label=name)
+        ratios = [np.median(np.divide(times["loop", size], times[name, size])) for size in SIZES]
+        right.loglog(SIZES, ratios, marker="o", ms=4, color=colour)
     left.legend(frameon=False)
-    right.axhline(1, color="#999999", lw=1)
-    right.set(
-        xlabel="units and inputs of the layer",
-        ylabel="times as fast as the loop (median)",
-        title="Speed-up over the loop, by size",
-    )
-    for axis in (left, right):
+    for axis, title, label in (
+        (left, "The loop's time grows with the weights", "microseconds for Wᵀx + b (median)"),
+        (right, "Speed-up over the loop, by size", "times as fast as the loop (median)"),
+    ):
+        axis.set(xlabel="units and inputs of the layer", ylabel=label, title=title)
         axis.set_xticks(SIZES, SIZES, minor=False)
         axis.minorticks_off()
 
 one_thread.restore_original_limits()
-recipe.finish(
-    arguments,
-    claims=claims,
-    results={
-        "median_microseconds": {key: 1e6 * np.median(values) for key, values in times.items()},
-        "first_call_seconds": first_call,
-        "relative_difference": largest_error,
-        "rounds": ROUNDS,
-    },
-    figure=figure,
-)
+recipe.finish(arguments, claims, {"median_microseconds": micros, "relative_difference": largest_error}, figure)

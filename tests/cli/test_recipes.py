@@ -1,6 +1,5 @@
 """`tfopt recipes`."""
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -55,7 +54,8 @@ def toy(tmp_path, monkeypatch):
         encoding="utf-8",
     )
     (where / "first.py").write_text(
-        '"""Is it so?\n\nMore.\n\nSo: take A."""\nimport sys\nprint(sys.argv[1:])\n'
+        '"""Is it so?\n\nMore.\n\nSo: take A.\n\nClaims:\n    first-a: A is so.\n    first-b: B | C.\n    first-c: C.\n"""\n'
+        "import sys\nprint(sys.argv[1:])\n"
         "print('2026-01-01 00:00:00.1: I chatter', file=sys.stderr)\nprint('said', file=sys.stderr)\n"
         "sys.exit(7 if '--fail' in sys.argv else 0)\n"
     )
@@ -72,7 +72,7 @@ def result(block=0, name="first", **changes):
     verdicts = ["holds", "does not hold", "holds" if block < 2 else "can't be told here"]
     claims = [
         {
-            "id": f"{name}-{letter}",
+            "id": f"{name.partition('_')[0]}-{letter}",
             "claim": text,
             "verdict": verdict,
             "numbers": [["{} against {}", [f"{block}.5", "2"]]],
@@ -157,7 +157,13 @@ def test_finding_says_recipe_claim_and_verdict(tfopt, toy):
     assert tfopt("recipes", "find", "sys.argv")[1] == "first: Is it so? (tfopt recipes run first)\n"
 
 
-SCRIPT = '''"""Is it so?"""
+SCRIPT = '''"""Is it so?
+
+Claims:
+    second-a: A is so.
+    second-b: B.
+    second-c: C.
+"""
 import json, pathlib, sys
 block = int(sys.argv[sys.argv.index("--seed") + 1]) if "--seed" in sys.argv else 0
 if block == 2 and not pathlib.Path("mended").exists():
@@ -174,7 +180,7 @@ def test_replicating_runs_what_is_not_done_and_writes_the_pages(tfopt, toy, tmp_
     monkeypatch.chdir(tmp_path)
     (toy.parent / "README.md").write_text("Before. <!-- recipes -->old<!-- --> After.")
     (toy / "second_one.py").write_text(SCRIPT)
-    digest = hashlib.sha256(SCRIPT.encode()).hexdigest()
+    digest = catalogue.fingerprint(toy / "second_one.py")
     results = [result(block, "second_one", source=digest) for block in range(3)]
     (tmp_path / "result.json").write_text(json.dumps(results))
     code, out, err = tfopt("recipes", "replicate", "second_one")
@@ -196,7 +202,7 @@ def test_replicating_runs_what_is_not_done_and_writes_the_pages(tfopt, toy, tmp_
     assert front == f"Before. <!-- recipes -->{said}<!-- --> After."
 
     assert "0 of 3 runs to do" in tfopt("recipes", "replicate", "second_one")[1]
-    (toy / "second_one.py").write_text(SCRIPT + "# changed\n")
+    (toy / "second_one.py").write_text(SCRIPT + "print()\n")
     (tmp_path / "mended").unlink()
     shutil.rmtree("runs")
     assert "3 of 3 runs to do" in tfopt("recipes", "replicate", "second_one")[1]
@@ -206,7 +212,7 @@ def test_replicating_runs_what_is_not_done_and_writes_the_pages(tfopt, toy, tmp_
     "changes", [{"mode": "smoke"}, {"source": "another"}, {"command": "python recipes/first.py --data x"}]
 )
 def test_a_run_of_another_kind_is_not_taken_over(tfopt, toy, tmp_path, changes):
-    digest = hashlib.sha256((toy / "second_one.py").read_bytes()).hexdigest()
+    digest = catalogue.fingerprint(toy / "second_one.py")
     for block in range(3):
         folder = tmp_path / "runs" / "second_one" / f"seed-{block}"
         folder.mkdir(parents=True)

@@ -15,7 +15,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "explanation.py"
 @pytest.fixture(scope="module")
 def written_out():
     """The recipe's own functions, without running the recipe."""
-    functions = {"gradients", "integrated_gradients", "r2", "exported"}
+    functions = {"gradients", "integrated_gradients", "r2"}
     tree = ast.parse(RECIPE.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in functions]
     names = {"np": np, "tf": tf, "keras": keras, "metrics": metrics, "POINTS": 128}
@@ -30,9 +30,7 @@ def rows():
 
 def test_integrated_gradients_of_a_polynomial(written_out, rows):
     """f = a² b + 3 c from 0: by the integral of 2 t² a b, a has 2/3 of a² b and b a third; c has 3 c."""
-    found = written_out["integrated_gradients"](
-        lambda x: (x[:, 0] ** 2 * x[:, 1] + 3 * x[:, 2])[:, None], rows, np.zeros((1, 3), "float32")
-    )
+    found = written_out["integrated_gradients"](lambda x: (x[:, 0] ** 2 * x[:, 1] + 3 * x[:, 2])[:, None], rows)
     a, b, c = rows.T
     np.testing.assert_allclose(found, np.transpose([2 / 3 * a**2 * b, a**2 * b / 3, 3 * c]), rtol=1e-3, atol=1e-4)
 
@@ -52,21 +50,3 @@ def test_permutation_importance_takes_a_keras_model(written_out, rows):
     y = model(x).numpy()[:, 0]
     found = inspection.permutation_importance(model, x, y, scoring=written_out["r2"], n_repeats=5, random_state=0)
     np.testing.assert_allclose(found.importances_mean, [2 * 4 / 5, 2 * 1 / 5, 0.0], atol=0.03)
-
-
-def test_the_exported_model_takes_raw_columns(written_out, rows, tmp_path):
-    raw = 5 + rows * [1.0, 20.0, 0.1]
-
-    class Scaler:
-        mean_, var_ = raw.mean(axis=0), raw.var(axis=0)
-
-    class Arguments:
-        out = tmp_path
-
-    written_out["arguments"] = Arguments
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
-    loaded = written_out["exported"](model, Scaler, middle=7.0, spread=3.0)
-    scaled = ((raw - Scaler.mean_) / np.sqrt(Scaler.var_)).astype("float32")
-    expected = 7 + 3 * model(scaled).numpy()
-    np.testing.assert_allclose(loaded(raw.astype("float32")).numpy(), expected, rtol=1e-4, atol=1e-4)
-    assert not list(tmp_path.iterdir())
