@@ -54,7 +54,8 @@ def toy(tmp_path, monkeypatch):
         encoding="utf-8",
     )
     (where / "first.py").write_text(
-        '"""Is it so?\n\nMore.\n\nSo: take A.\n\nClaims:\n    first-a: A is so.\n    first-b: B | C.\n    first-c: C.\n"""\n'
+        '"""Is it so?\n\nMore.\n\nSo: take A.\n\n'
+        'Claims:\n    first-a: A is so.\n    first-b: B | C.\n    first-c: C.\n"""\n'
         "import sys\nprint(sys.argv[1:])\n"
         "print('2026-01-01 00:00:00.1: I chatter', file=sys.stderr)\nprint('said', file=sys.stderr)\n"
         "sys.exit(7 if '--fail' in sys.argv else 0)\n"
