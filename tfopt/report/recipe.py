@@ -265,7 +265,7 @@ def curves(
 
 def finish(
     arguments: argparse.Namespace,
-    evidence: Mapping[str, ClaimTest],
+    claims: Mapping[str, ClaimTest],
     results: Mapping[str, Any],
     figure: Figure,
 ) -> None:
@@ -273,7 +273,7 @@ def finish(
 
     Args:
         arguments: What `arguments` returned.
-        evidence: What speaks for each claim, by the id that it has in the docstring's section "Claims:". The verdicts
+        claims: What speaks for each, by the id that it has in the docstring's section "Claims:". The verdicts
             are corrected for the number of claims.
         results: Whatever else is worth keeping; arrays become lists, NaN and infinity null.
         figure: The picture; it is closed.
@@ -281,12 +281,12 @@ def finish(
     Raises:
         ValueError: A claim has no evidence, or a piece of evidence no claim or no numbers.
     """
-    claims = claims_of(arguments.doc)
-    if apart := sorted(set(claims) ^ set(evidence)):
+    sentences = claims_of(arguments.doc)
+    if apart := sorted(set(sentences) ^ set(claims)):
         raise ValueError(f"Each claim of the docstring must have evidence, and the reverse. Received alone: {apart}.")
-    if wrong := [key for key, carried in evidence.items() if len(str(carried).splitlines()) != 1]:
+    if wrong := [key for key, carried in claims.items() if len(str(carried).splitlines()) != 1]:
         raise ValueError(f"A claim's numbers must be one line of text. Received others for {wrong}.")
-    judged = verdicts(evidence)
+    judged = verdicts(claims)
     files = [*save(figure, arguments.out, arguments.name), arguments.out / f"{arguments.name}.json"]
     plt.close(figure)
     seconds = time.perf_counter() - arguments.started
@@ -300,15 +300,15 @@ def finish(
         "seconds": round(seconds, 1),
         "environment": _environment(),
         "claims": [
-            {"id": key, "claim": claims[key], "verdict": judged[key], "numbers": carried.numbers}
-            for key, carried in evidence.items()
+            {"id": key, "claim": sentences[key], "verdict": judged[key], "numbers": carried.numbers}
+            for key, carried in claims.items()
         ],
         "results": json.loads(json.dumps(as_json(results)), parse_float=_few_digits),
     }
     write_text(files[-1], json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print()
-    for key, carried in evidence.items():
-        print(f"{judged[key]}: {claims[key]} ({carried})")
+    for key, carried in claims.items():
+        print(f"{judged[key]}: {sentences[key]} ({carried})")
     if so := advice(arguments.doc):
         print(f"\nSo: {so}")
     print(f"\n{', '.join(file.name for file in files)} in {arguments.out}; {seconds:.0f} s")
