@@ -15,9 +15,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 # What registers classes with Keras on import: what is written in `keras.ops`, for any backend of Keras, and what needs
-# TensorFlow. `tfopt.data.table_model` and `tfopt.data.table_ensemble` hold the exported models of `tfopt search`.
+# TensorFlow. `tfopt.data`'s `*_model` and `table_ensemble` hold the exported models of `tfopt search`.
 _ANY_BACKEND = ("schedules", "regularizers", "initializers", "constraints", "layers", "models")
-_TENSORFLOW = ("callbacks", "data.table_model", "data.table_ensemble")
+_TENSORFLOW = ("callbacks", "data.table_model", "data.table_ensemble", "data.example_model")
 _REGISTERING = (*_ANY_BACKEND, *_TENSORFLOW)
 _PACKAGES = (
     "baselines",
@@ -77,7 +77,8 @@ def _missing(module: str, names: Sequence[str], own: Callable[[str], Any] | None
 
 
 def __dir__() -> list[str]:
-    return sorted({*_PACKAGES, *_REGISTERING, *_FUNCTIONS, "__version__"} - {"data.table_model", "data.table_ensemble"})
+    names = {*_PACKAGES, *_REGISTERING, *_FUNCTIONS, "__version__"}
+    return sorted(name for name in names if "." not in name)
 
 
 def __getattr__(name: str) -> Any:

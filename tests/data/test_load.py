@@ -351,7 +351,7 @@ def test_a_name_that_is_neither_set_nor_file(write, monkeypatch):
         load_table("diabetis")
     with pytest.raises(UserError, match=r"Did you mean 'houses.csv'\?"):
         load_table("house.csv")
-    with pytest.raises(UserError, match=r"keras:mnst is not a table. Did you mean 'mnist'\?"):
+    with pytest.raises(UserError, match=r"keras:mnst is not known here. Did you mean 'mnist'\?"):
         load_table("keras:mnst")
     with pytest.raises(UserError, match="names no data set"):
         load_table("openml:")

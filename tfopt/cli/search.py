@@ -54,8 +54,9 @@ def add_arguments(parser: Parser) -> None:
         default=argparse.SUPPRESS,
         help="diabetes, digits, breast_cancer, wine, iris, linnerud, friedman1, friedman2, friedman3, moons, "
         "openml:NAME, keras:mnist, or a CSV, TSV, Excel, JSON lines, Parquet or NPZ file; several files, or a folder, "
-        "of one table; - for standard input",
+        "of one table; - for standard input; or PATH.py:function that returns (x, y), arrays of any shape",
     )
+    parser.add_argument("--data", dest="data", metavar="DATA", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     defaults = SearchConfig().to_dict()
     for title, options in GROUPS:
         add_options(parser, title, options, defaults)
@@ -180,9 +181,27 @@ def _in_words(plan: "Plan") -> str:
     if config.backend != "loky":
         workers = f"the workers of {config.backend} at {config.address}"
     return (
-        f"{table.name}: {table.num_rows:,} rows, {len(table.columns)} columns, {table.task}; "
+        f"{table.name}: {table.num_rows:,} {_of_what(table)}, {table.task}; "
         f"{trials} and {len(plan.families)} baselines on {folds}, by {workers}."
     )
+
+
+def _of_what(table: Any) -> str:
+    """Return what the rows are: of a table, or examples of some shape."""
+    from tfopt.data.examples import Examples, leaves
+
+    if not isinstance(table, Examples):
+        return f"rows, {len(table.columns)} columns"
+    listed = ", ".join(
+        f"{part.name}{': ' * bool(part.name)}{'text' if part.dtype == 'string' else _shape(part.shape)}"
+        for part in leaves(table.parts)
+    )
+    kinds = {"image": "images", "sequence": "sequences", "text": "texts", "other": "examples"}
+    return f"{kinds[table.kind]} ({listed})"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "a number"
 
 
 def _dry_run(config: SearchConfig, arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Tables: embedded data sets, files, and their encoding.
+"""Tables and other examples: embedded data sets, files, and their encoding.
 
 Names load on first use: `import tfopt` imports this package, and should not pay for pandas and scikit-learn.
 """
@@ -9,11 +9,15 @@ from tfopt._names import loaded
 
 _HOMES = {
     "Column": "column",
+    "ExampleModel": "example_model",
+    "Examples": "examples",
+    "Part": "examples",
     "Table": "table",
     "TableEncoder": "encoder",
     "TableEnsemble": "table_ensemble",
     "TableModel": "table_model",
     "TablePreprocessing": "table_model",
+    "examples_of": "given_examples",
     "load_table": "load",
     "read_rows": "rows",
     "to_inputs": "rows",

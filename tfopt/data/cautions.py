@@ -16,9 +16,10 @@ _FEW, _FEW_OF_EVEN = 0.20, 2 / 3
 _TIME_NAME = re.compile(r"(date|time|datetime|timestamp|year|day|t|epoch)s?", re.IGNORECASE)
 
 
-def cautions(table: Table, objective: str) -> list[str]:
-    """Return what should be said aloud about a table that is scored by `objective`."""
-    return [*_about_leaks(table), *_about_classes(table, objective), *_about_time(table)]
+def cautions(table: Table, objective: str, columns: bool = True) -> list[str]:
+    """Return what should be said aloud about a table that is scored by `objective`; if asked for, of its columns."""
+    of_columns = [*_about_leaks(table), *_about_time(table)] if columns else []
+    return [*of_columns, *_about_classes(table, objective)]
 
 
 def _about_leaks(table: Table) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import warnings
 import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,23 +73,7 @@ _DAMAGES = (
 
 def read_npz(data: bytes, source: str, max_unpacked: int, with_targets: bool) -> tuple[RawTable, tuple[str, ...]]:
     """Return the arrays `x` and `y` as a table, and the names of the columns of `y`."""
-    advice = "Save it with numpy.savez(path, x=..., y=...)."
-    if not zipfile.is_zipfile(io.BytesIO(data)):
-        raise UserError(f"not an NPZ file ({source}). {advice}")
-    try:
-        check_zip(data, source, max_unpacked)
-        _complain_about_claims(data, source)
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            held = {name: archive[name] for name in archive.files if name in ("x", "y")}
-            names = list(archive.files)
-    except UserError:
-        raise
-    except (*_DAMAGES, MemoryError) as error:
-        raise UserError(f"not an NPZ file ({source}: {error}). {advice}") from None
-    for name, array in held.items():
-        if array.dtype.kind not in "biufSUMm":
-            kind = "complex numbers" if array.dtype.kind == "c" else f"values of type {str(array.dtype)[:60]}"
-            raise UserError(f"array {name!r} holds {kind} ({source}). Save numbers, truth values, dates or text.")
+    held, names = read_arrays(data, source, max_unpacked, ("x", "y"))
     if not with_targets and "x" in held and held["x"].ndim:
         return typed_table(_x_frame(held["x"]), stem(source), source), ()
     if not {"x", "y"} <= set(held):
@@ -106,6 +91,30 @@ def read_npz(data: bytes, source: str, max_unpacked: int, with_targets: bool) ->
     targets = ["y"] if y.shape[1] == 1 else [f"y_{place}" for place in range(y.shape[1])]
     frame = pd.concat([frame, pd.DataFrame(y, columns=targets)], axis=1)
     return typed_table(frame, stem(source), source), tuple(targets)
+
+
+def read_arrays(
+    data: bytes, source: str, max_unpacked: int, only: Sequence[str] | None = None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the arrays of an NPZ file, or some of them, and the names of all: numbers, truth values, dates, text."""
+    advice = "Save it with numpy.savez(path, x=..., y=...)."
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise UserError(f"not an NPZ file ({source}). {advice}")
+    try:
+        check_zip(data, source, max_unpacked)
+        _complain_about_claims(data, source)
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            names = list(archive.files)
+            held = {name: archive[name] for name in names if only is None or name in only}
+    except UserError:
+        raise
+    except (*_DAMAGES, MemoryError) as error:
+        raise UserError(f"not an NPZ file ({source}: {error}). {advice}") from None
+    for name, array in held.items():
+        if array.dtype.kind not in "biufSUMm":
+            kind = "complex numbers" if array.dtype.kind == "c" else f"values of type {str(array.dtype)[:60]}"
+            raise UserError(f"array {name!r} holds {kind} ({source}). Save numbers, truth values, dates or text.")
+    return held, names
 
 
 def _complain_about_claims(data: bytes, source: str) -> None:

@@ -118,20 +118,29 @@ def _openml(name: str) -> _Source:
     return typed_table(frame.reset_index(drop=True), name, f"openml:{name}", digest), tuple(targets)
 
 
-def _keras(name: str) -> _Source:
+def load_keras(name: str) -> Any:
+    """Return what `keras.datasets.NAME.load_data()` does.
+
+    Raises:
+        UserError: It is not known, or cannot be downloaded.
+    """
     if name not in _KERAS:
-        raise UserError(f"keras:{name} is not a table.{nearest(name, _KERAS)} Known: {', '.join(_KERAS)}.")
+        raise UserError(f"keras:{name} is not known here.{nearest(name, _KERAS)} Known: {', '.join(_KERAS)}.")
     import keras  # only here does loading a table import TensorFlow
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras writes its download's progress to standard output
-            (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+            return getattr(keras.datasets, name).load_data()
     except Exception as error:
         # Keras raises a bare `Exception` when a download fails.
         raise UserError(
             f"keras:{name} could not be downloaded ({_first_line(error)}). Check the connection, or put the file into "
             "~/.keras/datasets."
         ) from None
+
+
+def _keras(name: str) -> _Source:
+    (x_train, y_train), (x_test, y_test) = load_keras(name)
     x, y = np.concatenate([x_train, x_test]), np.concatenate([y_train, y_test])
     stem_name = "pixel" if name in _PICTURES else "x"
     frame = pd.DataFrame(x.reshape(len(x), -1), columns=element_names(stem_name, x.shape[1:]))

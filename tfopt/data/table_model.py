@@ -273,7 +273,7 @@ class TableModel(keras.Model):
     ):
         super().__init__(name=name, dtype="float32", autocast=False)
         mean, scale = list(target_mean or ()), list(target_scale or ())
-        _check_target(task, output, list(classes), mean, scale)
+        check_target(task, output, list(classes), mean, scale)
         self.preprocessing = preprocessing
         self.network = network
         self.task = task
@@ -295,19 +295,9 @@ class TableModel(keras.Model):
     def call(self, columns: Mapping[str, Any], training: bool | None = None) -> Any:
         """Return predictions, or class probabilities."""
         emitted = self.network(self.preprocessing(columns), training=training)
-        # The network knows its scaled target to seven digits. In float32 a target of 1.7e9 would keep none of them.
-        emitted = tf.cast(emitted, tf.float64)
         if self.output_kind == "values":
             emitted = tf.reshape(emitted, (-1, len(self.target_mean)))
-            return emitted * tf.constant(self.target_scale, tf.float64) + tf.constant(self.target_mean, tf.float64)
-        if self.output_kind == "logits":
-            return tf.nn.softmax(emitted)
-        if self.output_kind == "probabilities":
-            return emitted
-        second = tf.reshape(emitted, (-1, 1))
-        if self.output_kind == "binary_logit":
-            return tf.sigmoid(tf.concat([-second, second], axis=1))
-        return tf.concat([1.0 - second, second], axis=1)
+        return in_units(emitted, self.output_kind, self.target_mean, self.target_scale)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", **options: Any) -> np.ndarray:
         """Return the predictions for a dict of columns or a data frame, or whatever else `keras.Model.predict` takes.
@@ -386,7 +376,30 @@ class TableModel(keras.Model):
         return cls(**config)
 
 
-def _check_target(task: str, output: str, classes: list[str], mean: list[float], scale: list[float]) -> None:
+def in_units(emitted: Any, output: str, mean: Sequence[float], scale: Sequence[float]) -> Any:
+    """Return what a network emitted as float64 values in the target's own units, or as class probabilities.
+
+    Args:
+        emitted: (rows, targets) or (rows, classes), or (rows, 1) of the second of two classes.
+        output: What it is, as for `TableModel`.
+        mean: What is added to the scaled values, for each target.
+        scale: What they are first multiplied with.
+    """
+    # The network knows its scaled target to seven digits. In float32 a target of 1.7e9 would keep none of them.
+    emitted = tf.cast(emitted, tf.float64)
+    if output == "values":
+        return emitted * tf.constant(scale, tf.float64) + tf.constant(mean, tf.float64)
+    if output == "logits":
+        return tf.nn.softmax(emitted)
+    if output == "probabilities":
+        return emitted
+    second = tf.reshape(emitted, (-1, 1))
+    if output == "binary_logit":
+        return tf.sigmoid(tf.concat([-second, second], axis=1))
+    return tf.concat([1.0 - second, second], axis=1)
+
+
+def check_target(task: str, output: str, classes: list[str], mean: list[float], scale: list[float]) -> None:
     if task not in _OUTPUTS:
         raise ValueError(f"Argument `task` must be one of {tuple(_OUTPUTS)}. Received: task={task!r}.")
     if output not in _OUTPUTS[task]:

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from scipy import special
 from tfopt.comparison.objective import Objective
 from tfopt.data.encoder import TableEncoder
 from tfopt.data.table import Table
+from tfopt.data.table_ensemble import TableEnsemble
 from tfopt.data.table_model import TableModel, TablePreprocessing
 from tfopt.training.ensemble import MeanOfNetworks
 
@@ -41,8 +42,22 @@ class TargetScaler:
         return cls(target.mean(axis=0), np.where(scale > 0, scale, 1.0))
 
 
-def output_kind(model: keras.Model, width: int, table: Table) -> Output:
+def loss_of(model: keras.Model, place: str | int | None = None) -> Any:
+    """Return the loss of the output at a place; the only one where there are no places."""
+    loss = model.loss
+    if place is not None and isinstance(loss, dict | list | tuple):
+        return loss.get(place) if isinstance(loss, dict) else loss[int(place)]
+    return loss
+
+
+def output_kind(model: keras.Model, width: int, table: Table, place: str | int | None = None) -> Output:
     """Return what the network's last layer of this width emits, read off its width and its loss.
+
+    Args:
+        model: The network, compiled.
+        width: Of the output at `place`.
+        table: The data.
+        place: Which of several outputs it is.
 
     Raises:
         ValueError: The width fits no target of this table.
@@ -51,7 +66,7 @@ def output_kind(model: keras.Model, width: int, table: Table) -> Output:
         if width != table.num_outputs:
             raise ValueError(f"The network has {width} outputs for {table.num_outputs} target(s).")
         return "values"
-    from_logits = bool(getattr(model.loss, "from_logits", False))
+    from_logits = bool(getattr(loss_of(model, place), "from_logits", False))
     if width == table.num_outputs:
         return "logits" if from_logits else "probabilities"
     if width == 1 and table.num_outputs == 2:
@@ -59,14 +74,15 @@ def output_kind(model: keras.Model, width: int, table: Table) -> Output:
     raise ValueError(f"The network has {width} outputs for {table.num_outputs} classes.")
 
 
-def target_form(model: keras.Model, output: Output) -> TargetForm:
-    """Return how the loss wants its targets."""
+def target_form(model: keras.Model, output: Output, place: str | int | None = None) -> TargetForm:
+    """Return how the loss of the output at a place wants its targets."""
     if output == "values":
         return "values"
     if output.startswith("binary"):
         return "binary"
-    loss = model.loss if isinstance(model.loss, str) else type(model.loss).__name__
-    return "codes" if "sparse" in loss.lower() else "one_hot"
+    loss = loss_of(model, place)
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    return "codes" if "sparse" in name.lower() else "one_hot"
 
 
 def code_target(target: np.ndarray, form: TargetForm, num_outputs: int, scaler: TargetScaler | None) -> np.ndarray:
@@ -108,7 +124,7 @@ class SplitCoder:
 
     def __init__(self, table: Table, target_scaling: str, max_bytes: int = 2**30):
         self._table, self._target_scaling, self._max_bytes = table, target_scaling, max_bytes
-        self._kept: OrderedDict[tuple, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._kept: OrderedDict[tuple, tuple[Any, Any]] = OrderedDict()
 
     @property
     def num_features(self) -> int:
@@ -130,7 +146,7 @@ class SplitCoder:
             return None
         return TargetScaler.fit(self._table.target[train].reshape(len(train), -1), self._target_scaling)
 
-    def exported(self, networks: Sequence[keras.Model], train: np.ndarray, scaling: str) -> TableModel:
+    def exported(self, networks: Sequence[keras.Model], train: np.ndarray, scaling: str) -> Any:
         """Return networks that were trained on these rows as a model of raw columns, which gives what `decode` does.
 
         Of several networks it gives the mean.
@@ -151,6 +167,11 @@ class SplitCoder:
             target_scale=() if scaler is None else scaler.scale.tolist(),
         )
 
+    def exported_together(self, members: Sequence[tuple[keras.Model, str, float]], train: np.ndarray) -> keras.Model:
+        """Return the weighted mean of networks, each given with its scaling and its weight, as one model."""
+        models = [self.exported([network], train, scaling) for network, scaling, _ in members]
+        return TableEnsemble(models, [weight for _, _, weight in members])
+
     def features(self, train: np.ndarray, other: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the encoded training rows and the other rows, encoded as the training rows are."""
         key = (train.tobytes(), other.tobytes(), scaling)
@@ -160,10 +181,31 @@ class SplitCoder:
         encoder = self.encoder(train, scaling)
         frame = self._table.features
         pair = encoder.transform(frame.iloc[train]), encoder.transform(frame.iloc[other])
-        self._kept[key] = pair
-        while sum(a.nbytes + b.nbytes for a, b in self._kept.values()) > self._max_bytes and len(self._kept) > 1:
-            self._kept.popitem(last=False)
+        self._keep(key, pair)
         return pair
+
+    def _keep(self, key: tuple, pair: tuple[Any, Any]) -> None:
+        self._kept[key] = pair
+        sizes = [sum(map(self._num_bytes, held)) for held in self._kept.values()]
+        while sum(sizes) > self._max_bytes and len(sizes) > 1:
+            self._kept.popitem(last=False)
+            del sizes[0]
+
+    def _num_bytes(self, inputs: Any) -> int:
+        return inputs.nbytes
+
+    def is_fixed(self, scaling: str) -> bool:
+        """Whether inputs, targets and weights of a row are the same in every split: not where a split scales them."""
+        return False
+
+    def compared(self, outputs: Any) -> Any:
+        """Return the one of a network's outputs that is compared: its only one."""
+        return outputs
+
+    @property
+    def place(self) -> str | int | None:
+        """Where among a network's outputs the one is that is compared; None where there is one."""
+        return None
 
     def targets(self, rows: np.ndarray, form: TargetForm, scaler: TargetScaler | None) -> np.ndarray:
         """Return the targets of these rows as the loss wants them."""

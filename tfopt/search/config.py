@@ -10,6 +10,7 @@ from typing import Any
 
 from tfopt.data.column import TOLD_KINDS
 from tfopt.data.unpacking import MAX_UNPACKED
+from tfopt.data.user_file import names_python
 from tfopt.errors import UserError, nearest
 from tfopt.training import BACKENDS, ENGINES
 
@@ -56,7 +57,7 @@ class SearchConfig:
 
     Args:
         data: Name of an embedded data set, `openml:NAME`, `keras:NAME`, a file, several with commas between, a
-            pattern of files, a folder, or `-` for standard input.
+            pattern of files, a folder, `-` for standard input, or `PATH.py:function` that returns arrays of any shape.
         target: Target columns; empty for the last column.
         task: `"auto"`, `"regression"` or `"classification"`.
         drop: Columns to leave out.
@@ -72,6 +73,7 @@ class SearchConfig:
         encoding: Text encoding of the file, or `"auto"`.
         separator: Field separator of the file, or `"auto"`.
         max_unpacked: Bytes that a compressed file may unpack to.
+        as_image: Whether `digits`, or the inputs of an NPZ file, are images in their own shape.
         space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"`, `"wide"`, or `"PATH.py:function"`.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
@@ -128,6 +130,7 @@ class SearchConfig:
     encoding: str = "auto"
     separator: str = "auto"
     max_unpacked: int = MAX_UNPACKED
+    as_image: bool = False
     space: str = "default"
     tuner: str = "random"
     max_trials: int | None = None
@@ -266,7 +269,7 @@ class SearchConfig:
 
 def default_run_folder(config: SearchConfig) -> Path:
     """Return the folder for a new run of `config`: `runs/<data>__<seed>__<local time>`."""
-    stem = Path(config.data.replace(":", "-")).name.split(".")[0]
+    stem = Path(config.data if names_python(config.data) else config.data.replace(":", "-")).name.split(".")[0]
     word = re.sub(r"[^\w-]+", "-", stem)[:60].strip("-") or "data"
     return Path("runs") / f"{word}__{config.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
 

@@ -18,10 +18,8 @@ import numpy as np
 
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.data.table import Table
-from tfopt.data.table_ensemble import TableEnsemble
 from tfopt.errors import one_line
 from tfopt.search.coding import for_objective
-from tfopt.search.fitting import scaling_of
 from tfopt.search.journal import Record
 from tfopt.search.plan import Fold
 from tfopt.search.saved import TRIALS
@@ -199,7 +197,7 @@ class TrialsEnsemble:
         parts = [part for members in self._members.values() for part in members]
         return merged(parts, self._search.config.ensemble) if self else []
 
-    def train(self, fold: Fold, members: Sequence[Weighted]) -> tuple[TableEnsemble | None, list[Member]]:
+    def train(self, fold: Fold, members: Sequence[Weighted]) -> tuple[keras.Model | None, list[Member]]:
         """Train an ensemble on all rows, each member from the first of the network's seeds.
 
         Returns the model, without members that could not be trained, and how the fits went; None if the time is up or
@@ -216,15 +214,15 @@ class TrialsEnsemble:
                 fits.append((member, task, search.fitting.fit(member.values, task, Member(task.seed))))
             except Exception as error:  # of the user's own space
                 self._say_not_trained(error)
-        models, weights = [], []
+        networks = []
         for (member, task, _), result in zip(fits, search.train([fit for _, _, fit in fits]), strict=True):
             if result.failure is not None:
                 self._say_not_trained(result.failure)
                 continue
             network: keras.Model = search.fitting.trained(member.values, task, result)
-            models.append(search.coder.exported([network], fold.train, scaling_of(member.values)))
-            weights.append(member.weight)
-        return TableEnsemble(models, weights) if models else None, [fit.member for _, _, fit in fits]
+            networks.append((network, search.fitting.scaling(member.values), member.weight))
+        together = search.coder.exported_together(networks, fold.train) if networks else None
+        return together, [fit.member for _, _, fit in fits]
 
     def _say_not_trained(self, error: Exception | str) -> None:
         self._search.say(f"A network of the ensemble of trials could not be trained: {one_line(error)}")

@@ -11,8 +11,11 @@ import numpy as np
 
 from tfopt.comparison.folds import Split
 from tfopt.data import table as tables
-from tfopt.search.coding import SplitCoder, decode, output_kind, target_form
+from tfopt.data.examples import each
+from tfopt.search.coding import Output, SplitCoder, TargetForm, decode, output_kind, target_form
+from tfopt.search.example_coding import ENCODED, RAW
 from tfopt.search.loop import Fit
+from tfopt.search.own_layers import adapt, layers_to_adapt, restored
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
 from tfopt.search.tuners.oracle import Member
@@ -24,6 +27,7 @@ from tfopt.training.timeout import limited
 
 # Rows in whole batches that a configuration is trained on; its schedule depends on them.
 _NUM_ROWS = "tuner/num_rows"
+_SPLIT = "tuner/split"  # whose training part the network's own preprocessing layers learn from
 _UNPENALIZED = "unpenalized_loss"
 _ROWS_AT_ONCE = 1024
 
@@ -41,6 +45,16 @@ class Task:
     split: Split
     seed: int
     epochs: int
+
+
+@dataclass(frozen=True)
+class _Forms:
+    """What a configuration's network takes and gives."""
+
+    output: Output
+    target: TargetForm
+    takes_texts: bool
+    adapts: bool
 
 
 class Fitting:
@@ -79,8 +93,8 @@ class Fitting:
         self._splits = list({id(split): split for split in splits}.values())
         ends = np.cumsum([0, *(len(s.train) + len(s.test) for s in self._splits)])
         self._starts = {id(split): int(start) for split, start in zip(self._splits, ends[:-1], strict=True)}
-        self._engines: dict[tuple[str, Any], Engine] = {}
-        self._known_forms: dict[str, tuple[Any, Any]] = {}
+        self._engines: dict[tuple[str, Any, bool], Engine] = {}
+        self._known_forms: dict[str, _Forms] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the engines out: whatever process needs one makes its own."""
@@ -99,19 +113,28 @@ class Fitting:
             member: Takes down what comes of it.
             of_trial: Whether patience and the timeout apply.
         """
-        _, form = self._forms(values, len(task.split.train))
-        return Fit(member, self._request(values, task, of_trial), (scaling_of(values), form))
+        forms = self._forms(values, len(task.split.train))
+        key = (self.scaling(values), forms.target, forms.adapts)
+        return Fit(member, self._request(values, task, of_trial, forms.adapts), key)
+
+    def scaling(self, values: dict[str, Any]) -> str:
+        """Return how a configuration's inputs are encoded: `scaling_of` it, or what its network takes of examples."""
+        if self._problem.parts is None:
+            return scaling_of(values)
+        return RAW if self._forms(values, self._problem.num_rows).takes_texts else ENCODED
 
     def prediction(self, values: dict[str, Any], task: Task, result: FitResult) -> np.ndarray | None:
         """Return what a fit predicted for its split's test rows, in the table's units; None where it failed."""
         if result.failure is not None or result.outputs is None:
             return None
-        output, _ = self._forms(values, len(task.split.train))
-        return decode(result.outputs, output, self._coder.scaler(task.split.train))
+        outputs = self._coder.compared(result.outputs)
+        outputs = outputs.reshape(len(outputs), -1)
+        kind = self._forms(values, len(task.split.train)).output
+        return decode(outputs, kind, self._coder.scaler(task.split.train))
 
     def predictor(self, values: dict[str, Any], task: Task, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         """Return what predicts encoded rows, in the table's units, by a model that `trained` returned."""
-        output, _ = self._forms(values, len(task.split.train))
+        output = self._forms(values, len(task.split.train)).output
         scaler = self._coder.scaler(task.split.train)
 
         def predict(rows: np.ndarray) -> np.ndarray:
@@ -120,7 +143,7 @@ class Fitting:
 
         return predict
 
-    def engine(self, name: tuple[str, Any]) -> Engine:
+    def engine(self, name: tuple[str, Any, bool]) -> Engine:
         """Return the engine over all splits' rows, scaled and with their targets in the form that a `Fit` names."""
         if name not in self._engines:
             self._engines[name] = self._make_engine(*name)
@@ -128,22 +151,26 @@ class Fitting:
 
     def trained(self, values: dict[str, Any], task: Task, result: FitResult) -> keras.Model:
         """Return the ordinary Keras model that a fit ended with."""
-        model = self.model(values, len(task.split.train))
-        features, _ = self._coder.features(task.split.train, task.split.train[:1], scaling_of(values))
-        complete(model, Examples(features[:1], np.zeros(1)))
+        forms = self._forms(values, len(task.split.train))
+        model = self._build(self._request(values, task, False, forms.adapts).hyperparameters)
+        features, _ = self._coder.features(task.split.train, task.split.train[:1], self.scaling(values))
+        complete(model, Examples(each(lambda array: array[:1], features), np.zeros(1)))
         assert result.state is not None
         set_state(model, result.state)
+        restored(model)
         return model
 
-    def _forms(self, values: dict[str, Any], num_rows: int) -> tuple[Any, Any]:
-        """Return what the configuration's network emits and how its loss wants the targets."""
+    def _forms(self, values: dict[str, Any], num_rows: int) -> "_Forms":
+        """Return what the configuration's network takes and emits, and how its loss wants the targets."""
         key = repr(sorted(values.items()))
         if key not in self._known_forms:
             with limited(self._timeout):
                 model = self.model(values, num_rows)
-                shape = model(keras.ops.zeros((1, self._problem.num_features))).shape
-            output = output_kind(model, int(shape[-1]), self._table)
-            self._known_forms[key] = output, target_form(model, output)
+                takes_texts = any(getattr(tensor, "dtype", "") == "string" for tensor in model.inputs or ())
+                shape = self._coder.compared(model(self._problem.blank(takes_texts))).shape
+            output = output_kind(model, int(np.prod(shape[1:])), self._table, self._coder.place)
+            form = target_form(model, output, self._coder.place)
+            self._known_forms[key] = _Forms(output, form, takes_texts, bool(layers_to_adapt(model)))
         return self._known_forms[key]
 
     def _request_values(self, values: dict[str, Any], num_rows: int) -> dict[str, Any]:
@@ -151,16 +178,21 @@ class Fitting:
         batch_size = batch_size_of(values)
         return {**values, _NUM_ROWS: self._problem.with_rows(num_rows).steps_per_epoch(batch_size) * batch_size}
 
-    def _request(self, values: dict[str, Any], task: Task, of_trial: bool) -> FitRequest:
+    def _request(self, values: dict[str, Any], task: Task, of_trial: bool, adapts: bool) -> FitRequest:
         patient = of_trial and self._patience > 0
-        start, train, test = self._starts[id(task.split)], len(task.split.train), len(task.split.test)
-        predicted = np.arange(start + train, start + train + test)
+        train, test = len(task.split.train), len(task.split.test)
+        if self._coder.is_fixed(self.scaling(values)):
+            rows, predicted = task.split.train, task.split.test
+        else:
+            start = self._starts[id(task.split)]
+            rows, predicted = np.arange(start, start + train), np.arange(start + train, start + train + test)
+        of_split = {_SPLIT: list(self._starts).index(id(task.split))} if adapts else {}
         return FitRequest(
-            self._request_values(values, train),
+            self._request_values(values, train) | of_split,
             task.seed,
             task.epochs,
             batch_size_of(values),
-            rows=np.arange(start, start + train),
+            rows=rows,
             validation=predicted if patient else None,
             predict=predicted if test else None,
             monitor=Monitor(f"val_{_UNPENALIZED}", "min", self._patience) if patient else None,
@@ -170,7 +202,7 @@ class Fitting:
     def hyperparameters(self, values: dict[str, Any]) -> keras_tuner.HyperParameters:
         """Return a configuration as KerasTuner has it."""
         hp = self._hyperparameters.copy()
-        hp.values = {name: value for name, value in values.items() if name != _NUM_ROWS}
+        hp.values = {name: value for name, value in values.items() if name not in (_NUM_ROWS, _SPLIT)}
         return hp
 
     def _built_by_space(self, values: dict[str, Any]) -> Any:
@@ -179,12 +211,32 @@ class Fitting:
 
     def _build(self, values: dict[str, Any]) -> keras.Model:
         model = checked(self._built_by_space(values))
+        if _SPLIT in values:
+            train = self._splits[values[_SPLIT]].train
+            adapt(model, self._coder.features(train, train[:1], self.scaling(values))[0])
         if self._patience:
+            if isinstance(model.loss, dict | list):
+                raise ValueError("--patience watches the loss of one output; this network has several. Leave it out.")
             loss = keras.losses.get(model.loss)
             model.compile(model.optimizer, model.loss, weighted_metrics=[UnpenalizedLoss(loss, _UNPENALIZED)])
         return model
 
-    def _make_engine(self, scaling: str, form: Any) -> Engine:
+    def _make_engine(self, scaling: str, form: Any, adapts: bool) -> Engine:
+        x, y, weights = self._rows(scaling, form)
+        if self._space.fit is not None:
+            fit = self._space.fit
+            own = lambda values, *args, **kwargs: fit(self.hyperparameters(values), *args, **kwargs)  # noqa: E731
+            return PlainEngine(self._build, x, y, weights, fit=own)
+        if adapts or scaling == RAW:  # what such layers have learned is no variable: each fit has a graph of its own
+            return PlainEngine(self._build, x, y, weights)
+        probe = self._space.name not in SPACES  # tfopt's own spaces hide nothing
+        return engine_for(self._kind, self._build, x, y, weights, memory=self._memory, probe=probe, measure=False)
+
+    def _rows(self, scaling: str, form: Any) -> tuple[Any, Any, np.ndarray]:
+        """Return inputs, targets and weights: of each split, one after another, or of all rows where none differs."""
+        if self._coder.is_fixed(scaling):
+            rows = np.arange(self._table.num_rows)
+            return self._coder.all_inputs(scaling), self._coder.targets(rows, form, None), self._coder.weights(rows)
         parts = []
         for split in self._splits:
             scaler = self._coder.scaler(split.train)
@@ -192,13 +244,8 @@ class Fitting:
             for rows, features in zip((split.train, split.test), both, strict=True):
                 if len(rows):
                     parts.append((features, self._coder.targets(rows, form, scaler), self._coder.weights(rows)))
-        x, y, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        if self._space.fit is not None:
-            fit = self._space.fit
-            own = lambda values, *args, **kwargs: fit(self.hyperparameters(values), *args, **kwargs)  # noqa: E731
-            return PlainEngine(self._build, x, y, weights, fit=own)
-        probe = self._space.name not in SPACES  # tfopt's own spaces hide nothing
-        return engine_for(self._kind, self._build, x, y, weights, memory=self._memory, probe=probe, measure=False)
+        x, y, weights = (each(lambda *arrays: np.concatenate(arrays), *nests) for nests in zip(*parts, strict=True))
+        return x, y, weights
 
 
 def batch_size_of(values: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ from keras_tuner.engine.trial import Trial
 from tfopt._files import as_json, replace
 from tfopt.errors import one_line
 from tfopt.search.ensemble import in_spread
-from tfopt.search.fitting import Task, batch_size_of, scaling_of
+from tfopt.search.fitting import Task, batch_size_of
 from tfopt.search.journal import Record
 from tfopt.search.loop import Fit, Study
 from tfopt.search.oracles import fold_oracle
@@ -250,9 +250,11 @@ class Refits(GivenTrials):
         self._predictions[name][member.fold or 0] = prediction
         if name == CHOSEN and not member.fold:
             model = self._fitting.trained(_values(trial), task, result)
-            features = self._search.coder.features(task.split.train, task.split.test, scaling_of(_values(trial)))[1]
+            features = self._search.coder.features(
+                task.split.train, task.split.test, self._fitting.scaling(_values(trial))
+            )[1]
             started = time.perf_counter()
-            model(features, training=False)
+            model.predict(features, verbose=0) if self._search.problem.parts else model(features, training=False)
             self._predict_seconds[name] = time.perf_counter() - started
             self._importance = self._search.importance(self.fold, _values(trial), task, model)
 

@@ -13,11 +13,13 @@ import numpy as np
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.comparison.importance import Probe, measure
+from tfopt.data.examples import MOST_COLUMNS, Examples
 from tfopt.data.table import Table
-from tfopt.errors import one_line
+from tfopt.errors import UserError, one_line
 from tfopt.search import loop
 from tfopt.search.coding import SplitCoder, for_objective
 from tfopt.search.ensemble import TrialsEnsemble
+from tfopt.search.example_coding import ExampleCoder
 from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
 from tfopt.search.fold_study import CHOSEN, FoldStudy, GivenTrials, Refits, fit_facts, losses, seed_of
 from tfopt.search.journal import DEFAULT, Journal, Record, proposed_before
@@ -27,7 +29,7 @@ from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
 from tfopt.search.saved import NETWORK
-from tfopt.search.spaces import Space
+from tfopt.search.spaces import SPACES, Space
 from tfopt.search.time_limit import TimeLimit
 from tfopt.search.tuners.oracle import Member
 from tfopt.training.fits import FitResult
@@ -55,7 +57,13 @@ class NetworkSearch:
         self.ensemble = TrialsEnsemble(self)
         self._chosen: dict[int | str, dict[str, Any]] = {}
         table, config = plan.table, plan.config
-        self.coder = SplitCoder(table, config.target_scaling)
+        examples = table if isinstance(table, Examples) and space.name not in SPACES else None
+        self.coder = (SplitCoder if examples is None else ExampleCoder)(table, config.target_scaling)
+        if examples is None and not table.columns:
+            raise UserError(
+                f"an example of {table.source} has more than {MOST_COLUMNS:,} numbers, too many for --space "
+                f"{space.name}. Give a network of your own with --space FILE.py:build."
+            )
         self.problem = Problem(
             task=table.task,
             num_features=self.coder.num_features,
@@ -65,6 +73,9 @@ class NetworkSearch:
             table_rows=table.num_rows,
             same_units=same_units(table),
             kinds=self.coder.kinds,
+            kind="table" if examples is None else examples.kind,
+            parts=None if examples is None else examples.parts,
+            classes=table.classes,
         )
         timeout = config.trial_timeout or math.inf
         self.hyperparameters = discover(space, self.problem, timeout)
@@ -358,6 +369,8 @@ class NetworkSearch:
 
     def probe(self, fold: Fold) -> Probe | None:
         """Return what of an outer fold is shuffled to see what the columns matter, the same for every model."""
+        if self.problem.parts is not None:
+            return None
         return Probe.of(self.table, fold.test, int(fold.key), self.config.seed, len(self._plan.outer) == 1)
 
     def importance(self, fold: Fold, values: dict[str, Any], task: Task, model: keras.Model) -> Record | None:

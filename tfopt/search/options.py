@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfopt._words import choice, duration, integer, names, number, size, switch
+from tfopt.data.user_file import absolute_name, names_python
 from tfopt.errors import UserError, listed
 from tfopt.search import config as configuration
 from tfopt.search.config import SearchConfig
@@ -121,6 +122,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option("encoding", "encoding of the file, such as gb18030", metavar="NAME", default_text="guessed"),
             Option("separator", "field separator, such as ';' or '\\t'", metavar="CHARACTER", default_text="guessed"),
             Option("max_unpacked", "what a compressed file may unpack to: 500MB, 16GB", size, "SIZE", "4GB"),
+            Option("as_image", "digits, or the arrays of an NPZ file, as images in their own shape", switch),
         ),
     ),
     (
@@ -253,6 +255,8 @@ def resumed(flags: dict[str, Any]) -> SearchConfig:
                 f"{flag} is {'not set' if kept is None else kept} in {folder}, and a resumed run keeps its settings. "
                 f"Leave {flag} out, or start a new run."
             )
+    if names_python(flags.get("data", "")):
+        flags["data"] = absolute_name(flags["data"])
     data = flags.get("data", stored.data)
     if data != stored.data and not (os.path.exists(data) and os.path.exists(stored.data)):
         raise UserError(f"{folder} is a run on {stored.data}, not on {data}. Leave {data} out, or start a new run.")

@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 
 from tfopt.baselines import Family, left_out_families, select_families, unweighted_families
-from tfopt.comparison.folds import Split, inner_splits, outer_splits
+from tfopt.comparison.folds import Split, check_split, inner_splits, outer_splits
 from tfopt.comparison.forward import gap_of
 from tfopt.comparison.objective import Objective, get_objective
 from tfopt.data import Table, load_table
 from tfopt.data.cautions import cautions
+from tfopt.data.example_sources import load_examples
+from tfopt.data.examples import Examples
 from tfopt.data.files import absolute
 from tfopt.data.repeats import kept_together, repeated_rows
+from tfopt.data.user_file import absolute_name, names_python
 from tfopt.devices import num_cores
 from tfopt.errors import UserError
 from tfopt.search.config import DEFAULT_TRIALS, GIVEN_TABLE, SearchConfig
@@ -82,6 +85,18 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
             "the table of this run was given in Python, which the run folder does not hold. Go on from Python: "
             f"tfopt.search.run(data, resume={config.resume or 'RUN'!r})."
         )
+    examples = frame if isinstance(frame, Examples) else None
+    if frame is None:
+        examples = load_examples(
+            config.data,
+            target=config.target,
+            task=config.task,
+            drop=config.drop,
+            as_image=config.as_image,
+            max_unpacked=config.max_unpacked,
+        )
+    if examples is not None:
+        return _told_alike(examples, config)
     table = load_table(
         config.data if frame is None else frame,
         target=list(config.target) or None,
@@ -96,10 +111,26 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
         separator=config.separator,
         max_unpacked=config.max_unpacked,
     )
+    return _weighed(table, config)
+
+
+def _weighed(table: Table, config: SearchConfig) -> Table:
     if config.class_weight != "none" and table.task == "regression":
         raise UserError(f"--class-weight {config.class_weight} is for classes, but the target is for regression.")
     table.class_weight = config.class_weight
     return table
+
+
+_OF_TABLES = ("column", "group", "weights", "time", "header", "encoding", "separator")
+
+
+def _told_alike(examples: Examples, config: SearchConfig) -> Table:
+    """Return examples as the configuration has them; complain about what it says of columns, which they have not."""
+    for name in _OF_TABLES:
+        if getattr(config, name) != getattr(SearchConfig(), name):
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{flag} is for tables, and {examples.source} holds other examples. Leave it out.")
+    return _weighed(examples, config)
 
 
 def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.DataFrame | None = None) -> Plan:
@@ -126,14 +157,16 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
 
     objective = get_objective(config.objective, table.task)
     holdout = config.holdout
-    for note in cautions(table, objective.name):
+    is_table = not isinstance(table, Examples)
+    for note in cautions(table, objective.name, columns=is_table):
         say(note)
-    if holdout is None and table.num_rows > LARGE_TABLE:
+    if holdout is None and table.num_rows > LARGE_TABLE and _set_apart(table) is None:
         if config.repeats > 1:
             raise UserError(f"--repeats does not go with the hold-out of a table over {LARGE_TABLE:,} rows.")
         holdout = 0.2
         say(f"{table.num_rows:,} rows: one hold-out of 20 % and bootstrap intervals instead of folds.")
-    table = _with_copies_together(table, config, say)
+    if holdout is not None or _set_apart(table) is None:
+        table = _with_copies_together(table, config, say)
     try:
         outer, final = _folds(table, replace(config, holdout=holdout))
     except UserError as error:
@@ -166,9 +199,9 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         say(f"{', '.join(unweighted)}: trained without the weights, which they cannot take.")
     resolved = replace(
         config,
-        data=absolute(config.data) if frame is None else config.data,
+        data=_absolute(config.data) if frame is None else config.data,
         space=os.path.abspath(config.space) if ".py:" in config.space else config.space,
-        target=table.target_names,
+        target=table.target_names if is_table else config.target,
         task=table.task,
         objective=objective.name,
         holdout=holdout,
@@ -177,6 +210,15 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         workers=config.workers or (num_cores() if config.backend == "loky" else None),
     )
     return Plan(resolved, table, objective, outer, final, families, started)
+
+
+def _absolute(data: str) -> str:
+    return absolute_name(data) if names_python(data) else absolute(data)
+
+
+def _set_apart(table: Table) -> np.ndarray | None:
+    """Return the rows that the source itself sets apart for testing."""
+    return table.test_rows if isinstance(table, Examples) else None
 
 
 def _with_copies_together(table: Table, config: SearchConfig, say: Callable[[str], None]) -> Table:
@@ -211,6 +253,11 @@ def _folds(table: Table, config: SearchConfig) -> tuple[tuple[Fold, ...], Fold]:
         inner = inner_splits(table, train, folds=config.inner_folds, seed=config.seed, gap=gap)
         return Fold(key, train, test, tuple(inner))
 
+    apart = _set_apart(table)
+    if apart is not None and config.holdout is None:
+        train = np.setdiff1d(np.arange(table.num_rows), apart)
+        check_split(table, Split(train, apart), np.arange(table.num_rows), what="parts")
+        return (fold(0, train, apart),), fold("final", np.arange(table.num_rows), np.arange(0))
     splits = outer_splits(
         table,
         folds=config.folds,

@@ -1,8 +1,14 @@
 """What a network is asked to learn: the facts that a search space needs to build a fitting model."""
 
 import math
+import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from tfopt.data.examples import Part, each, leaves
 
 Task = Literal["regression", "classification"]
 
@@ -23,6 +29,10 @@ class Problem:
         same_units: Whether all columns are numbers of one unit, such as pixels, to be scaled by one factor.
         kinds: Of each column of the encoded input `"number"`, which is scaled, or `"flag"`, 0 or 1 or a sine or cosine.
             Empty where all are numbers.
+        kind: What an example is: a row of a `"table"`, an `"image"`, a `"sequence"`, a `"text"` or something `"other"`.
+        parts: Of examples that are no table what each array of their inputs is, a `tfopt.data.Part` by itself or in a
+            dict or tuple; None for a table.
+        classes: The class labels, in the order of the outputs; empty for regression.
 
     Example:
         ```python
@@ -39,6 +49,42 @@ class Problem:
     table_rows: int
     same_units: bool = False
     kinds: tuple[str, ...] = ()
+    kind: str = "table"
+    parts: Any = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of one example as the network gets it; a dict or tuple of shapes where there are several inputs."""
+        if self.parts is None:
+            return (self.num_features,)
+        return each(lambda part: part.encoded_shape, self.parts)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """One more than the largest number of a word, of the first text among the inputs; 0 without texts."""
+        texts = [part for part in leaves(self.parts) if part.kind == "text"] if self.parts else []
+        return texts[0].vocabulary_size if texts else 0
+
+    def inputs(self) -> Any:
+        """Return a `keras.Input` for each input, by itself or in a dict or tuple, to build a functional model on."""
+        if self.parts is None:
+            return keras.Input((self.num_features,))
+        return each(
+            lambda part: keras.Input(part.encoded_shape, dtype=part.encoded_dtype, name=_layer_name(part)), self.parts
+        )
+
+    def blank(self, texts_as_they_are: bool = False) -> Any:
+        """Return the inputs of one example of zeros, its texts empty."""
+        if self.parts is None:
+            return np.zeros((1, self.num_features), "float32")
+
+        def zeros(part: Part) -> Any:
+            if part.kind == "text" and texts_as_they_are:
+                return keras.ops.convert_to_tensor([""], dtype="string")
+            return np.zeros((1, *part.encoded_shape), part.encoded_dtype)
+
+        return each(zeros, self.parts)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -56,3 +102,8 @@ class Problem:
     def with_rows(self, num_rows: int) -> "Problem":
         """Return the same problem with another number of training rows."""
         return replace(self, num_rows=num_rows)
+
+
+def _layer_name(part: Part) -> str | None:
+    """Return a name that Keras allows, for an input that has a name."""
+    return part.name if re.fullmatch(r"[A-Za-z.][\w.-]*", part.name) else None

@@ -19,7 +19,6 @@ from tfopt.search import run_folder, saved
 from tfopt.search.baseline_runs import BaselineRuns, prediction_path, workers_of
 from tfopt.search.config import SearchConfig, default_run_folder, tracking_uri
 from tfopt.search.events import write_events
-from tfopt.search.fitting import scaling_of
 from tfopt.search.fold_study import fit_facts
 from tfopt.search.importances import write_importance
 from tfopt.search.journal import Journal, Record, proposed_before
@@ -177,7 +176,7 @@ def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -
     networks, curve, facts = trained
     for name, members in ((saved.NETWORK_FILE, networks[:1]), (saved.ENSEMBLE_FILE, networks)):
         if name == saved.NETWORK_FILE or len(members) > 1:
-            model = search.coder.exported(members, plan.final.train, scaling_of(values))
+            model = search.coder.exported(members, plan.final.train, search.fitting.scaling(values))
             replace(folder / name, model.save)
     journal.append({"kind": "final", "values": values, "curve": curve, "fits": facts})
 

@@ -1,9 +1,7 @@
 """Search spaces by name, and the user's own from `PATH.py:function`."""
 
 import hashlib
-import importlib.util
 import inspect
-import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -14,7 +12,8 @@ from typing import Any
 import keras
 import keras_tuner
 
-from tfopt.errors import UserError, nearest, one_line
+from tfopt.data.user_file import held, import_file, is_own
+from tfopt.errors import UserError, one_line
 from tfopt.search.config import GIVEN_SPACE
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
@@ -66,13 +65,7 @@ def _load_content(name: str, content: bytes) -> Space:
 
 
 def _from_file(name: str) -> Space:
-    path, _, attribute = name.rpartition(":")
-    module = _import_file(Path(path))
-    if not hasattr(module, attribute):
-        public = [key for key, value in vars(module).items() if not key.startswith("_") and _may_build(value, module)]
-        listed = f" It has: {', '.join(public)}." if public else " Write a function `build(hp)` in it."
-        raise UserError(f"{path} has no {attribute!r}.{nearest(attribute, public)}{listed}")
-    return _space_of(name, getattr(module, attribute))
+    return _space_of(name, held(name, "--space", "space", _may_build, "a function `build(hp)`"))
 
 
 def from_object(hypermodel: Any) -> Space:
@@ -154,46 +147,21 @@ def own_classes(space: str) -> dict[str, Any]:
         space: `PATH.py`, or `PATH.py:name`. The file is imported, so it must be one that the user named, never one that
             a run folder names.
     """
-    module = _import_file(Path(space if space.endswith(".py") else space.rpartition(":")[0]))
+    module = import_file(Path(space if space.endswith(".py") else space.rpartition(":")[0]), "--space", "space")
     return {
         name: value
         for name, value in vars(module).items()
-        if _is_own(value, module) and (inspect.isclass(value) or inspect.isfunction(value))
+        if is_own(value, module) and (inspect.isclass(value) or inspect.isfunction(value))
     }
-
-
-def _is_own(value: Any, module: Any) -> bool:
-    return getattr(value, "__module__", None) == module.__name__
 
 
 def _may_build(value: Any, module: Any) -> bool:
     """Whether what a file holds may be meant as its hypermodel: its own functions, and HyperModels."""
     if isinstance(value, keras_tuner.HyperModel):
         return True
-    return _is_own(value, module) and (
+    return is_own(value, module) and (
         inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, keras_tuner.HyperModel))
     )
-
-
-def _import_file(path: Path) -> Any:
-    if not path.is_file():
-        siblings = [sibling.name for sibling in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise UserError(f"no file {path}.{nearest(path.name, siblings)} --space takes PATH.py:function.")
-    name = f"tfopt_space_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is not a Python file. --space takes PATH.py:function.")
-    module = importlib.util.module_from_spec(spec)
-    # The file may import its neighbours, and what pickles its classes looks their module up by name.
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path} could not be imported: {type(error).__name__}: {error}. Mend the file.") from error
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
-    return module
 
 
 def _with_problem(build):
