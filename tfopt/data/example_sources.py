@@ -33,8 +33,7 @@ def load_examples(
     drop: Sequence[str] = (),
     as_image: bool = False,
     max_unpacked: int = MAX_UNPACKED,
-    targets_needed: bool = True,
-) -> Examples | tuple[Any, Any] | None:
+) -> Examples | None:
     """Return what a source holds as examples, or None where it is a table.
 
     Args:
@@ -45,32 +44,54 @@ def load_examples(
         drop: Arrays of an NPZ file to leave out.
         as_image: Whether `digits` are pictures, and the inputs of an NPZ file.
         max_unpacked: Bytes that an NPZ file may unpack to.
-        targets_needed: False for examples to predict: `(x, y)` is returned, without targets `(x, None)`.
 
     Raises:
         UserError: It cannot be read, or is no picture.
     """
-    if names_python(source):
-        found = _split_apart(_of_function(source), source)
-    elif source in ("digits", *(f"keras:{name}" for name in KERAS_PICTURES)):
-        if source == "digits" and not as_image:
-            return None
-        found = _digits() if source == "digits" else _of_keras(source)
-    elif source.endswith(".npz") and (read := _of_npz(source, target, drop, as_image, max_unpacked, targets_needed)):
-        found = read
-        target = ()
-    elif as_image:
-        raise UserError(f"--as-image is for digits and NPZ files, and {source} is neither. Leave it out.")
-    else:
+    found = _found(source, target, drop, as_image, max_unpacked, True)
+    if found is None:
         return None
-    if not targets_needed:
-        return found.pop("x"), found.get("y")
     if found.get("y") is None:
         raise UserError(f"{source} gives inputs without targets. Return (x, y), or name the target with --target.")
+    if source.endswith(".npz"):
+        target = ()
     if len(target) > 1:
         raise UserError(f"one target is compared, and --target names {len(target)} ({source}). Name one.")
     own = {"name": _name(source), "source": source, "task": task, "target": target[0] if target else None}
     return examples_of(**{**own, **found})
+
+
+def load_inputs(
+    source: str,
+    *,
+    target: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    as_image: bool = False,
+    max_unpacked: int = MAX_UNPACKED,
+) -> tuple[Any, Any] | None:
+    """Return the inputs and, where there are any, the targets of examples to predict; None where they are a table.
+
+    The arguments are those of `load_examples`.
+    """
+    found = _found(source, target, drop, as_image, max_unpacked, False)
+    return None if found is None else (found["x"], found.get("y"))
+
+
+def _found(
+    source: str, target: Sequence[str], drop: Sequence[str], as_image: bool, max_unpacked: int, targets_needed: bool
+) -> dict[str, Any] | None:
+    """Return the arguments of `examples_of` that a source gives; None for a table."""
+    if names_python(source):
+        return _split_apart(_of_function(source), source, targets_needed)
+    if source == "digits" and as_image:
+        return _digits()
+    if source in [f"keras:{name}" for name in KERAS_PICTURES]:
+        return _of_keras(source)
+    if source.endswith(".npz"):
+        return _of_npz(source, target, drop, as_image, max_unpacked, targets_needed)
+    if as_image:
+        raise UserError(f"--as-image is for digits and NPZ files, and {source} is neither. Leave it out.")
+    return None
 
 
 def _name(source: str) -> str:
@@ -88,7 +109,7 @@ def _of_function(source: str) -> Any:
         raise UserError(f"{source} raised {one_line(error)}. Mend the function.") from error
 
 
-def _split_apart(value: Any, source: str) -> dict[str, Any]:
+def _split_apart(value: Any, source: str, targets_needed: bool) -> dict[str, Any]:
     """Return `x`, `y` and, where they are there, weights and examples that are set apart for testing."""
     if value is None:
         raise UserError(f"{source} returned None. Return (x, y): arrays, or dicts or tuples of arrays.")
@@ -105,6 +126,8 @@ def _split_apart(value: Any, source: str) -> dict[str, Any]:
         return {"x": value[0], "y": value[1], "weights": value[2]}
     if _is_stream(value):
         return _of_stream(value, source)
+    if not targets_needed:
+        return {"x": value}
     raise UserError(
         f"{source} returned {type(value).__name__}. Return (x, y), (x, y, weights), ((x, y), (x_test, y_test)), a "
         "tf.data.Dataset or a keras.utils.PyDataset."
@@ -202,7 +225,7 @@ def _is_batched(dataset: Any) -> bool:
 def _by_names(arrays: dict[str, Any]) -> dict[str, Any] | None:
     """Return the arrays whose names say what they are, such as `x` and `y`, or `x_train`, `y_train`, `x_test`, …."""
 
-    def found(words: Sequence[str], part: Sequence[str]) -> list[str]:
+    def matching(words: Sequence[str], part: Sequence[str]) -> list[str]:
         ends = "|".join(part)
         pattern = re.compile(rf"(?:{'|'.join(words)})_(?:{ends})|(?:{ends})_(?:{'|'.join(words)})" if ends else "$^")
         return [name for name in arrays if pattern.fullmatch(name)]
@@ -210,11 +233,11 @@ def _by_names(arrays: dict[str, Any]) -> dict[str, Any] | None:
     plain = [[name for name in arrays if name in words] for words in (_INPUTS, _TARGETS)]
     if [len(names) for names in plain] == [1, 1] and len(arrays) == 2:
         return {"x": arrays[plain[0][0]], "y": arrays[plain[1][0]]}
-    train = [found(words, _OF_TRAINING) for words in (_INPUTS, _TARGETS)]
+    train = [matching(words, _OF_TRAINING) for words in (_INPUTS, _TARGETS)]
     if [len(names) for names in train] != [1, 1]:
         return None
     first = {"x": arrays[train[0][0]], "y": arrays[train[1][0]]}
-    apart = [found(words, _SET_APART) for words in (_INPUTS, _TARGETS)]
+    apart = [matching(words, _SET_APART) for words in (_INPUTS, _TARGETS)]
     pairs = [{"x": arrays[x], "y": arrays[y]} for x in apart[0] for y in apart[1] if _ending(x) == _ending(y)]
     # A validation part beside a test part is learned from: what is compared is held out once.
     tests = [pair for pair, x in zip(pairs, apart[0], strict=False) if _ending(x) == "test"]
@@ -245,8 +268,8 @@ def _of_npz(
     if not names:
         return None
     arrays, _ = read_arrays(data, source, max_unpacked)
-    for option, names in (("--target", target), ("--drop", drop)):
-        for name in names:
+    for option, asked in (("--target", target), ("--drop", drop)):
+        for name in asked:
             if name not in arrays and targets_needed:
                 raise UserError(f"no array {quoted(name)} for {option} ({source}).{nearest(name, arrays)}")
     kept = {name: array for name, array in arrays.items() if name not in drop}

@@ -163,7 +163,7 @@ def _array(values: Any, what: str, source: str) -> np.ndarray:
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):
             array = array.astype("float64" if what.startswith("y") else "float32")
-        bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+        bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         if bad.any():
             first = int(bad.argmax())
             kind = "NaN" if np.isnan(array[first]).any() else "infinite numbers"
@@ -306,7 +306,7 @@ def _are_labels(flat: np.ndarray) -> bool:
     found = np.unique(flat)
     if not (found == np.round(found)).all():
         return False
-    counted = flat.dtype.kind != "f" and found[0] == 0 and found[-1] == len(found) - 1 and 5 * len(found) <= len(flat)
+    counted = flat.dtype.kind != "f" and found[0] == 0 and found[-1] == len(found) - 1 and 2 * len(found) <= len(flat)
     return counted or len(found) <= min(_MOST_NUMBERED_CLASSES, max(2, len(flat) // 5))
 
 

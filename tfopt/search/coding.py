@@ -198,6 +198,10 @@ class SplitCoder:
         """Whether inputs, targets and weights of a row are the same in every split: not where a split scales them."""
         return False
 
+    def all_inputs(self, scaling: str) -> Any:
+        """Return the inputs of all rows, where `is_fixed` says that there are such."""
+        raise NotImplementedError
+
     def compared(self, outputs: Any) -> Any:
         """Return the one of a network's outputs that is compared: its only one."""
         return outputs

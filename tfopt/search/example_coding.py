@@ -76,7 +76,7 @@ class ExampleCoder(SplitCoder):
         """Return the weighted mean of networks, each given with its scaling and its weight, as a model of examples."""
         table, scaler = self._table, self.scaler(train)
         encoders = {scaling: self.inputs_encoder(train, scaling) for _, scaling, _ in members}
-        target = {}
+        target: dict[str, Any] = {}
         if scaler is not None:
             target = {
                 "target_mean": [scaler.mean.tolist()] * len(members),
