@@ -188,9 +188,9 @@ def _in_words(plan: "Plan") -> str:
 
 def _of_what(table: Any) -> str:
     """Return what the rows are: of a table, or examples of some shape."""
-    from tfopt.data.examples import Examples, leaves
+    from tfopt.data.examples import ExampleSet, leaves
 
-    if not isinstance(table, Examples):
+    if not isinstance(table, ExampleSet):
         return f"rows, {len(table.columns)} columns"
     listed = ", ".join(
         f"{part.name}{': ' * bool(part.name)}{'text' if part.dtype == 'string' else _shape(part.shape)}"

@@ -10,8 +10,8 @@ from tfopt._names import loaded
 _HOMES = {
     "Column": "column",
     "ExampleModel": "example_model",
-    "Examples": "examples",
-    "Part": "examples",
+    "ExampleSet": "examples",
+    "InputPart": "examples",
     "Table": "table",
     "TableEncoder": "encoder",
     "TableEnsemble": "table_ensemble",

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.data.examples import Nest, Part, each, named
+from tfopt.data.examples import InputPart, Nest, each, named
 
 _BYTES = 255.0
 
@@ -16,7 +16,7 @@ class ExampleEncoder:
     """Makes a network's inputs of examples, after what was learned from the training part of a fold.
 
     Args:
-        parts: What each array is, as `Examples.parts`.
+        parts: What each array is, as `ExampleSet.parts`.
         texts_as_they_are: Whether the network takes texts itself.
     """
 
@@ -49,7 +49,7 @@ class ExampleEncoder:
         """Return the network's inputs."""
         return each(self._transformed, self.parts, x)
 
-    def _transformed(self, part: Part, array: np.ndarray) -> np.ndarray:
+    def _transformed(self, part: InputPart, array: np.ndarray) -> np.ndarray:
         if part.kind == "text" and self.texts_as_they_are:
             return array
         if part.kind == "text":
@@ -59,7 +59,7 @@ class ExampleEncoder:
         return np.asarray(encoded(part, array, self._learned.get(part.name)))
 
 
-def words_layer(part: Part, words: list[str] | None) -> keras.layers.TextVectorization:
+def words_layer(part: InputPart, words: list[str] | None) -> keras.layers.TextVectorization:
     """Return the layer that makes numbers of a text's words; without words it is yet to learn them."""
     return keras.layers.TextVectorization(
         max_tokens=part.vocabulary_size,
@@ -69,7 +69,7 @@ def words_layer(part: Part, words: list[str] | None) -> keras.layers.TextVectori
     )
 
 
-def encoded(part: Part, array: Any, learned: Mapping[str, Any] | None) -> Any:
+def encoded(part: InputPart, array: Any, learned: Mapping[str, Any] | None) -> Any:
     """Return numbers, of NumPy or TensorFlow, as the network takes them."""
     as_float = (lambda values: values.astype("float32")) if isinstance(array, np.ndarray) else _as_float
     if part.kind == "image":

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.data.example_encoder import encoded, words_layer
-from tfopt.data.examples import Nest, Part, each, leaves
+from tfopt.data.examples import InputPart, Nest, each, leaves
 from tfopt.data.given_examples import inputs_like
 from tfopt.data.table_model import check_target, in_units
 
@@ -26,7 +26,7 @@ class ExampleModel(keras.Model):
 
     Args:
         networks: Keras models of the same inputs and outputs, built.
-        parts: What each array of the inputs is: a `tfopt.data.Part`, or a dict or tuple of them.
+        parts: What each array of the inputs is: a `tfopt.data.InputPart`, or a dict or tuple of them.
         learned: For each network what was learned for it, by the parts' names: `mean` and `scale`, or `words`.
         task: `"regression"` or `"classification"`.
         outputs: What each network emits, as for `tfopt.data.TableModel`.
@@ -40,7 +40,7 @@ class ExampleModel(keras.Model):
         name: The model's name.
 
     Call arguments:
-        x: Inputs, as `tfopt.data.Examples.x`.
+        x: Inputs, as `tfopt.data.ExampleSet.x`.
 
     Returns:
         float64: predictions (rows, targets), or probabilities (rows, classes).
@@ -51,7 +51,7 @@ class ExampleModel(keras.Model):
     Example:
         ```python
         network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
-        part = tfopt.data.Part("", (8, 8, 1), "uint8", "image")
+        part = tfopt.data.InputPart("", (8, 8, 1), "uint8", "image")
         classes = ["cat", "cow", "dog"]
         model = tfopt.data.ExampleModel([network], part, [{}], "classification", ["logits"], classes=classes)
         print(model.predict(np.zeros((2, 8, 8, 1), "uint8"), verbose=0).shape)  # (2, 3)
@@ -108,7 +108,7 @@ class ExampleModel(keras.Model):
     def _of_network(self, number: int, x: Nest, training: bool | None) -> Any:
         learned, words, raw = self.learned[number], self.word_layers[number], self.as_they_are[number]
 
-        def inputs(part: Part, array: Any) -> Any:
+        def inputs(part: InputPart, array: Any) -> Any:
             if part.kind == "text":
                 return array if raw else tf.cast(words[part.name](array), tf.int32)
             return encoded(part, tf.convert_to_tensor(array), learned.get(part.name))
@@ -163,7 +163,7 @@ def _plain(parts: Any) -> dict[str, Any]:
 
 
 def _read(config: Mapping[str, Any]) -> Any:
-    parts = [Part(**{**part, "shape": tuple(part["shape"])}) for part in config["parts"]]
+    parts = [InputPart(**{**part, "shape": tuple(part["shape"])}) for part in config["parts"]]
     if config["form"] == "dict":
         return {part.name: part for part in parts}
     return tuple(parts) if config["form"] == "tuple" else parts[0]

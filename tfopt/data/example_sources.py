@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfopt.data.examples import Examples, each, named
+from tfopt.data.examples import ExampleSet, each, named
 from tfopt.data.files import files_of, read_bytes
 from tfopt.data.formats import read_arrays
 from tfopt.data.given_examples import examples_of
@@ -33,7 +33,7 @@ def load_examples(
     drop: Sequence[str] = (),
     as_image: bool = False,
     max_unpacked: int = MAX_UNPACKED,
-) -> Examples | None:
+) -> ExampleSet | None:
     """Return what a source holds as examples, or None where it is a table.
 
     Args:

@@ -21,7 +21,7 @@ _MOST_WORDS, _LONGEST_TEXT = 20_000, 256
 
 
 @dataclass(frozen=True)
-class Part:
+class InputPart:
     """One array of an example's inputs, as it comes and as the network gets it.
 
     Args:
@@ -58,7 +58,7 @@ class Part:
 
 
 @dataclass
-class Examples(Table):
+class ExampleSet(Table):
     """A data set whose inputs are arrays of any shape. As a `Table` it has their numbers for columns, if not too many.
 
     Args:
@@ -141,16 +141,16 @@ def kind_of(x: Nest) -> Kind:
     return "sequence" if x.ndim == 3 else "other"
 
 
-def _part(name: str, array: np.ndarray, kind: Kind) -> Part:
+def _part(name: str, array: np.ndarray, kind: Kind) -> InputPart:
     if array.dtype.kind == "O":
         words = [_words(text) for text in array]
         known = len({word for text in words for word in text})
         lengths = np.array([len(text) for text in words])
         length = int(np.clip(np.ceil(np.percentile(lengths, 95)), 1, _LONGEST_TEXT))
-        return Part(name, (), "string", "text", min(known + 2, _MOST_WORDS), length)
+        return InputPart(name, (), "string", "text", min(known + 2, _MOST_WORDS), length)
     own: Kind = "image" if kind == "other" and array.dtype == np.uint8 and array.ndim == 4 else kind
     own = "other" if own == "text" or (own == "sequence" and array.dtype.kind != "f") else own
-    return Part(name, array.shape[1:], str(array.dtype), own)
+    return InputPart(name, array.shape[1:], str(array.dtype), own)
 
 
 def _words(text: str) -> list[str]:
@@ -201,14 +201,14 @@ def put_together(
     test_rows: np.ndarray | None = None,
     weights: np.ndarray | None = None,
     notes: Sequence[str] = (),
-) -> Examples:
+) -> ExampleSet:
     """Return the examples of arrays that are as they should be: `tfopt.data.examples_of` makes them so."""
     features, columns = columns_of(x)
     others = other_targets or {}
     arrays = [array for _, array in named(x)] + [target, *others.values()]
     width = 1 if target.ndim == 1 else target.shape[1]
     names = (target_name,) if width == 1 else tuple(f"{target_name}_{place}" for place in range(width))
-    return Examples(
+    return ExampleSet(
         name=name,
         source=source,
         sha256=digest_of(arrays),
@@ -236,6 +236,6 @@ def _target_column(name: str, task: Task) -> Column:
     return Column(name, "categorical" if task == "classification" else "numeric")
 
 
-def leaves(parts: Any) -> Iterator[Part]:
+def leaves(parts: Any) -> Iterator[InputPart]:
     """Yield the parts of a nest."""
     yield from (part for _, part in named(parts))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfopt.data.examples import Examples, Kind, Nest, each, kind_of, named, put_together
+from tfopt.data.examples import ExampleSet, Kind, Nest, each, kind_of, named, put_together
 from tfopt.data.guesses import shown
 from tfopt.data.spelling import quoted
 from tfopt.errors import UserError, nearest
@@ -28,7 +28,7 @@ def examples_of(
     weights: Any = None,
     test_rows: np.ndarray | None = None,
     notes: Sequence[str] = (),
-) -> Examples:
+) -> ExampleSet:
     """Return arrays as examples for a search, or complain about them in one line that names their source.
 
     Args:
@@ -96,7 +96,7 @@ def inputs_like(x: Any, parts: Any, source: str) -> Nest:
 
     Args:
         x: As for `examples_of`.
-        parts: What each array was, as `Examples.parts`.
+        parts: What each array was, as `ExampleSet.parts`.
         source: What errors name.
 
     Raises:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfopt.data.example_encoder import ExampleEncoder
 from tfopt.data.example_model import ExampleModel
-from tfopt.data.examples import Examples, each, leaves, named
+from tfopt.data.examples import ExampleSet, each, leaves, named
 from tfopt.search.coding import SplitCoder, TargetForm, TargetScaler, output_kind
 
 # In place of a configuration's scaling of columns: whether its network takes texts itself.
@@ -18,7 +18,7 @@ ENCODED, RAW = "encoded", "raw"
 class ExampleCoder(SplitCoder):
     """Makes a network's inputs of a split's examples, fitted on its training part, in their own shape."""
 
-    _table: Examples
+    _table: ExampleSet
 
     @property
     def num_features(self) -> int:

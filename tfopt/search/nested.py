@@ -13,7 +13,7 @@ import numpy as np
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.comparison.folds import Split
 from tfopt.comparison.importance import Probe, measure
-from tfopt.data.examples import MOST_COLUMNS, Examples
+from tfopt.data.examples import MOST_COLUMNS, ExampleSet
 from tfopt.data.table import Table
 from tfopt.errors import UserError, one_line
 from tfopt.search import loop
@@ -57,7 +57,7 @@ class NetworkSearch:
         self.ensemble = TrialsEnsemble(self)
         self._chosen: dict[int | str, dict[str, Any]] = {}
         table, config = plan.table, plan.config
-        examples = table if isinstance(table, Examples) and space.name not in SPACES else None
+        examples = table if isinstance(table, ExampleSet) and space.name not in SPACES else None
         self.coder = (SplitCoder if examples is None else ExampleCoder)(table, config.target_scaling)
         if examples is None and not table.columns:
             raise UserError(

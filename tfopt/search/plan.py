@@ -16,7 +16,7 @@ from tfopt.comparison.objective import Objective, get_objective
 from tfopt.data import Table, load_table
 from tfopt.data.cautions import cautions
 from tfopt.data.example_sources import load_examples
-from tfopt.data.examples import Examples
+from tfopt.data.examples import ExampleSet
 from tfopt.data.files import absolute
 from tfopt.data.repeats import kept_together, repeated_rows
 from tfopt.data.user_file import absolute_name, names_python
@@ -85,7 +85,7 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
             "the table of this run was given in Python, which the run folder does not hold. Go on from Python: "
             f"tfopt.search.run(data, resume={config.resume or 'RUN'!r})."
         )
-    examples = frame if isinstance(frame, Examples) else None
+    examples = frame if isinstance(frame, ExampleSet) else None
     if frame is None:
         examples = load_examples(
             config.data,
@@ -124,7 +124,7 @@ def _weighed(table: Table, config: SearchConfig) -> Table:
 _OF_TABLES = ("column", "group", "weights", "time", "header", "encoding", "separator")
 
 
-def _told_alike(examples: Examples, config: SearchConfig) -> Table:
+def _told_alike(examples: ExampleSet, config: SearchConfig) -> Table:
     """Return examples as the configuration has them; complain about what it says of columns, which they have not."""
     for name in _OF_TABLES:
         if getattr(config, name) != getattr(SearchConfig(), name):
@@ -157,7 +157,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
 
     objective = get_objective(config.objective, table.task)
     holdout = config.holdout
-    is_table = not isinstance(table, Examples)
+    is_table = not isinstance(table, ExampleSet)
     for note in cautions(table, objective.name, columns=is_table):
         say(note)
     if holdout is None and table.num_rows > LARGE_TABLE and _set_apart(table) is None:
@@ -218,7 +218,7 @@ def _absolute(data: str) -> str:
 
 def _set_apart(table: Table) -> np.ndarray | None:
     """Return the rows that the source itself sets apart for testing."""
-    return table.test_rows if isinstance(table, Examples) else None
+    return table.test_rows if isinstance(table, ExampleSet) else None
 
 
 def _with_copies_together(table: Table, config: SearchConfig, say: Callable[[str], None]) -> Table:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tfopt.data.examples import Part, each, leaves
+from tfopt.data.examples import InputPart, each, leaves
 
 Task = Literal["regression", "classification"]
 
@@ -30,8 +30,8 @@ class Problem:
         kinds: Of each column of the encoded input `"number"`, which is scaled, or `"flag"`, 0 or 1 or a sine or cosine.
             Empty where all are numbers.
         kind: What an example is: a row of a `"table"`, an `"image"`, a `"sequence"`, a `"text"` or something `"other"`.
-        parts: Of examples that are no table what each array of their inputs is, a `tfopt.data.Part` by itself or in a
-            dict or tuple; None for a table.
+        parts: Of examples that are no table what each array of their inputs is, a `tfopt.data.InputPart` by itself or
+            in a dict or tuple; None for a table.
         classes: The class labels, in the order of the outputs; empty for regression.
 
     Example:
@@ -79,7 +79,7 @@ class Problem:
         if self.parts is None:
             return np.zeros((1, self.num_features), "float32")
 
-        def zeros(part: Part) -> Any:
+        def zeros(part: InputPart) -> Any:
             if part.kind == "text" and texts_as_they_are:
                 return keras.ops.convert_to_tensor([""], dtype="string")
             return np.zeros((1, *part.encoded_shape), part.encoded_dtype)
@@ -104,6 +104,6 @@ class Problem:
         return replace(self, num_rows=num_rows)
 
 
-def _layer_name(part: Part) -> str | None:
+def _layer_name(part: InputPart) -> str | None:
     """Return a name that Keras allows, for an input that has a name."""
     return part.name if re.fullmatch(r"[A-Za-z.][\w.-]*", part.name) else None

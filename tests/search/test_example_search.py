@@ -1,0 +1,80 @@
+"""Examples of any shape through the folds: what is learned where, what is trained, exported and predicted."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfopt.data import ExampleModel, examples_of
+from tfopt.data.example_encoder import ExampleEncoder
+from tfopt.search.example_coding import ENCODED, RAW, ExampleCoder
+from tfopt.search.own_layers import adapt, layers_to_adapt, restored
+from tfopt.search.problem import Problem
+
+RANDOM = np.random.default_rng(0)
+TRAIN, TEST = np.arange(20), np.arange(20, 30)
+TEXTS = [f"same word{row} {'up' if row % 2 else 'down'}" for row in range(30)]
+SERIES = RANDOM.normal(3, 2, (30, 6, 2)) + np.where(np.arange(30) >= 20, 50.0, 0.0)[:, None, None]
+LABELS = np.arange(30) % 2
+
+
+def test_texts_and_sequences_learn_from_the_training_part_only():
+    texts = ExampleEncoder(examples_of(TEXTS, LABELS, source="s").parts).fit(np.array(TEXTS, object)[TRAIN])
+    words = texts.learned[""]["words"]
+    assert "word19" in words
+    assert not any(f"word{row}" in words for row in TEST)
+    examples = examples_of(SERIES, LABELS, source="s")
+    train, test = ExampleCoder(examples, "standard").features(TRAIN, TEST, ENCODED)
+    np.testing.assert_allclose(train.mean((0, 1)), 0.0, atol=1e-5)
+    np.testing.assert_allclose(train.std((0, 1)), 1.0, rtol=1e-5)
+    expected = (SERIES[TEST] - SERIES[TRAIN].mean((0, 1))) / SERIES[TRAIN].std((0, 1))
+    np.testing.assert_allclose(test, expected, rtol=1e-4)
+
+
+def test_images_are_bytes_over_255_and_others_stay():
+    x = {"picture": RANDOM.integers(0, 256, (30, 4, 4, 1), dtype=np.uint8), "code": RANDOM.integers(0, 9, (30, 3))}
+    coder = ExampleCoder(examples_of(x, LABELS, source="s"), "standard")
+    train, _ = coder.features(TRAIN, TEST, ENCODED)
+    np.testing.assert_allclose(train["picture"], x["picture"][TRAIN] / 255.0, rtol=1e-6)
+    np.testing.assert_array_equal(train["code"], x["code"][TRAIN])
+    assert coder.is_fixed(ENCODED)  # so that all splits share one copy
+
+
+@pytest.mark.parametrize("x", [TEXTS, SERIES, {"a": SERIES, "b": TEXTS}], ids=["texts", "sequences", "both"])
+def test_the_exported_model_says_what_the_network_says(x, tmp_path):
+    examples = examples_of(x, LABELS, source="s")
+    coder = ExampleCoder(examples, "standard")
+    problem = Problem("classification", 1, 2, 20, 1, 30, kind=examples.kind, parts=examples.parts)
+    inputs = problem.inputs()
+    flat = [keras.layers.Flatten()(keras.ops.cast(each, "float32")) for each in keras.tree.flatten(inputs)]
+    joined = keras.layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
+    network = keras.Model(inputs, keras.layers.Dense(2)(joined))
+    network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = keras.ops.softmax(network.predict(coder.features(TRAIN, TEST, ENCODED)[1], verbose=0))
+    coder.exported([network, network], TRAIN, ENCODED).save(tmp_path / "best.keras")
+    model = keras.models.load_model(tmp_path / "best.keras", compile=False)
+    assert isinstance(model, ExampleModel)
+    assert model.classes == ("0", "1")
+    found = model.predict(examples.take(TEST)[0], verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_layers_of_ones_own_learn_from_the_training_part_only():
+    """A leak probe: test rows are 50 higher, and say words that no training row says."""
+    inputs = {"a": keras.Input((6, 2), name="a"), "b": keras.Input((), dtype="string", name="b")}
+    normalized = keras.layers.Normalization(name="own")(inputs["a"])
+    words = keras.layers.TextVectorization(max_tokens=99, output_mode="multi_hot", pad_to_max_tokens=True)(inputs["b"])
+    joined = keras.layers.Concatenate()([keras.layers.Flatten()(normalized), words])
+    network = keras.Model(inputs, keras.layers.Dense(1)(joined))
+    assert [type(layer).__name__ for layer in layers_to_adapt(network)] == ["Normalization", "TextVectorization"]
+    examples = examples_of({"a": SERIES, "b": TEXTS}, LABELS, source="s")
+    adapt(network, ExampleCoder(examples, "standard").features(TRAIN, TEST, RAW)[0])
+    assert not layers_to_adapt(network)
+    layer = network.get_layer("own")
+    # A part of a dict is not standardised by tfopt, so that the layer learns the series' own numbers.
+    np.testing.assert_allclose(np.ravel(layer.mean), SERIES[TRAIN].mean((0, 1)), rtol=1e-4)
+    held = network.layers[[type(each).__name__ for each in network.layers].index("TextVectorization")].get_vocabulary()
+    assert "word19" in held
+    assert "word20" not in held
+    layer.adapt_mean.assign([7.0, 8.0])
+    restored(network)
+    np.testing.assert_allclose(np.ravel(layer.mean), [7.0, 8.0])
