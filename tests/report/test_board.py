@@ -1,5 +1,6 @@
 import pytest
 
+from tfopt.baselines.families import STRONGER
 from tfopt.report.board import Board, figure, to_csv
 
 ROW = {"model": "x", "kind": "sklearn", "score": 0.4, "difference": -0.1, "p_better": 0.1, "num_configurations": 24}
@@ -30,3 +31,12 @@ def test_best_baseline_is_named_and_not_compared_with_itself():
     assert lines[2] == "| trees | sklearn | 0.500 | – … – | best |  | 24 |"
     assert lines[3] == "| x | sklearn | 0.400 | – … – | -0.100 | 10% | 24 |"
     assert lines[4].startswith("| a\\|b |")
+
+
+def test_opponents_that_are_not_installed_are_named_under_the_board():
+    result = {"objective": "r2", "leaderboard": [ROW]}
+    assert "boosting" not in Board({**result, "notes": ["a guess"]}).legend
+    assert Board({**result, "notes": [STRONGER]}).legend.endswith(
+        "higher is better. Stronger opponents can be had: pip install 'tfopt[boosting]' adds LightGBM, XGBoost and "
+        "CatBoost to the baselines."
+    )

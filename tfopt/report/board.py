@@ -12,6 +12,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from tfopt._escape import csv_cell, markdown, printable
+from tfopt.baselines.families import STRONGER
 
 Row = Mapping[str, Any]
 
@@ -99,7 +100,7 @@ class Board:
 
     @property
     def legend(self) -> str:
-        """What the columns mean, in a sentence."""
+        """What the columns mean, and whether there are opponents that are not on the board."""
         result = self._result
         if not result.get("objective"):
             return ""
@@ -109,7 +110,8 @@ class Board:
             rope = f", within {result['rope']:.2g} being the same" if result.get("rope") is not None else ""
             text += f"; vs best: difference to {self._best}, the best baseline, and how probably better, "
             text += f"the same or worse{rope}"
-        return text + "."
+        stronger = f" {STRONGER[0].upper()}{STRONGER[1:]}" if STRONGER in result.get("notes", ()) else ""
+        return f"{text}.{stronger}"
 
     def columns(self, width: int = 10_000) -> list[BoardColumn]:
         """Return the columns that say something and fit into `width` cells together, the important ones first."""
