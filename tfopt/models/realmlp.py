@@ -1,5 +1,6 @@
 """RealMLP, the multilayer perceptron for tables with pre-tuned settings, and its small form."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,15 +128,16 @@ def realmlp(
     if activation is None:
         activation = "selu" if target.is_classification else "mish"
 
-    def paced(factor: float, decays: bool = True) -> dict[str, Any]:
+    def fading(start: float) -> FlatThenAnneal:
+        return FlatThenAnneal(start, total_steps, flat_fraction=0.5)
+
+    @functools.cache  # layers of one factor share a schedule: making and checking it takes as long as making a layer
+    def decay(factor: float) -> Product:
+        return Product([CosLog(learning_rate * factor, total_steps), fading(weight_decay)])
+
+    def paced(factor: float) -> dict[str, Any]:
         """The arguments of a layer whose learning rate is multiplied by a factor, and its weight decay with it."""
-        if not (decays and weight_decay):
-            return {"learning_rate_factor": factor}
-        rate = CosLog(learning_rate * factor, total_steps)
-        return {
-            "learning_rate_factor": factor,
-            "decay": Product([rate, FlatThenAnneal(weight_decay, total_steps, flat_fraction=0.5)]),
-        }
+        return {"learning_rate_factor": factor} | ({"decay": decay(factor)} if weight_decay else {})
 
     def dense(units: int, factor: float = 1.0, **options: Any) -> keras.layers.Layer:
         kernel: Any = UnitVariance() if start == "data" else _NORMAL.clone()
@@ -155,14 +157,15 @@ def realmlp(
     hidden = joined([numbers, indicators, kinds.category_vectors(category_units, **paced(1.0))], "features")
     if scale_factor is not None:
         hidden = FeatureScaling(name="input_factors", **paced(scale_factor))(hidden)
+    dropping = fading(dropout) if dropout else None
     for layer in range(num_layers):
         hidden = dense(units, first_layer_factor if layer == 0 else 1.0)(hidden)
         if parametric_activation:
             hidden = ParametricActivation(activation, **paced(activation_factor))(hidden)
         else:
             hidden = keras.layers.Activation(activation)(hidden)
-        if dropout:
-            hidden = Dropout(FlatThenAnneal(dropout, total_steps, flat_fraction=0.5))(hidden)
+        if dropping is not None:
+            hidden = Dropout(dropping)(hidden)
     last: dict[str, Any] = {} if start == "data" else {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
     # float32 whatever the precision policy: a loss on half-precision outputs loses digits.
     outputs = dense(target.num_outputs, dtype="float32", name="outputs", **last)(hidden)

@@ -43,6 +43,7 @@ class ModelWalk:
         self._lines: list[str] = []
         self._paths: dict[int, str] = {}
         self._aliases: dict[str, str] = {}  # paths of what was visited before, with the path at which
+        self._within: dict[int, frozenset[str]] = {}  # what `numbers_of` has found
         self._kept: list[Any] = []  # what was visited stays alive, so that no two objects share an id
         self._known = {id(variable) for variable in (*model.variables, *model.optimizer.variables)}
         self._visit("model", model, None, None)
@@ -50,10 +51,12 @@ class ModelWalk:
 
     def numbers_of(self, thing: Any) -> frozenset[str]:
         """Return the paths of all numbers within an object that was visited."""
-        paths = [self._paths[id(thing)]]
-        for path in paths:  # and within what was found at another place first
-            paths += [first for alias, first in self._aliases.items() if _is_within(alias, path) and first not in paths]
-        return frozenset(name for name in self.numbers if any(_is_within(name, path) for path in paths))
+        if id(thing) not in self._within:
+            paths = [self._paths[id(thing)]]
+            for path in paths:  # and within what was found at another place first
+                paths += [own for alias, own in self._aliases.items() if _is_within(alias, path) and own not in paths]
+            self._within[id(thing)] = frozenset(n for n in self.numbers if any(_is_within(n, path) for path in paths))
+        return self._within[id(thing)]
 
     def _visit(self, path: str, thing: Any, setter: _Setter, owner: Any) -> None:
         if isinstance(thing, keras.KerasTensor):
