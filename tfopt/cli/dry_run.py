@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tfopt._escape import printable
+from tfopt.search.tries import as_text as configuration
 
 if TYPE_CHECKING:
     from tfopt.search.plan import Plan
@@ -20,7 +21,8 @@ def describe(plan: "Plan") -> dict[str, Any]:
     from tfopt.search.user_space import load_space
 
     table, config = plan.table, plan.config
-    hyperparameters = NetworkSearch(plan, load_space(config.space)).hyperparameters
+    search = NetworkSearch(plan, load_space(config.space))
+    hyperparameters = search.hyperparameters
     size = grid_size(hyperparameters)
     trials = size if config.tuner == "grid" and config.max_trials is None else config.max_trials
     inner = len(plan.final.inner)
@@ -45,11 +47,12 @@ def describe(plan: "Plan") -> dict[str, Any]:
         "hyperparameters": [parameter.name for parameter in hyperparameters.space],
         "grid_points": size,
         "trials_per_fold": trials,
+        "tried_first": search.known,
         "epochs": config.epochs,
         "network_fits": None if trials is None else trials * inner * len(plan.outer) + others,
         "baselines": [family.name for family in plan.families],
         "baseline_fits": sum(_baseline_fits(plan)),
-        "notes": list(table.notes),
+        "notes": [*table.notes, *search.notes],
     }
 
 
@@ -93,6 +96,7 @@ def as_text(plan: dict[str, Any]) -> str:
             f"{plan['space']}: {len(plan['hyperparameters'])} hyperparameters, {plan['grid_points']:.3g} {points}",
         ),
         ("trials", f"{trials} in each of {plan['outer_folds']} outer folds, {plan['epochs']} epochs"),
+        *(("first", configuration(values)) for values in plan["tried_first"]),
         ("baselines", ", ".join(plan["baselines"]) or "none"),
         ("fits", f"{fits} of the network, {plan['baseline_fits']:,} of the baselines"),
     ]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfopt._words import names, switch
+from tfopt._words import switch
 from tfopt.cli.parser import Parser
 from tfopt.errors import UserError, nearest
 from tfopt.search.options import Option
@@ -31,8 +31,8 @@ def add_options(parser: Parser, title: str, options: Iterable[Option], defaults:
                 common["help"] = "the opposite"
         elif option.convert is switch:
             group.add_argument(option.flag, action="store_true", **common)
-        elif option.convert is names:
-            group.add_argument(option.flag, action="extend", type=names, metavar=option.metavar, **common)
+        elif option.repeats:
+            group.add_argument(option.flag, action="extend", type=option.convert, metavar=option.metavar, **common)
         else:
             group.add_argument(option.flag, type=option.convert, metavar=option.metavar, **common)
 
@@ -48,7 +48,7 @@ def from_flags(arguments: argparse.Namespace, options: Iterable[Option]) -> dict
     """Return the settings that flags gave."""
     given = vars(arguments)
     return {
-        option.name: tuple(given[option.name]) if option.convert is names else given[option.name]
+        option.name: tuple(given[option.name]) if option.repeats else given[option.name]
         for option in options
         if option.name in given
     }

@@ -279,7 +279,7 @@ def _command(run: SearchRun) -> str:
     words = ["tfopt", "search", given["data"]]
     for option in OPTIONS:
         value = given.get(option.name)
-        if option.name in ("data", "out", "overwrite", "resume") or value in (None, defaults[option.name]):
+        if option.name in ("data", "like", "out", "overwrite", "resume") or value in (None, defaults[option.name]):
             continue
         words += option.words(value)
     return shlex.join(words)

@@ -78,6 +78,8 @@ class SearchConfig:
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
             16 (random, Bayesian), the whole grid, or as many as Hyperband's brackets hold.
+        tries: Configurations tried first, such as `"units=64 dropout=0.2"`; what they do not name has its default.
+        like: Run folder of an earlier search, whose best configurations are tried first.
         epochs: Passes over the training rows in each fit; None for a number that falls with the table's size.
         time_limit: Wall seconds for baselines, trials and refits together; None for no limit.
         trial_timeout: Seconds that a fit of a trial may take, its build included, before the trial fails; None for any.
@@ -134,6 +136,8 @@ class SearchConfig:
     space: str = "default"
     tuner: str = "random"
     max_trials: int | None = None
+    tries: tuple[str, ...] = ()
+    like: str | None = None
     epochs: int | None = None
     time_limit: float | None = None
     trial_timeout: float | None = None

@@ -173,7 +173,7 @@ class FoldStudy(GivenTrials):
             search.problem.epochs,
             config.seed,
             self.states.folder,
-            first_of(config.space),
+            [*search.known, *(first_of(config.space) if config.tuner in {"random", "bayesian"} else ())],
         )
 
     def ask(self, limit: int) -> list[Trial]:

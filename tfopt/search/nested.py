@@ -23,7 +23,7 @@ from tfopt.search.example_coding import ExampleCoder
 from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
 from tfopt.search.fold_study import CHOSEN, FoldStudy, GivenTrials, Refits, fit_facts, losses, seed_of
 from tfopt.search.journal import DEFAULT, Journal, Record, proposed_before
-from tfopt.search.oracles import check_grid, default_values, discover
+from tfopt.search.oracles import check_grid, default_values, discover, known_values
 from tfopt.search.parallel import ParallelTrainer
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
@@ -79,6 +79,7 @@ class NetworkSearch:
         )
         timeout = config.trial_timeout or math.inf
         self.hyperparameters = discover(space, self.problem, timeout)
+        self.known, self.notes = known_values(self.hyperparameters, config, plan.liked)
         folds = [*plan.outer, plan.final]
         self.whole = {fold.key: Split(fold.train, fold.test) for fold in folds}
         self.fitting = Fitting(
@@ -129,7 +130,10 @@ class NetworkSearch:
         self._told: dict[str, list[Record]] = defaultdict(list)  # of the trials that all folds share, by trial id
         self._num_told = self._num_completed = self._num_failed = 0
         self._folds, self._searching = list(folds), True
-        self._studies = studies = [FoldStudy(self, fold, {DEFAULT: default}, others) for fold in folds]
+        given = {DEFAULT: default}
+        if config.tuner == "hyperband":  # whose own trials are short for the most part
+            given |= {f"known-{place}": values for place, values in enumerate(self.known)}
+        self._studies = studies = [FoldStudy(self, fold, given, others) for fold in folds]
         self._steps_ahead = self._steps_of_search
         try:
             loop.run(studies, self._trainer, self._room)

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tfopt.errors import UserError, listed
 from tfopt.search import config as configuration
 from tfopt.search.config import SearchConfig
 from tfopt.search.run_folder import check_existing, stored_config
+from tfopt.search.tries import tried
 from tfopt.training import BACKENDS
 
 
@@ -29,6 +30,7 @@ class Option:
         default_text: What the help shows as the default; None for the value itself.
         constants: Flags without a value, each with the value that it stands for, in place of `--name`.
         environment: Whether a variable may set it.
+        flag_name: The flag, where it is not the name with dashes.
     """
 
     name: str
@@ -38,6 +40,12 @@ class Option:
     default_text: str | None = None
     constants: tuple[tuple[str, str], ...] = ()
     environment: bool = True
+    flag_name: str | None = None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether its flag may be given again and again; its converter then returns a tuple."""
+        return self.convert in (names, tried)
 
     def from_text(self, text: str, place: str) -> Any:
         """Return the value of a text; `place` says in an error where it stood."""
@@ -49,6 +57,8 @@ class Option:
 
     def from_value(self, value: Any, place: str) -> Any:
         """Return the value of what a TOML file or Python holds: a text is converted, a list of names is not."""
+        if self.convert is tried and isinstance(value, list | tuple | Mapping):
+            return tuple(text for item in ([value] if isinstance(value, Mapping) else value) for text in tried(item))
         if isinstance(value, list | tuple) and self.convert is names:
             if not all(isinstance(item, str) for item in value):
                 raise UserError(f"{place} must be a list of column names in quotes. Received: {value}.")
@@ -70,12 +80,14 @@ class Option:
                 return [flag]
         if value is True:
             return [self.flag]
+        if self.convert is tried:
+            return [word for text in value for word in (self.flag, text)]
         return [self.flag, listed(value) if isinstance(value, list | tuple) else str(value)]
 
     @property
     def flag(self) -> str:
         """The option's flag."""
-        return "--" + self.name.replace("_", "-")
+        return self.flag_name or "--" + self.name.replace("_", "-")
 
 
 GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
@@ -161,6 +173,14 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "N",
                 "16; the whole grid; as many as Hyperband's brackets hold",
             ),
+            Option(
+                "tries",
+                "configuration to try first: 'units=64 dropout=0.2', as the space names them; may be given again",
+                tried,
+                "'NAME=VALUE …'",
+                flag_name="--try",
+            ),
+            Option("like", "earlier run whose best configurations are tried first", metavar="RUN", default_text="none"),
             Option("time_limit", "time for all, baselines and refits among it: 90s, 10m, 1h", duration, "TIME", "none"),
             Option(
                 "trial_timeout",
@@ -247,9 +267,11 @@ def resumed(flags: dict[str, Any]) -> SearchConfig:
     stored = stored_config(folder)
     if ".py:" in flags.get("space", ""):
         flags["space"] = os.path.abspath(flags["space"])
+    if "like" in flags:
+        flags["like"] = os.path.abspath(flags["like"])
     for name, value in flags.items():
         if name not in configuration.RESUMABLE and value != getattr(stored, name):
-            flag = "--" + name.replace("_", "-")
+            flag = next(option.flag for option in OPTIONS if option.name == name)
             kept = getattr(stored, name)
             raise UserError(
                 f"{flag} is {'not set' if kept is None else kept} in {folder}, and a resumed run keeps its settings. "

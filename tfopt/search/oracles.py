@@ -11,10 +11,11 @@ from typing import Any
 
 import keras_tuner
 
-from tfopt.errors import UserError
-from tfopt.search.config import DEFAULT_TRIALS
+from tfopt.errors import UserError, nearest
+from tfopt.search.config import DEFAULT_TRIALS, SearchConfig
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
+from tfopt.search.tries import parsed
 from tfopt.search.tuners import (
     BayesianOptimizationOracle,
     GridSearchOracle,
@@ -78,6 +79,62 @@ def default_values(hp: keras_tuner.HyperParameters) -> dict[str, Any]:
     return {p.name: p.default for p in hp.space if hp.is_active(p)}
 
 
+def known_values(
+    hp: keras_tuner.HyperParameters, config: SearchConfig, liked: Sequence[str] = ()
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the configurations to be tried first, each once and none the default, and what is to be said of them.
+
+    Args:
+        hp: The space, as `discover` gave it.
+        config: Its `tries` must fit the space.
+        liked: Those of an earlier run; what does not fit the space is left at its default, and said.
+
+    Raises:
+        UserError: A try names what the space does not hold, or there are more than trials.
+    """
+    known = {parameter.name for parameter in hp.space}
+    found, left_out = [], set()
+    for text in config.tries:
+        texts = parsed(text)
+        for name in texts:
+            if name not in known:
+                raise UserError(
+                    f"--try {text!r}: {config.space} has no hyperparameter {name!r}.{nearest(name, known)} "
+                    f"It has: {', '.join(sorted(known))}."
+                )
+        try:
+            values = spaces.read(hp.space, texts)
+        except ValueError as error:
+            raise UserError(f"--try {text!r}: {error}") from None
+        if idle := [name for name in texts if name not in values]:
+            deciding = {c.name for p in hp.space if p.name == idle[0] for c in p.conditions} & values.keys()
+            others = ", ".join(f"{name}={values[name]}" for name in sorted(deciding))
+            raise UserError(f"--try {text!r}: {idle[0]!r} is not used with {others}. Change that, or leave it out.")
+        found.append(values)
+    for text in liked:
+        texts = {name: value for name, value in parsed(text).items() if name in known}
+        left_out |= parsed(text).keys() - texts.keys()
+        for parameter in hp.space:
+            try:
+                spaces.read([parameter], texts)
+            except ValueError:
+                left_out.add(f"{parameter.name}={texts.pop(parameter.name)}")
+        found.append(spaces.read(hp.space, texts))
+    default = default_values(hp)
+    distinct = [v for place, v in enumerate(found) if v != default and v not in found[:place]]
+    if config.max_trials is not None and len(distinct) >= config.max_trials:
+        raise UserError(
+            f"--max-trials {config.max_trials} leaves room for {config.max_trials - 1} beside the default, and "
+            f"{len(distinct)} configurations are to be tried first. Give --max-trials {len(distinct) + 1} or more."
+        )
+    said = []
+    if liked:
+        said.append(f"{len(liked)} configuration{'s' * (len(liked) > 1)} of {config.like} tried first")
+    if left_out:
+        said.append(f"what {config.space} does not have is at its default there: {', '.join(sorted(left_out))}")
+    return distinct, said
+
+
 def grid_size(hp: keras_tuner.HyperParameters) -> int:
     """Return the number of grid points, conditional hyperparameters counted as if always active; floats as ten."""
     size = 1
@@ -113,7 +170,7 @@ def fold_oracle(
         epochs: Epochs of a full training; Hyperband gives most trials fewer.
         seed: Folds of one seed are proposed the same random trials.
         folder: KerasTuner's project folder for this fold.
-        first: Configurations with which a random or Bayesian search begins; what they do not name has its default.
+        first: Configurations that the oracle proposes first; Hyperband none. What they do not name has its default.
     """
     kwargs: dict[str, Any] = {
         "objective": OBJECTIVE,
@@ -132,7 +189,7 @@ def fold_oracle(
         oracle = BayesianOptimizationOracle(max_trials=max_trials, num_initial_points=initial, batch_trials=1, **kwargs)
     else:
         oracle = RandomSearchOracle(max_trials=max_trials, **kwargs)
-    if tuner in ("random", "bayesian"):
+    if tuner != "hyperband":
         oracle.first = first
     oracle.place(folder)
     write_state(folder / "tuner0.json", {})  # KerasTuner opens a project folder that has one

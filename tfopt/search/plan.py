@@ -24,6 +24,7 @@ from tfopt.devices import num_cores
 from tfopt.errors import UserError
 from tfopt.search.config import DEFAULT_TRIALS, GIVEN_TABLE, SearchConfig
 from tfopt.search.progress import Progress
+from tfopt.search.tries import MOST_LIKED, best_of, parsed
 
 # Above this many rows one hold-out tells models apart as well as folds do, for a fraction of the time.
 LARGE_TABLE = 20_000
@@ -57,6 +58,7 @@ class Plan:
         outer: The outer folds.
         final: All rows.
         families: The baselines.
+        liked: The best configurations of the earlier run that the search begins with.
         started: From when a time limit counts, by `time.monotonic()`.
     """
 
@@ -66,6 +68,7 @@ class Plan:
     outer: tuple[Fold, ...]
     final: Fold
     families: tuple[Family, ...]
+    liked: tuple[str, ...] = ()
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -147,6 +150,12 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
     started = time.monotonic()
     progress = progress or Progress()
     config.validate()
+    for text in config.tries:
+        parsed(text)
+    max_trials = config.max_trials or (DEFAULT_TRIALS if config.tuner in {"random", "bayesian"} else None)
+    liked: tuple[str, ...] = ()
+    if config.like is not None and config.resume is None:  # else the stored tries hold them
+        liked = best_of(config.like, max(min(MOST_LIKED, (max_trials or DEFAULT_TRIALS) // 2), 1))
     table = table_of(config, frame)
     for note in table.notes:
         progress.note(note)
@@ -205,11 +214,12 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         task=table.task,
         objective=objective.name,
         holdout=holdout,
-        max_trials=config.max_trials or (DEFAULT_TRIALS if config.tuner in {"random", "bayesian"} else None),
+        max_trials=max_trials,
+        like=config.like and os.path.abspath(config.like),
         epochs=config.epochs or default_epochs(table.num_rows),
         workers=config.workers or (num_cores() if config.backend == "loky" else None),
     )
-    return Plan(resolved, table, objective, outer, final, families, started)
+    return Plan(resolved, table, objective, outer, final, families, liked, started)
 
 
 def _absolute(data: str) -> str:

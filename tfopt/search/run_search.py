@@ -43,6 +43,9 @@ _OTHER_NAMES = {
     "n_trials": "max_trials",
     "timeout": "time_limit",
     "oracle": "tuner",
+    "try": "tries",
+    "warm_start": "like",
+    "initial_configurations": "tries",
     "sample_weight": "weights",
     "groups": "group",
     "test_size": "holdout",
@@ -67,7 +70,7 @@ def run(data: Any = None, target: Any = None, *, progress: bool | Progress = Tru
         progress: Whether a line on the terminal or in the notebook says how far the search is; or a
             `tfopt.search.Progress` of your own.
         **settings: Settings by name. `space` may also be a function `build(hp)` or `build(hp, problem)`, or a
-            `keras_tuner.HyperModel`; `baselines` and `column` may be a list and a dict.
+            `keras_tuner.HyperModel`; `baselines` and `column` may be a list and a dict, and `tries` a list of dicts.
 
     Returns:
         What was found, which is also in the run folder: `tfopt.load(folder)` gives the same later.
@@ -186,7 +189,7 @@ def _in_python(text: str) -> str:
     """Return a message with settings named as in Python, not as on the command line."""
 
     def named(match: re.Match[str]) -> str:
-        name = match[1].replace("-", "_")
+        name = "tries" if match[1] == "try" else match[1].replace("-", "_")
         return f"`{name}`" if name in _KNOWN else match[0]
 
     return re.sub(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)", named, text)

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tfopt.search.progress import Progress
 from tfopt.search.spaces import Space
 from tfopt.search.time_limit import TimeLimit
 from tfopt.search.tracking import MlflowTracker
+from tfopt.search.tries import as_text
 from tfopt.search.user_space import load_space
 from tfopt.training.workers import Workers
 
@@ -84,11 +86,15 @@ def run(
         with workers_of(config) as own:
             return run(config, progress, plan, own, space=space)
     search = NetworkSearch(plan, space or load_space(config.space))
+    for note in search.notes:
+        plan.table.notes.append(note)
+        progress.note(note)
     folder = _checked_folder(plan)
     with run_folder.locked(folder):
         if config.resume is None:
             run_folder.check_new(folder, config.overwrite)  # once more, now that nobody else can write there
             device = {"device": config.device, "precision": config.precision, "deterministic": config.deterministic}
+            config = replace_fields(config, tries=tuple(map(as_text, search.known)))
             run_folder.create(folder, config, run_folder.environment(plan.table, device, config.space))
         return _search(plan, search, folder, progress, workers, baselines or BaselineRuns(plan, workers))
 

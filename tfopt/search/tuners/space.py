@@ -7,13 +7,14 @@ set, and drop a hyperparameter that is declared under one name in two conditiona
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.hyperparameters import Boolean, Choice, Fixed, Float, HyperParameter, Int
 
 from tfopt._files import as_json
+from tfopt.errors import nearest
 
 Values = dict[str, Any]
 Key = tuple[tuple[str, str], ...]
@@ -97,6 +98,50 @@ def grid(parameter: HyperParameter, points: int = GRID_POINTS) -> list[Any]:
 def draw(space: list[HyperParameter], fractions: Callable[[], float]) -> Values:
     """Return a configuration: a value for every active hyperparameter, the parents first."""
     return _walk(space, lambda parameter: at(parameter, fractions()))
+
+
+def read(space: list[HyperParameter], texts: Mapping[str, str]) -> Values:
+    """Return the configuration that texts name; an active hyperparameter that they do not name has its default.
+
+    Raises:
+        ValueError: A text is no value that its hyperparameter can take.
+    """
+
+    def value(parameter: HyperParameter) -> Any:
+        return typed(parameter, texts[parameter.name]) if parameter.name in texts else parameter.default
+
+    return _walk(space, value)
+
+
+def typed(parameter: HyperParameter, text: str) -> Any:
+    """Return the value of a hyperparameter that a text stands for.
+
+    Raises:
+        ValueError: It can take no such value.
+    """
+    if isinstance(parameter, Int | Float):
+        number = _number(text)
+        if number is None or (isinstance(parameter, Int) and number != round(number)):
+            kind = "a whole number" if isinstance(parameter, Int) else "a number"
+            raise ValueError(f"{parameter.name!r} must be {kind}. Received: {text}.")
+        low, high = parameter.min_value, parameter.max_value
+        if not low <= number <= high:
+            raise ValueError(f"{parameter.name!r} must be between {low:g} and {high:g}. Received: {text}.")
+        return round(number) if isinstance(parameter, Int) else number
+    values = [nth(parameter, index) for index in range(steps(parameter) or 0)]
+    for value in values:
+        if text.lower() == str(value).lower() or (_number(text) == value and not isinstance(value, bool)):
+            return value
+    known = [str(value) for value in values]
+    raise ValueError(f"{parameter.name!r} must be one of {', '.join(known)}. Received: {text}.{nearest(text, known)}")
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def configurations(
