@@ -10,7 +10,7 @@ import pytest
 import tfopt
 from tfopt import _names
 
-PACKAGES = ("schedules", "regularizers", "initializers", "constraints", "layers", "callbacks", "models")
+PACKAGES = ("schedules", "regularizers", "initializers", "constraints", "losses", "layers", "callbacks", "models")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 # What registers classes with Keras on import: what is written in `keras.ops`, for any backend of Keras, and what needs
 # TensorFlow. `tfopt.data`'s `*_model` and `table_ensemble` hold the exported models of `tfopt search`.
-_ANY_BACKEND = ("schedules", "regularizers", "initializers", "constraints", "layers", "models")
+_ANY_BACKEND = ("schedules", "regularizers", "initializers", "constraints", "losses", "layers", "models")
 _TENSORFLOW = ("callbacks", "data.table_model", "data.table_ensemble", "data.example_model")
 _REGISTERING = (*_ANY_BACKEND, *_TENSORFLOW)
 _PACKAGES = (

@@ -22,7 +22,17 @@ from tfopt.report import catalogue
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = [
-    *("schedules", "regularizers", "constraints", "initializers", "layers", "callbacks", "diagnosis", "devices"),
+    *(
+        "schedules",
+        "regularizers",
+        "constraints",
+        "losses",
+        "initializers",
+        "layers",
+        "callbacks",
+        "diagnosis",
+        "devices",
+    ),
     *("models", "sklearn", "training", "search", "data", "baselines", "comparison", "report", "report.recipe"),
 ]
 PROJECT = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]

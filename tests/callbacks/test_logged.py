@@ -27,7 +27,12 @@ ARGUMENTS = {
     "PlateauScale": {"monitor": "loss", "patience": 0},
     "WeightStats": {"zero": 0.001, "log_layers": True},
 }
-SILENT = {"LearningRateMultipliers", "NonFiniteGuard", "IdenticalWeightsGuard"}  # log no numbers
+SILENT = {
+    "LearningRateMultipliers",
+    "NonFiniteGuard",
+    "IdenticalWeightsGuard",
+    "StochasticWeightAveraging",
+}  # log no numbers
 
 
 @pytest.fixture(scope="module")

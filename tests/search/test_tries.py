@@ -123,13 +123,14 @@ def test_a_search_tries_them_first_in_every_fold_and_the_next_one_like_it(table_
     }  # fmt: skip
     tfopt.search.run(table_path, max_trials=2, tries=[{"learning_rate": 0.01}], out=tmp_path / "a", **settings)
 
-    def tried(run):
+    def tried(run, name):
         lines = map(json.loads, (tmp_path / run / "trials.jsonl").read_text().splitlines())
-        trials = [r for r in lines if r["kind"] == "trial" and r["fold"] != "final"]
-        return {fold: [r["values"] for r in trials if r["fold"] == fold and r["trial_id"] == "0"] for fold in (0, 1)}
+        trials = [r for r in lines if r["kind"] == "trial" and r["trial_id"] == name]
+        return {r["fold"]: r["values"] for r in trials}
 
-    assert [values["learning_rate"] for found in tried("a").values() for values in found] == [0.01, 0.01]
-    result = tfopt.search.run(table_path, max_trials=4, like=tmp_path / "a", out=tmp_path / "b", **settings)
-    assert tried("b") == tried("a")
-    assert any(note.startswith("2 configurations of") for note in result.notes)
-    assert json.loads((tmp_path / "b" / "config.json").read_text())["like"] == str(tmp_path / "a")
+    assert {fold: values["learning_rate"] for fold, values in tried("a", "0").items()} == {0: 0.01, 1: 0.01}
+    like = {"like": tmp_path / "a", "tuner": "hyperband", "max_trials": 4, "out": tmp_path / "b"}
+    result = tfopt.search.run(table_path, **like, **settings)
+    assert tried("b", "known-0") == tried("a", "0"), "trained to the end, beside the brackets"
+    assert any("2 in all" in note for note in result.notes), "the default is one of them"
+    assert result.config["like"] == str(tmp_path / "a")

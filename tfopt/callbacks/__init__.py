@@ -1,4 +1,4 @@
-"""Callbacks that measure or schedule without disturbing the training. They need TensorFlow."""
+"""Callbacks that measure, schedule or average without disturbing the training. They need TensorFlow."""
 
 import keras
 
@@ -15,6 +15,7 @@ from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.callbacks.non_finite_guard import NonFiniteGuard
 from tfopt.callbacks.plateau_scale import PlateauScale
 from tfopt.callbacks.run_log import RunLog
+from tfopt.callbacks.stochastic_weight_averaging import StochasticWeightAveraging
 from tfopt.callbacks.weight_stats import WeightStats
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "NonFiniteGuard",
     "PlateauScale",
     "RunLog",
+    "StochasticWeightAveraging",
     "WeightStats",
 ]

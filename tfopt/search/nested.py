@@ -126,13 +126,13 @@ class NetworkSearch:
         self._progress.start(NETWORK, total)
         # The default configuration is the first trial; the oracle proposes the others.
         default = default_values(self.hyperparameters)
-        others = None if config.max_trials is None else config.max_trials - 1
         self._told: dict[str, list[Record]] = defaultdict(list)  # of the trials that all folds share, by trial id
         self._num_told = self._num_completed = self._num_failed = 0
         self._folds, self._searching = list(folds), True
         given = {DEFAULT: default}
         if config.tuner == "hyperband":  # whose own trials are short for the most part
             given |= {f"known-{place}": values for place, values in enumerate(self.known)}
+        others = None if config.max_trials is None else config.max_trials - len(given)
         self._studies = studies = [FoldStudy(self, fold, given, others) for fold in folds]
         self._steps_ahead = self._steps_of_search
         try:
@@ -165,7 +165,8 @@ class NetworkSearch:
             return
         self._num_told += 1
         self._num_completed += record["status"] == "COMPLETED"
-        first = record["trial_id"] == DEFAULT or int(record["trial_id"]) < MOST_FAILURES - 1
+        name = record["trial_id"]
+        first = name == DEFAULT or (name.isdecimal() and int(name) < MOST_FAILURES - 1)
         self._num_failed += first and record["status"] == "FAILED"
         self._report(fold, record, self._progress.advance if steps is not None else self._progress.keep)
         if not self._num_completed and self._num_failed == MOST_FAILURES * len(self._folds):
@@ -177,7 +178,7 @@ class NetworkSearch:
         """Report a trial: one that all folds share when it has ended in all of them, another one at once."""
         name = f"trial {record['trial_id']}"
         records = [record]
-        if record["trial_id"] == DEFAULT or self.config.tuner in {"random", "grid"}:
+        if not record["trial_id"].isdecimal() or self.config.tuner in {"random", "grid"}:
             records = self._told[record["trial_id"]]
             records.append(record)
             if len(records) < len(self._folds):

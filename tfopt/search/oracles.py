@@ -129,7 +129,7 @@ def known_values(
         )
     said = []
     if liked:
-        said.append(f"{len(liked)} configuration{'s' * (len(liked) > 1)} of {config.like} tried first")
+        said.append(f"tried first: the best of {config.like}, {len(liked)} in all")
     if left_out:
         said.append(f"what {config.space} does not have is at its default there: {', '.join(sorted(left_out))}")
     return distinct, said

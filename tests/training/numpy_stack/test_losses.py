@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfopt.errors import CannotStack
+from tfopt.losses import QuantileLoss
 from tfopt.training.fits import UnpenalizedLoss
 from tfopt.training.numpy_stack.activations import ACTIVATIONS, softmax
 from tfopt.training.numpy_stack.losses import Loss
@@ -66,6 +67,7 @@ LOSSES = {
     "mse behind sigmoid": (lambda hp: "mse", several, 4, "sigmoid"),
     "mae": (lambda hp: losses.MeanAbsoluteError(), number, 1, None),
     "mae, four numbers": (lambda hp: "mae", numbers, 4, None),
+    "quantiles": (lambda hp: QuantileLoss([0.1, 0.5, 0.75, 0.9]), number, 4, None),
 }
 
 
@@ -74,7 +76,7 @@ LOSSES = {
 def test_losses(name, network, check, rows):
     loss, targets, units, last = LOSSES[name]
     regression = name.startswith("m")
-    metrics = ["mae", "mse"] if regression else ["accuracy"]
+    metrics = ["mae", "mse"] if regression else [] if name == "quantiles" else ["accuracy"]
     build = network(dense, loss=loss, units=units, last=last, metrics=metrics)
     _, [result, _] = check(build, RATES, engine={"y": targets(*rows)}, predict=np.arange(9))
     assert set(result.history) == {prefix + log for prefix in ("", "val_") for log in ("loss", *metrics)}

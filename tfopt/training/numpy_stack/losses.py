@@ -8,6 +8,7 @@ import numpy as np
 
 from tfopt._private.keras_models import function_of
 from tfopt.errors import CannotStack
+from tfopt.losses import QuantileLoss
 from tfopt.training.label_crossentropy import LabelCrossentropy
 from tfopt.training.numpy_stack.activations import highest, softmax
 from tfopt.training.numpy_stack.numbers import Column, MemberNumbers
@@ -54,6 +55,18 @@ def _binary(z: Array, y: Array) -> Rows:
     return losses.mean(axis=-1), gradient
 
 
+def _pinball(quantiles: Sequence[float]) -> Callable[[Array, Array], Rows]:
+    """Return the function of the rows for these quantiles; all columns of the output have the one target."""
+    shares = np.array(quantiles, "float32")
+
+    def rows(out: Array, y: Array) -> Rows:
+        error = y - out
+        slopes = np.where(error >= 0, shares, shares - 1)  # at 0 as TensorFlow's gradient
+        return np.mean(slopes * error, axis=-1), slopes * np.float32(-1 / len(shares))
+
+    return rows
+
+
 _LOSSES: dict[Any, Callable[[Array, Array], Rows]] = {
     keras.losses.mean_squared_error: _squared,
     keras.losses.mean_absolute_error: _absolute,
@@ -89,6 +102,7 @@ class Loss:
             Keras does in a graph.
         sparse: Whether a target is the number of its class.
         takes_codes: Whether it may be, for a loss that makes it one-hot.
+        one_target: Whether all outputs have one target.
 
     Raises:
         CannotStack: It is not known here.
@@ -97,10 +111,11 @@ class Loss:
     def __init__(self, loss: Any, last: Any, units: int, numbers: MemberNumbers):
         function, options = function_of(loss)
         own = type(loss) is LabelCrossentropy
+        self.one_target = type(loss) is QuantileLoss
         known = (own or type(loss).__module__.startswith("keras.")) and function in _LOSSES
-        if not known or loss.reduction != "sum_over_batch_size":
+        if not (known or self.one_target) or loss.reduction != "sum_over_batch_size":
             raise CannotStack(f"the loss {getattr(loss, 'name', loss)} is not known here")
-        self._rows = _LOSSES[function]
+        self._rows = _pinball(loss.quantiles) if self.one_target else _LOSSES[function]
         self._smoothing: Column | None = None
         self.sparse = function is keras.losses.sparse_categorical_crossentropy
         self.takes_logits, self.takes_codes = False, own

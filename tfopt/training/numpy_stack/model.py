@@ -140,7 +140,7 @@ class NumpyStack(Stack):
             raise CannotStack("it takes more than one input or target")
         inputs, targets = x[0].astype("float32"), y[0].reshape(len(y[0]), -1)
         codes = self._loss.sparse or (self._loss.takes_codes and targets.shape[1] == 1)
-        wide = 1 if codes else self._units
+        wide = 1 if codes or self._loss.one_target else self._units
         if targets.shape[1] != wide:
             raise CannotStack(f"its targets have {targets.shape[1]} columns, its loss takes {wide}")
         if codes and not (targets.min() >= 0 and targets.max() < self._units):
