@@ -133,7 +133,7 @@ def test_the_shared_graph_averages_as_a_plain_fit_does(ema):
 
     requests = [FitRequest({"lr": rate}, seed, 4, BATCH) for seed, rate in enumerate((0.01, 0.003))]
     states = []
-    for engine in (SharedGraphEngine(model, X, Y), PlainEngine(model, X, Y)):
+    for engine in (SharedGraphEngine(model, X, Y, shuffle="once"), PlainEngine(model, X, Y, shuffle="once")):
         own = None if ema else [[StochasticWeightAveraging(0.5, X, BATCH)] for _ in requests]
         results = engine.fit(requests, own)
         assert [(r.engine, r.failure, r.reason) for r in results] == [(engine.name, None, "")] * 2
