@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfopt
 from tfopt._arguments import choice, flag, num_steps, number, plain, whole_number, whole_numbers
 
 
@@ -32,6 +33,16 @@ def test_tensors_and_variables_are_taken_as_they_are(make):
     assert number("x", value, minimum=0) is value
     with pytest.raises(TypeError, match=r"must be a number\. Received"):
         number("x", value, stacked=False)
+
+
+def test_a_piece_is_shown_with_what_its_variables_hold_and_inside_a_graph_too():
+    half = keras.Variable(0.5)
+    pieces = [tfopt.regularizers.L1(half), tfopt.constraints.L2Ball(half), tfopt.schedules.LinearDecay(half, 10)]
+    assert repr(pieces[0]) == "L1(l1=0.5)"
+    assert all("=0.5" in repr(piece) for piece in pieces)
+    shown = []
+    tf.function(lambda: shown.extend(map(repr, pieces)))()
+    assert [text.partition("(")[0] for text in shown] == ["L1", "L2Ball", "LinearDecay"]
 
 
 NONSENSE = ["0.1", True, np.True_, 1j, None, {}, [], [[]], ["a"], [True, False], [1j], [[1], [1, 2]], [None], object()]

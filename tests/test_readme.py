@@ -90,18 +90,6 @@ def test_the_readmes_space_builds_a_model():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", ["DropoutEffects((", "tfopt.regularizers.from_sklearn("])
-def test_the_pieces_page_runs(piece):
-    (block,) = [block for block in blocks("python") if piece in block]
-    names: dict = {}
-    exec(block.replace("epochs=20", "epochs=3"), names)
-    assert names["model"].compiled
-    if "x" in names:
-        logs = names["model"].history.history
-        assert {"grad_norm", "dropout_gap", "dropout", "learning_rate"} <= set(logs)
-
-
-@pytest.mark.slow
 def test_the_readmes_callbacks_run():
     (block,) = [block for block in blocks("python", PAGES[ROOT / "README.md"]) if "norms.plot()" in block]
     names: dict = {}

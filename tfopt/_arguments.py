@@ -3,7 +3,7 @@
 import inspect
 import numbers
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -321,6 +321,21 @@ def config_of(instance: Any) -> dict[str, Any]:
         for name in inspect.signature(type(instance).__init__).parameters
         if name not in {"self", "kwargs"}
     }
+
+
+def repr_of(instance: Any, hidden: Collection[str] = ()) -> str:
+    """Return `instance` as Python writes it, with what its variables hold now; inside a graph they are named."""
+    names = [name for name in inspect.signature(type(instance)).parameters if name not in {"kwargs", *hidden}]
+    return f"{type(instance).__name__}({', '.join(f'{name}={_shown(getattr(instance, name))}' for name in names)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    try:
+        return repr(plain(value))
+    except TypeError:  # inside a graph a variable has no value
+        return repr(value)
 
 
 def snake_case(name: str) -> str:

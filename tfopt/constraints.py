@@ -13,6 +13,7 @@ from tfopt._arguments import (
     config_of,
     look_up,
     number_argument,
+    repr_of,
     value_argument,
 )
 
@@ -27,8 +28,7 @@ class _Projection(keras.constraints.Constraint):
         return config_of(self)
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+        return repr_of(self)
 
 
 def _on_simplex(x: Any, total: Any, axis: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfopt._arguments import Value, as_tensor, choice_argument, config_of
+from tfopt._arguments import Value, as_tensor, choice_argument, config_of, repr_of
 
 DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
 # Standard deviation of N(0, 1) cut at ±2.
@@ -34,8 +34,7 @@ class RandomInitializer(keras.initializers.Initializer):
         return config
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in config_of(self))
-        return f"{type(self).__name__}({arguments})"
+        return repr_of(self)
 
 
 def drawing_seed(seed: Any) -> Any:

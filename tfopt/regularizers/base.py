@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tfopt._arguments import config_of
+from tfopt._arguments import config_of, repr_of
 
 
 class Penalty(keras.regularizers.Regularizer):
@@ -59,5 +59,4 @@ class Penalty(keras.regularizers.Regularizer):
         return config_of(self)
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+        return repr_of(self)

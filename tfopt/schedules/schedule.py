@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfopt._arguments import choice, is_live, plain, text, widest_float
+from tfopt._arguments import choice, is_live, plain, repr_of, text, widest_float
 from tfopt.schedules._arguments import read
 
 REACH_END = ("decay_steps", "last_step")
@@ -115,9 +115,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return cls(**{name: _from_config(value, custom_objects) for name, value in config.items()})
 
     def __repr__(self) -> str:
-        pairs = ((name, getattr(self, name)) for name in _argument_names(type(self)))
-        shown = ", ".join(f"{name}={_shown(value)}" for name, value in pairs if name not in ("name", "reach_end"))
-        return f"{type(self).__name__}({shown})"
+        return repr_of(self, hidden=("name", "reach_end"))
 
     def _end(self) -> Any:
         """Return the step at which the end value is reached, as a float64 tensor, or None."""
@@ -193,7 +191,3 @@ def _from_config(value: Any, custom_objects: Mapping[str, Any] | None) -> Any:
     if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         return [_from_config(item, custom_objects) for item in value]
     return value
-
-
-def _shown(value: Any) -> str:
-    return "[" + ", ".join(map(_shown, value)) + "]" if isinstance(value, list) else repr(plain(value))
