@@ -32,10 +32,10 @@ from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="digits")
 DEPTH = recipe.by_mode(arguments, smoke=10, default=30)
-WIDTH, BATCH = recipe.by_mode(arguments, smoke=48, default=96), 64
+WIDTH, BATCH = recipe.by_mode(arguments, smoke=48, default=64), 64
 SEEDS = recipe.seeds(arguments, smoke=2, default=5)
-EPOCHS, ZERO_EPOCHS = recipe.by_mode(arguments, smoke=(1, 2), default=(15, 10))  # of SGD with momentum 0.9
-RATES = recipe.by_mode(arguments, smoke=[0.01], default=[0.001, 0.003, 0.01, 0.03])
+EPOCHS, ZERO_EPOCHS = recipe.by_mode(arguments, smoke=(1, 2), default=(10, 10))  # of SGD with momentum 0.9
+RATES = recipe.by_mode(arguments, smoke=[0.01], default=[0.003, 0.01, 0.03])
 ACTIVATIONS = ["tanh", "sigmoid", "relu"]
 WAYS = {  # an initializer of an activation and a seed
     "zeros": lambda activation, seed: keras.initializers.Zeros(),

@@ -1,16 +1,20 @@
-"""Keep what searches found, from their run folders, for the table of docs/comparison.md.
+"""Keep what searches found, from their run folders, for the table of docs/comparison.md and the board of README.md.
 
 for data in diabetes digits breast_cancer wine friedman1; do tfopt search $data --out runs/$data; done
 python tests/benchmarks/search_table.py runs/diabetes runs/digits runs/breast_cancer runs/wine runs/friedman1
 python tests/benchmarks/write_tables.py
 """
 
+import contextlib
+import io
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from results import RESULTS, keep, markdown, processor
+
+from tfopt.cli.output import print_table
 
 _KEPT = ("model", "score", "low", "high", "difference", "difference_low", "difference_high", "p_corrected")
 
@@ -21,7 +25,10 @@ def kept(folder: Path) -> dict[str, Any]:
     facts = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     rows = [{name: row.get(name) for name in _KEPT} for row in result["leaderboard"]]
     names = ("objective", "network", "best_baseline", "outcome", "seconds")
+    with contextlib.redirect_stdout(io.StringIO()) as board:
+        print_table(result, width=80)
     return {
+        "board": board.getvalue(),
         **{name: result[name] for name in names},
         "leaderboard": rows,
         "environment": {
@@ -31,6 +38,12 @@ def kept(folder: Path) -> dict[str, Any]:
             "versions": facts["versions"],
         },
     }
+
+
+def board() -> str:
+    """Return what the search of the README prints."""
+    found = json.loads((RESULTS / "searches.json").read_text(encoding="utf-8"))["diabetes"]
+    return f"```text\n{found['board'].rstrip()}\n```"
 
 
 def table() -> str:

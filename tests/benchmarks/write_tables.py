@@ -1,9 +1,10 @@
-"""Write every table of numbers of docs/ from the raw output in tests/benchmarks/results/, or check that they agree.
+"""Write every table of numbers of docs/ and the READMEs from raw output that is committed, or check that they agree.
 
 python tests/benchmarks/write_tables.py          # write
 python tests/benchmarks/write_tables.py --check  # exit 1 and name the tables that say something else
 
-What a table lacks is measured by the command that stands in its place; then this is run again.
+The raw output is in tests/benchmarks/results/, and of other libraries' schedules in tests/schedules/anchors.json. What
+a table lacks is measured by the command that stands in its place; then this is run again.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import simulate_verdict
 from results import RESULTS, describe, markdown, with_part
 
 DOCS = Path(__file__).parents[2] / "docs"
+ANCHORS = Path(__file__).parents[1] / "schedules" / "anchors.json"
 
 
 def _kept(name: str) -> dict[str, Any]:
@@ -54,6 +56,19 @@ def gradient_norms() -> str:
     return f"{markdown(['medians of interleaved blocks', *kept], rows)}\n\n{describe(facts)}"
 
 
+def conformance() -> str:
+    """Return how far tfopt's schedules are from what other libraries' said, as a share of the peak."""
+    from tfopt import schedules  # here, because the other tables need no TensorFlow
+
+    apart: dict[str, list[float]] = {}
+    for anchor in json.loads(ANCHORS.read_text(encoding="utf-8")):
+        curve = schedules.deserialize(anchor["tfopt"]).curve(anchor["steps"])
+        far = max(abs(float(one) - other) for one, other in zip(curve, anchor["values"], strict=True))
+        apart.setdefault(anchor["library"].partition("+")[0], []).append(far / max(anchor["values"]))
+    rows = [[library, str(len(all_)), f"{max(all_):.1e}"] for library, all_ in apart.items()]
+    return markdown(["library", "curves", "largest difference"], rows)
+
+
 # Page, part, raw output, what makes the table of it, and the command that measures.
 TABLES: tuple[tuple[str, str, str, Callable[[], str], str], ...] = (
     ("benchmarks.md", "search", "search", bench_search.table, "bench_search.py run all"),
@@ -70,6 +85,9 @@ def tables() -> Iterator[tuple[Path, str, str]]:
     for page, part, raw, made, command in TABLES:
         measured = (RESULTS / f"{raw}.json").exists()
         yield DOCS / page, part, made() if measured else f"To be measured: `python tests/benchmarks/{command}`."
+    yield DOCS / "pieces.md", "conformance", conformance()
+    for readme in ("README.md", "README.zh-CN.md"):
+        yield DOCS.parent / readme, "board", search_table.board()
     for part, text in simulate_verdict.tables(_kept("verdict")).items():
         yield simulate_verdict.PAGE, part, text
 
