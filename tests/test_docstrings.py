@@ -35,7 +35,7 @@ def public() -> dict[str, Any]:
     modules = [
         ".".join(("tfopt", *file.relative_to(ROOT).with_suffix("").parts))
         for file in files
-        if file.parent.name != "cli" and file.name != "recipe.py"  # nobody calls these but the scripts beside
+        if file.parent.name != "cli"
     ]
     homes = [tfopt, *(importlib.import_module(name.removesuffix(".__init__")) for name in modules)]
     names = {"tfopt": list(tfopt._FUNCTIONS)}

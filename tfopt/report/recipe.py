@@ -89,6 +89,18 @@ def arguments(doc: str | None, file: str, data: str | None = None) -> argparse.N
         smoke, block (the number given as `--seed`), seed (the first of its block of seeds, which shares none with
         another block), out (a `Path`), started (of `time.perf_counter`), name, doc, question, file, and with `data`
         also data and target.
+
+    Raises:
+        UserError: The folder cannot be made.
+
+    Example:
+        ```python
+        import sys
+        from tfopt.report import recipe
+        sys.argv = ["toy.py", "--smoke", "--out", "toy"]
+        arguments = recipe.arguments("Is it so?", "toy.py", data="iris")
+        print(arguments.name, arguments.question, arguments.data)  # toy Is it so? iris
+        ```
     """
     started = time.perf_counter()
     name = Path(file).stem
@@ -119,17 +131,61 @@ def arguments(doc: str | None, file: str, data: str | None = None) -> argparse.N
 
 
 def by_mode(arguments: argparse.Namespace, smoke: _Value, default: _Value) -> _Value:
-    """Return one of two values: for `--smoke`, and for a whole run."""
+    """Return one of two values: for `--smoke`, and for a whole run.
+
+    Args:
+        arguments: What `arguments` returned.
+        smoke: The value for `--smoke`.
+        default: The value for a whole run.
+
+    Example:
+        ```python
+        import sys
+        from tfopt.report import recipe
+        sys.argv = ["toy.py", "--smoke", "--out", "toy"]
+        arguments = recipe.arguments("Is it so?", "toy.py")
+        print(recipe.by_mode(arguments, smoke=2, default=40))  # 2
+        ```
+    """
     return smoke if arguments.smoke else default
 
 
 def seeds(arguments: argparse.Namespace, smoke: int, default: int) -> range:
-    """Return so many seeds of the block that `--seed` says."""
+    """Return so many seeds of the block that `--seed` says.
+
+    Args:
+        arguments: What `arguments` returned.
+        smoke: How many for `--smoke`.
+        default: How many for a whole run.
+
+    Example:
+        ```python
+        import sys
+        from tfopt.report import recipe
+        sys.argv = ["toy.py", "--smoke", "--out", "toy"]
+        arguments = recipe.arguments("Is it so?", "toy.py")
+        print(recipe.seeds(arguments, smoke=2, default=12))  # range(0, 2)
+        ```
+    """
     return range(arguments.seed, arguments.seed + by_mode(arguments, smoke, default))
 
 
 def steps(items: Iterable[_Value], what: str) -> Iterator[_Value]:
-    """Yield the items, and say on the error stream now and then how many are done."""
+    """Yield the items, and say on the error stream now and then how many are done.
+
+    Args:
+        items: What is gone through.
+        what: What they are, in the plural.
+
+    Returns:
+        The items, one after another.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        print(list(recipe.steps([3, 4], "trainings")))  # [3, 4]
+        ```
+    """
     every = list(items)
     told = time.perf_counter()
     for number, item in enumerate(every):
@@ -154,6 +210,14 @@ def table(arguments: argparse.Namespace, task: str | None = None) -> tuple[np.nd
 
     Raises:
         UserError: It cannot be read, has several targets, or is of the other task.
+
+    Example:
+        ```python
+        import argparse
+        from tfopt.report import recipe
+        x, y = recipe.table(argparse.Namespace(data="iris", target=None))  # iris: …
+        print(x.shape, np.unique(y))  # (150, 4) [0 1 2]
+        ```
     """
     loaded = load_table(arguments.data, target=arguments.target)
     where = f"--data {arguments.data}"
@@ -183,6 +247,16 @@ def show(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Any]], 
         columns: Heads of the columns; a head may end in a format, `"test loss|.2f"` (else `.3f`).
         rows: The cells of each row, a text, a number or an array of numbers each.
         test_to_train: As for `interval`.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        recipe.show("Test error in %", ["all rows|.1f"], {"ridge": [[1.0, 2.0]]})
+        #
+        # Test error in %
+        #         all rows
+        # ridge  1.5 ± 6.4
+        ```
     """
     parted = [column.partition("|") for column in columns]
     lines = [["", *(head for head, _, _ in parted)]]
@@ -200,7 +274,23 @@ def show(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Any]], 
 
 
 def show_scores(title: str, scores: Mapping[Any, Mapping[str, Any]]) -> None:
-    """Print losses and test errors that `best_of` found, by their keys (a tuple's parts are joined by commas)."""
+    """Print losses and test errors that `best_of` found, by their keys (a tuple's parts are joined by commas).
+
+    Args:
+        title: The line above them.
+        scores: Losses and errors by the key of the row.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        scores = {"ridge": {"train loss": [0.1], "test loss": [0.2], "test error": [3.0]}}
+        recipe.show_scores("Digits", scores)
+        #
+        # Digits
+        # …test error %
+        # ridge …
+        ```
+    """
     rows = {
         ", ".join(map(str, key)) if isinstance(key, tuple) else key: [
             found[part] for part in ("train loss", "test loss", "test error")
@@ -212,7 +302,24 @@ def show_scores(title: str, scores: Mapping[Any, Mapping[str, Any]]) -> None:
 
 @contextlib.contextmanager
 def panels(count: int, width: float = 4.5, height: float = 4.0) -> Iterator[tuple[Figure, Any]]:
-    """Give a figure with so many panels side by side, to be drawn in the house style inside the `with`."""
+    """Give a figure with so many panels side by side, to be drawn in the house style inside the `with`.
+
+    Args:
+        count: How many.
+        width: Of each, in inches.
+        height: In inches.
+
+    Returns:
+        A context that gives the figure, and its axes as an array, or as they are if it is one panel.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        with recipe.panels(2) as (figure, (left, right)):
+            recipe.dots(left, {"ridge": [1.0, 2.0]}, "Errors", "error (%)")
+        print(len(figure.axes))  # 2
+        ```
+    """
     with house_style():
         figure, axes = plt.subplots(1, count, figsize=(width * count, height), layout="constrained", squeeze=False)
         yield figure, axes[0] if count > 1 else axes[0, 0]
@@ -232,6 +339,14 @@ def dots(
         colour: Of the dots.
         label: Their name, where a panel has several kinds.
         test_to_train: As for `interval`.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        with recipe.panels(1) as (figure, ax):
+            recipe.dots(ax, {"ridge": [1.0, 2.0], "lasso": [1.5, 1.6]}, "Errors", "error (%)")
+        figure.savefig("errors.svg")
+        ```
     """
     means, halves = zip(*(interval(values, test_to_train=test_to_train) for values in rows.values()), strict=True)
     places = np.arange(len(rows))
@@ -255,6 +370,14 @@ def curves(
         xlabel: What `x` is.
         ylabel: What the values are.
         test_to_train: As for `interval`.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        with recipe.panels(1) as (figure, ax):
+            recipe.curves(ax, [10, 20], {"ridge": [[3.0, 2.0], [3.2, 1.9]]}, "Errors", "rows", "error (%)")
+        figure.savefig("errors.svg")
+        ```
     """
     for (name, values), colour in zip(series.items(), COLOURS, strict=False):
         mean, half = interval(np.atleast_2d(values), test_to_train=test_to_train)
@@ -280,6 +403,29 @@ def finish(
 
     Raises:
         ValueError: A claim has no evidence, or a piece of evidence no claim or no numbers.
+
+    Example:
+        ```python
+        import sys
+        from pathlib import Path
+        from tfopt.report import recipe
+        sys.argv = ["toy.py", "--out", "toy"]
+        Path("toy.py").touch()
+        doc = \"\"\"Is it so?
+
+        Claims:
+            toy-is-so: It is so
+        \"\"\"
+        arguments = recipe.arguments(doc, "toy.py")
+        gains = [0.2, 0.3, 0.25]
+        with recipe.panels(1) as (figure, ax):
+            recipe.dots(ax, {"toy": gains}, "Gains", "gain")
+        recipe.finish(arguments, {"toy-is-so": recipe.above(gains)}, {"gains": gains}, figure)
+        #
+        # holds: It is so (0.250 ± 0.124, 3 seeds)
+        #
+        # toy.png, …
+        ```
     """
     sentences = claims_of(arguments.doc)
     if apart := sorted(set(sentences) ^ set(claims)):

@@ -14,9 +14,22 @@ if TYPE_CHECKING:
 class Descent:
     """A classifier that is trained by gradient descent from the seed's own weights, again and again in one graph.
 
+    Use it where a recipe is about the steps themselves, such as their size or their noise: there is no optimizer in it.
+
     Args:
         model: It ends in logits; it need not be compiled.
         initializer: Makes the initializer of a kernel from a seed, as `tfopt.initializers.He` does.
+
+    Example:
+        ```python
+        from sklearn.datasets import load_iris
+        from tfopt.report import recipe
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        descent = recipe.Descent(model, tfopt.initializers.Glorot)
+        [sample] = recipe.samples(*load_iris(return_X_y=True), [0])
+        losses, _, error = descent.train(sample, batch=25, rate=0.5, epochs=5)
+        print(len(losses), losses[-1] < losses[0], error < 0.4)  # 6 True True
+        ```
     """
 
     def __init__(self, model: "keras.Model", initializer: Callable[..., Any]) -> None:
@@ -97,6 +110,12 @@ def epochs_needed(losses: list[float], target: float, limit: float) -> float:
         losses: By epoch, the first before training; the last is the first at the target, if one is.
         target: The loss.
         limit: What to return if it was never reached.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        print(f"{recipe.epochs_needed([0.8, 0.2, 0.05], target=0.1, limit=9):.1f}")  # 1.5
+        ```
     """
     if not losses[-1] <= target:
         return limit

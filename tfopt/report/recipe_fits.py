@@ -28,6 +28,14 @@ class Sample:
         seed: The seed; everything random about the sample is drawn from it.
         x: Features by part: `"train"`, `"valid"`, `"test"`.
         y: Targets by part.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        x, y = {"train": np.zeros((6, 2)), "test": np.zeros((3, 2))}, {"train": np.zeros(6), "test": np.zeros(3)}
+        sample = recipe.Sample(0, x, y)
+        print(sample.test_to_train)  # 0.5
+        ```
     """
 
     seed: int
@@ -70,8 +78,20 @@ def samples(
             their `test_to_train`.
         scaled: Whether features are standardised.
 
+    Returns:
+        A sample for each seed.
+
     Raises:
         UserError: There are too few rows for so many seeds.
+
+    Example:
+        ```python
+        from sklearn.datasets import load_iris
+        from tfopt.report import recipe
+        x, y = load_iris(return_X_y=True)
+        found = recipe.samples(x, y, range(3), train=0.5, valid=0.25)
+        print([len(part) for part in found[0].y.values()])  # [25, 12, 13]
+        ```
     """
     classes = int(y.max()) + 1 if y.dtype.kind in "iu" else 0
     size = min(len(y) // (1 if shared else len(seeds)), most or len(y))
@@ -133,6 +153,23 @@ def train(
     Returns:
         `"train loss"`, `"valid loss"`, `"test loss"` (cross-entropy in nats, or mean squared error) and `"train
         error"`, … (errors in %, or the square root of the loss), each (configurations, samples).
+
+    Raises:
+        RuntimeError: A fit failed.
+
+    Example:
+        ```python
+        from sklearn.datasets import load_iris
+        from tfopt.report import recipe
+        def network(hp):
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile(keras.optimizers.SGD(hp["learning_rate"]), loss)
+            return model
+        samples = recipe.samples(*load_iris(return_X_y=True), range(2))
+        scores = recipe.train(network, [{"learning_rate": 0.1}, {"learning_rate": 0.5}], samples, epochs=2)
+        print(scores["test error"].shape)  # (2, 2)
+        ```
     """
     # Here, so that a recipe's --help does not wait for TensorFlow.
     from tfopt.training.fits import FitRequest
@@ -179,7 +216,25 @@ def best_of(
         build: As for `train`.
         arms: The configurations that an arm may choose from, by the validation rows of each sample.
         samples: The samples.
-        settings: As for `train`.
+        **settings: As for `train`.
+
+    Returns:
+        For each arm what `train` returns, (samples,) each, and as `"chosen"` which of all configurations it was.
+
+    Example:
+        ```python
+        from sklearn.datasets import load_iris
+        from tfopt.report import recipe
+        def network(hp):
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile(keras.optimizers.SGD(hp["learning_rate"]), loss)
+            return model
+        samples = recipe.samples(*load_iris(return_X_y=True), range(2))
+        arms = {"slow": [{"learning_rate": 1e-3}], "quick": [{"learning_rate": 0.1}, {"learning_rate": 0.5}]}
+        best = recipe.best_of(network, arms, samples, epochs=2)
+        print(best["quick"]["train loss"] < best["slow"]["train loss"])  # [ True  True]
+        ```
     """
     scores = train(build, [hp for own in arms.values() for hp in own], samples, **settings)
     ends = np.cumsum([len(own) for own in arms.values()])
@@ -201,6 +256,22 @@ def tuned(
         objective: What is compared, such as `"val_accuracy"`.
         epochs: Epochs of each fit.
         seed: Of the fits.
+
+    Example:
+        ```python
+        from sklearn.datasets import load_iris
+        from tfopt.report import recipe
+        def network(hp):
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+            loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
+            model.compile(keras.optimizers.SGD(hp["learning_rate"]), loss, metrics=metrics)
+            return model
+        x, y = load_iris(return_X_y=True)
+        folds = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
+        settings = {"objective": "val_accuracy", "epochs": 20, "seed": 0}
+        best = recipe.tuned(network, {"learning_rate": [1e-6, 0.02]}, x, y, folds, **settings)
+        print(best)  # {'learning_rate': 0.02}
+        ```
     """
     import keras_tuner
 
@@ -221,7 +292,32 @@ def tuned_model(
     build: "Callable[[Any], keras.Model]", space: Mapping[str, Sequence[Any]], x: np.ndarray, y: np.ndarray, folds: Any,
     **settings: Any,
 ) -> "keras.Model":  # fmt: skip
-    """Return a model with the hyperparameters that `tuned` finds, trained on all the rows; arguments as of `tuned`."""
+    """Return a model with the hyperparameters that `tuned` finds, trained on all the rows; arguments as of `tuned`.
+
+    Args:
+        build: As for `tuned`.
+        space: As for `tuned`.
+        x: Features.
+        y: Targets.
+        folds: As for `tuned`.
+        **settings: As for `tuned`.
+
+    Example:
+        ```python
+        from sklearn.datasets import load_iris
+        from tfopt.report import recipe
+        def network(hp):
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+            loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
+            model.compile(keras.optimizers.SGD(hp["learning_rate"]), loss, metrics=metrics)
+            return model
+        x, y = load_iris(return_X_y=True)
+        folds = [(np.arange(0, 150, 2), np.arange(1, 150, 2))]
+        settings = {"objective": "val_accuracy", "epochs": 2, "seed": 0}
+        model = recipe.tuned_model(network, {"learning_rate": [0.1]}, x, y, folds, **settings)
+        print(model(x).shape)  # (150, 3)
+        ```
+    """
     import keras
 
     best = tuned(build, space, x, y, folds, **settings)
@@ -238,6 +334,15 @@ def restart(model: "keras.Model", seed: int, initializer: str = "HeNormal") -> N
         model: The compiled model; its layers have a kernel and a bias, or no weights.
         seed: Every kernel gets a seed of its own from it: with one for all, kernels would be copies in part.
         initializer: The class in `keras.initializers` that draws the kernels.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        model.compile("adam", "mse")
+        recipe.restart(model, seed=1)
+        print(int(model.optimizer.iterations))  # 0
+        ```
     """
     import keras
 
@@ -252,12 +357,18 @@ def restart(model: "keras.Model", seed: int, initializer: str = "HeNormal") -> N
 
 
 def by_the_others(scores: np.ndarray) -> np.ndarray:
-    """Return, for each seed, the place of the setting with the lowest sum of scores over the other seeds.
+    """Return for each seed the place of the setting with the lowest sum of scores over the other seeds.
 
     So a setting, such as a learning rate, is never judged by the seed that chose it.
 
     Args:
         scores: (settings, seeds), lower is better.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        print(recipe.by_the_others(np.array([[1.0, 9.0], [5.0, 2.0]])))  # [1 0]
+        ```
     """
     return (scores.sum(axis=1, keepdims=True) - scores).argmin(axis=0)
 
@@ -268,6 +379,13 @@ def loss_and_error(outputs: Any, y: np.ndarray) -> tuple[float, float]:
     Args:
         outputs: (rows, classes) logits, or (rows, 1) values.
         y: (rows,) class numbers or values, or (rows, classes) shares of the classes.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        loss, error = recipe.loss_and_error(np.log([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]))
+        print(f"{loss:.2f} nats, {error:.0f} %")  # 0.86 nats, 50 %
+        ```
     """
     outputs = np.asarray(outputs, dtype=np.float64)
     if y.dtype.kind in "iu" or y.ndim == 2:
@@ -279,6 +397,19 @@ def loss_and_error(outputs: Any, y: np.ndarray) -> tuple[float, float]:
 
 
 def chosen(scores: Mapping[str, np.ndarray], which: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return the scores of each sample's best of some configurations, by its own validation loss: (samples,) each."""
+    """Return the scores of each sample's best of some configurations, by its own validation loss: (samples,) each.
+
+    Args:
+        scores: What `train` returned.
+        which: The places of the configurations to choose from.
+
+    Example:
+        ```python
+        from tfopt.report import recipe
+        errors = np.array([[10.0, 40.0], [20.0, 30.0]])
+        scores = {"valid loss": np.array([[1.0, 4.0], [2.0, 3.0]]), "test error": errors}
+        print(recipe.chosen(scores, [0, 1])["test error"])  # [10. 30.]
+        ```
+    """
     best = np.asarray(which)[np.nan_to_num(scores["valid loss"][list(which)], nan=np.inf).argmin(axis=0)]
     return {key: values[best, np.arange(values.shape[1])] for key, values in scores.items()} | {"chosen": best}
