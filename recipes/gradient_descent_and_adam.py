@@ -1,18 +1,17 @@
 """Are gradient descent, momentum, RMSprop and Adam what the formulas say, and is Adam the best of them?
 
-The claims: "gradient descent steps against the gradient, θ ← θ − η∇J", "momentum smooths the steps", "RMSprop scales
-them by past gradients", "Adam is both, with bias correction", and so it gets there first. Each method is written out
-below and run beside Keras's: the same numbers. Then all four go for the minimum of an ill-conditioned quadratic (its
-long axes along the coordinates, and turned) and of linear regression on diabetes, where the closed form is known.
+Each method is written out below and run beside Keras's: the same numbers. Then all four go for the minimum of an
+ill-conditioned quadratic (its long axes along the coordinates, and turned) and of linear regression on diabetes, where
+the closed form is known.
 
 What goes wrong with the usual snippet: the hand-written Adam of the tutorials corrects its running averages in place
 (`m = m / (1 - b1**t)`), so the next step averages into the corrected value and corrects it again. The corrections
 multiply, v grows without bound, and in its whole life θ moves by about 1.3 learning rates. On the tutorial's own three
 points it ends at an MSE of 11.1, where least squares without intercept has 0.14. `adam_in_place` below is that program.
 
-Fair: every method takes the best of 41 learning rates, chosen on other starts than those
-reported; momentum's 0.9, RMSprop's 0.9 and Adam's 0.9 and 0.999 are the customary ones. Steps count until the error is
-reached first: Adam at its best constant rate may leave again. Intervals are 95 % over starts.
+Fair: every method takes the best of 21 learning rates, chosen on other starts than those reported; momentum's 0.9,
+RMSprop's 0.9 and Adam's 0.9 and 0.999 are the customary ones. Steps count until the error is reached first: Adam at its
+best constant rate may leave again. Intervals are 95 % over starts.
 
 So: compare optimizers only at each one's own best learning rate; momentum is a large part of what they gain; take an
 optimizer from the library, where its bias correction is right.
@@ -46,10 +45,9 @@ STARTS = recipe.by_mode(arguments, smoke=4, default=20)  # reported; as many oth
 STEPS = recipe.by_mode(arguments, smoke=400, default=4000)  # allowed for each descent
 SAME_STEPS = recipe.by_mode(arguments, smoke=60, default=1000)  # compared with Keras's
 DIMENSIONS, CONDITION = 10, 1000  # of the quadratic: the steepest direction over the flattest
-RATES = 10 ** np.arange(-4, 1.01, 0.125)  # 41 learning rates from 0.0001 to 10
+RATES = 10 ** np.arange(-4, 1.01, 0.25)  # 21 learning rates from 0.0001 to 10
 TARGET = 1e-6  # of the starting error: there
 BATCH = 16  # of diabetes, whose descents begin at random weights
-METHOD_COLOURS = {"gradient descent": "#000000", "momentum": "#0072B2", "RMSprop": "#E69F00", "Adam": "#D55E00"}
 
 random = np.random.default_rng(arguments.seed)
 
@@ -165,19 +163,17 @@ def difference_from_keras(name, constants, rate=2.0**-6):
 
 differences = {name: difference_from_keras(name, EXACT[name][1]) for name in METHODS}
 rounded = {name: difference_from_keras(name, constants) for name, constants in CUSTOMARY.items()}
-print(f"Largest difference from Keras's over {SAME_STEPS} steps: constants that float32 holds, and 0.9 and 0.999")
-for name, difference in differences.items():
-    print(f"  {name:18}{difference:.1e}   {f'{rounded[name]:.1e}' if name in rounded else ''}")
+rows = {name: [f"{differences[name]:.1e}", f"{rounded.get(name, 0.0):.1e}"] for name in METHODS}
+recipe.show(f"Largest difference from Keras's over {SAME_STEPS} steps", ["float32's constants", "0.9 and 0.999"], rows)
 
 # 2. Steps to the minimum, at each method's best rate.
-needed, best_rates, curves, evenness = {}, {}, {}, {}
+needed, curves, evenness = {}, {}, {}
 for problem, (a, c) in PROBLEMS.items():
     for name in METHODS:
         errors, _ = descend(name, a, c, RATES, STEPS)
         there = errors <= TARGET
         steps = np.where(there.any(axis=0), there.argmax(axis=0), STEPS)
         chosen = choose(steps + 1e-3 * np.log10(np.maximum(errors[-1], 1e-30)))  # none got there: the nearest
-        best_rates[problem, name] = float(RATES[chosen])
         needed[problem, name] = steps[chosen, STARTS:]
         curves[problem, name] = np.median(errors[:, chosen, STARTS:], axis=1)
         if problem == "quadratic":  # how unlike the steps of the coordinates are, early on
@@ -185,28 +181,20 @@ for problem, (a, c) in PROBLEMS.items():
             sizes = np.sqrt(np.mean(np.diff([theta[0, STARTS:] for theta in path], axis=0) ** 2, axis=0))
             evenness[name] = np.log10(sizes.max(axis=1) / sizes.min(axis=1))
 rows = {name: [needed[problem, name] for problem in PROBLEMS] for name in METHODS}
-recipe.show(
-    f"Steps until the error is {TARGET:g} of its start, at the best rate; {STARTS} starts; never counts as {STEPS}",
-    [f"{problem}|.0f" for problem in PROBLEMS],
-    rows,
-)
+title = f"Steps until the error is {TARGET:g} of its start, at the best rate; {STARTS} starts; never counts as {STEPS}"
+recipe.show(title, [f"{problem}|.0f" for problem in PROBLEMS], rows)
 
 # 3. Mini-batches of diabetes: how steady the steps are, at each method's best rate.
 NOISY_STEPS = 300
-steadiness, noisy_error = {}, {}
+steadiness = {}
 for name in METHODS:
     errors, path = descend(name, *regression, RATES, NOISY_STEPS, batch=BATCH, keep_path=True)
-    late = errors[NOISY_STEPS // 2 :].mean(axis=0)
-    chosen = choose(np.log10(late))
+    chosen = choose(np.log10(errors[NOISY_STEPS // 2 :].mean(axis=0)))
     moves = np.diff([theta[chosen, STARTS:] for theta in path], axis=0)
     moves /= np.linalg.norm(moves, axis=-1, keepdims=True)
     steadiness[name] = np.einsum("tsi,tsi->ts", moves[1:], moves[:-1]).mean(axis=0)
-    noisy_error[name] = np.log10(late[chosen, STARTS:])
-recipe.show(
-    f"Batches of {BATCH}",
-    ["cosine of a step with the next|.2f", "late error, log10|.2f", "largest/least step, log10|.2f"],
-    {name: [steadiness[name], noisy_error[name], evenness[name]] for name in METHODS},
-)
+columns = ["cosine of a step with the next|.2f", "largest/least step, log10|.2f"]
+recipe.show(f"Batches of {BATCH}", columns, {name: [steadiness[name], evenness[name]] for name in METHODS})
 
 # 4. The tutorial's Adam on the tutorial's three points.
 points, values = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]), np.array([1.0, 3.0, 5.0])
@@ -220,9 +208,8 @@ for name, method in {"Adam": adam, "Adam in place": adam_in_place}.items():
             theta = method(theta, points.T @ wrong / len(points), state, 0.01)
     ends[name] = float(np.mean((points @ theta - values) ** 2))
 ends["least squares"] = float(np.mean((points @ np.linalg.lstsq(points, values)[0] - values) ** 2))
-print("\nMSE on the tutorial's three points after 1000 steps of rate 0.01")
-for name, value in ends.items():
-    print(f"  {name:18}{value:.4f}")
+title = "Mean squared error on the tutorial's three points after 1000 steps of rate 0.01"
+recipe.show(title, ["error|.4f"], {name: [value] for name, value in ends.items()})
 
 
 def fewer_steps(better, worse, problem):
@@ -273,34 +260,19 @@ claims = {
 }
 
 with recipe.panels(3) as (figure, axes):
+    shown = np.unique(np.geomspace(1, STEPS, 300).astype(int))  # few, so that the picture is small
     for axis, problem in zip(axes, ("quadratic, turned", "diabetes"), strict=False):
-        for name, colour in METHOD_COLOURS.items():
-            shown = np.unique(np.geomspace(1, STEPS, 300).astype(int))  # few, so that the picture is small
+        for name, colour in zip(METHODS, recipe.COLOURS, strict=False):
             axis.loglog(shown, np.maximum(curves[problem, name][shown - 1], 1e-12), color=colour, label=name)
         axis.axhline(TARGET, color="#999999", lw=0.8)
         axis.set(xlabel="step", ylabel="error, of its start (median)", ylim=(1e-8, 3), title=problem.capitalize())
-    axes[0].set_title(f"Quadratic, condition {CONDITION}, turned")
     axes[0].legend(frameon=False, loc="lower left")
-    for name, colour in (("Adam", "#D55E00"), ("Adam in place", "#CC79A7")):
-        axes[2].plot(tracks[name], color=colour)
-    axes[2].axhline(ends["least squares"], color="#999999", lw=0.8)
-    axes[2].text(990, 10.4, "the tutorial's, in place", color="#CC79A7", ha="right", va="top")
-    axes[2].text(200, 3.5, "Adam", color="#D55E00")
-    axes[2].text(990, 0.4, "least squares", color="#767676", ha="right")
+    for name, colour in zip(tracks, recipe.COLOURS[3:], strict=False):
+        axes[2].plot(tracks[name], color=colour, label=name)
+    axes[2].axhline(ends["least squares"], color="#999999", lw=0.8, label="least squares")
     axes[2].set(xlabel="step", ylabel="mean squared error", title="The tutorial's three points", ylim=(0, 12))
+    axes[2].legend(frameon=False)
 
-recipe.finish(
-    arguments,
-    claims=claims,
-    results={
-        "difference_from_keras": differences,
-        "difference_from_keras_customary": rounded,
-        "steps": needed,
-        "best_rate": best_rates,
-        "steadiness": steadiness,
-        "late_error_log10": noisy_error,
-        "unevenness_log10": evenness,
-        "three_points_mse": ends,
-    },
-    figure=figure,
-)
+results = {"difference_from_keras": differences, "difference_from_keras_customary": rounded, "steps": needed}
+results |= {"steadiness": steadiness, "unevenness_log10": evenness, "three_points_mse": ends}
+recipe.finish(arguments, claims, results, figure)
