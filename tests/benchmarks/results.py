@@ -38,7 +38,7 @@ def processor() -> str:
     return platform.processor()
 
 
-def keep(name: str, case: str, measured: dict[str, Any]) -> None:
+def keep(name: str, case: str, measured: Any) -> None:
     """Put a case's measurement into `results/NAME.json`, in place of an earlier one."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"

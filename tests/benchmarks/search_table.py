@@ -25,10 +25,7 @@ def kept(folder: Path) -> dict[str, Any]:
     facts = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     rows = [{name: row.get(name) for name in _KEPT} for row in result["leaderboard"]]
     names = ("objective", "network", "best_baseline", "outcome", "seconds")
-    with contextlib.redirect_stdout(io.StringIO()) as board:
-        print_table(result, width=80)
     return {
-        "board": board.getvalue(),
         **{name: result[name] for name in names},
         "leaderboard": rows,
         "environment": {
@@ -40,10 +37,17 @@ def kept(folder: Path) -> dict[str, Any]:
     }
 
 
+def printed(folder: Path) -> str:
+    """Return what a search printed, on a terminal of 80 columns."""
+    with contextlib.redirect_stdout(io.StringIO()) as board:
+        print_table(json.loads((folder / "result.json").read_text(encoding="utf-8")), width=80)
+    return board.getvalue()
+
+
 def board() -> str:
     """Return what the search of the README prints."""
-    found = json.loads((RESULTS / "searches.json").read_text(encoding="utf-8"))["diabetes"]
-    return f"```text\n{found['board'].rstrip()}\n```"
+    found = json.loads((RESULTS / "board.json").read_text(encoding="utf-8"))["diabetes"]
+    return f"```text\n{found.rstrip()}\n```"
 
 
 def table() -> str:
@@ -73,3 +77,5 @@ def table() -> str:
 if __name__ == "__main__":
     for run in map(Path, sys.argv[1:]):
         keep("searches", run.name, kept(run))
+        if run.name == "diabetes":
+            keep("board", run.name, printed(run))
