@@ -41,8 +41,11 @@ def _elu(z: Array, scale: float = 1.0, alpha: float = 1.0) -> Array:
 
 
 def _selu_slope(_: Array, out: Array) -> Array:
-    slope = out + np.float32(_SELU_SCALE * _SELU_ALPHA)
-    np.copyto(slope, np.float32(_SELU_SCALE), where=out >= 0)
+    slope = np.minimum(out, 0)
+    slope += np.float32(_SELU_SCALE * _SELU_ALPHA)
+    above = (out >= 0).astype("float32")  # a product: a choice by a mask takes eight times as long
+    above *= np.float32(_SELU_SCALE - _SELU_SCALE * _SELU_ALPHA)
+    slope += above
     return slope
 
 

@@ -37,7 +37,8 @@ class MemberNumbers:
     def __init__(self, varying: Iterable[str], walk: ModelWalk, looked_up: frozenset[str] = frozenset()):
         self._walk, self._values = walk, dict(walk.numbers)
         self._members: Sequence[Values] = [self._values]
-        self._schedules: list[ScheduleValues] = []
+        self._schedules: dict[int, ScheduleValues] = {}  # by the schedule's id; the model keeps it alive
+        self._loaded: dict[int, ScheduleValues] = {}
         self._decided: list[tuple[str, Callable[[float], bool]]] = []
         self._varying = frozenset(varying)
         self.unread = set(self._varying - looked_up)
@@ -52,7 +53,7 @@ class MemberNumbers:
 
     def set(self, members: Sequence[Values]) -> None:
         """Give the members their values."""
-        self._members = members
+        self._members, self._loaded = members, {}
 
     def column(self, number: Any) -> Column:
         """Return what gives the (members,) values of a number of the model, in double precision."""
@@ -64,12 +65,18 @@ class MemberNumbers:
 
     def schedule(self, schedule: Any) -> Callable[[], ScheduleValues]:
         """Return what gives the values of a schedule of the model for the members."""
-        for name in self._walk.numbers_of(schedule) & self.unread:
-            self._put(name, self._values[name])
-        values = ScheduleValues(schedule, self._walk, self._varying)
-        self.unread -= values.numbers
-        self._schedules.append(values)
-        return lambda: values.of(self._members)
+        if id(schedule) not in self._schedules:
+            for name in self._walk.numbers_of(schedule) & self.unread:
+                self._put(name, self._values[name])
+            values = self._schedules[id(schedule)] = ScheduleValues(schedule, self._walk, self._varying)
+            self.unread -= values.numbers
+        return lambda: self._loaded_schedule(id(schedule))
+
+    def _loaded_schedule(self, key: int) -> ScheduleValues:
+        """Return the values for the members; layers that share a schedule share them."""
+        if key not in self._loaded:
+            self._loaded[key] = self._schedules[key].of(self._members)
+        return self._loaded[key]
 
     def decide(self, number: Any, test: Callable[[float], bool]) -> bool:
         """Return a decision that depends on a number, which every member must then share."""
@@ -83,7 +90,7 @@ class MemberNumbers:
         for name, test in self._decided:
             if test(values[name]) != test(self._values[name]):
                 return f"{name} is {values[name]}"
-        return next(filter(None, (schedule.mismatch(values) for schedule in self._schedules)), None)
+        return next(filter(None, (schedule.mismatch(values) for schedule in self._schedules.values())), None)
 
 
 def _plain(number: Any) -> float:

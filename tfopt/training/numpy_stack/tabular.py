@@ -49,10 +49,11 @@ class _Weight:
         """Return p, and let it decay in training: the next step finds what is left."""
         if self._multiplier is None and self._taken is None:
             return self._stepped
-        value = self._workspace("value", self._stepped.shape)
-        np.multiply(self._stepped, 1 if self._multiplier is None else self._multiplier, out=value)
+        value = self._stepped
+        if self._multiplier is not None:
+            value = np.multiply(value, self._multiplier, out=self._workspace("value", value.shape))
         if self._taken is not None:
-            value -= self._taken
+            value = np.subtract(value, self._taken, out=self._workspace("value", value.shape))
             if training:
                 rate = self._rates.at(step) if self._is_scheduled else self._rates
                 self._taken += np.multiply(value, self._wide(rate), out=self._workspace("decay", value.shape))
@@ -224,48 +225,54 @@ class _PeriodicEmbedding(Operation):
         (x,) = inputs
         now = self._own.read(training)
         members, rows, features = x.shape
-        number = self.layer.num_frequencies
-        self._turns = np.multiply(x.swapaxes(1, 2)[..., None], np.float32(2 * np.pi))
-        self._angles = self.workspace("angles", (members, features, rows, number))
-        np.multiply(self._turns, now["frequencies"][:, :, None], out=self._angles)
-        dense = "phases" in now
+        number, dense = self.layer.num_frequencies, self.layer.phases is not None
+        self._line = self.workspace("line", (members, features, rows, 2))
+        self._line[..., 0], self._line[..., 1] = x.swapaxes(1, 2), 1
+        # Every sum over few numbers is a product, which is several times as fast: here x·2πf + phase.
+        lines = np.zeros((members, features, 2, number), "float32")
+        np.multiply(now["frequencies"], np.float32(2 * np.pi), out=lines[:, :, 0])
         if dense:
-            self._angles += now["phases"][:, :, None]
+            lines[:, :, 1] = now["phases"]
+        self._angles = self.workspace("angles", (members, features, rows, number))
+        np.matmul(self._line, lines, out=self._angles)
         self._waves = self.workspace("waves", (*self._angles.shape[:3], number if dense else 2 * number))
         np.cos(self._angles, out=self._waves[..., :number])
         if not dense:
             np.sin(self._angles, out=self._waves[..., number:])
-        self._kernel = now["kernel"]
-        units = self._kernel.shape[-1]
-        out = self.workspace("output", (members, rows, features, self.layer.units))
+        units, trained = self.layer.units, now["kernel"].shape[-1]  # one more where x itself is the last
+        self._kernel = np.zeros((members, features, self._waves.shape[-1], units), "float32")
+        self._kernel[..., :trained] = now["kernel"]
+        rest = np.zeros((members, features, 2, units), "float32")
+        rest[:, :, 1, :trained] = now["bias"]
+        rest[:, :, 0, trained:] = 1
         made = np.matmul(self._waves, self._kernel, out=self.workspace("made", (*self._angles.shape[:3], units)))
-        made += now["bias"][:, :, None]
+        made += np.matmul(self._line, rest, out=self.workspace("rest", made.shape))
         if self.layer.variant == "plr":
             np.maximum(made, 0, out=made)
-        out[..., :units] = made.swapaxes(1, 2)
-        if dense:
-            out[..., units] = x
         self._made = made
+        out = self.workspace("output", (members, rows, features, units))
+        out[...] = made.swapaxes(1, 2)
         return out.reshape(members, rows, -1)
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        members, rows = gradient.shape[:2]
-        features, units, number = self._kernel.shape[1], self._kernel.shape[-1], self.layer.num_frequencies
+        number, into = self.layer.num_frequencies, self._own.gradient
         own = self.workspace("gradient", self._made.shape)
-        own[...] = gradient.reshape(members, rows, features, -1)[..., :units].swapaxes(1, 2)
+        own[...] = gradient.reshape(own.swapaxes(1, 2).shape).swapaxes(1, 2)
         if self.layer.variant == "plr":
             own *= self._made > 0
-        np.matmul(self._waves.swapaxes(2, 3), own, out=self._own.gradient("kernel"))
-        np.sum(own, axis=2, out=self._own.gradient("bias"))
+        trained = into("bias").shape[-1]
+        into("kernel")[...] = np.matmul(self._waves.swapaxes(2, 3), own)[..., :trained]
+        into("bias")[...] = np.matmul(self._line.swapaxes(2, 3), own)[:, :, 1, :trained]
+        np.negative(self._kernel, out=self._kernel)
         back = np.matmul(own, self._kernel.swapaxes(2, 3), out=self.workspace("back", self._waves.shape))
         turning = np.sin(self._angles, out=self.workspace("turning", self._angles.shape))
-        np.negative(turning, out=turning)
         turning *= back[..., :number]
         if self.layer.phases is None:
-            turning += self._waves[..., :number] * back[..., number:]
-        else:
-            np.sum(turning, axis=2, out=self._own.gradient("phases"))
-        np.matmul(self._turns.swapaxes(2, 3), turning, out=self._own.gradient("frequencies")[:, :, None])
+            turning -= self._waves[..., :number] * back[..., number:]
+        lines = np.matmul(self._line.swapaxes(2, 3), turning)
+        np.multiply(lines[:, :, 0], np.float32(2 * np.pi), out=into("frequencies"))
+        if self.layer.phases is not None:
+            into("phases")[...] = lines[:, :, 1]
         return None
 
 
