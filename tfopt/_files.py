@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -79,6 +80,21 @@ def replace(path: Path, write: Callable[[Path], Any], synced: bool = True) -> No
         beside.unlink(missing_ok=True)
     if synced:
         sync(path.parent)
+
+
+_BESIDE = re.compile(r"\.[0-9a-f]{16}-.+")
+
+
+def remove_leftovers(folder: Path, before: float) -> None:
+    """Remove what killed processes left of files that they were writing in a folder and those within.
+
+    Args:
+        folder: Where to look.
+        before: Seconds of `time.time()`; what was written later may still be somebody's work.
+    """
+    for path in folder.rglob(".*-*"):
+        if _BESIDE.fullmatch(path.name) and path.lstat().st_mtime < before:
+            path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path, synced: bool = True) -> None:

@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from tfopt._files import replace
 from tfopt.data.files import files_of
 from tfopt.errors import UserError
 from tfopt.search.config import SearchConfig
@@ -82,12 +83,27 @@ def test_links_planted_in_a_run_lead_nowhere(name, tmp_path):
         (victim / "thesis.tex").write_text("mine")
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).symlink_to(victim)
-    with pytest.raises(UserError, match=r"is a link, and a run writes through none"):
+    with pytest.raises(UserError, match=r"is a link, and a search writes through none"):
         refuse_links(folder)
     with locked(folder):
         create(folder, SearchConfig(data="diabetes"), {})  # as --overwrite does
     refuse_links(folder)
     assert (victim if victim.is_file() else victim / "thesis.tex").read_text() == "mine"
+
+
+def test_what_a_killed_search_had_half_written_is_removed_by_the_next_one(tmp_path):
+    names = []
+    replace(tmp_path / "predictions" / "a.npy", names.append)  # what `kill -9` leaves has a name of this form
+    mine = [tmp_path / name for name in (".0123456789abcdef", "0123456789abcdef-a", ".a-b", ".0123456789ABCDEF-a")]
+    for path in (*names, *mine):
+        path.touch()
+        os.utime(path, (0, 0))
+    with locked(tmp_path):
+        now = tmp_path / ".0123456789abcdef-report.html"  # another process is at it
+        now.touch()
+        os.utime(now, (2**33, 2**33))
+    assert not names[0].exists()
+    assert all(path.exists() for path in (now, *mine))
 
 
 def test_a_lock_is_not_made_through_a_link(tmp_path):

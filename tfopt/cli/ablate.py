@@ -12,12 +12,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tfopt._files import write_json, write_text
 from tfopt._words import choice
 from tfopt.cli.parser import Parser
 from tfopt.cli.settings import add_options, from_flags
 from tfopt.errors import UserError, command
 from tfopt.search.config import RESUMABLE, SearchConfig, default_run_folder
 from tfopt.search.options import GROUPS, Option
+from tfopt.search.run_folder import refuse_links
 
 EXAMPLES = """
   tfopt ablate diabetes
@@ -105,9 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
         | {"decision": effect.decision, "sentence": effect.sentence(objective)}
         for effect in found
     ]
-    (folder / "effects.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "effects.json", rows)
     save(effects_figure(found, objective, plan.table.name), folder, "effects")
-    space.write_text(space_code(found, search), encoding="utf-8")
+    write_text(space, space_code(found, search))
     if arguments.format == "json":
         print(json.dumps(rows, indent=2))
     else:
@@ -134,6 +136,7 @@ def _folder(config: SearchConfig, sha256: str) -> Path:
     folder = Path(config.out or "")
     mine = {name: value for name, value in config.to_dict().items() if name not in RESUMABLE} | {"sha256": sha256}
     settings = folder / "ablation.json"
+    refuse_links(folder)
     if settings.is_file():
         try:
             theirs = json.loads(settings.read_text(encoding="utf-8"))
@@ -146,6 +149,5 @@ def _folder(config: SearchConfig, sha256: str) -> Path:
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out {folder} holds something else than an ablation. Name another folder.")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        settings.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+        write_json(settings, mine)
     return folder

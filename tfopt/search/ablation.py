@@ -254,7 +254,6 @@ def ablate(plan: Plan, folder: Path, workers: Workers, progress: Progress | None
         | {each.name: each.on if sign > 0 else each.off for each, sign in zip(ingredients, signs, strict=True)}
         for row, signs in enumerate(design(len(ingredients)))
     }
-    (folder / "trials.jsonl").touch()
     with locked(folder):
         journal = Journal(folder / "trials.jsonl", usable=lambda record: (folder / record["predictions"]).exists())
         search.open(journal, folder, progress, workers=workers)

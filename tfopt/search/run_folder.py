@@ -8,13 +8,13 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfopt._files import make_folder, open_own, sync, write_json
+from tfopt._files import make_folder, open_own, remove_leftovers, sync, write_json
 from tfopt.errors import UserError, command, nearest, one_line
 from tfopt.search.config import SearchConfig
 from tfopt.search.shapes import FILES, misfit
@@ -136,9 +136,12 @@ def damaged(path: Path, why: str) -> UserError:
 def locked(folder: Path) -> Iterator[None]:
     """Keep every other search out of a run folder meanwhile; a lock ends with its process, however that ends.
 
+    What an earlier, killed one had half written is removed in the end.
+
     Raises:
         UserError: The folder cannot be made or written, or another search is at work there.
     """
+    begun = time.time()
     try:
         make_folder(folder)
         descriptor = open_own(folder / LOCK, os.O_RDWR)
@@ -152,6 +155,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(f"another search is writing to {folder}. Wait for it, or name another folder.") from None
         yield
+        remove_leftovers(folder, begun)
     finally:
         os.close(descriptor)
 
@@ -160,14 +164,20 @@ def _not_written(folder: Path, error: OSError) -> UserError:
     return UserError(f"{folder} cannot be written ({error.strerror}). Name another folder with --out.")
 
 
-def refuse_links(folder: Path) -> None:
-    """Raise `UserError` if anything that a run writes is a link, through which it would write elsewhere."""
-    for name in _WRITTEN:
+def refuse_links(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Raise `UserError` if anything that a search writes is a link, through which it would write or delete elsewhere.
+
+    Args:
+        folder: Where it writes.
+        names: What it writes there; None for a run's files.
+    """
+    for name in _WRITTEN if names is None else names:
         inside = [Path(root, each) for root, *names in os.walk(folder / name) for each in (*names[0], *names[1])]
         for path in (folder / name, *inside):
             if path.is_symlink():
                 raise UserError(
-                    f"{path} is a link, and a run writes through none. Put what it leads to in its place, or remove it."
+                    f"{path} is a link, and a search writes through none. "
+                    "Put what it leads to in its place, or remove it."
                 )
 
 

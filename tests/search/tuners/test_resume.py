@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tfopt
+from tfopt.errors import UserError
 from tfopt.search.tuners import files
 from tfopt.search.tuners.files import KeptStates
 
@@ -195,6 +196,24 @@ def test_a_search_without_a_seed_keeps_the_one_it_drew(fake, tmp_path):
     tuner = tfopt.search.RandomSearch(build, **kwargs)
     tuner.search(x=X, y=X, verbose=0)
     assert tfopt.search.RandomSearch(build, **kwargs).oracle.seed == tuner.oracle.seed
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_planted_in_a_project_folder_leads_nowhere(overwrite, fake, tmp_path):
+    fake(curve)
+    search("RandomSearch", tmp_path)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "thesis.tex").write_text("mine")
+    (tmp_path / "p" / "trial_7").symlink_to(victim)
+    with pytest.raises(UserError, match="trial_7 is a link, and a search writes through none"):
+        search("RandomSearch", tmp_path, overwrite=overwrite)
+    assert [path.name for path in victim.iterdir()] == ["thesis.tex"]
+    (tmp_path / "p" / "trial_7").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "p")  # the user's own way to the whole folder
+    (tmp_path / "p" / "trial_0" / ".0123456789abcdef-trial.json").touch()  # of a search that was killed
+    search("RandomSearch", tmp_path / "link" / "..", overwrite=overwrite)
+    assert not list(tmp_path.glob("p/trial_*/.*"))
 
 
 def test_a_folder_that_keras_tuner_wrote_is_taken_over(fake, tmp_path):

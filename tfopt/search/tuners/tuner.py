@@ -13,9 +13,11 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial
 
 from tfopt._arguments import count_argument
+from tfopt._files import remove_leftovers
 from tfopt.errors import nearest
 from tfopt.search import loop
 from tfopt.search.parallel import trainer_on
+from tfopt.search.run_folder import refuse_links
 from tfopt.search.tuners import space
 from tfopt.search.tuners.completed_oracle import completed, proposes_at_once
 from tfopt.search.tuners.files import KeptStates
@@ -64,6 +66,7 @@ class Tuner(KeepsModels):
         TypeError: A count is no whole number.
         ValueError: An argument is out of its range, or `oracle` is no oracle.
         RuntimeError: The project folder is that of a search of another kind.
+        UserError: There is a link in the project folder, through which files elsewhere would be written or deleted.
 
     Example:
         ```python
@@ -108,6 +111,9 @@ class Tuner(KeepsModels):
         ):
             if value is not None or name in ("keep_models", "executions_per_trial"):
                 count_argument(value, type(self).__name__, name, minimum)
+        project = Path(kwargs.get("directory") or ".", kwargs.get("project_name") or "untitled_project")
+        if project.is_dir():
+            refuse_links(project, os.listdir(project))
         super().__init__(
             completed(oracle), hypermodel, overwrite=overwrite, executions_per_trial=executions_per_trial, **kwargs
         )  # fmt: skip
@@ -144,7 +150,7 @@ class Tuner(KeepsModels):
         """
         if not isinstance(workers, Workers):
             workers = count_argument(workers, type(self).__name__, "workers", 1)
-        verbose = fit_kwargs.get("verbose", 1)
+        verbose, begun = fit_kwargs.get("verbose", 1), time.time()
         fits = None if self._fits_itself() else fits_of(fit_args, fit_kwargs, folds, self.oracle.seed)
         if fits is None and (folds is not None or seeds is not None):
             raise ValueError(
@@ -171,6 +177,7 @@ class Tuner(KeepsModels):
             self.save()
             self.one_by_one = False
         self.prune(ended=True)
+        remove_leftovers(Path(self.project_dir), begun)
         if fits is not None:
             self.write_checkpoints()
         study.progress.finished(study.trained)
