@@ -117,6 +117,22 @@ def test_a_function_is_a_space_and_its_run_goes_on_from_python_only(frame, tmp_p
         tfopt.search.run((x, y), resume=tmp_path / "run")
 
 
+@pytest.mark.slow
+def test_trials_add_no_names_of_variables_that_tensorflow_keeps_for_good(frame, tmp_path):
+    names = []
+
+    def build(hp, problem):
+        model = keras.Sequential([keras.Input((problem.num_features,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(hp.Float("rate", 1e-3, 1e-2)), "mse")
+        names.append(model.weights[0].value.name)
+        return model
+
+    once = QUICK | {"space": build, "baselines": "none", "folds": None, "holdout": 0.3, "epochs": 1, "max_trials": 12}
+    tfopt.search.run(frame, "price", out=tmp_path / "run", **once)
+    assert len(names) > 24
+    assert len(set(names)) < 12
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

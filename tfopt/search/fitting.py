@@ -9,6 +9,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.comparison.folds import Split
 from tfopt.data import table as tables
 from tfopt.data.examples import each
@@ -164,7 +165,7 @@ class Fitting:
         """Return what the configuration's network takes and emits, and how its loss wants the targets."""
         key = repr(sorted(values.items()))
         if key not in self._known_forms:
-            with limited(self._timeout):
+            with limited(self._timeout), variables_alike():
                 model = self.model(values, num_rows)
                 takes_texts = any(getattr(tensor, "dtype", "") == "string" for tensor in model.inputs or ())
                 shape = self._coder.compared(model(self._problem.blank(takes_texts))).shape
