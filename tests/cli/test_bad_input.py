@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 
 import pytest
 
@@ -113,6 +114,34 @@ def test_run_folder_of_other_data(refused, folder):
     (run / "environment.json").write_text(json.dumps(environment))
     assert "run is a run on" in refused("search", "diabetes", "--resume", "run")
     assert "made from other data" in refused("search", "--resume", "run")
+
+
+@pytest.mark.parametrize(
+    ("asked", "again"),
+    [
+        ({"space": "/theirs/mark.py:build"}, ["--space", "/theirs/mark.py:build"]),
+        ({"data": "/theirs/mark.py:rows"}, ["/theirs/mark.py:rows"]),
+        ({"backend": "dask", "address": "tcp://theirs:1"}, ["--backend", "dask", "--address", "tcp://theirs:1"]),
+        ({"track": "mlflow:http://theirs"}, ["--track", "mlflow:http://theirs"]),
+    ],
+)
+def test_a_run_folder_has_no_code_run_and_no_machine_called(asked, again, folder, tfopt, monkeypatch):
+    mark, run = folder / "mark.py", folder / "run"
+    mark.write_text("open('marked', 'w')\ndef build(hp): ...\nrows = build\n")
+    run.mkdir()
+    here = {name: value.replace("/theirs", str(folder)) for name, value in asked.items()}
+    (run / "config.json").write_text(json.dumps({"data": "diabetes", **here}))
+    (run / "environment.json").write_text("{}")
+    monkeypatch.setattr("tfopt.cli.search._search", lambda config, arguments: config)
+    code, _, err = tfopt("search", "--resume", run)
+    assert (code, (folder / "marked").exists()) == (2, False)
+    words = [word.replace("/theirs", str(folder)) for word in again]
+    *_, command = err.strip().rpartition("name that again: tfopt ")
+    assert sorted(shlex.split(command)) == sorted(["search", "--resume", str(run), *words])
+    config = tfopt(*shlex.split(command))[0]
+    assert {name: getattr(config, name) for name in asked} == here
+    if "address" in asked:
+        assert tfopt("search", "--resume", run, "--backend", "loky")[0].address is None
 
 
 def test_space_that_always_raises_ends_with_3_and_its_last_line(folder, tfopt):

@@ -16,7 +16,7 @@ from tfopt.cli.parser import Parser
 from tfopt.cli.settings import add_options, from_environment, from_flags, from_toml, to_toml
 from tfopt.errors import UserError, command, no_memory, of_system, one_line
 from tfopt.search.config import SearchConfig, default_run_folder
-from tfopt.search.options import DATA, GROUPS, OPTIONS, resumed
+from tfopt.search.options import DATA, GROUPS, OPTIONS, resume_command, resumed
 from tfopt.search.run_folder import check_new
 
 if TYPE_CHECKING:
@@ -132,13 +132,13 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
                 outcome = session.run(config, progress, plan, workers, baselines)
     except KeyboardInterrupt as interruption:
         if (folder / "config.json").exists():
-            interruption.args = (f"go on with: {command('search', '--resume', folder)}",)
+            interruption.args = (f"go on with: {resume_command(config, folder)}",)
         raise
     except (OSError, MemoryError, ImportError) as error:
         if isinstance(error, ImportError) and not no_memory(error):
             raise
         begun = (folder / "config.json").exists()
-        raise of_system(error, f"go on with: {command('search', '--resume', folder)}" if begun else "") from error
+        raise of_system(error, f"go on with: {resume_command(config, folder)}" if begun else "") from error
     if outcome.num_completed == 0:
         return _nothing_completed(outcome)
     output.print_result(outcome.result, arguments.format)
@@ -164,7 +164,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
     if failure:
         console.say(
             f"error: the network could not be trained on all rows, so there is no network to predict with ({failure}). "
-            f"Mend that, then: {command('search', '--resume', outcome.run_folder)}"
+            f"Mend that, then: {resume_command(config, folder)}"
         )
         return NO_NETWORK
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfopt._words import choice, duration, integer, names, number, size, switch
 from tfopt.data.user_file import absolute_name, names_python
-from tfopt.errors import UserError, listed
+from tfopt.errors import UserError, command, listed
 from tfopt.search import config as configuration
 from tfopt.search.config import SearchConfig
 from tfopt.search.run_folder import check_existing, stored_config
@@ -257,11 +257,29 @@ DATA = Option("data", "the data", environment=False)
 OPTIONS = (DATA, *(option for _, options in GROUPS for option in options))
 
 
+# What has a search run code, or speak to another machine: never taken from a run folder, which may be a stranger's.
+_LEADS_AWAY: dict[str, Callable[[str], bool]] = {
+    "data": names_python,
+    "space": lambda space: ".py:" in space,
+    "backend": lambda backend: backend != "loky",
+    "address": bool,
+    "track": lambda track: ":" in track,
+}
+
+
+def resume_command(config: SearchConfig, folder: Path) -> str:
+    """Return the command that goes on with a search: with the folder, and what has to be named again."""
+    away = [name for name, leads_away in _LEADS_AWAY.items() if leads_away(getattr(config, name) or "")]
+    by_name = {option.name: option for option in OPTIONS}
+    words = [word for name in away if name != "data" for word in by_name[name].words(getattr(config, name))]
+    return command("search", *([config.data] if "data" in away else []), "--resume", folder, *words)
+
+
 def resumed(flags: dict[str, Any]) -> SearchConfig:
     """Return the settings of the run folder that `flags["resume"]` names, with those flags that may differ.
 
     Raises:
-        UserError: It is no run folder, or a flag would change the search.
+        UserError: It is no run folder, a flag would change the search, or what is never taken from a folder is missing.
     """
     folder = check_existing(flags["resume"])
     stored = stored_config(folder)
@@ -286,4 +304,12 @@ def resumed(flags: dict[str, Any]) -> SearchConfig:
         raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
     if "out" in flags and Path(flags["out"]) != folder:
         raise UserError(f"--resume writes to {folder} itself, so leave --out {flags['out']} out.")
+    if flags.get("backend") == "loky":
+        flags.setdefault("address", None)
+    for name, leads_away in _LEADS_AWAY.items():
+        if name not in flags and leads_away(getattr(stored, name) or ""):
+            raise UserError(
+                f"{folder} asks for {name} {getattr(stored, name)}, and no folder has code run or another machine "
+                f"called. If the run is your own, name that again: {resume_command(stored, folder)}"
+            )
     return replace(stored, **{**flags, "out": str(folder), "overwrite": False})
