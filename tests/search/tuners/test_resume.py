@@ -1,5 +1,6 @@
 """Searches that are killed at any moment go on, lose no finished trial, and end as if nothing had happened."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -196,6 +197,25 @@ def test_a_search_without_a_seed_keeps_the_one_it_drew(fake, tmp_path):
     tuner = tfopt.search.RandomSearch(build, **kwargs)
     tuner.search(x=X, y=X, verbose=0)
     assert tfopt.search.RandomSearch(build, **kwargs).oracle.seed == tuner.oracle.seed
+
+
+DAMAGES = ["", "[]", "{}", '"x"', "null", "[" * 9999, '{"trial_id": "x/../../../victim"}', '{"score": "a"}', "\0"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_set_aside_and_its_trial_done_again(damage, fake, tmp_path, caplog):
+    fake(curve)
+    whole = story(search("RandomSearch", tmp_path))
+    for name in ("trial_3/trial.json", "oracle.json"):
+        path = tmp_path / "p" / name
+        held = json.loads(path.read_text())
+        changed = damage if not damage.startswith('{"') else json.dumps(held | json.loads(damage))
+        path.write_text(changed)
+        engine = fake(curve)
+        assert story(search("RandomSearch", tmp_path)) == whole
+        assert len(engine.requests) == (name != "oracle.json")
+    assert "trial.json is torn or damaged" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

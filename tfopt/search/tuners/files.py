@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,18 @@ def write_state(path: Path, value: Any) -> None:
     replace(path, lambda beside: beside.write_text(text), synced=False)
 
 
-def read_json(path: Path) -> Any | None:
-    """Return what a JSON file holds; None if it is missing, or torn: then it is renamed to `*.torn` and logged."""
+def read_json(path: Path, made: Callable[[Any], Any]) -> Any | None:
+    """Return what is made of a JSON file; None if it is missing, or torn: then it is renamed to `*.torn` and logged.
+
+    Args:
+        path: The file.
+        made: Called with what the file holds; fails if that is something else than it should be.
+    """
     try:
-        return json.loads(path.read_text())
+        return made(json.loads(path.read_text()))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         _set_aside(path)
         return None
 
@@ -57,7 +62,7 @@ def read_arrays(path: Path) -> list[np.ndarray] | None:
 def _set_aside(path: Path) -> None:
     aside = path.with_name(path.name + ".torn")
     os.replace(path, aside)
-    _log.warning("%s is torn, as after a crash while it was written: set aside as %s.", path, aside.name)
+    _log.warning("%s is torn or damaged, as after a crash while it was written: set aside as %s.", path, aside.name)
 
 
 class KeptStates:

@@ -1,6 +1,7 @@
 """What all oracles here share: trials in batches, whole curves, failures that cost nothing, files that survive."""
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import logging
@@ -79,6 +80,22 @@ class BatchTrial(Trial):
         super().set_state(state)
         self.attempts = state.get("attempts", 0)
         self.members = [Member(**member) for member in state.get("members", [])]
+
+
+def _trial(trial_id: str, state: dict) -> BatchTrial:
+    """Return the trial of a file in the folder of this name; a name that leads elsewhere is not written to."""
+    trial = BatchTrial.from_state(state)
+    scores = [trial.score, *(member.score for member in trial.members)]
+    if trial.trial_id != trial_id or not all(score is None or isinstance(score, int | float) for score in scores):
+        raise ValueError(f"not the file of trial {trial_id}")
+    return trial
+
+
+def _oracle_state(state: dict) -> dict:
+    keras_tuner.HyperParameters.from_config(state.get("hyperparameters", {"space": [], "values": {}}))
+    if not isinstance(state.get("end_order", []), list) or not isinstance(state.get("seed", 0), int):
+        raise ValueError("not an oracle's file")
+    return state
 
 
 def number_of(trial: Trial) -> int:
@@ -360,7 +377,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         Raises:
             RuntimeError: The folder is that of a search of another kind.
         """
-        state = read_json(self.folder / "oracle.json") or {}
+        state = read_json(self.folder / "oracle.json", _oracle_state) or {}
         kinds = {state["kind"]} if "kind" in state else {kind for key, kind in _THEIR_KINDS.items() if key in state}
         kinds = kinds or {"RandomSearch", "GridSearch"}
         if state and self.kind not in kinds:
@@ -369,9 +386,8 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
                 "Change the `project_name`, or pass `overwrite=True` to the tuner to delete what is there."
             )
         for path in sorted(self.folder.glob("trial_*/trial.json")):
-            of_trial = read_json(path)
-            if of_trial is not None:
-                trial = BatchTrial.from_state(of_trial)
+            trial = read_json(path, functools.partial(_trial, path.parent.name.removeprefix("trial_")))
+            if trial is not None:
                 self.trials[trial.trial_id] = trial
         if "hyperparameters" in state:
             self.update_known(keras_tuner.HyperParameters.from_config(state["hyperparameters"]))
