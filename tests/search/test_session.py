@@ -4,7 +4,6 @@ import filecmp
 import json
 import re
 import shutil
-import time
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -308,8 +307,8 @@ def test_the_time_limit_starts_no_further_trial(quick):
 
 
 def test_a_time_limit_leaves_the_time_for_refits(quick, monkeypatch):
-    """On a clock by which each line of the journal takes a second, whatever it stands for."""
-    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now, time=time.time)
+    """On a clock by which each line of the journal takes a second, whatever it stands for; the date goes back."""
+    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now, time=lambda: -clock.now)
     append = Journal.append
 
     def takes_a_second(self, record):
