@@ -1,9 +1,12 @@
 """Examples of any shape through the folds: what is learned where, what is trained, exported and predicted."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
+import tfopt
 from tfopt.data import ExampleModel, examples_of
 from tfopt.data.example_encoder import ExampleEncoder
 from tfopt.search.example_coding import ENCODED, RAW, ExampleCoder
@@ -78,3 +81,51 @@ def test_layers_of_ones_own_learn_from_the_training_part_only():
     layer.adapt_mean.assign([7.0, 8.0])
     restored(network)
     np.testing.assert_allclose(np.ravel(layer.mean), [7.0, 8.0])
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """A search from Python on two inputs and two targets, one of which is compared."""
+    x = {"picture": RANDOM.integers(0, 256, (40, 4, 4, 1), dtype=np.uint8), "fact": RANDOM.normal(size=(40, 3))}
+    y = {"price": x["picture"].mean(axis=(1, 2, 3)) / 20 + x["fact"][:, 0], "size": x["fact"][:, 1:]}
+    settings = {"max_trials": 2, "epochs": 2, "holdout": 0.3, "inner_folds": 2, "seeds": 1, "workers": 1}
+    settings |= {"baselines": "dummy,ridge", "target": "price", "progress": False}
+    out = str(tmp_path_factory.mktemp("runs") / "run")
+    return x, y, tfopt.search.run((x, y), space=two_inputs, out=out, **settings)
+
+
+def two_inputs(hp, problem):
+    """Return a functional model of two inputs and two outputs, in the names of the data."""
+    inputs = problem.inputs()
+    flat = keras.layers.Flatten()(inputs["picture"])
+    joined = keras.layers.Concatenate()([flat, inputs["fact"]])
+    outputs = {name: keras.layers.Dense(width, name=name)(joined) for name, width in (("price", 1), ("size", 2))}
+    model = keras.Model(inputs, outputs)
+    rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log", default=1e-2)
+    model.compile(
+        keras.optimizers.Adam(rate), {"price": "mse", "size": "mse"}, loss_weights={"price": 1.0, "size": 0.5}
+    )
+    return model
+
+
+def test_a_search_on_two_inputs_and_two_targets_ends_in_models_that_predict(found):
+    x, _, result = found
+    assert {"network", "dummy", "ridge"} <= set(result.leaderboard["model"])
+    for name in ("network", "trials", "ridge"):
+        assert result.predict(x, model=name).shape == (40,)
+    model = keras.models.load_model(result.folder / "best.keras", compile=False)
+    np.testing.assert_allclose(model.predict(x, verbose=0)[:, 0], result.predict(x, model="network"))
+    one = {name: array[:, :2] for name, array in x.items()}
+    with pytest.raises(tfopt.errors.UserError, match=r"'picture' have shape \(2, 4, 1\).* trained on \(4, 4, 1\)"):
+        result.predict(one)
+
+
+def test_it_goes_on_from_its_journal_with_the_same_data_only(found):
+    x, y, result = found
+    before = (Path(result.folder) / "trials.jsonl").read_bytes()
+    again = tfopt.search.run((x, y), space=two_inputs, resume=str(result.folder), progress=False)
+    assert (Path(result.folder) / "trials.jsonl").read_bytes() == before
+    assert again.verdict == result.verdict
+    other = {**x, "fact": x["fact"] + 1}
+    with pytest.raises(tfopt.errors.UserError, match="made from other data"):
+        tfopt.search.run((other, y), space=two_inputs, resume=str(result.folder), progress=False)

@@ -16,12 +16,14 @@ from tfopt._words import names, share, size
 from tfopt.cli.parser import Parser
 from tfopt.data.column import Column
 from tfopt.data.unpacking import MAX_UNPACKED
+from tfopt.data.user_file import names_python
 from tfopt.errors import UserError, nearest
 from tfopt.search.run_folder import check_existing
 
 if TYPE_CHECKING:
     from tfopt.comparison.conformal import Band
     from tfopt.data.rows import NewRows
+    from tfopt.report.run import SearchRun
 
 EXAMPLES = """
   tfopt predict runs/houses__0__… new.csv > predictions.csv
@@ -40,8 +42,8 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument(
         "table",
         metavar="TABLE",
-        help="file with the columns of the training table, - for standard input; where it has the targets, they are "
-        "scored",
+        help="file with the columns of the training table, - for standard input, or examples of the kind of the "
+        "training ones (a folder, NPZ, PATH.py:function); where it has the targets, they are scored",
     )
     group.add_argument(
         "--id",
@@ -98,10 +100,12 @@ def run(arguments: argparse.Namespace) -> int:
     name, why = choose_model(folder, arguments.model)
     check_existing(folder, model_file(name))
     table = Path(arguments.table)
-    if arguments.table != STANDARD_INPUT and "," not in arguments.table and not table.exists():
+    is_path = arguments.table != STANDARD_INPUT and "," not in arguments.table and not names_python(arguments.table)
+    if is_path and not arguments.table.startswith("keras:") and arguments.table != "digits" and not table.exists():
         siblings = [str(table.parent / entry.name) for entry in table.parent.glob("*")]
         raise UserError(f"no file {table}.{nearest(str(table), siblings)}")  # before TensorFlow, which takes seconds
-    if model_file(name).endswith(".keras"):  # a baseline needs no TensorFlow, which takes seconds to start
+    # A baseline needs no TensorFlow, which takes seconds to start, unless a file of the user's own imports it.
+    if model_file(name).endswith(".keras") or names_python(arguments.table):
         with start(arguments.device, debug=arguments.debug):
             pass
     from tfopt.data.rows import read_new_rows, to_inputs
@@ -115,6 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
         classes = own_classes(arguments.space)
     model = load_model(folder, name, classes)
     trained = searched.environment.get("data", {})
+    band, covered = (None, "") if arguments.interval is None else _band(folder, name, model, arguments.interval)
+    if "inputs" in trained:
+        return _predict_examples(arguments, searched, model, band, [f"model: {name}, {why}", covered])
     rows = read_new_rows(
         arguments.table,
         model.columns,
@@ -128,7 +135,6 @@ def run(arguments: argparse.Namespace) -> int:
     inputs = to_inputs(rows.features, model.columns)
     copied = _copied(rows, arguments.id, trained.get("identifiers", ()))
     outputs = outputs_of(model, rows.features)
-    band, covered = (None, "") if arguments.interval is None else _band(folder, name, model, arguments.interval)
     if arguments.model is None and not arguments.quiet:
         say(f"model: {name}, {why}")
     _write(as_csv(model, outputs, copied, band), arguments.output)
@@ -140,6 +146,31 @@ def run(arguments: argparse.Namespace) -> int:
         if band is not None:
             lines.append(covered)
         for line in [*lines, *surprises(model, inputs), *score(model, rows, outputs, searched.config, band)]:
+            say(line)
+    return 0
+
+
+def _predict_examples(
+    arguments: argparse.Namespace, searched: "SearchRun", model: Any, band: Any, said: Sequence[str]
+) -> int:
+    """Predict examples that are no rows of a table."""
+    from tfopt.cli.console import say
+    from tfopt.data.examples import read_parts
+    from tfopt.data.new_examples import inputs_for, read_new_examples
+    from tfopt.report.predictions import as_csv, score
+    from tfopt.search.saved import outputs_of
+
+    if arguments.id:
+        raise UserError("--id names columns of a table, and this run is about other examples. Leave it out.")
+    trained, config = searched.environment["data"], searched.config
+    parts = read_parts(trained["inputs"])
+    new = read_new_examples(arguments.table, parts, config, model.target_names, model.classes)
+    outputs = outputs_of(model, inputs_for(model, new.x, trained["inputs"], config))
+    _write(as_csv(model, outputs, new.others, band), arguments.output)
+    if not arguments.quiet:
+        chosen, covered = said
+        of_model = [] if arguments.model is not None else [chosen]
+        for line in [*of_model, *([covered] if covered else []), *score(model, new, outputs, config, band)]:
             say(line)
     return 0
 

@@ -54,7 +54,8 @@ def add_arguments(parser: Parser) -> None:
         default=argparse.SUPPRESS,
         help="diabetes, digits, breast_cancer, wine, iris, linnerud, friedman1, friedman2, friedman3, moons, "
         "openml:NAME, keras:mnist, or a CSV, TSV, Excel, JSON lines, Parquet or NPZ file; several files, or a folder, "
-        "of one table; - for standard input; or PATH.py:function that returns (x, y), arrays of any shape",
+        "of one table; - for standard input; a folder of folders of images or texts, one for each class; "
+        "PATH.py:function that returns (x, y), arrays of any shape",
     )
     parser.add_argument("--data", dest="data", metavar="DATA", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     defaults = SearchConfig().to_dict()
@@ -217,9 +218,12 @@ def _dry_run(config: SearchConfig, arguments: argparse.Namespace) -> int:
 
 def _prepare(config: SearchConfig, progress: "Progress") -> "Plan":
     from tfopt.cli.startup import start
+    from tfopt.data.example_folders import is_folder_of_classes
+    from tfopt.data.user_file import names_python
     from tfopt.search import plan
 
-    if config.data.startswith("keras:"):  # read by Keras itself, which is to start as quietly as it does later
+    # Keras itself reads some, and a function of the user's own may use it: it is to start as quietly as it does later.
+    if config.data.startswith("keras:") or names_python(config.data) or is_folder_of_classes(config.data):
         with start(config.device, config.precision, config.deterministic):
             pass
     # Before TensorFlow otherwise, which takes seconds to start: most mistakes are found here.

@@ -10,7 +10,8 @@ from typing import Any
 
 from tfopt._escape import printable
 from tfopt.cli.parser import Parser
-from tfopt.errors import UserError
+from tfopt.errors import UserError, command
+from tfopt.search.config import SPACES
 from tfopt.search.run_folder import check_existing, check_same_data, read_json, stored_config
 
 EXAMPLES = """
@@ -82,6 +83,7 @@ def _short(parameters: Mapping[str, Any]) -> str:
 
 def _code(folder: Any, result: Mapping[str, Any], which: str | None, space: str | None) -> str:
     from tfopt.cli.console import say
+    from tfopt.data.new_examples import image_size
     from tfopt.search import code
     from tfopt.search.plan import table_of
     from tfopt.search.saved import choose_model, load_model, model_file
@@ -90,10 +92,19 @@ def _code(folder: Any, result: Mapping[str, Any], which: str | None, space: str 
     config = stored_config(folder)
     file = model_file(name)
     check_existing(folder, file)
+    trained = read_json(folder / "environment.json").get("data", {})
+    reading = None
+    if "inputs" in trained:
+        if not file.endswith(".keras") or config.space in SPACES:
+            raise UserError(
+                f"--code: {name} takes the numbers of examples as columns, and no program is written that reads them. "
+                f"Use it with: {command('predict', folder, 'EXAMPLES', '--model', name)}"
+            )
+        reading = {"drop": list(config.drop), "as_image": config.as_image, "image_size": image_size(trained["inputs"])}
     if file.endswith(".keras"):
         if ".py:" in config.space and space is None:
             say(f"note: the program knows no classes of {config.space}. Does the network need them, add --space FILE.")
-        return code.network_code(folder / file, result["task"], result["data"], space or "")
+        return code.network_code(folder / file, result["task"], result["data"], space or "", reading)
     table = table_of(config)
     check_same_data(folder, table.sha256)
     return code.baseline_code(load_model(folder, name), table, config)

@@ -10,7 +10,6 @@ from tfopt._names import loaded
 _HOMES = {
     "Column": "column",
     "ExampleModel": "example_model",
-    "ExampleSet": "examples",
     "InputPart": "examples",
     "Table": "table",
     "TableEncoder": "encoder",

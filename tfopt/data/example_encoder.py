@@ -69,6 +69,17 @@ def words_layer(part: InputPart, words: list[str] | None) -> keras.layers.TextVe
     )
 
 
+def blank_inputs(parts: Any, texts_as_they_are: bool) -> Any:
+    """Return a network's inputs of one example of zeros, its texts empty."""
+
+    def zeros(part: InputPart) -> Any:
+        if part.kind == "text" and texts_as_they_are:
+            return tf.constant([""])
+        return np.zeros((1, *part.encoded_shape), part.encoded_dtype)
+
+    return each(zeros, parts)
+
+
 def encoded(part: InputPart, array: Any, learned: Mapping[str, Any] | None) -> Any:
     """Return numbers, of NumPy or TensorFlow, as the network takes them."""
     as_float = (lambda values: values.astype("float32")) if isinstance(array, np.ndarray) else _as_float

@@ -1,7 +1,6 @@
 """A trained network for examples of any shape with its preprocessing, as one Keras model: arrays in, answers out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Self
 
 import keras
@@ -9,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfopt.data.example_encoder import encoded, words_layer
-from tfopt.data.examples import InputPart, Nest, each, leaves
+from tfopt.data.examples import InputPart, Nest, each, leaves, plain_parts, read_parts
 from tfopt.data.given_examples import inputs_like
 from tfopt.data.table_model import check_target, in_units
 
@@ -40,7 +39,7 @@ class ExampleModel(keras.Model):
         name: The model's name.
 
     Call arguments:
-        x: Inputs, as `tfopt.data.ExampleSet.x`.
+        x: Inputs, as `tfopt.data.examples_of` takes them.
 
     Returns:
         float64: predictions (rows, targets), or probabilities (rows, classes).
@@ -134,7 +133,7 @@ class ExampleModel(keras.Model):
         """Return the configuration, the networks' and what was learned included."""
         return {
             "networks": [keras.saving.serialize_keras_object(network) for network in self.networks],
-            "parts": _plain(self.parts),
+            "parts": plain_parts(self.parts),
             "learned": self.learned,
             "task": self.task,
             "outputs": self.output_kinds,
@@ -153,17 +152,4 @@ class ExampleModel(keras.Model):
         """Return the model of a configuration, without weights."""
         read = keras.saving.deserialize_keras_object
         networks = [read(network, custom_objects=custom_objects) for network in config["networks"]]
-        return cls(**{**config, "networks": networks, "parts": _read(config["parts"])})
-
-
-def _plain(parts: Any) -> dict[str, Any]:
-    """Return parts as plain values that tell a dict from a tuple and from one part alone."""
-    form = "dict" if isinstance(parts, dict) else "tuple" if isinstance(parts, tuple) else "one"
-    return {"form": form, "parts": [{**asdict(part), "shape": list(part.shape)} for part in leaves(parts)]}
-
-
-def _read(config: Mapping[str, Any]) -> Any:
-    parts = [InputPart(**{**part, "shape": tuple(part["shape"])}) for part in config["parts"]]
-    if config["form"] == "dict":
-        return {part.name: part for part in parts}
-    return tuple(parts) if config["form"] == "tuple" else parts[0]
+        return cls(**{**config, "networks": networks, "parts": read_parts(config["parts"])})

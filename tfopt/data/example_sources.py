@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from tfopt.data.example_folders import files_alone, is_folder_of_classes, read_all, read_folder
 from tfopt.data.examples import ExampleSet, each, named
 from tfopt.data.files import files_of, read_bytes
 from tfopt.data.formats import read_arrays
@@ -32,23 +34,25 @@ def load_examples(
     task: str = "auto",
     drop: Sequence[str] = (),
     as_image: bool = False,
+    image_size: str | None = None,
     max_unpacked: int = MAX_UNPACKED,
 ) -> ExampleSet | None:
     """Return what a source holds as examples, or None where it is a table.
 
     Args:
         source: `PATH.py:function`, an NPZ file whose inputs are more than a matrix or have other names than `x` and
-            `y`, `keras:NAME` of pictures, `digits`.
+            `y`, `keras:NAME` of pictures, `digits`, a folder with a folder of images or texts for each class.
         target: Which of several targets is compared; of an NPZ file the array that holds the target.
         task: `"regression"`, `"classification"`, or `"auto"`.
         drop: Arrays of an NPZ file to leave out.
         as_image: Whether `digits` are pictures, and the inputs of an NPZ file.
+        image_size: What the images of a folder are resized to, `"64"` or `"48x64"`; None for the commonest size.
         max_unpacked: Bytes that an NPZ file may unpack to.
 
     Raises:
         UserError: It cannot be read, or is no picture.
     """
-    found = _found(source, target, drop, as_image, max_unpacked, True)
+    found = _found(source, target, drop, as_image, image_size, max_unpacked, True)
     if found is None:
         return None
     if found.get("y") is None:
@@ -57,6 +61,9 @@ def load_examples(
         target = ()
     if len(target) > 1:
         raise UserError(f"one target is compared, and --target names {len(target)} ({source}). Name one.")
+    found.pop("names", None)
+    if task == "regression" and found.get("task") == "classification":
+        raise UserError(f"--task regression does not go with the classes of {source}. Leave it out.")
     own = {"name": _name(source), "source": source, "task": task, "target": target[0] if target else None}
     return examples_of(**{**own, **found})
 
@@ -67,20 +74,30 @@ def load_inputs(
     target: Sequence[str] = (),
     drop: Sequence[str] = (),
     as_image: bool = False,
+    image_size: str | None = None,
     max_unpacked: int = MAX_UNPACKED,
-) -> tuple[Any, Any] | None:
-    """Return the inputs and, where there are any, the targets of examples to predict; None where they are a table.
+) -> dict[str, Any] | None:
+    """Return examples to predict, or None where they are a table: `x` and, where there are any, `y` and `names`.
 
-    The arguments are those of `load_examples`.
+    The arguments are those of `load_examples`. A folder may hold images or texts without folders of classes.
     """
-    found = _found(source, target, drop, as_image, max_unpacked, False)
-    return None if found is None else (found["x"], found.get("y"))
+    if files := files_alone(source):
+        return read_all(files, image_size, [])
+    return _found(source, target, drop, as_image, image_size, max_unpacked, False)
 
 
 def _found(
-    source: str, target: Sequence[str], drop: Sequence[str], as_image: bool, max_unpacked: int, targets_needed: bool
+    source: str,
+    target: Sequence[str],
+    drop: Sequence[str],
+    as_image: bool,
+    image_size: str | None,
+    max_unpacked: int,
+    targets_needed: bool,
 ) -> dict[str, Any] | None:
     """Return the arguments of `examples_of` that a source gives; None for a table."""
+    if is_folder_of_classes(source):
+        return read_folder(source, image_size)
     if names_python(source):
         return _split_apart(_of_function(source), source, targets_needed)
     if source == "digits" and as_image:
@@ -92,6 +109,38 @@ def _found(
     if as_image:
         raise UserError(f"--as-image is for digits and NPZ files, and {source} is neither. Leave it out.")
     return None
+
+
+def given_examples(data: Any, settings: Mapping[str, Any]) -> ExampleSet | None:
+    """Return what Python holds as examples; None where it is a table: a data frame, or one matrix with its targets."""
+    if _is_table(data):
+        return None
+    source = "the given data"
+    found = _split_apart(data, source, True)
+    target = settings.get("target")
+    own: dict[str, Any] = {"task": settings.get("task") or "auto", "target": None if target is None else str(target)}
+    return examples_of(**{"source": source, **own, **found})
+
+
+def _is_table(data: Any) -> bool:
+    if isinstance(data, pd.DataFrame) or (isinstance(data, Mapping) and {"data", "target"} <= data.keys()):
+        return True
+    if _is_stream(data) or isinstance(data, Mapping):
+        return False
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        return True  # what a table's reader complains about
+    if len(data) == 2 and (_is_stream(data[0]) or _are_pairs(*data)):
+        return False
+    x, y = data[0], data[1]
+    if isinstance(x, pd.DataFrame) or hasattr(x, "toarray"):
+        return True
+    if isinstance(x, Mapping | tuple) or isinstance(y, Mapping | tuple):
+        return False
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        return False  # ragged, which the examples' reader says
+    return array.ndim == 2 or (array.ndim == 1 and array.dtype.kind not in "UO") or array.ndim == 0
 
 
 def _name(source: str) -> str:

@@ -1,8 +1,8 @@
 """Examples that are no table: images, sequences, texts, several inputs; with their numbers as columns too."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +32,12 @@ class InputPart:
             numbers of words, both by the training part of each fold; `"other"` stays as it is.
         vocabulary_size: Of a text, one more than the largest number of a word.
         length: Of a text, words that are read.
+
+    Example:
+        ```python
+        part = tfopt.data.InputPart("", (28, 28, 1), "uint8", "image")
+        print(part.encoded_shape, part.encoded_dtype)  # (28, 28, 1) float32
+        ```
     """
 
     name: str
@@ -239,3 +245,17 @@ def _target_column(name: str, task: Task) -> Column:
 def leaves(parts: Any) -> Iterator[InputPart]:
     """Yield the parts of a nest."""
     yield from (part for _, part in named(parts))
+
+
+def plain_parts(parts: Any) -> dict[str, Any]:
+    """Return parts as plain values, which tell a dict from a tuple and from one part alone."""
+    form = "dict" if isinstance(parts, dict) else "tuple" if isinstance(parts, tuple) else "one"
+    return {"form": form, "parts": [{**asdict(part), "shape": list(part.shape)} for part in leaves(parts)]}
+
+
+def read_parts(config: Mapping[str, Any]) -> Any:
+    """Return the parts that `plain_parts` gave."""
+    parts = [InputPart(**{**part, "shape": tuple(part["shape"])}) for part in config["parts"]]
+    if config["form"] == "dict":
+        return {part.name: part for part in parts}
+    return tuple(parts) if config["form"] == "tuple" else parts[0]

@@ -203,7 +203,8 @@ class TablePreprocessing(keras.layers.Layer):
         weighted = counts * tf.constant(state["idf"], tf.float64)
         length = tf.norm(weighted, axis=1, keepdims=True)
         components = tf.constant(state["components"], tf.float64, shape=(NUM_TOPICS, num_words))
-        return tf.matmul(tf.math.divide_no_nan(weighted, length), components, transpose_b=True)
+        topics = tf.matmul(tf.math.divide_no_nan(weighted, length), components, transpose_b=True)
+        return tf.ensure_shape(topics, (None, NUM_TOPICS))  # counts have no shape that is known before
 
     def _slots(self, column: Column, values: Any) -> Any:
         texts = _texts(values)

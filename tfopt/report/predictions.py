@@ -11,6 +11,7 @@ import numpy as np
 from tfopt._escape import csv_cell
 from tfopt.comparison.objective import get_objective
 from tfopt.data.column import Column
+from tfopt.data.new_examples import NewExamples
 from tfopt.data.raw import RawTable
 from tfopt.data.rows import NewRows, read_as
 from tfopt.data.spelling import quoted
@@ -40,7 +41,7 @@ def surprises(model: Any, inputs: dict[str, np.ndarray]) -> Iterator[str]:
 
 
 def score(
-    model: Any, rows: NewRows, outputs: np.ndarray, config: dict[str, Any], band: "Band | None" = None
+    model: Any, rows: NewRows | NewExamples, outputs: np.ndarray, config: dict[str, Any], band: "Band | None" = None
 ) -> Iterator[str]:
     """Yield the score of the predictions, and how many of the band's promises hold, where the rows hold the targets."""
     if not rows.targets or len(rows.targets) < len(model.target_names):
@@ -65,7 +66,7 @@ def score(
         yield f"{held.sum()} of {held.size} targets are in their {'sets' if band.classes else 'intervals'}"
 
 
-def _target(model: Any, rows: NewRows) -> tuple[np.ndarray, np.ndarray]:
+def _target(model: Any, rows: NewRows | NewExamples) -> tuple[np.ndarray, np.ndarray]:
     """Return the targets as an objective takes them, and which rows have them."""
     columns = [rows.targets[name] for name in model.target_names]
     if model.task == "regression":
@@ -78,8 +79,8 @@ def _target(model: Any, rows: NewRows) -> tuple[np.ndarray, np.ndarray]:
     return target, target >= 0
 
 
-def _weights(rows: NewRows, name: str | None) -> np.ndarray | None:
-    if name is None or name not in rows.others:
+def _weights(rows: NewRows | NewExamples, name: str | None) -> np.ndarray | None:
+    if name is None or isinstance(rows, NewExamples) or name not in rows.others:
         return None
     raw = RawTable(name="rows", source="the weights", sha256="", frame=rows.others)
     return read_as(Column(name, "numeric"), rows.others[name], raw).fillna(0.0).to_numpy(dtype=np.float64)

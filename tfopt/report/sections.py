@@ -216,23 +216,25 @@ def use(run: SearchRun) -> Section | None:
         return None
     folder = shlex.quote(str(run.folder))
     recommended = run.result.get("recommended")
+    examples = "inputs" in run.environment.get("data", {})
+    new, rows = ("EXAMPLES", "x") if examples else ("new.csv", 'read_rows("new.csv", model.columns)')
     program = (
         "import keras, tfopt\n"
-        "from tfopt.data import read_rows\n\n"
-        f"model = keras.models.load_model({str(run.folder / 'best.keras')!r}, compile=False)\n"
-        'predictions = model.predict(read_rows("new.csv", model.columns))'
+        + "from tfopt.data import read_rows\n" * (not examples)
+        + f"\nmodel = keras.models.load_model({str(run.folder / 'best.keras')!r}, compile=False)\n"
+        + f"predictions = model.predict({rows})"
     )
     return Section(
         "How to use it",
         text=f"tfopt predict uses {recommended} ({run.result.get('why')})." if recommended else "",
         code=[
-            ("Predictions for the rows of a file:", f"tfopt predict {folder} new.csv > predictions.csv"),
+            ("Predictions for the rows of a file:", f"tfopt predict {folder} {new} > predictions.csv"),
             (
                 "With intervals, or sets of classes, that hold 9 of 10 rows:",
-                f"tfopt predict {folder} new.csv --interval 0.9",
+                f"tfopt predict {folder} {new} --interval 0.9",
             ),
             ("The model as a program:", f"tfopt show {folder} --code"),
-            ("The network in Python, which takes raw columns:", program),
+            (f"The network in Python, which takes {'examples as they are' if examples else 'raw columns'}:", program),
         ],
     )
 

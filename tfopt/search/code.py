@@ -18,7 +18,7 @@ from tfopt.comparison.objective import get_objective
 from tfopt.data.spelling import TRUTH_VALUES
 from tfopt.data.table import Table
 from tfopt.data.unpacking import MAX_UNPACKED
-from tfopt.search.code_parts import FUNCTIONS, HEAD, NETWORK, PLAIN_READ, TAIL, TFOPT_READ
+from tfopt.search.code_parts import EXAMPLES_NETWORK, FUNCTIONS, HEAD, NETWORK, PLAIN_READ, TAIL, TFOPT_READ
 from tfopt.search.config import SearchConfig
 
 _HELPERS = {
@@ -36,8 +36,16 @@ _SCALERS = {"standard": "StandardScaler()", "robust": "RobustScale()", "common":
 _SEPARATORS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",), ".txt": ("\t", ";", ",", "|")}
 
 
-def network_code(file: Path, task: str, data: str, space: str) -> str:
-    """Return a program that predicts with a network's file; its own classes are in the file `space`, if any."""
+def network_code(file: Path, task: str, data: str, space: str, reading: Mapping[str, Any] | None = None) -> str:
+    """Return a program that predicts with a network's file.
+
+    Args:
+        file: The network.
+        task: `"regression"` or `"classification"`.
+        data: Name of the data.
+        space: The file of its own classes, if any.
+        reading: How examples that are no table are read, arguments of `load_inputs`; None for a table.
+    """
     own, objects = "", ""
     if space:
         own = f"from tfopt.search.user_space import own_classes\n\nCLASSES = own_classes({os.path.abspath(space)!r})\n"
@@ -50,7 +58,11 @@ def network_code(file: Path, task: str, data: str, space: str) -> str:
         )
     path = repr(os.path.abspath(file))
     title = f"The network for {docstring(data)}, found by tfopt search."
-    return NETWORK.format(title=title, own=own, path=path, objects=objects, result=result)
+    words = {"title": title, "own": own, "path": path, "objects": objects, "result": result}
+    if reading is None:
+        return NETWORK.format(**words)
+    given = "".join(f", {name}={value!r}" for name, value in reading.items() if value)
+    return EXAMPLES_NETWORK.format(**words, reading=given)
 
 
 def baseline_code(baseline: TableBaseline, table: Table, config: SearchConfig) -> str:

@@ -154,6 +154,26 @@ if __name__ == "__main__":
     {result}
     predictions.to_csv(sys.stdout, index=False)
 """
+EXAMPLES_NETWORK = """\
+# {title}
+# It writes what the network predicts for other examples: python model.py new.npz > predictions.csv
+import sys
+
+import keras
+import numpy as np
+import pandas as pd
+import tfopt  # registers the classes of the file
+from tfopt.data.example_sources import load_inputs
+{own}
+if len(sys.argv) != 2:
+    sys.exit("which examples? python model.py new.npz > predictions.csv (or a folder, or PATH.py:function)")
+model = keras.models.load_model({path}, compile=False{objects})
+x = load_inputs(sys.argv[1]{reading})["x"]
+predicted = model.predict(x, verbose=0)  # values, or the probability of each class
+{result}
+predictions.to_csv(sys.stdout, index=False)
+"""
+
 NETWORK = """\
 # {title}
 # It writes what the network predicts for the rows of a file: python model.py new.csv > predictions.csv

@@ -74,6 +74,7 @@ class SearchConfig:
         separator: Field separator of the file, or `"auto"`.
         max_unpacked: Bytes that a compressed file may unpack to.
         as_image: Whether `digits`, or the inputs of an NPZ file, are images in their own shape.
+        image_size: What the images of a folder are resized to, `"64"` or `"48x64"`; None for the commonest size.
         space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"`, `"wide"`, or `"PATH.py:function"`.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
@@ -133,6 +134,7 @@ class SearchConfig:
     separator: str = "auto"
     max_unpacked: int = MAX_UNPACKED
     as_image: bool = False
+    image_size: str | None = None
     space: str = "default"
     tuner: str = "random"
     max_trials: int | None = None

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfopt.data.example_encoder import ExampleEncoder
+from tfopt.data.example_encoder import ExampleEncoder, blank_inputs
 from tfopt.data.example_model import ExampleModel
 from tfopt.data.examples import ExampleSet, each, leaves, named
 from tfopt.search.coding import SplitCoder, TargetForm, TargetScaler, output_kind
@@ -87,7 +87,7 @@ class ExampleCoder(SplitCoder):
             table.parts,
             [encoders[scaling].learned for _, scaling, _ in members],
             table.task,
-            [self._output(network) for network, _, _ in members],
+            [self._output(network, scaling) for network, scaling, _ in members],
             weights=[weight for _, _, weight in members],
             place=table.target_place,
             texts_as_they_are=[scaling == RAW for _, scaling, _ in members],
@@ -96,8 +96,8 @@ class ExampleCoder(SplitCoder):
             **target,
         )
 
-    def _output(self, network: keras.Model) -> str:
-        shape = self.compared(network.output_shape)
+    def _output(self, network: keras.Model, scaling: str) -> str:
+        shape = self.compared(network(blank_inputs(self._table.parts, scaling == RAW))).shape
         return output_kind(network, int(np.prod(shape[1:])), self._table, self.place)
 
     @property
@@ -111,7 +111,7 @@ class ExampleCoder(SplitCoder):
         Raises:
             ValueError: There is none.
         """
-        if self.place is None and not isinstance(outputs, dict | list) and not _is_nest(outputs):
+        if self.place is None and not isinstance(outputs, dict | list | tuple):
             return outputs
         try:
             return outputs[self.place]
@@ -119,8 +119,3 @@ class ExampleCoder(SplitCoder):
             held = f"the outputs {list(outputs)}" if isinstance(outputs, dict) else "other outputs"
             wanted = "one target" if self.place is None else f"the target {self.place!r}"
             raise ValueError(f"The network has {held}, and the data {wanted}. Give both the same names.") from None
-
-
-def _is_nest(outputs: Any) -> bool:
-    """Whether it is a tuple of shapes or tensors, not one shape."""
-    return isinstance(outputs, tuple) and not all(size is None or isinstance(size, int) for size in outputs)

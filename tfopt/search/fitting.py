@@ -168,10 +168,14 @@ class Fitting:
             with limited(self._timeout), variables_alike():
                 model = self.model(values, num_rows)
                 takes_texts = any(getattr(tensor, "dtype", "") == "string" for tensor in model.inputs or ())
+                adapts = self._problem.parts is not None and bool(layers_to_adapt(model))
+                if adapts:
+                    train = self._splits[0].train
+                    adapt(model, self._coder.features(train, train[:1], RAW if takes_texts else ENCODED)[0])
                 shape = self._coder.compared(model(self._problem.blank(takes_texts))).shape
             output = output_kind(model, int(np.prod(shape[1:])), self._table, self._coder.place)
             form = target_form(model, output, self._coder.place)
-            self._known_forms[key] = _Forms(output, form, takes_texts, bool(layers_to_adapt(model)))
+            self._known_forms[key] = _Forms(output, form, takes_texts, adapts)
         return self._known_forms[key]
 
     def _request_values(self, values: dict[str, Any], num_rows: int) -> dict[str, Any]:
@@ -228,8 +232,10 @@ class Fitting:
             fit = self._space.fit
             own = lambda values, *args, **kwargs: fit(self.hyperparameters(values), *args, **kwargs)  # noqa: E731
             return PlainEngine(self._build, x, y, weights, fit=own)
-        if adapts or scaling == RAW:  # what such layers have learned is no variable: each fit has a graph of its own
-            return PlainEngine(self._build, x, y, weights)
+        if adapts or scaling == RAW:
+            # What such layers have learned is no variable, so each fit has a graph of its own.
+            why = "its own preprocessing layers learn from each training part" if adapts else "it takes texts itself"
+            return PlainEngine(self._build, x, y, weights, reason=why)
         probe = self._space.name not in SPACES  # tfopt's own spaces hide nothing
         return engine_for(self._kind, self._build, x, y, weights, memory=self._memory, probe=probe, measure=False)
 

@@ -134,6 +134,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option("encoding", "encoding of the file, such as gb18030", metavar="NAME", default_text="guessed"),
             Option("separator", "field separator, such as ';' or '\\t'", metavar="CHARACTER", default_text="guessed"),
             Option("max_unpacked", "what a compressed file may unpack to: 500MB, 16GB", size, "SIZE", "4GB"),
+            Option(
+                "image_size",
+                "height x width that a folder's images are resized to: 64, 48x64",
+                metavar="SIZE",
+                default_text="the commonest",
+            ),
             Option("as_image", "digits, or the arrays of an NPZ file, as images in their own shape", switch),
         ),
     ),

@@ -96,6 +96,7 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
             task=config.task,
             drop=config.drop,
             as_image=config.as_image,
+            image_size=config.image_size,
             max_unpacked=config.max_unpacked,
         )
     if examples is not None:

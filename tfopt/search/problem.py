@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from tfopt.data.example_encoder import blank_inputs
 from tfopt.data.examples import InputPart, each, leaves
 
 Task = Literal["regression", "classification"]
@@ -78,13 +79,7 @@ class Problem:
         """Return the inputs of one example of zeros, its texts empty."""
         if self.parts is None:
             return np.zeros((1, self.num_features), "float32")
-
-        def zeros(part: InputPart) -> Any:
-            if part.kind == "text" and texts_as_they_are:
-                return keras.ops.convert_to_tensor([""], dtype="string")
-            return np.zeros((1, *part.encoded_shape), part.encoded_dtype)
-
-        return each(zeros, self.parts)
+        return blank_inputs(self.parts, texts_as_they_are)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -240,6 +240,10 @@ class SearchResult:
 
     def _frame(self, rows: Any, model: Any) -> Any:
         """Return the rows with the names of their columns."""
+        if "inputs" in (trained := self._run.environment.get("data", {})):
+            from tfopt.data.new_examples import inputs_for  # a second of import that tables do without
+
+            return inputs_for(model, rows, trained["inputs"], self._run.config)
         used = [column.name for column in model.columns]
         if isinstance(rows, str | os.PathLike):
             from tfopt.data.rows import read_rows

@@ -12,9 +12,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 from tfopt import devices
 from tfopt._words import names as column_names
+from tfopt.data.example_sources import given_examples
 from tfopt.data.given import as_frame
 from tfopt.errors import UserError, nearest, one_line
 from tfopt.search import session
@@ -131,11 +133,15 @@ def _asked(data: Any, target: Any, settings: Mapping[str, Any]) -> tuple[SearchC
             hint = nearest(_OTHER_NAMES[name], _KNOWN) if name in _OTHER_NAMES else nearest(name, _KNOWN)
             raise UserError(f"unknown setting {name!r}.{hint} `tfopt search --help` describes each.")
     given = {name: value for name, value in {**settings, "target": target}.items() if value is not None}
-    frame = space = None
+    frame: Any = None
+    space = None
     if isinstance(data, list | tuple) and data and all(isinstance(part, str | os.PathLike) for part in data):
         data = ",".join(map(os.fspath, data))
     if isinstance(data, str | os.PathLike):
         given["data"] = os.fspath(data)
+    elif data is not None and (examples := given_examples(data, given)) is not None:
+        frame = examples
+        given["data"] = GIVEN_TABLE
     elif data is not None:
         frame, own_targets = as_frame(data)
         given["data"] = GIVEN_TABLE
@@ -143,7 +149,7 @@ def _asked(data: Any, target: Any, settings: Mapping[str, Any]) -> tuple[SearchC
     if "space" in given and not isinstance(given["space"], str | os.PathLike):
         space = from_object(given["space"])
         given["space"] = space.name
-    columns = [] if frame is None else list(map(str, frame))
+    columns = list(map(str, frame)) if isinstance(frame, pd.DataFrame) else []
     values = {name: _value(name, value, columns) for name, value in given.items()}
     if "resume" in values:
         return resumed(values), frame, space

@@ -98,6 +98,9 @@ def _of_hint(hint: Any) -> Any:
 
 
 _COLUMN = of_dataclass(Column)
+_PART = Object(
+    {**dict.fromkeys(("name", "dtype", "kind"), str), "shape": [int]}, {"vocabulary_size": int, "length": int}, None
+)
 _INTERVAL = Object({"mean": NUMBER, "low": NUMBER, "high": NUMBER})
 _VALUES = Object(others=(str, float, bool, None))
 _FOLD = (int, str)
@@ -116,6 +119,7 @@ FILES: Mapping[str, Object] = {
                     **{name: [str] for name in ("ignored", "identifiers", "source_columns", "classes")},
                     **{name: [_COLUMN] for name in ("columns", "target_columns")},
                     "rows": int,
+                    "inputs": Object({"form": str, "parts": [_PART]}),
                 }
             ),
             "space_sha256": TEXT,

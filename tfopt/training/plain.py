@@ -30,13 +30,14 @@ class PlainEngine(Engine):
     Args:
         fit: Called as `fit(hyperparameters, model, x, y, sample_weight=…, batch_size=…, epochs=…, …)`, as a
             `HyperModel`'s own is; None for `keras.Model.fit`.
+        reason: Why a faster engine does not train them, for every result.
     """
 
     name = "plain"
 
-    def __init__(self, *args, fit: Callable[..., Any] | None = None, **kwargs):
+    def __init__(self, *args, fit: Callable[..., Any] | None = None, reason: str = "", **kwargs):
         super().__init__(*args, **kwargs)
-        self._fit = fit or _fit
+        self._fit, self._reason = fit or _fit, reason
 
     def fit(
         self,
@@ -54,7 +55,7 @@ class PlainEngine(Engine):
 
     def _one(self, request: FitRequest, callbacks: Callbacks) -> FitResult:
         started = time.perf_counter()
-        result = FitResult(engine=self.name)
+        result = FitResult(engine=self.name, reason=self._reason)
         try:
             with limited(request.timeout), random_streams_kept():
                 self._train(request, result, callbacks() if callable(callbacks) else callbacks)
