@@ -48,5 +48,5 @@ def test_a_part_that_helps_takes_something_off_the_error(names):
     errors, part = names["errors"], names["PARTS"][1]
     pairs = {"in-all": ("all parts", f"without {part}"), "alone": (f"{part} alone", "plain")}
     for end, (one, other) in pairs.items():
-        _, evidence = names["claims"][f"tabular-{part.replace(' ', '-')}-{end}"]
+        evidence = names["claims"][f"tabular-{part.replace(' ', '-')}-{end}"]
         assert (evidence.not_so < 0.5) == (np.mean(errors[one]) < np.mean(errors[other]))
