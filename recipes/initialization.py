@@ -56,40 +56,50 @@ CHANCE = max(np.bincount(samples[0].y["test"])) / len(samples[0].y["test"])
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def network(activation, way, seed=None, depth=DEPTH):
-    """A deep network; with a seed every kernel gets one of its own from it."""
-    own = [None if seed is None else 1000 * seed + place for place in range(depth + 1)]
+def network(activation, way, depth=DEPTH):
     layers = [
-        keras.layers.Dense(WIDTH, activation, kernel_initializer=WAYS[way](activation, own[place]))
-        for place in range(depth)
+        keras.layers.Dense(WIDTH, activation, kernel_initializer=WAYS[way](activation, None)) for _ in range(depth)
     ]
-    output = keras.layers.Dense(int(y.max()) + 1, kernel_initializer=WAYS[way](activation, own[-1]), name="logits")
+    output = keras.layers.Dense(int(y.max()) + 1, kernel_initializer=WAYS[way](activation, None), name="logits")
     return keras.Sequential([keras.Input((x.shape[1],)), *layers, output])
 
 
 # Part 1: the spread of activations and gradients by depth.
-def spreads(model, rows, labels):
-    """Standard deviation of each hidden layer's outputs, and root mean square of their gradients, in float64."""
-    with tf.GradientTape() as tape:
-        signals = [tf.constant(rows)]
-        for layer in model.layers[:-1]:
-            signals.append(layer(signals[-1]))
-            tape.watch(signals[-1])
-        cost = LOSS(labels, model.layers[-1](signals[-1]))
-    gradients = tape.gradient(cost, signals[1:])
-    sizes = [np.sqrt(np.mean(np.asarray(gradient, "float64") ** 2)) for gradient in gradients]
-    return [np.std(np.asarray(signal, "float64")) for signal in signals[1:]], sizes
+def spreads(model):
+    """Return a function: standard deviation of each hidden layer's outputs, root mean square of their gradients."""
+
+    @tf.function
+    def both(rows, labels):
+        with tf.GradientTape() as tape:
+            signals = [rows]
+            for layer in model.layers[:-1]:
+                signals.append(layer(signals[-1]))
+            cost = LOSS(labels, model.layers[-1](signals[-1]))
+        # In float64, because the squares of what vanishes are too small for float32.
+        gradients = [tf.cast(gradient, "float64") for gradient in tape.gradient(cost, signals[1:])]
+        sizes = [tf.sqrt(tf.reduce_mean(gradient**2)) for gradient in gradients]
+        return tf.stack([tf.math.reduce_std(tf.cast(signal, "float64")) for signal in signals[1:]]), tf.stack(sizes)
+
+    return both
 
 
 forward, backward = {}, {}  # (activation, way): (seeds, layers)
-for activation, way in recipe.steps([(a, w) for a in ACTIVATIONS for w in WAYS], "ways to begin"):
-    measured = []
-    for sample in samples[:1] if way == "LSUV" else samples:  # LSUV looks at the data, layer by layer: one is enough
-        model, rows, labels = network(activation, way, sample.seed), sample.x["train"][:256], sample.y["train"][:256]
-        if way == "LSUV":
-            initializers.lsuv(model, rows, orthogonal=False, layers=[layer.name for layer in model.layers[:-1]])
-        measured.append(spreads(model, rows, labels))
-    forward[activation, way], backward[activation, way] = np.swapaxes(measured, 0, 1)
+for activation in recipe.steps(ACTIVATIONS, "activations"):
+    model = network(activation, "zeros")
+    measure = spreads(model)
+    for way, make in WAYS.items():
+        measured = []
+        for sample in (
+            samples[:1] if way == "LSUV" else samples
+        ):  # LSUV looks at the data, layer by layer: one is enough
+            rows, labels = sample.x["train"][:256], sample.y["train"][:256]
+            for place, layer in enumerate(model.layers):  # every kernel gets a seed of its own
+                layer.kernel.assign(make(activation, 1000 * sample.seed + place)(layer.kernel.shape))
+                layer.bias.assign(np.zeros(layer.bias.shape))
+            if way == "LSUV":
+                initializers.lsuv(model, rows, orthogonal=False, layers=[layer.name for layer in model.layers[:-1]])
+            measured.append([part.numpy() for part in measure(rows, labels)])
+        forward[activation, way], backward[activation, way] = np.swapaxes(measured, 0, 1)
 
 
 def kept(values, back=False):

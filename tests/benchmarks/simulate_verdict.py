@@ -1,6 +1,7 @@
 """Simulate how often the verdict is wrong, how often it is right, and how often printed intervals cover.
 
 python tests/benchmarks/simulate_verdict.py        # simulate again, some minutes, and write docs/evidence.md's tables
+python tests/benchmarks/simulate_verdict.py --design hold-out  # simulate this design alone again, and write the tables
 python tests/benchmarks/simulate_verdict.py write  # the tables alone, from tests/benchmarks/results/verdict.json
 
 Scores of a fold are made from rows: whether a row is predicted rightly, or its squared error, of which models share a
@@ -148,15 +149,17 @@ def of_holdout(
     return scores, error(samples), scores[:1] - scores[1:], error(differences), len(rows) - 1
 
 
-def conclusions(difference: np.ndarray, error: np.ndarray, freedom: int, baselines: int) -> dict[str, float]:
+def conclusions(
+    difference: np.ndarray, error: np.ndarray, freedom: int, baselines: int, holdout: bool = False
+) -> dict[str, float]:
     """Return how often each conclusion is drawn about a network and so many baselines, (baselines, simulations)."""
     difference, error = difference[:baselines], np.maximum(error[:baselines], 1e-9)
     above = special.stdtr(freedom, difference / error)
     near = special.stdtr(freedom, (difference + ROPE) / error)
     best = difference.argmin(axis=0)[None]
     within = np.take_along_axis(near - special.stdtr(freedom, (difference - ROPE) / error), best, 0)
-    same = clear(error_of_all(np.concatenate([within, near])))
-    better, worse = clear(error_of_all(above)) & ~same, clear(error_of_any(1 - above)) & ~same
+    same = clear(error_of_all(np.concatenate([within, near])), holdout)
+    better, worse = (clear(e, holdout) & ~same for e in (error_of_all(above), error_of_any(1 - above)))
     return {"better": float(better.mean()), "worse": float(worse.mean()), "same": float(same.mean())}
 
 
@@ -177,18 +180,19 @@ def cell(metric: Metric, number: int, situation: str, design: str, simulations: 
         score, score_error, difference, error, freedom = of_holdout(metric, rows, seed, tested)
         truth, sure = np.full((_MODELS, 1), metric.truth), 0.975
     quantile = special.stdtrit(freedom, 0.975)
-    between = truth[:1] - truth[1:]
+    between, single = truth[:1] - truth[1:], folds == 1
     found: dict[str, Any] = {
-        "false": {str(m): conclusions(difference - between, error, freedom, m) for m in NUM_BASELINES},
+        "false": {str(m): conclusions(difference - between, error, freedom, m, single) for m in NUM_BASELINES},
         "covers score": float((np.abs(score - truth) <= special.stdtrit(freedom, sure) * score_error).mean()),
         "covers difference": float((np.abs(difference - between) <= quantile * error).mean()),
         "half width of a score": float(np.median(special.stdtrit(freedom, sure) * score_error)),
     }
     for m, lead in itertools.product((1, 8), LEADS):
         for sign, word in ((1, "better"), (-1, "worse")):
-            found[f"{word} by {lead}, {m}"] = conclusions(difference - between + sign * lead, error, freedom, m)[word]
+            drawn = conclusions(difference - between + sign * lead, error, freedom, m, single)
+            found[f"{word} by {lead}, {m}"] = drawn[word]
     found["same at the rope"] = max(
-        conclusions(difference - between + sign * ROPE, error, freedom, 1)["same"] for sign in (-1, 1)
+        conclusions(difference - between + sign * ROPE, error, freedom, 1, single)["same"] for sign in (-1, 1)
     )
     return found
 
@@ -265,16 +269,21 @@ def real_fits(task: str, number: int, data_sets: int) -> dict[str, Any]:
     return {"data sets": data_sets, "pairs": pairs}
 
 
-def simulate(simulations: int, data_sets: int) -> None:
-    """Simulate every cell and keep what was found."""
+def simulate(simulations: int, data_sets: int, only: str | None = None) -> None:
+    """Simulate every cell, or those of one design alone, and keep what was found."""
     cells = {}
-    for number, (design, metric, situation) in itertools.product(
-        NUM_ROWS, itertools.product(DESIGNS, METRICS, SITUATIONS)
-    ):
-        name = f"{metric.name} {metric.truth}, {number} rows, {design}, {situation}"
-        cells[name] = cell(metric, number, situation, design, simulations, seed=len(cells))
+    if only:
+        kept = json.loads((RESULTS / "verdict.json").read_text(encoding="utf-8"))["simulations"]
+        cells, simulations = kept["cells"], kept["each"]
+    every = itertools.product(NUM_ROWS, itertools.product(DESIGNS, METRICS, SITUATIONS))
+    for seed, (number, (design, metric, situation)) in enumerate(every):
+        if only in (None, design):
+            name = f"{metric.name} {metric.truth}, {number} rows, {design}, {situation}"
+            cells[name] = cell(metric, number, situation, design, simulations, seed)
     keep("verdict", "environment", environment("numpy", "scipy", "scikit-learn"))
     keep("verdict", "simulations", {"each": simulations, "correlation": CORRELATION, "cells": cells})
+    if only:
+        return
     keep("verdict", "too correlated", {str(c): too_correlated(c, simulations) for c in (0.1, 0.2)})
     fits = {
         f"{task}, {n} rows": real_fits(task, n, data_sets)
@@ -376,9 +385,10 @@ def main() -> None:
     parser.add_argument("what", nargs="?", choices=("all", "write"), default="all")
     parser.add_argument("--simulations", type=int, default=4000)
     parser.add_argument("--data-sets", type=int, default=200)
+    parser.add_argument("--design", choices=tuple(DESIGNS), help="simulate this one alone again, as often as before")
     given = parser.parse_args()
     if given.what == "all":
-        simulate(given.simulations, given.data_sets)
+        simulate(given.simulations, given.data_sets, given.design)
     for part, text in tables(json.loads((RESULTS / "verdict.json").read_text(encoding="utf-8"))).items():
         write_into(PAGE, part, text)
 

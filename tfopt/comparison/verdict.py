@@ -96,13 +96,16 @@ class Contest:
     @property
     def network_learns(self) -> bool:
         """Whether the network is clearly better than guessing; where nothing guesses, it is taken to be."""
-        return self.dummy is None or bool(clear(1 - self._above_dummy(of_network=True)[0]))
+        return self.dummy is None or self._clear(1 - self._above_dummy(of_network=True)[0])
 
     @property
     def baselines_learn(self) -> bool:
         """Whether one of the other baselines is clearly better than guessing."""
         above = self._above_dummy(of_network=False)
-        return self.dummy is None or (bool(above) and bool(clear(error_of_any(above))))
+        return self.dummy is None or (bool(above) and self._clear(error_of_any(above)))
+
+    def _clear(self, error_probability: float) -> bool:
+        return bool(clear(error_probability, self.holdout))
 
     def _above_dummy(self, *, of_network: bool) -> list[float]:
         own = None if self.network is None else self.network.name
@@ -166,11 +169,11 @@ def _judged(contest: Contest, words: "_Words") -> tuple[str, str]:
         return "only dummy", words.only_dummy()
     if not np.isfinite(contest.difference.p_better):
         return "undecided", words.no_interval()
-    if clear(contest.p_same):
+    if clear(contest.p_same, contest.holdout):
         return "equivalent", words.equivalent()
-    if clear(contest.p_better):
+    if clear(contest.p_better, contest.holdout):
         return "better", words.better()
-    if clear(contest.p_worse):
+    if clear(contest.p_worse, contest.holdout):
         return "worse", words.worse()
     if not contest.baselines_learn:
         return "only the network learns", words.only_the_network_learns()
