@@ -87,13 +87,10 @@ def network(hp):
     return model
 
 
-tried = [{"arm": arm, "learning_rate": rate} for arm in ARMS for rate in LEARNING_RATES]
-found = recipe.train(network, tried, samples, epochs=EPOCHS, batch_size=BATCH)
+arms = {arm: [{"arm": arm, "learning_rate": rate} for rate in LEARNING_RATES] for arm in ARMS}
+found = recipe.best_of(network, arms, samples, epochs=EPOCHS, batch_size=BATCH)
 # Share of errors (%), or root mean squared error: of each arm a number a split, at the rate that its own rows chose.
-errors = {
-    arm: recipe.chosen(found, [place for place, hp in enumerate(tried) if hp["arm"] == arm])["test error"]
-    for arm in ARMS
-}
+errors = {arm: scores["test error"] for arm, scores in found.items()}
 what = "test error (%)" if classes else "root mean squared test error"
 
 

@@ -428,7 +428,8 @@ def finish(
         ```
     """
     sentences = claims_of(arguments.doc)
-    if apart := sorted(set(sentences) ^ set(claims)):
+    lacking = set() if arguments.smoke else set(sentences) - set(claims)  # with --smoke some may not be tested
+    if apart := sorted(lacking | set(claims) - set(sentences)):
         raise ValueError(f"Each claim of the docstring must have evidence, and the reverse. Received alone: {apart}.")
     if wrong := [key for key, carried in claims.items() if len(str(carried).splitlines()) != 1]:
         raise ValueError(f"A claim's numbers must be one line of text. Received others for {wrong}.")
