@@ -16,7 +16,7 @@ from tfopt.data.examples import each
 from tfopt.search.coding import Output, SplitCoder, TargetForm, decode, output_kind, target_form
 from tfopt.search.example_coding import ENCODED, RAW
 from tfopt.search.loop import Fit
-from tfopt.search.own_layers import adapt, layers_to_adapt, restored
+from tfopt.search.own_layers import adapt, inputs_of, layers_to_adapt, restored
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
 from tfopt.search.tuners.oracle import Member
@@ -167,7 +167,7 @@ class Fitting:
         if key not in self._known_forms:
             with limited(self._timeout), variables_alike():
                 model = self.model(values, num_rows)
-                takes_texts = any(getattr(tensor, "dtype", "") == "string" for tensor in model.inputs or ())
+                takes_texts = any(getattr(tensor, "dtype", "") == "string" for tensor in inputs_of(model))
                 adapts = self._problem.parts is not None and bool(layers_to_adapt(model))
                 if adapts:
                     train = self._splits[0].train

@@ -8,6 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 
+def inputs_of(model: keras.Model) -> list[Any]:
+    """Return a network's symbolic inputs; none where they follow from the first rows: `Sequential` without `Input`."""
+    return getattr(model, "inputs", None) or []
+
+
 def layers_to_adapt(model: keras.Model) -> list[keras.layers.Layer]:
     """Return the layers of a network that have yet to learn from data, in its order."""
     return [layer for layer in _layers(model) if _is_to_adapt(layer)]
@@ -21,10 +26,11 @@ def adapt(model: keras.Model, x: Any) -> None:
     """
     tensors = keras.tree.map_structure(_tensor, x)
     for layer in layers_to_adapt(model):
-        if not model.inputs or not any(layer is own for own in model.layers):
+        if not inputs_of(model) or not any(layer is own for own in model.layers):
             raise ValueError(
                 f"layer {layer.name!r} ({type(layer).__name__}) has not been adapted, and it is not a layer of the "
-                "network itself, so that what reaches it is not known. Build the network with the functional API."
+                "network itself, so that what reaches it is not known. Begin the network with `keras.Input`, or build "
+                "it with the functional API."
             )
         # Of the network's own inputs in their own names, whatever form the layer's are in.
         reaching = keras.Model(model.input, layer.input)
