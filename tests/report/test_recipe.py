@@ -23,6 +23,7 @@ Claims:
     toy-is-so: It is
         so
 """
+TWO = f"{DOC}    toy-is-more: It is more\n"
 EVIDENCE = {"toy-is-so": recipe.fact(True, "{} against {}, 3 seeds", "1.0 ± 0.1", "0.0 ± 0.1")}
 
 
@@ -182,6 +183,15 @@ def test_finish_leaves_a_picture_and_a_result(parse, capsys):
     assert "holds: It is so (1.0 ± 0.1 against 0.0 ± 0.1, 3 seeds)" in printed
     assert "elsewhere" in printed
     assert not plt.get_fignums()
+
+
+def test_claims_are_kept_in_the_order_of_the_docstring(parse):
+    arguments = parse()
+    arguments.doc = TWO
+    figure, _ = plt.subplots()
+    recipe.finish(arguments, {"toy-is-more": recipe.fact(True, "1"), **EVIDENCE}, {}, figure)
+    found = json.loads((arguments.out / "toy.json").read_text(encoding="utf-8"))["claims"]
+    assert [claim["id"] for claim in found] == ["toy-is-so", "toy-is-more"]
 
 
 def test_the_picture_is_the_same_each_time(parse):

@@ -433,6 +433,7 @@ def finish(
         raise ValueError(f"Each claim of the docstring must have evidence, and the reverse. Received alone: {apart}.")
     if wrong := [key for key, carried in claims.items() if len(str(carried).splitlines()) != 1]:
         raise ValueError(f"A claim's numbers must be one line of text. Received others for {wrong}.")
+    claims = {key: claims[key] for key in sentences if key in claims}  # as the docstring has them
     judged = verdicts(claims)
     files = [*save(figure, arguments.out, arguments.name), arguments.out / f"{arguments.name}.json"]
     plt.close(figure)
