@@ -1,6 +1,7 @@
 """The table that the strategies are replayed on is what Keras trains; the usual snippets fail as the header says."""
 
 import warnings
+from math import comb
 
 import keras_tuner
 import numpy as np
@@ -40,20 +41,21 @@ def test_exhaustive_search_always_gets_there(names):
 
 
 def test_random_search_needs_as_many_trials_as_it_must(names, tmp_path):
-    """With m of N configurations near the best, the first of them is expected at (N + 1) / (m + 1)."""
+    """With m of N configurations near the best, the first k miss them in C(N − k, m) of C(N, m) draws."""
     losses = names["tables"][0][..., -1].ravel()
     near = int(np.sum(losses <= 1.3 * losses.min()))
-    counts = []
+    looked, counts = 32, []
     for seed in range(40):
         search = names["replayed"](tfopt.search.RandomSearch, names["tables"][0])
         hp = keras_tuner.HyperParameters()
         for name, values in names["SPACE"].items():
             hp.Choice(name, values)
         tuner = search(None, objective=keras_tuner.Objective("val_loss", "min"), hyperparameters=hp, seed=seed,
-                       max_trials=128, directory=tmp_path, project_name=f"random{seed}")  # fmt: skip
+                       max_trials=looked, directory=tmp_path, project_name=f"random{seed}")  # fmt: skip
         tuner.search(verbose=0)
-        counts.append(1 + int(np.argmax(np.array([loss for _, loss in search.seen]) <= 1.3 * losses.min())))
-    expected = 129 / (near + 1)
+        hits = [loss <= 1.3 * losses.min() for _, loss in search.seen]
+        counts.append([*hits, True].index(True))  # misses before the first
+    expected = sum(comb(128 - k, near) for k in range(1, looked + 1)) / comb(128, near)
     error = np.std(counts, ddof=1) / np.sqrt(len(counts))
     assert abs(np.mean(counts) - expected) < stats.norm.ppf(0.9999) * error
 
