@@ -48,7 +48,7 @@ class Lines(Progress):
 result = tfopt.search.run(
     arguments.data,
     arguments.target,
-    space="default",  # schedule, optimizer, penalties, dropout, normalisation and shape of an MLP
+    space="mlp",  # schedule, optimizer, penalties, dropout, normalisation and shape of an MLP
     tuner="random",
     max_trials=TRIALS,
     folds=FOLDS,

@@ -1,6 +1,6 @@
 """Keep what searches found, from their run folders, for the table of docs/comparison.md and the board of README.md.
 
-for data in diabetes digits breast_cancer wine friedman1; do tfopt search $data --out runs/$data; done
+for data in diabetes digits breast_cancer wine friedman1; do tfopt search $data --space mlp --out runs/$data; done
 python tests/benchmarks/search_table.py runs/diabetes runs/digits runs/breast_cancer runs/wine runs/friedman1
 python tests/benchmarks/write_tables.py
 """

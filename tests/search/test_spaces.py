@@ -62,9 +62,9 @@ def test_wide_configurations_build_what_they_say(task, seed):
 @pytest.mark.parametrize("name", ["cosine", "linear"])
 def test_the_schedule_ends_with_the_training(name):
     of = problem()
-    hp = discover(Space("default", SPACES["default"]), of).copy()
+    hp = discover(Space("mlp", SPACES["mlp"]), of).copy()
     hp.values = {**default_values(hp), "schedule": name}
-    model = SPACES["default"](hp, of)
+    model = SPACES["mlp"](hp, of)
     model.optimizer.build(model.trainable_variables)
     for steps, expected in ((0, hp.values["learning_rate"]), (of.total_steps(hp.values["batch_size"]), 0.0)):
         model.optimizer.iterations.assign(steps)
@@ -103,10 +103,10 @@ def test_small_is_a_grid_of_72():
 def test_an_initializer_matches_its_activation():
     """The spread of a wide layer's output keeps its size through He, LeCun and friends."""
     for activation in ("relu", "selu", "silu", "tanh"):
-        hp = discover(Space("default", SPACES["default"]), problem(num_features=400)).copy()
+        hp = discover(Space("mlp", SPACES["mlp"]), problem(num_features=400)).copy()
         hp.values = {**default_values(hp), "activation": activation, "num_layers": 3, "units": 128, "dropout": 0.0}
         keras.utils.set_random_seed(0)
-        model = SPACES["default"](hp, problem(num_features=400))
+        model = SPACES["mlp"](hp, problem(num_features=400))
         last = [layer for layer in model.layers if isinstance(layer, keras.layers.Activation)][-1]
         hidden = keras.Model(model.inputs[0], last.output)
         x = np.random.default_rng(0).normal(size=(256, 400)).astype("float32")
@@ -121,12 +121,12 @@ def test_the_command_line_offers_every_space():
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_first_trials_are_of_the_space_and_differ(task, tmp_path):
     of = problem(task)
-    hp = discover(Space("portfolio", SPACES["portfolio"]), of)
+    hp = discover(Space("default", SPACES["default"]), of)
     known = {parameter.name for parameter in hp.space}
-    oracle = fold_oracle("random", hp, 30, 5, 0, tmp_path, first_of("portfolio"))
+    oracle = fold_oracle("random", hp, 30, 5, 0, tmp_path, first_of("default"))
     trials = [oracle.create_trial(f"tuner{number}").hyperparameters for number in range(14)]
     others = known - {"label_smoothing", "realmlp_label_smoothing"} if task == "regression" else known
-    for given, trial in zip(first_of("portfolio"), trials, strict=False):
+    for given, trial in zip(first_of("default"), trials, strict=False):
         assert set(given) <= others
         assert given.items() <= trial.values.items()  # none is out of the conditions that it stands under
         for parameter in trial.space:
@@ -136,13 +136,13 @@ def test_the_first_trials_are_of_the_space_and_differ(task, tmp_path):
     assert len({repr(sorted(values.items())) for values in configurations}) == len(configurations)
     again = fold_oracle("random", hp, 30, 5, 0, tmp_path / "without", ())
     drawn = [again.create_trial(f"tuner{number}").hyperparameters.values for number in range(14)]
-    first = len(first_of("portfolio"))
+    first = len(first_of("default"))
     assert [trial.values for trial in trials[first:]] == drawn[first:]  # the oracle's own, as if it had made all
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("task", ["classification", "regression"])
-@pytest.mark.parametrize("name", ["portfolio", "realmlp", "tabm"])
+@pytest.mark.parametrize("name", ["default", "realmlp", "tabm"])
 def test_networks_for_tables_build_what_they_say(name, task, seed):
     of = problem(task, kinds=("number",) * 4 + ("flag",) * 2)
     values, model = sample(name, of, seed)

@@ -1,4 +1,4 @@
-"""The search spaces by name, those of RealMLP and TabM, and a portfolio of all networks for tables."""
+"""The search spaces by name: those of RealMLP and TabM, and the default one, a portfolio of all networks for tables."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def tabm(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
 
 SPACES: dict[str, Build] = {
     "small": small,
-    "default": mlp,
+    "default": portfolio,
     "wide": wide,
     "mlp": mlp,
     "realmlp": realmlp,
@@ -81,10 +81,8 @@ SPACES: dict[str, Build] = {
     "portfolio": portfolio,
 }
 
-# Of `portfolio`, what is tried first: see docs/search.md for how it was found. What is not named has its default.
+# What the portfolio tries first: docs/search.md says how it was found. What is not named has its default.
 _FIRST: list[dict[str, Any]] = [
-    {"network": "realmlp", "realmlp_dropout": 0.3, "realmlp_learning_rate": 0.05},
-    {"num_layers": 1, "units": 128, "dropout": 0.4, "weight_decay": 3.0},
     {
         "network": "realmlp",
         "scaling": "robust",
@@ -92,25 +90,28 @@ _FIRST: list[dict[str, Any]] = [
         "realmlp_dropout": 0.3,
         "realmlp_weight_decay": 0.2,
     },
-    {"network": "tabm", "tabm_num_layers": 1, "tabm_num_bins": 8, "tabm_learning_rate": 0.01},
-    {"scaling": "robust", "activation": "silu", "weight_decay": 3.0},
-    {"network": "realmlp", "scaling": "robust"},
-    {"network": "tabm", "tabm_weight_decay": 0.3},
     {"units": 128, "batch_normalization": True, "dropout": 0.4, "weight_decay": 2.0},
+    {"network": "tabm", "tabm_num_layers": 1, "tabm_num_bins": 8, "tabm_learning_rate": 0.01},
+    {"num_layers": 1, "activation": "silu", "dropout": 0.4, "learning_rate": 0.01},
+    {"network": "realmlp", "realmlp_dropout": 0.3, "realmlp_learning_rate": 0.05},
     {
-        "network": "realmlp",
+        "network": "tabm",
         "scaling": "robust",
-        "realmlp_frequency_scale": 1.0,
-        "realmlp_dropout": 0.3,
-        "realmlp_weight_decay": 0.1,
+        "tabm_num_members": 4,
+        "tabm_units": 32,
+        "tabm_num_bins": 8,
+        "tabm_weight_decay": 0.3,
     },
-    {"network": "tabm", "tabm_num_bins": 8},
+    {"num_layers": 1, "units": 128, "dropout": 0.4, "weight_decay": 3.0},
+    {"units": 128, "batch_normalization": True, "linear_shortcut": False, "activation": "silu"},
+    {"network": "realmlp", "scaling": "robust", "realmlp_frequency_scale": 0.3, "realmlp_weight_decay": 0.1},
+    {"network": "tabm", "tabm_weight_decay": 0.3},
 ]
 
 
 def first_of(name: str) -> list[dict[str, Any]]:
     """Return configurations of a space that are tried after its default and before the oracle's own proposals."""
-    return _FIRST if name == "portfolio" else []
+    return _FIRST if SPACES.get(name) is portfolio else []
 
 
 # A name of its own for each network's hyperparameter: KerasTuner 1.4.8 loses a name that two conditions share.
