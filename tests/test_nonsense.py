@@ -39,9 +39,10 @@ OF_CLASS = {
 OTHER_KINDS = [1j, math.nan, [], {}, [[]], object(), len, np.array(["a"])]
 NO_NUMBER = [*OTHER_KINDS, "0.1", "x", b"1", True, np.True_, math.inf, -math.inf, 10**400, -(10**4000), Decimal("NaN")]
 NO_NUMBER += [(), np.array([]), ["a"], [None], [True], [math.nan], [[1], [1, 2]], [10**4000], {"a": 1}, int]
+NO_NUMBER += [np.ma.masked, np.ma.masked_array([1.0, 2.0], [0, 1]), np.longdouble("1e4000")]
 NO_FLAG = [*OTHER_KINDS, "no", "", b"1", 2, -1, 0.5, [True], np.array([True, False])]
 NO_STRING = [*OTHER_KINDS, True, 1, b"cosine", ["a"]]
-NO_PIECE = [1j, math.nan, object(), b"1", [[]]]
+NO_PIECE = [1j, math.nan, object(), b"1", [[]], {}, {"a": 1}]
 EDGES = [0, -1, -0.5, 1, 2, 1e300, -1e300, 2**63, -(2.0**63)]
 WEIGHT = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 
@@ -55,7 +56,10 @@ def tried_for(parameter):
         return NO_FLAG + missing, []
     if float in kinds or int in kinds or parameter.name in ("seed", "decay"):
         return NO_NUMBER + missing, EDGES
-    return (NO_STRING + missing if str in kinds and parameter.name != "path" else NO_PIECE), []
+    if str in kinds and parameter.name != "path":
+        return NO_STRING + missing, []
+    takes_names = "Mapping" in str(parameter.annotation)
+    return [value for value in NO_PIECE if not (takes_names and isinstance(value, dict))], []
 
 
 def used(piece):

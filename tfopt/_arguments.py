@@ -77,10 +77,11 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 def _array(value: Any, stacked: bool) -> np.ndarray | None:
     if _is_number(value):
         try:
-            return np.array(value, "float64")
+            with np.errstate(over="ignore"):  # of a long double
+                return np.array(value, "float64")
         except OverflowError:  # an int of more than 308 digits
             return np.array(np.inf)
-    if not stacked or not isinstance(value, (list, tuple, np.ndarray)):
+    if not stacked or not isinstance(value, (list, tuple, np.ndarray)) or np.ma.is_masked(value):
         return None
     try:
         array = np.asarray(value)

@@ -40,6 +40,7 @@ class StochasticWeightAveraging(LoggedCallback):
 
     Raises:
         TypeError: An argument is no number.
+        TypeError: `data` is no inputs.
         ValueError: An argument is out of bounds; at the start of training: `data` is missing.
 
     Example:
@@ -61,7 +62,7 @@ class StochasticWeightAveraging(LoggedCallback):
         super().__init__()
         self.start = number("start", start, minimum=0, below=1, owner=_OWNER, stacked=False)
         count_argument(batch_size, _OWNER, "batch_size")
-        self.data, self.batch_size = data, batch_size
+        self.data, self.batch_size = _checked(data), batch_size
         self.num_averaged = 0
         self._sums: list[np.ndarray] = []
 
@@ -129,3 +130,19 @@ class StochasticWeightAveraging(LoggedCallback):
             batches = self.data
         for batch in batches:
             yield keras.utils.unpack_x_y_sample_weight(batch)[0]
+
+
+def _checked(data: Any) -> Any:
+    """Return inputs if they are arrays, or what gives batches."""
+    if data is None:
+        return data
+    if isinstance(data, list | tuple | dict) or hasattr(data, "shape"):
+        leaves = keras.tree.flatten(data)
+        if leaves and all(len(getattr(leaf, "shape", ())) for leaf in leaves):
+            return data
+    elif isinstance(data, keras.utils.PyDataset) or (hasattr(data, "__iter__") and not isinstance(data, str | bytes)):
+        return data
+    raise TypeError(
+        "Argument `data` must be an array, several in a list or dict, a `tf.data.Dataset` or a "
+        f"`keras.utils.PyDataset`. Received: data={data!r:.80}."
+    )

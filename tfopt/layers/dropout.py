@@ -321,7 +321,7 @@ def _draw(layer: _MaskedByShape, inputs: Any, dtype: str | None = None) -> Any:
 def _checked_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:
     if noise_shape is None:
         return None
-    is_list = isinstance(noise_shape, Iterable) and not isinstance(noise_shape, (str, bytes))
+    is_list = isinstance(noise_shape, Iterable) and not isinstance(noise_shape, (str, bytes, dict, set))
     sizes = tuple(noise_shape) if is_list else ("",)
     if not all(size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0) for size in sizes):
         raise ValueError(

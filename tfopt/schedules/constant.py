@@ -48,11 +48,10 @@ class Constant(Schedule):
 
 def inner_schedule(name: str, value: Any) -> Any:
     """Return what a composition may hold: a schedule of tfopt or of Keras; a number becomes a constant one."""
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-        return value
-    if isinstance(value, Mapping):
-        return keras.saving.deserialize_keras_object(dict(value))
-    if isinstance(value, (str, type)) or (callable(value) and not is_live(value)):
+    made = keras.saving.deserialize_keras_object(dict(value)) if isinstance(value, Mapping) else value
+    if isinstance(made, keras.optimizers.schedules.LearningRateSchedule):
+        return made
+    if isinstance(value, (str, type, Mapping)) or (callable(value) and not is_live(value)):
         raise TypeError(
             f"Argument `{name}` must be a schedule or a number. Received: {name}={value!r} of type "
             f"{type(value).__name__}. A plain function cannot be saved: subclass tfopt.schedules.Schedule."
