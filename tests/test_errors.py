@@ -31,6 +31,11 @@ def test_the_nearest_choice_is_named_when_one_is_close():
             "InternalError: Graph execution error: … out of memory",
         ),
         ("", "no reason was recorded"),
+        (
+            "ValueError: Exception encountered when calling Own.call().\n\n\x1b[1mtoo few\x1b[0m\n\n"
+            "Arguments received by Own.call():\n  • x=1",
+            "ValueError: Exception encountered when calling Own.call(). … too few",
+        ),
     ],
 )
 def test_a_failure_is_told_in_one_line(failure, text):

@@ -3,6 +3,7 @@
 import difflib
 import errno
 import os
+import re
 import shlex
 from collections.abc import Iterable
 
@@ -99,6 +100,8 @@ def one_line(failure: Exception | str) -> str:
     Of a traceback that is its last line.
     """
     text = failure if isinstance(failure, str) else f"{type(failure).__name__}: {failure}"
+    text = re.split(r"\n\s*Arguments received by ", text)[0]  # after which Keras lists what is not the cause
+    text = re.sub(r"\x1b\[\d*m", "", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason was recorded"]
     if lines[0].startswith("Traceback "):
         return lines[-1]

@@ -1,13 +1,19 @@
 """Arrays of any shape as examples, where they come from, and what is wrong with them in one line."""
 
 import re
+from dataclasses import replace
 
+import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from tfopt.data import examples_of
 from tfopt.data.example_sources import load_examples
+from tfopt.data.new_examples import read_new_examples
 from tfopt.errors import UserError
+from tfopt.search.config import SearchConfig
+from tfopt.search.plan import table_of
 
 X, Y = np.zeros((12, 4, 4, 1), "float32"), np.arange(12) % 3
 
@@ -158,6 +164,64 @@ def test_npz_files_keep_shapes_and_are_asked_for_names(tmp_path):
         load_examples(path, target=["marc"])
     assert list(load_examples(path, target=["mark"]).parts) == ["left", "right"]
     assert load_examples(path, target=["mark"], drop=["left"]).parts.shape == (4, 4)
+
+
+def test_folders_of_classes_are_images_or_texts(tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(3):
+            shape = (5, 7, 3) if number else (4, 4, 3)
+            pixels = random.integers(0, 256, shape, dtype=np.uint8)
+            keras.utils.save_img(tmp_path / "pets" / name / f"{number}.png", pixels, scale=False)
+    pets = load_examples(str(tmp_path / "pets"))
+    assert (pets.kind, pets.parts.shape, pets.classes) == ("image", (5, 7, 3), ("cat", "dog"))
+    assert pets.target.tolist() == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(pets.x[-1], pixels)  # PNG loses nothing
+    assert any("2 of 6 images are resized to 5 × 7" in note for note in pets.notes)
+    assert load_examples(str(tmp_path / "pets"), image_size="8x6").parts.shape == (8, 6, 3)
+    (tmp_path / "pets" / "dog" / "0.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"dog/0\.png is no image that can be read"):
+        load_examples(str(tmp_path / "pets"))
+    (tmp_path / "pets" / "eel").mkdir()
+    with pytest.raises(UserError, match=r"class folder .*eel is empty"):
+        load_examples(str(tmp_path / "pets"))
+
+
+def test_texts_by_class_and_parts_that_are_set_apart(tmp_path):
+    for part in ("train", "test"):
+        for name in ("ham", "spam"):
+            (tmp_path / part / name).mkdir(parents=True)
+            (tmp_path / part / name / "1.txt").write_text(f"{part} {name}")
+    mails = load_examples(str(tmp_path))
+    assert mails.x.tolist() == ["train ham", "train spam", "test ham", "test spam"]
+    assert mails.test_rows.tolist() == [2, 3]
+    (tmp_path / "test" / "spam" / "1.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match=r"spam/1\.txt is not UTF-8"):
+        load_examples(str(tmp_path))
+
+
+def test_a_column_of_a_table_names_images_or_holds_texts(tmp_path):
+    for number in range(8):
+        keras.utils.save_img(tmp_path / f"{number}.png", np.full((3, 3, 3), 30 * number, np.uint8), scale=False)
+    names = [f"{number}.png" for number in range(8)]
+    texts = ["good one", None, "bad", "so so"] * 2
+    frame = pd.DataFrame({"file": names, "says": texts, "age": range(8), "price": np.linspace(1, 2, 8)})
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    config = SearchConfig(data=str(tmp_path / "table.csv"), target=("price",), image_column="file")
+    pictures = table_of(config)
+    assert pictures.x[:, 0, 0, 0].tolist() == [30 * number for number in range(8)]  # gray: one channel
+    np.testing.assert_allclose(pictures.target, frame["price"])
+    assert any("left out: 'says', 'age'" in note for note in pictures.notes)
+    said = table_of(replace(config, image_column=None, text_column="says"))
+    assert said.x.tolist() == ["good one", "", "bad", "so so"] * 2
+    new = read_new_examples(config.data, pictures.parts, config.to_dict(), ("price",), ())
+    np.testing.assert_array_equal(new.x, pictures.x)
+    np.testing.assert_allclose(new.targets["price"], frame["price"])
+    frame.loc[2, "file"] = "22.png"
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(UserError, match=r"no image .*22\.png\. Did you mean '2\.png'\?"):
+        table_of(config)
 
 
 def test_digits_are_pictures_when_asked():

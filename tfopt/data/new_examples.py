@@ -3,14 +3,18 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tfopt.data.column import Column
+from tfopt.data.example_columns import inputs_of_column
 from tfopt.data.example_sources import load_inputs
 from tfopt.data.examples import Nest, columns_of, named, plain_parts, read_parts
 from tfopt.data.given_examples import inputs_like
+from tfopt.data.rows import read_new_rows
 from tfopt.errors import UserError
 
 
@@ -44,6 +48,8 @@ def read_new_examples(
     Raises:
         UserError: They cannot be read, or are of another form.
     """
+    if (column := config.get("image_column") or config.get("text_column")) is not None:
+        return _of_column(source, column, parts, config, target_names, classes)
     found = load_inputs(
         source,
         target=config.get("target", ()),
@@ -85,6 +91,23 @@ def inputs_for(model: Any, given: Any, inputs: Mapping[str, Any], config: Mappin
     else:
         x = inputs_like(given, parts, "the given examples")
     return x if hasattr(model, "networks") else columns_of(x)[0]
+
+
+def _of_column(
+    source: str,
+    column: str,
+    parts: Any,
+    config: Mapping[str, Any],
+    target_names: Sequence[str],
+    classes: Sequence[str],
+) -> NewExamples:
+    """Return the texts of a table's column, or the images that it names, with those targets that the table has."""
+    targets = [Column(name, "categorical" if classes else "numeric") for name in target_names]
+    rows = read_new_rows(source, [Column(column, "text")], targets=targets, max_unpacked=config["max_unpacked"])
+    is_image = config.get("image_column") is not None
+    values, folder = rows.features[column], Path(source).parent
+    x = inputs_of_column(values, "image" if is_image else "text", folder, image_size(plain_parts(parts)), [], source)
+    return NewExamples(inputs_like(x, parts, source), rows.targets, {column: values.tolist()} if is_image else {})
 
 
 def image_size(inputs: Mapping[str, Any]) -> str | None:

@@ -74,6 +74,8 @@ class SearchConfig:
         separator: Field separator of the file, or `"auto"`.
         max_unpacked: Bytes that a compressed file may unpack to.
         as_image: Whether `digits`, or the inputs of an NPZ file, are images in their own shape.
+        image_column: Column of a table that names images, relative to its file; they alone are learned from.
+        text_column: Column of a table that holds texts; they alone are learned from.
         image_size: What the images of a folder are resized to, `"64"` or `"48x64"`; None for the commonest size.
         space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"`, `"wide"`, or `"PATH.py:function"`.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
@@ -134,6 +136,8 @@ class SearchConfig:
     separator: str = "auto"
     max_unpacked: int = MAX_UNPACKED
     as_image: bool = False
+    image_column: str | None = None
+    text_column: str | None = None
     image_size: str | None = None
     space: str = "default"
     tuner: str = "random"
@@ -238,6 +242,8 @@ class SearchConfig:
             raise UserError(f"--backend {self.backend} needs a running cluster. Give its --address, such as HOST:PORT.")
         _validate_device(self.device)
         _validate_columns(self)
+        if self.image_column is not None and self.text_column is not None:
+            raise UserError("--image-column and --text-column do not go together. Give one of the two.")
         self.column_kinds()
         if self.track is not None:
             tracking_uri(self.track)

@@ -140,6 +140,15 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 metavar="SIZE",
                 default_text="the commonest",
             ),
+            Option(
+                "image_column",
+                "column that names images, relative to the file; they are what is learned from",
+                metavar="NAME",
+                default_text="none",
+            ),
+            Option(
+                "text_column", "column of texts, which are what is learned from", metavar="NAME", default_text="none"
+            ),
             Option("as_image", "digits, or the arrays of an NPZ file, as images in their own shape", switch),
         ),
     ),

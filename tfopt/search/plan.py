@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,10 @@ from tfopt.comparison.forward import gap_of
 from tfopt.comparison.objective import Objective, get_objective
 from tfopt.data import Table, load_table
 from tfopt.data.cautions import cautions
+from tfopt.data.example_columns import examples_of_column
 from tfopt.data.example_sources import load_examples
-from tfopt.data.examples import ExampleSet
-from tfopt.data.files import absolute
+from tfopt.data.examples import ExampleSet, Kind
+from tfopt.data.files import absolute, files_of
 from tfopt.data.repeats import kept_together, repeated_rows
 from tfopt.data.user_file import absolute_name, names_python
 from tfopt.devices import num_cores
@@ -89,7 +91,7 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
             f"tfopt.search.run(data, resume={config.resume or 'RUN'!r})."
         )
     examples = frame if isinstance(frame, ExampleSet) else None
-    if frame is None:
+    if frame is None and config.image_column is None and config.text_column is None:
         examples = load_examples(
             config.data,
             target=config.target,
@@ -101,6 +103,9 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
         )
     if examples is not None:
         return _told_alike(examples, config)
+    told = config.column_kinds()
+    if (column := config.image_column or config.text_column) is not None:
+        told[column] = "text"
     table = load_table(
         config.data if frame is None else frame,
         target=list(config.target) or None,
@@ -109,12 +114,16 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
         group=config.group,
         weights=config.weights,
         time=config.time,
-        columns=config.column_kinds(),
+        columns=told,
         header=config.header,
         encoding=config.encoding,
         separator=config.separator,
         max_unpacked=config.max_unpacked,
     )
+    if column is not None:
+        folder = Path() if frame is not None else Path(files_of(config.data)[0]).parent
+        kind: Kind = "text" if config.image_column is None else "image"
+        table = examples_of_column(table, column, kind, folder, config.image_size)
     return _weighed(table, config)
 
 
