@@ -86,6 +86,7 @@ TUTORIALS: dict[str, dict[str, str]] = {
 ELSEWHERE = {
     "README": "test_readme.py", "search": "test_readme.py", "defects": "test_defects.py",
     "use-the-model": "cli/test_predict.py", "tabular-networks": "models/test_models.py",
+    "any-data": "search/test_example_search.py",
 }  # fmt: skip
 
 

@@ -1,14 +1,18 @@
 """Examples of any shape through the folds: what is learned where, what is trained, exported and predicted."""
 
+import re
 from pathlib import Path
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
 import tfopt
 from tfopt.data import ExampleModel, examples_of
 from tfopt.data.example_encoder import ExampleEncoder
+from tfopt.data.example_sources import given_examples, load_examples
+from tfopt.search.coding import output_kind, target_form
 from tfopt.search.example_coding import ENCODED, RAW, ExampleCoder
 from tfopt.search.own_layers import adapt, layers_to_adapt, restored
 from tfopt.search.problem import Problem
@@ -129,3 +133,23 @@ def test_it_goes_on_from_its_journal_with_the_same_data_only(found):
     other = {**x, "fact": x["fact"] + 1}
     with pytest.raises(tfopt.errors.UserError, match="made from other data"):
         tfopt.search.run((other, y), space=two_inputs, resume=str(result.folder), progress=False)
+
+
+def test_the_networks_of_the_docs_page_take_the_examples_of_the_docs_page():
+    page = (Path(__file__).parents[2] / "docs" / "any-data.md").read_text(encoding="utf-8")
+    programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(programs) == 4
+    for program in programs:
+        names: dict = {}
+        exec(program, names)
+        build = next(value for name, value in names.items() if name in ("cnn", "bag", "two_inputs", "recurrent"))
+        load = names.get("load")
+        examples = load_examples("digits", as_image=True) if load is None else given_examples(load(), {})
+        problem = Problem(examples.task, 1, examples.num_outputs, 8, 1, 8, kind=examples.kind, parts=examples.parts)
+        model = build(keras_tuner.HyperParameters(), problem)
+        coder = ExampleCoder(examples, "standard")
+        x, _ = coder.features(TRAIN, TEST, ENCODED)
+        output = coder.compared(model(x))
+        kind = output_kind(model, output.shape[-1], examples, coder.place)
+        form = target_form(model, kind, coder.place)
+        assert np.isfinite(model.train_on_batch(x, coder.targets(TRAIN, form, coder.scaler(TRAIN)))).all()

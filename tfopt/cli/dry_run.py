@@ -16,6 +16,7 @@ _LISTED = 12
 
 def describe(plan: "Plan") -> dict[str, Any]:
     """Return the plan of a search, JSON-safe. Builds the space's default model, so TensorFlow must have started."""
+    from tfopt.data.examples import ExampleSet, in_words
     from tfopt.search.nested import NetworkSearch
     from tfopt.search.oracles import grid_size
     from tfopt.search.user_space import load_space
@@ -31,6 +32,7 @@ def describe(plan: "Plan") -> dict[str, Any]:
     others = len(plan.outer) * (config.seeds + 1 + inner + config.ensemble) + 1 + config.ensemble
     return {
         "data": table.name,
+        **({"examples": in_words(table)} if isinstance(table, ExampleSet) else {}),
         "rows": table.num_rows,
         "columns": [
             {"name": c.name, "kind": c.kind, "levels": c.num_levels or None, "missing": c.has_missing}
@@ -89,6 +91,10 @@ def as_text(plan: dict[str, Any]) -> str:
     lines = [
         ("table", f"{plan['data']}: {plan['rows']:,} rows, {width} ({_counted(kinds)})"),
         ("columns", ", ".join(named[:_LISTED]) + more),
+    ]
+    if "examples" in plan:
+        lines = [("data", f"{plan['data']}: {plan['rows']:,} {plan['examples']}")]
+    lines += [
         ("task", f"{plan['task']} of {target}{classes}, scored by {plan['objective']}"),
         ("folds", f"{outer}, {plan['inner_folds']} inner in each{', forward in time' * plan['forward_in_time']}"),
         (

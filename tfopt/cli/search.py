@@ -173,7 +173,10 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
 
 def _in_words(plan: "Plan") -> str:
     """Return in a line what a search is about to do, while TensorFlow has yet to start."""
+    from tfopt.data.examples import ExampleSet, in_words
+
     config, table = plan.config, plan.table
+    of_what = in_words(table) if isinstance(table, ExampleSet) else f"rows, {len(table.columns)} columns"
     trials = {None: "configurations of a network", 1: "1 network"}.get(
         config.max_trials, f"{config.max_trials} networks"
     )
@@ -182,27 +185,9 @@ def _in_words(plan: "Plan") -> str:
     if config.backend != "loky":
         workers = f"the workers of {config.backend} at {config.address}"
     return (
-        f"{table.name}: {table.num_rows:,} {_of_what(table)}, {table.task}; "
+        f"{table.name}: {table.num_rows:,} {of_what}, {table.task}; "
         f"{trials} and {len(plan.families)} baselines on {folds}, by {workers}."
     )
-
-
-def _of_what(table: Any) -> str:
-    """Return what the rows are: of a table, or examples of some shape."""
-    from tfopt.data.examples import ExampleSet, leaves
-
-    if not isinstance(table, ExampleSet):
-        return f"rows, {len(table.columns)} columns"
-    listed = ", ".join(
-        f"{part.name}{': ' * bool(part.name)}{'text' if part.dtype == 'string' else _shape(part.shape)}"
-        for part in leaves(table.parts)
-    )
-    kinds = {"image": "images", "sequence": "sequences", "text": "texts", "other": "examples"}
-    return f"{kinds[table.kind]} ({listed})"
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape)) or "a number"
 
 
 def _dry_run(config: SearchConfig, arguments: argparse.Namespace) -> int:

@@ -259,3 +259,17 @@ def read_parts(config: Mapping[str, Any]) -> Any:
     if config["form"] == "dict":
         return {part.name: part for part in parts}
     return tuple(parts) if config["form"] == "tuple" else parts[0]
+
+
+def in_words(examples: ExampleSet) -> str:
+    """Return what the examples are, with the shape of each input."""
+    listed = ", ".join(
+        f"{part.name}{': ' * bool(part.name)}{'text' if part.dtype == 'string' else _shape(part.shape)}"
+        for part in leaves(examples.parts)
+    )
+    kinds = {"image": "images", "sequence": "sequences", "text": "texts", "other": "examples"}
+    return f"{kinds[examples.kind]} ({listed})"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "a number"
