@@ -91,23 +91,26 @@ def effects(model, sample):
     return {"on": found["loss_on"], "off": found["loss_off"], "differs": float(differs), **own}
 
 
-results = {}
-for size, units in WIDTHS.items():
-    pairs = {  # rate of dropout, strength of L2
+tuned = [(rate, 0.0) for rate in RATES]
+PAIRS = {  # of each method: rate of dropout, strength of L2
+    "small": {"dropout": tuned, "1 − 1/n": [(1 - 1 / WIDTHS["small"], 0.0)]},
+    "large": {
         "neither": [(0.0, 0.0)],
-        "dropout": [(rate, 0.0) for rate in RATES],
+        "dropout": tuned,
         "dropout 0.5": [(0.5, 0.0)],
-        "1 − 1/n": [(1 - 1 / units, 0.0)],
         "L2": [(0.0, strength) for strength in STRENGTHS],
         "both": [(rate, strength) for rate in RATES[:2] for strength in STRENGTHS],
-    }
+    },
+}
+results = {}
+for size, units in WIDTHS.items():
     arms = {
         method: [
             {"units": (units, units), "rate": rate, "l2": l2, "learning_rate": peak, **LINEAR}
             for rate, l2 in own
             for peak in LEARNING_RATES
         ]
-        for method, own in pairs.items()
+        for method, own in PAIRS[size].items()
     }
     found = recipe.best_of(network, arms, samples, epochs=EPOCHS, batch_size=BATCH, models=True)
     models = {method: list(zip(scores.pop("model"), samples, strict=True)) for method, scores in found.items()}
