@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from tfopt import devices
+from tfopt import _cuda, devices
 from tfopt.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -159,7 +159,7 @@ def test_real_process_before_and_after_tensorflow_loads():
     seen = in_fresh_process("""
 import json, os, sys
 sys.argv = ["tfopt"]  # as on the command line, where `import tfopt` does not load TensorFlow
-from tfopt import devices
+from tfopt import _cuda, devices
 loaded_before = "tensorflow" in sys.modules
 report = devices.configure("cpu", precision="mixed_bfloat16", deterministic=True, seed=3)
 import keras, numpy as np, tensorflow as tf
@@ -226,7 +226,9 @@ def test_gpus_are_divided_among_processes(device, num_found, visible, own, each,
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert devices.one_each(device) == (own, each)
+    assert devices.one_each(device, 3) == (own, each)
+    alone = devices.one_each(device, 1)
+    assert alone == ((own, each) if device == "auto" else (device, []))
 
 
 @pytest.mark.slow
@@ -260,3 +262,38 @@ print(json.dumps([train(None), train(["cpu:1"]), train(["CPU:0", "CPU:1"]), told
     assert together == pytest.approx(alone, abs=1e-5)
     assert alone == pytest.approx([1.0, -2.0, 0.5], abs=0.3)  # it has learned something
     assert told == "no device CPU:7. TensorFlow has: CPU:0, CPU:1."
+
+
+def test_missing_cuda_libraries_are_named_with_what_brings_them(tmp_path, monkeypatch):
+    """As on a machine with a card: of what TensorFlow loads, some libraries are pip's and some the system's."""
+    import tensorflow as tf
+
+    package = tmp_path / "site-packages"
+    for library in ("cudnn/lib/libcudnn.so.9", "cublas/lib/libcublas.so.12"):
+        (package / "nvidia" / library).parent.mkdir(parents=True)
+        (package / "nvidia" / library).touch()
+    build = {"is_cuda_build": True, "cuda_version": "12.5.1", "cudnn_version": "9"}
+    monkeypatch.setattr(tf, "__file__", str(package / "tensorflow" / "__init__.py"))
+    monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: build)
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)
+    monkeypatch.setattr(_cuda, "_loads", lambda name: name in ("libcufft.so.11", "libcublasLt.so.12"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert _cuda.missing_libraries() == ["libcuda.so.1", "libcudart.so.12", "libcusolver.so.11", "libcusparse.so.12"]
+    assert _cuda.unused_card(tmp_path) is None
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
+    assert _cuda.unused_card(tmp_path) == (
+        "it cannot load libcuda.so.1, libcudart.so.12, libcusolver.so.11, libcusparse.so.12. "
+        "Install NVIDIA's driver and tfopt[gpu]"
+    )
+    monkeypatch.setattr(_cuda, "_loads", lambda name: name == "libcuda.so.1")
+    assert _cuda.unused_card(tmp_path).endswith("libcusparse.so.12. Install tfopt[gpu]")
+    monkeypatch.setattr(_cuda, "_loads", lambda name: True)
+    assert _cuda.unused_card(tmp_path).startswith("all libraries are there")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert _cuda.unused_card(tmp_path) == "CUDA_VISIBLE_DEVICES is ''"
+
+
+def test_a_library_that_is_there_loads():
+    assert _cuda._loads("libm.so.6")
+    assert not _cuda._loads("libnot-there.so.1")

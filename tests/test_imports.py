@@ -18,7 +18,7 @@ TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 # From the bottom up: a module imports from its own line, from those above it in this list, and from itself.
 FLOORS = [
-    "_escape errors _names _words _files _layers _arguments _logged _private",
+    "_cuda _escape errors _names _words _files _layers _arguments _logged _private",
     "schedules regularizers constraints losses initializers layers callbacks devices learning_rate_finder uncertainty",
     "training",
     "data comparison baselines models search diagnosis",

@@ -5,10 +5,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tfopt._cuda import missing_libraries, remedy
 from tfopt.errors import UserError
 
 if TYPE_CHECKING:
@@ -174,18 +175,37 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def one_each(device: str) -> tuple[str, list[str]]:
+def shares_batches() -> bool:
+    """Return whether this process has several GPUs, among which each batch of a model is divided."""
+    import tensorflow as tf
+
+    return len(tf.config.list_logical_devices("GPU")) > 1
+
+
+def on_every_gpu(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `build` such that Keras trains its model on all GPUs in use, each with a part of every batch."""
+
+    def mirrored(*args: Any, **kwargs: Any) -> Any:
+        with strategy().scope():
+            return build(*args, **kwargs)
+
+    return mirrored
+
+
+def one_each(device: str, num_processes: int) -> tuple[str, list[str]]:
     """Return how GPUs are divided among processes that have one each.
 
     Args:
         device: As for `configure`, which is to be called afterwards.
+        num_processes: How many there may be. A single one has all GPUs that `device` names, and trains each model on
+            all of them.
 
     Returns:
         The device of this process, for `configure`; and what `CUDA_VISIBLE_DEVICES` is for each process, this one
         first. On the CPU the list is empty.
     """
     numbers = _parse(device)
-    if device == "cpu":
+    if device == "cpu" or (num_processes == 1 and device != "auto"):
         return device, []
     import tensorflow as tf
 
@@ -274,8 +294,9 @@ def _absent(device: str, num_found: int, hidden: bool, built_with_cuda: bool) ->
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     where = f" (CUDA_VISIBLE_DEVICES={visible})" if visible is not None and not hidden else ""
     seen = f"TensorFlow sees {num_found or 'none'}{where}"
-    remedy = "Check `nvidia-smi` and the CUDA libraries (tfopt[gpu]), or use device cpu."
-    return f"no GPU for device {device}: {seen}. {remedy}"
+    missing = [] if num_found else missing_libraries()
+    cause = f"It cannot load {', '.join(missing)}. {remedy(missing)}" if missing else "Check `nvidia-smi`"
+    return f"no GPU for device {device}: {seen}. {cause}, or use device cpu."
 
 
 def _grow(tensorflow: Any, gpu: Any) -> bool:

@@ -84,7 +84,9 @@ def _devices(arguments: argparse.Namespace, problems: list[str]) -> dict[str, An
 
     try:
         with start(arguments.device, debug=arguments.debug) as devices:
-            return devices.to_dict()
+            from tfopt._cuda import unused_card
+
+            return devices.to_dict() | {"unused_card": None if arguments.device == "cpu" else unused_card()}
     except UserError as error:
         problems.append(str(error))
     except ImportError as error:
@@ -162,6 +164,9 @@ def _text(report: dict[str, Any]) -> str:
         count = len(report["differences"])
         lines.append(f"  private names {f'{count} not as tfopt knows them' if count else 'as tfopt knows them'}")
     lines.append("")
+    unused = (report.get("devices") or {}).get("unused_card")
+    if unused:
+        lines.append(f"note: this machine has an NVIDIA card that TensorFlow does not use: {unused}.")
     lines += [f"note: {' '.join(difference.split())}" for difference in report.get("differences", [])]
     lines += [f"problem: {' '.join(problem.split())}" for problem in report["problems"]] or ["Ready to search."]
     return "\n".join(lines)

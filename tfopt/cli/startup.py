@@ -28,7 +28,7 @@ def start(
         precision: As for `tfopt.devices.configure`.
         deterministic: As for `tfopt.devices.configure`.
         debug: Whether TensorFlow may say all it wants.
-        workers: To be given a GPU each, if there are any; this process has the first.
+        workers: To be given a GPU each, if there are any; this process has the first, or all if it is the only one.
     """
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -39,7 +39,7 @@ def start(
         from tfopt import devices
 
         if workers is not None:
-            device, workers.gpus = devices.one_each(device)
+            device, workers.gpus = devices.one_each(device, workers.number)
         report = devices.configure(device, precision, deterministic)
         import keras
 

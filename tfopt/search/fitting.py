@@ -9,6 +9,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from tfopt import devices
 from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.comparison.folds import Split
 from tfopt.data import table as tables
@@ -232,6 +233,9 @@ class Fitting:
             fit = self._space.fit
             own = lambda values, *args, **kwargs: fit(self.hyperparameters(values), *args, **kwargs)  # noqa: E731
             return PlainEngine(self._build, x, y, weights, fit=own)
+        if devices.shares_batches():
+            why = "Keras divides each batch among the GPUs"
+            return PlainEngine(devices.on_every_gpu(self._build), x, y, weights, reason=why)
         if adapts or scaling == RAW:
             # What such layers have learned is no variable, so each fit has a graph of its own.
             why = "its own preprocessing layers learn from each training part" if adapts else "it takes texts itself"

@@ -106,7 +106,7 @@ def _run(data: Any, target: Any, progress: bool | Progress, settings: dict[str, 
         policy = keras.config.dtype_policy()
         try:
             with workers_of(plan.config) as workers:
-                device, workers.gpus = devices.one_each(config.device)
+                device, workers.gpus = devices.one_each(config.device, workers.number)
                 devices.configure(device, config.precision, config.deterministic)
                 outcome = session.run(config, shown, plan, workers, space=space)
         except KeyboardInterrupt as interruption:
