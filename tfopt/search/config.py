@@ -16,7 +16,9 @@ from tfopt.training import BACKENDS, ENGINES
 
 TASKS = ("auto", "regression", "classification")
 HEADERS = ("auto", "yes", "no")
-SPACES = ("default", "small", "mlp", "realmlp", "tabm", "portfolio", "wide")
+TABLE_SPACES = ("default", "small", "mlp", "realmlp", "tabm", "portfolio", "wide")
+KINDS = {"cnn": "image", "sequence": "sequence", "text": "text"}  # of examples, by the space that takes them
+SPACES = (*TABLE_SPACES, *KINDS)
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 TARGET_SCALINGS = ("standard", "none")
@@ -77,7 +79,8 @@ class SearchConfig:
         image_column: Column of a table that names images, relative to its file; they alone are learned from.
         text_column: Column of a table that holds texts; they alone are learned from.
         image_size: What the images of a folder are resized to, `"64"` or `"48x64"`; None for the commonest size.
-        space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"`, `"wide"`, or `"PATH.py:function"`.
+        space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"` or `"wide"` for tables, `"cnn"`,
+            `"sequence"` or `"text"`, or `"PATH.py:function"`. The default is `"portfolio"`, or what takes the examples.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
             16 (random, Bayesian), the whole grid, or as many as Hyperband's brackets hold.

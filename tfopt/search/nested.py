@@ -18,6 +18,7 @@ from tfopt.data.table import Table
 from tfopt.errors import UserError, one_line
 from tfopt.search import loop
 from tfopt.search.coding import SplitCoder, for_objective
+from tfopt.search.config import TABLE_SPACES
 from tfopt.search.ensemble import TrialsEnsemble
 from tfopt.search.example_coding import ExampleCoder
 from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
@@ -29,7 +30,7 @@ from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
 from tfopt.search.progress import Progress
 from tfopt.search.saved import NETWORK
-from tfopt.search.spaces import SPACES, Space
+from tfopt.search.spaces import Space
 from tfopt.search.time_limit import TimeLimit
 from tfopt.search.tuners.oracle import Member
 from tfopt.training.fits import FitResult
@@ -57,7 +58,7 @@ class NetworkSearch:
         self.ensemble = TrialsEnsemble(self)
         self._chosen: dict[int | str, dict[str, Any]] = {}
         table, config = plan.table, plan.config
-        examples = table if isinstance(table, ExampleSet) and space.name not in SPACES else None
+        examples = table if isinstance(table, ExampleSet) and space.name not in TABLE_SPACES else None
         self.coder = (SplitCoder if examples is None else ExampleCoder)(table, config.target_scaling)
         if examples is None and not table.columns:
             raise UserError(

@@ -157,8 +157,10 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         (
             Option(
                 "space",
-                "default, small, mlp, realmlp, tabm, portfolio, wide, or PATH.py:function for your own build(hp)",
+                "of tables small, mlp, realmlp, tabm, portfolio or wide; cnn, sequence or text; or PATH.py:function, "
+                "your own build(hp)",
                 metavar="SPACE",
+                default_text="portfolio, or cnn, sequence or text where the examples are such",
             ),
             Option("epochs", "passes over the training rows in each fit", integer, "N", "fewer for larger tables"),
             Option(

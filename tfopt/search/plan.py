@@ -24,7 +24,7 @@ from tfopt.data.repeats import kept_together, repeated_rows
 from tfopt.data.user_file import absolute_name, names_python
 from tfopt.devices import num_cores
 from tfopt.errors import UserError
-from tfopt.search.config import DEFAULT_TRIALS, GIVEN_TABLE, SearchConfig
+from tfopt.search.config import DEFAULT_TRIALS, GIVEN_TABLE, KINDS, SearchConfig
 from tfopt.search.progress import Progress
 from tfopt.search.tries import MOST_LIKED, best_of, parsed
 
@@ -219,7 +219,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
     resolved = replace(
         config,
         data=_absolute(config.data) if frame is None else config.data,
-        space=os.path.abspath(config.space) if ".py:" in config.space else config.space,
+        space=_space_for(config.space, table),
         target=table.target_names if is_table else config.target,
         task=table.task,
         objective=objective.name,
@@ -230,6 +230,17 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         workers=config.workers or (num_cores() if config.backend == "loky" else None),
     )
     return Plan(resolved, table, objective, outer, final, families, liked, started)
+
+
+def _space_for(space: str, table: Table) -> str:
+    """Return the space, the default one where the examples have one of their own, or complain that it takes others."""
+    kind = table.kind if isinstance(table, ExampleSet) else "table"
+    if space == "default":
+        return next((own for own, taken in KINDS.items() if taken == kind), space)
+    if KINDS.get(space, kind) != kind:
+        holds = {"other": "other examples"}.get(kind, f"{kind}s")
+        raise UserError(f"--space {space} takes {KINDS[space]}s, and {table.source} holds {holds}. Leave it out.")
+    return os.path.abspath(space) if ".py:" in space else space
 
 
 def _absolute(data: str) -> str:

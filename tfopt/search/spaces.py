@@ -10,6 +10,7 @@ import keras_tuner
 from tfopt.models import realmlp as realmlp_network
 from tfopt.models import tabm as tabm_network
 from tfopt.schedules import from_name
+from tfopt.search.array_spaces import FIRST, cnn, sequence, text
 from tfopt.search.mlp_spaces import (
     batch_size_choice,
     mlp,
@@ -72,6 +73,9 @@ def tabm(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
 
 
 SPACES: dict[str, Build] = {
+    "cnn": cnn,
+    "sequence": sequence,
+    "text": text,
     "small": small,
     "default": portfolio,
     "wide": wide,
@@ -111,7 +115,7 @@ _FIRST: list[dict[str, Any]] = [
 
 def first_of(name: str) -> list[dict[str, Any]]:
     """Return configurations of a space that are tried after its default and before the oracle's own proposals."""
-    return _FIRST if SPACES.get(name) is portfolio else []
+    return _FIRST if SPACES.get(name) is portfolio else FIRST.get(name, [])
 
 
 # A name of its own for each network's hyperparameter: KerasTuner 1.4.8 loses a name that two conditions share.
