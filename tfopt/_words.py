@@ -77,6 +77,11 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
+def whole(text: str) -> tuple[str, ...]:
+    """Convert one of several texts of an option that is given again and again."""
+    return (text,)
+
+
 def switch(text: str) -> bool:
     """Convert the value of an on/off setting in a file or the environment."""
     known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}

@@ -53,6 +53,25 @@ class Family:
         return self.library is None or importlib.util.find_spec(self.library) is not None
 
 
+@dataclass(frozen=True)
+class OwnFamily(Family):
+    """A family of the user's own.
+
+    Args:
+        source: `PATH.py:function`, which returns an estimator, or an estimator and its grid.
+        content: The file's bytes: a worker on another machine has no such file.
+
+    Example:
+        ```python
+        family = tfopt.baselines.OwnFamily("boosted", "regression", "a pipeline of mine", source="mine.py:boosted")
+        print(family.name, family.source)  # boosted mine.py:boosted
+        ```
+    """
+
+    source: str = ""
+    content: bytes = b""
+
+
 STRONGER = (
     "stronger opponents can be had: pip install 'tfopt[boosting]' adds LightGBM, XGBoost and CatBoost to the baselines."
 )

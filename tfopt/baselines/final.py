@@ -19,7 +19,7 @@ from tfopt.baselines.families import Family
 from tfopt.baselines.models import tunable
 from tfopt.baselines.setting import Setting, Tunable
 from tfopt.baselines.table_baseline import TableBaseline, outputs_of
-from tfopt.baselines.tuning import RememberingEncoder, Scorer, mean_inner_score, plain_name, training_weights
+from tfopt.baselines.tuning import RememberingEncoder, Scorer, mean_inner_score, plain_names, training_weights
 from tfopt.comparison.folds import Split
 from tfopt.comparison.importance import Probe, measure
 from tfopt.comparison.objective import Objective
@@ -129,5 +129,5 @@ def pipeline_of(table: Table, how: Tunable, chosen: dict[str, Any]) -> Pipeline:
 
 def parameters_of(how: Tunable, chosen: dict[str, Any]) -> dict[str, Any]:
     """Return what was chosen by the pipeline's own names of it."""
-    full = {plain_name(name): name for grid in how.grid for name in grid}
+    full = {short: name for name, short in plain_names(how.grid).items()}
     return {full[name]: value for name, value in chosen.items()}

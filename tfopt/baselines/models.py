@@ -11,7 +11,8 @@ import numpy as np
 from sklearn import compose, dummy, ensemble, linear_model, neighbors, neural_network, preprocessing, svm
 
 from tfopt.baselines import boosting
-from tfopt.baselines.families import Family
+from tfopt.baselines.families import Family, OwnFamily
+from tfopt.baselines.own import own_tunable
 from tfopt.baselines.setting import Grid, Setting, Tunable, each_target, under
 
 _SCALING = "encode__scaling"
@@ -19,6 +20,8 @@ _SCALING = "encode__scaling"
 
 def tunable(family: Family, setting: Setting) -> Tunable:
     """Return how `family` is fitted in `setting`."""
+    if isinstance(family, OwnFamily):
+        return own_tunable(family, setting)
     return _TUNABLES[family.task][family.name](setting)
 
 

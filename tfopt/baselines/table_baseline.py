@@ -1,7 +1,7 @@
 """A fitted scikit-learn model together with the encoding of its table: raw columns in, predictions out."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,16 +145,24 @@ class TableBaseline:
         skops.io.dump(self, path, compression=zipfile.ZIP_DEFLATED)
 
     @classmethod
-    def load(cls, path: Path) -> "TableBaseline":
+    def load(cls, path: Path, packages: Collection[str] = ()) -> "TableBaseline":
         """Read what `save` wrote.
+
+        Args:
+            path: The file.
+            packages: Names of modules and packages whose types it may hold too.
 
         Raises:
             UserError: The file holds other types than such a baseline, is damaged, or needs a library.
         """
         try:
-            loaded = skops.io.load(path, trusted=_TRUSTED)
+            others = [name for name in skops.io.get_untrusted_types(file=path) if name.partition(".")[0] in packages]
+            loaded = skops.io.load(path, trusted=[*_TRUSTED, *others])
         except UntrustedTypesFoundException as error:
-            raise UserError(f"{path} is not loaded: it holds types that no baseline has ({one_line(error)}).") from None
+            raise UserError(
+                f"{path} is not loaded: it holds types that no baseline of tfopt's has ({one_line(error)}). Is it a "
+                "baseline of your own, name its file with --space FILE."
+            ) from None
         except MemoryError:
             raise
         except ModuleNotFoundError as error:

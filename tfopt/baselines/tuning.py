@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from tfopt._files import as_json
 from tfopt.baselines.families import Family
 from tfopt.baselines.models import tunable
-from tfopt.baselines.setting import AS_TREES, Setting, Tunable, encoder_of
+from tfopt.baselines.setting import AS_TREES, Grid, Setting, Tunable, encoder_of
 from tfopt.baselines.table_baseline import outputs_of
 from tfopt.comparison.fold_result import DUMMY, FoldResult
 from tfopt.comparison.folds import Split
@@ -101,7 +101,8 @@ def tune(
             search.fit(train, target, **fit_options)
             tune_seconds = time.perf_counter() - started - search.refit_time_
             tuned, fit_seconds = search.best_estimator_, search.refit_time_
-            chosen = {plain_name(name): as_json(value) for name, value in search.best_params_.items()}
+            short = plain_names(how.grid)
+            chosen = {short[name]: as_json(value) for name, value in search.best_params_.items()}
             inner_score = float(search.best_score_)
             num_configurations = len(search.cv_results_["params"])
             num_unconverged = _count_unconverged(search)
@@ -247,9 +248,14 @@ def _used_up(model: Any) -> bool:
     return bool(np.max(used) >= limit)
 
 
-def plain_name(name: str) -> str:
-    """Return a parameter's name without those of the steps that hold it."""
-    return name.rsplit("__", 1)[-1]
+def plain_names(grid: Grid) -> dict[str, str]:
+    """Return each parameter's name without those of the steps that hold it, unless another one is called so too."""
+    full = list(dict.fromkeys(name for part in grid for name in part))
+    short = [name.rsplit("__", 1)[-1] for name in full]
+    return {
+        name: own if short.count(own) == 1 else name.removeprefix("model__")
+        for name, own in zip(full, short, strict=True)
+    }
 
 
 class _Memory:

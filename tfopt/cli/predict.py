@@ -65,7 +65,9 @@ def add_arguments(parser: Parser) -> None:
         help="such as 0.9: add TARGET_low and TARGET_high, or the set of classes, that hold the truth so often",
     )
     group.add_argument(
-        "--space", metavar="FILE", help="the Python file that defines the network's own classes, if it has any"
+        "--space",
+        metavar="FILE",
+        help="the Python file that defines the network's own classes, or the baseline of your own",
     )
     group.add_argument("--output", "-o", metavar="FILE", help="write here instead of to standard output")
     reading = parser.add_argument_group("how to read TABLE")
@@ -117,6 +119,10 @@ def run(arguments: argparse.Namespace) -> int:
         from tfopt.search.user_space import own_classes  # imports TensorFlow
 
         classes = own_classes(arguments.space)
+    elif arguments.space:
+        from tfopt.baselines import estimators_of  # imports scikit-learn
+
+        classes = estimators_of(arguments.space)
     model = load_model(folder, name, classes)
     trained = searched.environment.get("data", {})
     band, covered = (None, "") if arguments.interval is None else _band(folder, name, model, arguments.interval)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfopt._escape import docstring
-from tfopt.baselines import select_families
+from tfopt.baselines import family_names, select_families
 from tfopt.baselines.table_baseline import TableBaseline
 from tfopt.baselines.tree_encoder import TreeEncoder
 from tfopt.comparison.fold_result import DUMMY
@@ -18,6 +18,7 @@ from tfopt.comparison.objective import get_objective
 from tfopt.data.spelling import TRUTH_VALUES
 from tfopt.data.table import Table
 from tfopt.data.unpacking import MAX_UNPACKED
+from tfopt.errors import UserError
 from tfopt.search.code_parts import EXAMPLES_NETWORK, FUNCTIONS, HEAD, NETWORK, PLAIN_READ, TAIL, TFOPT_READ
 from tfopt.search.config import SearchConfig
 
@@ -75,6 +76,8 @@ def baseline_code(baseline: TableBaseline, table: Table, config: SearchConfig) -
         table: The table that it was trained on.
         config: The run's settings.
     """
+    if baseline.family not in family_names(table.task):
+        raise UserError(f"{baseline.family} is a baseline of your own, and --code writes tfopt's. Look into its file.")
     families = select_families(baseline.family, table.task, get_objective(None, table.task), table.num_rows)
     # The dummy guesses by the classes' own shares.
     classes = table.class_weight != "none" and baseline.family != DUMMY

@@ -101,6 +101,7 @@ class SearchConfig:
         rope: Half-width of the region of practical equivalence, in units of the objective; None for 0.01.
         target_scaling: `"standard"` or `"none"`, for regression targets of the network.
         baselines: `"fast"`, `"all"`, `"none"`, or comma-separated names.
+        baseline: Baselines of the user's own, each `"PATH.py:function"`.
         engine: `"auto"`, `"population"`, `"shared"` or `"plain"`: how fits are computed; the results are the same up to
             rounding.
         memory: Bytes that fits trained together may take; None for a quarter of what is free.
@@ -162,6 +163,7 @@ class SearchConfig:
     rope: float | None = None
     target_scaling: str = "standard"
     baselines: str = "fast"
+    baseline: tuple[str, ...] = ()
     engine: str = "auto"
     memory: int | None = None
     workers: int | None = None
@@ -239,6 +241,9 @@ class SearchConfig:
         if self.rope is not None and not (self.rope >= 0 and math.isfinite(self.rope)):
             raise UserError(f"--rope must be 0 or more, in units of the objective. Received: {self.rope:g}.")
         _validate_space(self.space)
+        for source in self.baseline:
+            if not names_python(source):
+                raise UserError(f"--baseline takes PATH.py:function. Received: {source}.")
         if self.backend == "loky" and self.address is not None:
             raise UserError("--address says where a cluster is, so it needs --backend ray or --backend dask.")
         if self.backend != "loky" and self.address is None:

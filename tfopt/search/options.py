@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tfopt._words import choice, duration, integer, names, number, size, switch
+from tfopt._words import choice, duration, integer, names, number, size, switch, whole
 from tfopt.data.user_file import absolute_name, names_python
 from tfopt.errors import UserError, command, listed
 from tfopt.search import config as configuration
@@ -45,7 +45,7 @@ class Option:
     @property
     def repeats(self) -> bool:
         """Whether its flag may be given again and again; its converter then returns a tuple."""
-        return self.convert in (names, tried)
+        return self.convert in (names, tried, whole)
 
     def from_text(self, text: str, place: str) -> Any:
         """Return the value of a text; `place` says in an error where it stood."""
@@ -59,9 +59,9 @@ class Option:
         """Return the value of what a TOML file or Python holds: a text is converted, a list of names is not."""
         if self.convert is tried and isinstance(value, list | tuple | Mapping):
             return tuple(text for item in ([value] if isinstance(value, Mapping) else value) for text in tried(item))
-        if isinstance(value, list | tuple) and self.convert is names:
+        if isinstance(value, list | tuple) and self.convert in (names, whole):
             if not all(isinstance(item, str) for item in value):
-                raise UserError(f"{place} must be a list of column names in quotes. Received: {value}.")
+                raise UserError(f"{place} must be a list of names in quotes. Received: {value}.")
             return tuple(value)  # not split at commas: here a name may hold one
         if isinstance(value, bool) and self.constants:
             value = self.constants[0 if value else 1][1]
@@ -80,7 +80,7 @@ class Option:
                 return [flag]
         if value is True:
             return [self.flag]
-        if self.convert is tried:
+        if self.convert in (tried, whole):
             return [word for text in value for word in (self.flag, text)]
         return [self.flag, listed(value) if isinstance(value, list | tuple) else str(value)]
 
@@ -215,6 +215,13 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         "the comparison",
         (
             Option("baselines", "fast, all, none, or names: ridge,lasso,…", metavar="NAMES"),
+            Option(
+                "baseline",
+                "a baseline of your own: a function that returns an estimator, or an estimator and its grid; may be "
+                "given again",
+                whole,
+                "PATH.py:function",
+            ),
             Option("folds", "outer folds; every model is scored once on each", integer, "N"),
             Option("inner_folds", "folds inside each outer training part, for choosing", integer, "N"),
             Option("repeats", "times that the outer folds are drawn", integer, "N"),
@@ -302,6 +309,8 @@ def resumed(flags: dict[str, Any]) -> SearchConfig:
     stored = stored_config(folder)
     if ".py:" in flags.get("space", ""):
         flags["space"] = os.path.abspath(flags["space"])
+    if "baseline" in flags:
+        flags["baseline"] = tuple(map(absolute_name, flags["baseline"]))
     if "like" in flags:
         flags["like"] = os.path.abspath(flags["like"])
     for name, value in flags.items():

@@ -206,6 +206,10 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
                 "are not tested; without --group a group's own past is learned from"
             )
     families = select_families(config.baselines, table.task, objective, table.num_rows)
+    if config.baseline:
+        from tfopt.baselines import own_families  # with scikit-learn, which takes seconds to start
+
+        families += own_families(config.baseline, table.task, objective)
     for reason in dict.fromkeys(left_out_families(config.baselines, table.task, objective, table.num_rows).values()):
         say(reason)
     if config.patience:
@@ -219,6 +223,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
     resolved = replace(
         config,
         data=_absolute(config.data) if frame is None else config.data,
+        baseline=tuple(map(absolute_name, config.baseline)),
         space=_space_for(config.space, table),
         target=table.target_names if is_table else config.target,
         task=table.task,

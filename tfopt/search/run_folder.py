@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -246,13 +246,24 @@ def check_same_space(folder: Path, space: str) -> None:
         )
 
 
+def check_same_baselines(folder: Path, sources: Sequence[str]) -> None:
+    """Raise `UserError` when a file of the user's own baselines is not the one that the run in `folder` began with."""
+    stored = read_json(folder / "environment.json").get("baseline_sha256", {})
+    for source in sources:
+        if stored.get(source) != space_sha256(source):
+            raise UserError(
+                f"{source.rpartition(':')[0]} has changed since {folder} was begun, and its scores would not go "
+                "together. Restore the file, or start a new run without --resume."
+            )
+
+
 def space_sha256(space: str) -> str | None:
     """Return the hash of the file of a space `PATH.py:name`; None for tfopt's own spaces."""
     path = Path(space.rpartition(":")[0])
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" else None
 
 
-def environment(table: "Table", device: dict[str, Any], space: str) -> dict[str, Any]:
+def environment(table: "Table", device: dict[str, Any], space: str, baselines: Sequence[str] = ()) -> dict[str, Any]:
     """Return what a result depends on beside its configuration: data, versions, devices, machine, command."""
     from tfopt.data.examples import ExampleSet, plain_parts  # pandas, which most of what asks for a run does without
 
@@ -272,6 +283,7 @@ def environment(table: "Table", device: dict[str, Any], space: str) -> dict[str,
             **({"inputs": plain_parts(table.parts)} if isinstance(table, ExampleSet) else {}),
         },
         "space_sha256": space_sha256(space),
+        "baseline_sha256": {source: space_sha256(source) for source in baselines},
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "platform": platform.platform(),
         "cores": os.cpu_count(),

@@ -16,6 +16,7 @@ import pandas as pd
 
 from tfopt import devices
 from tfopt._words import names as column_names
+from tfopt.baselines import estimators_of
 from tfopt.data.example_sources import given_examples
 from tfopt.data.given import as_frame
 from tfopt.errors import UserError, nearest, one_line
@@ -123,7 +124,11 @@ def _run(data: Any, target: Any, progress: bool | Progress, settings: dict[str, 
             f"{one_line(outcome.first_failure or '')} The run folder is {outcome.run_folder}."
         )
     classes = own_classes(config.space) if ".py:" in config.space else {}
-    return SearchResult(outcome.run_folder, classes if space is None else _classes_beside(settings["space"]))
+    if space is not None:
+        classes = _classes_beside(settings["space"])
+    for source in config.baseline:
+        classes |= estimators_of(source)
+    return SearchResult(outcome.run_folder, classes)
 
 
 def _asked(data: Any, target: Any, settings: Mapping[str, Any]) -> tuple[SearchConfig, Any | None, Space | None]:

@@ -195,7 +195,8 @@ def load_model(run: str | Path, which: str | None = None, custom_objects: Mappin
     Args:
         run: The run folder.
         which: As for `choose_model`.
-        custom_objects: Classes and functions of the user's own that the network holds, by name.
+        custom_objects: Classes and functions of the user's own that the network holds, or estimators' classes of
+            packages that a baseline of the user's own is from, by name.
 
     Raises:
         UserError: There is no such model, or it cannot be read.
@@ -207,7 +208,8 @@ def load_model(run: str | Path, which: str | None = None, custom_objects: Mappin
         return _load_network(path, custom_objects or {})
     from tfopt.baselines import TableBaseline  # scikit-learn and skops, which a network does without
 
-    return TableBaseline.load(path)
+    packages = {value.__module__.partition(".")[0] for value in (custom_objects or {}).values()}
+    return TableBaseline.load(path, packages)
 
 
 def outputs_of(model: Any, frame: Any) -> np.ndarray:

@@ -123,6 +123,7 @@ FILES: Mapping[str, Object] = {
                 }
             ),
             "space_sha256": TEXT,
+            "baseline_sha256": Object(others=TEXT),
             "versions": Object(others=TEXT),
             "platform": str,
             "cores": (int, None),
