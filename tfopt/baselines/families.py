@@ -29,6 +29,7 @@ class Family:
         weights: Whether its fit uses example weights.
         max_rows: Rows beyond which it is left out unless asked for by name, or None.
         library: What must be installed beside scikit-learn, or None.
+        kind: Of the examples that it is for; `"table"` for those that take any columns.
 
     Example:
         ```python
@@ -46,6 +47,7 @@ class Family:
     weights: bool = True
     max_rows: int | None = None
     library: str | None = None
+    kind: str = "table"
 
     @property
     def is_installed(self) -> bool:
@@ -115,7 +117,27 @@ _CLASSIFICATION = (
     Family("mlp", "classification", "scikit-learn's multi-layer perceptron", fast=False),
     *_boosting("classification"),
 )
-_FAMILIES: dict[Task, tuple[Family, ...]] = {"regression": _REGRESSION, "classification": _CLASSIFICATION}
+
+
+def _of_examples(task: Task) -> tuple[Family, ...]:
+    return (
+        # A pipeline's last step is what takes weights, and scikit-learn's does not hand them on.
+        Family("pca_linear", task, "linear model on principal components of the pixels", weights=False, kind="image"),
+        Family("hog_linear", task, "linear model on histograms of gradients", weights=False, kind="image"),
+        Family("summary_linear", task, "linear model on summaries and lags", weights=False, kind="sequence"),
+        Family("summary_forest", task, "random forest on summaries and lags", weights=False, kind="sequence"),
+        Family("tfidf_linear", task, "linear model on TF-IDF of words", kind="text"),
+    )
+
+
+_FAMILIES: dict[Task, tuple[Family, ...]] = {
+    "regression": (*_REGRESSION, *_of_examples("regression")),
+    "classification": (
+        *_CLASSIFICATION,
+        *_of_examples("classification"),
+        Family("tfidf_naive_bayes", "classification", "naive Bayes on TF-IDF of words", kind="text"),
+    ),
+}
 
 
 def family_names(task: Task) -> tuple[str, ...]:
@@ -132,7 +154,9 @@ def family_names(task: Task) -> tuple[str, ...]:
     return tuple(family.name for family in _FAMILIES[task])
 
 
-def select_families(choice: str, task: Task, objective: "Objective", num_rows: int) -> tuple[Family, ...]:
+def select_families(
+    choice: str, task: Task, objective: "Objective", num_rows: int, kind: str = "table"
+) -> tuple[Family, ...]:
     """Return the families that `choice` means, in the order of `family_names`.
 
     Args:
@@ -141,6 +165,7 @@ def select_families(choice: str, task: Task, objective: "Objective", num_rows: i
         objective: What they are tuned for; families that cannot give probabilities are left out where it needs them.
         num_rows: Rows of the table; families whose cost grows with their square are left out of large ones, unless
             asked for by name.
+        kind: Of the examples: `"image"`, `"sequence"`, `"text"`, `"other"` or `"table"`.
 
     Raises:
         UserError: For a name that is unknown, not installed, belongs to the other task, or cannot serve the objective.
@@ -155,8 +180,16 @@ def select_families(choice: str, task: Task, objective: "Objective", num_rows: i
     named = _named(choice, task)
     if named is None:
         left_out = left_out_families(choice, task, objective, num_rows)
-        return tuple(family for family in _of_choice(choice, task) if family.name not in left_out)
+        return tuple(
+            family
+            for family in _of_choice(choice, task)
+            if family.name not in left_out and family.kind in ("table", kind)
+        )
     for family in named:
+        if family.kind not in ("table", kind):
+            raise UserError(
+                f"Baseline {family.name!r} is for {family.kind}s, which the data do not hold. Leave it out."
+            )
         if not family.is_installed:
             raise UserError(
                 f"Baseline {family.name!r} needs {family.library}. pip install 'tfopt[boosting]' brings it."

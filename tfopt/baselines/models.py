@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn import compose, dummy, ensemble, linear_model, neighbors, neural_network, preprocessing, svm
 
-from tfopt.baselines import boosting
+from tfopt.baselines import boosting, example_models
 from tfopt.baselines.families import Family, OwnFamily
 from tfopt.baselines.own import own_tunable
 from tfopt.baselines.setting import Grid, Setting, Tunable, each_target, under
@@ -232,6 +232,11 @@ _TUNABLES: dict[str, dict[str, Any]] = {
         "lightgbm": boosting.lightgbm,
         "xgboost": boosting.xgboost,
         "catboost": boosting.catboost,
+        "pca_linear": example_models.pca_linear,
+        "hog_linear": example_models.hog_linear,
+        "summary_linear": example_models.summary_linear,
+        "summary_forest": example_models.summary_forest,
+        "tfidf_linear": example_models.tfidf_linear,
     },
     "classification": {
         "dummy": _dummy_classifier,
@@ -245,5 +250,11 @@ _TUNABLES: dict[str, dict[str, Any]] = {
         "lightgbm": boosting.lightgbm,
         "xgboost": boosting.xgboost,
         "catboost": boosting.catboost,
+        "pca_linear": example_models.pca_linear,
+        "hog_linear": example_models.hog_linear,
+        "summary_linear": example_models.summary_linear,
+        "summary_forest": example_models.summary_forest,
+        "tfidf_linear": example_models.tfidf_linear,
+        "tfidf_naive_bayes": example_models.tfidf_naive_bayes,
     },
 }

@@ -6,14 +6,18 @@ from typing import Any
 
 from sklearn import multioutput
 
+from tfopt.baselines.example_features import WordEncoder
 from tfopt.baselines.tree_encoder import TreeEncoder
 from tfopt.comparison.folds import Split
 from tfopt.data.encoder import TableEncoder
+from tfopt.data.examples import ExampleSet
 from tfopt.data.table import Column, Table
 
 Grid = list[dict[str, list[Any]]]
 
-AS_TREES = "trees"  # in place of a scaling: the encoding is `TreeEncoder`'s
+# In place of a scaling: the encoding is `TreeEncoder`'s or `WordEncoder`'s.
+AS_TREES, AS_WORDS = "trees", "words"
+_ENCODERS: dict[str, type[TableEncoder]] = {AS_TREES: TreeEncoder, AS_WORDS: WordEncoder}
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Setting:
         num_classes: Classes; 0 for regression.
         seed: Seed of everything random.
         num_levels: For each column of a `TreeEncoder`'s matrix that holds categories, by its place, how many codes.
+        shape: Of an image or a sequence, whose numbers are the columns; empty for a table.
         exchangeable: Whether any rows may be held out to stop a training: not where groups or times keep rows together.
     """
 
@@ -39,6 +44,7 @@ class Setting:
     seed: int
     num_levels: dict[int, int] = field(default_factory=dict)
     exchangeable: bool = True
+    shape: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, table: Table, rows: int, inner: Sequence[Split], seed: int) -> "Setting":
@@ -53,6 +59,7 @@ class Setting:
             seed=seed,
             num_levels=TreeEncoder(table.columns).num_codes,
             exchangeable=table.groups is None and table.times is None,
+            shape=table.parts.shape if isinstance(table, ExampleSet) and table.kind != "other" else (),
         )
 
 
@@ -63,9 +70,9 @@ class Tunable:
     Args:
         model: The model to tune.
         default: What a user gets without tuning: the library's own defaults, on standardised features where the
-            encoding is not `AS_TREES`.
+            encoding is one.
         grid: Parameter grids over the pipeline of `encode` and `model`; empty where there is nothing to tune.
-        scaling: The scaling of the features where the grid does not choose it, or `AS_TREES`.
+        scaling: The scaling of the features where the grid does not choose it, `AS_TREES` or `AS_WORDS`.
         num_draws: How many configurations to draw from the grid at random; None tries all.
         openmp: Whether it runs OpenMP threads of its own. They are limited for the calling thread only, so such fits go
             one by one.
@@ -80,8 +87,13 @@ class Tunable:
 
 
 def encoder_of(columns: Sequence[Column], scaling: str) -> TableEncoder:
-    """Return the encoder, not fitted, that a scaling or `AS_TREES` stands for."""
-    return TreeEncoder(columns) if scaling == AS_TREES else TableEncoder(columns, scaling=scaling)
+    """Return the encoder, not fitted, that a scaling or what stands in its place means."""
+    return _ENCODERS[scaling](columns) if scaling in _ENCODERS else TableEncoder(columns, scaling=scaling)
+
+
+def untuned_scaling(scaling: str) -> str:
+    """Return the scaling of an untuned default."""
+    return scaling if scaling in _ENCODERS else "standard"
 
 
 def each_target(model: Any, setting: Setting) -> tuple[Any, str]:

@@ -37,6 +37,9 @@ _TRUSTED = [
     "sklearn.tree._tree.Tree",
     "tfopt.baselines.boosting.BoostedClassifier",
     "tfopt.baselines.boosting.BoostedRegressor",
+    "tfopt.baselines.example_features.GradientHistogram",
+    "tfopt.baselines.example_features.SequenceSummary",
+    "tfopt.baselines.example_features.WordEncoder",
     "tfopt.baselines.table_baseline.TableBaseline",
     "tfopt.baselines.tree_encoder.TreeEncoder",
     "tfopt.data.column.Column",
@@ -187,9 +190,9 @@ def outputs_of(model: Any, features: Any, task: Task, num_classes: int) -> np.nd
         num_classes: Classes of the whole table; a fold may have learned fewer.
     """
     if task == "regression":
-        return model.predict(features).reshape(len(features), -1)
+        return model.predict(features).reshape(features.shape[0], -1)
     if not hasattr(model, "predict_proba"):
         return model.predict(features)
-    probabilities = np.zeros((len(features), num_classes))
+    probabilities = np.zeros((features.shape[0], num_classes))
     probabilities[:, model.classes_] = model.predict_proba(features)
     return probabilities

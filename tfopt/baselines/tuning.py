@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from tfopt._files import as_json
 from tfopt.baselines.families import Family
 from tfopt.baselines.models import tunable
-from tfopt.baselines.setting import AS_TREES, Grid, Setting, Tunable, encoder_of
+from tfopt.baselines.setting import Grid, Setting, Tunable, encoder_of, untuned_scaling
 from tfopt.baselines.table_baseline import outputs_of
 from tfopt.comparison.fold_result import DUMMY, FoldResult
 from tfopt.comparison.folds import Split
@@ -119,8 +119,8 @@ def tune(
         outputs = prediction
         if objective.needs == "labels":
             outputs = outputs_of(tuned, test, table.task, setting.num_classes)
-        untuned = AS_TREES if how.scaling == AS_TREES else "standard"
-        default = Pipeline([("encode", clone(encoder).set_params(scaling=untuned)), ("model", how.default)])
+        untuned = clone(encoder).set_params(scaling=untuned_scaling(how.scaling))
+        default = Pipeline([("encode", untuned), ("model", how.default)])
         default.fit(train, target, **fit_options)
         default_prediction = scorer.predict(default, test)
     if num_unconverged:

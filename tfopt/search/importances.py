@@ -7,6 +7,7 @@ from tfopt._files import write_json
 from tfopt.baselines.final import importance_in_worker
 from tfopt.comparison import Comparison
 from tfopt.comparison.importance import MOST_COLUMNS, Probe, summarize
+from tfopt.data.examples import ExampleSet
 from tfopt.search.journal import Journal
 from tfopt.search.nested import NetworkSearch
 from tfopt.search.plan import Fold, Plan
@@ -29,8 +30,8 @@ def write_importance(
     """Measure the best baseline as the network was measured when it was refitted, and write both."""
     probes = [search.probe(fold) for fold in plan.outer]
     if probes[0] is None:
-        if search.problem.parts is not None:
-            return  # examples have no columns
+        if isinstance(plan.table, ExampleSet):
+            return  # pixels and words are no columns
         progress.note(f"importance of columns: not measured beyond {MOST_COLUMNS} columns")
         return
     folds: dict[str, list[dict[str, Any]]] = {}

@@ -375,7 +375,7 @@ class NetworkSearch:
 
     def probe(self, fold: Fold) -> Probe | None:
         """Return what of an outer fold is shuffled to see what the columns matter, the same for every model."""
-        if self.problem.parts is not None:
+        if isinstance(self.table, ExampleSet):
             return None
         return Probe.of(self.table, fold.test, int(fold.key), self.config.seed, len(self._plan.outer) == 1)
 

@@ -205,7 +205,8 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
                 f"groups go on over time: of {earlier} earlier rows, {learned} are learned from, those of groups that "
                 "are not tested; without --group a group's own past is learned from"
             )
-    families = select_families(config.baselines, table.task, objective, table.num_rows)
+    kind = _kind_of(table) if table.columns else "other"  # of very many numbers none are columns
+    families = select_families(config.baselines, table.task, objective, table.num_rows, kind)
     if config.baseline:
         from tfopt.baselines import own_families  # with scikit-learn, which takes seconds to start
 
@@ -237,9 +238,13 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
     return Plan(resolved, table, objective, outer, final, families, liked, started)
 
 
+def _kind_of(table: Table) -> str:
+    return table.kind if isinstance(table, ExampleSet) else "table"
+
+
 def _space_for(space: str, table: Table) -> str:
     """Return the space, the default one where the examples have one of their own, or complain that it takes others."""
-    kind = table.kind if isinstance(table, ExampleSet) else "table"
+    kind = _kind_of(table)
     if space == "default":
         return next((own for own, taken in KINDS.items() if taken == kind), space)
     if KINDS.get(space, kind) != kind:
