@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfopt
-from tfopt.data.examples import Part
+from tfopt.data.examples import InputPart
 from tfopt.data.given_examples import examples_of
 from tfopt.errors import UserError
 from tfopt.search.array_spaces import FIRST
@@ -17,9 +17,9 @@ from tfopt.search.spaces import SPACES, Space
 from tfopt.search.tuners import space as spaces
 
 PARTS = {
-    "cnn": Part("", (9, 8, 3), "float32", "image"),
-    "sequence": Part("", (7, 2), "float32", "sequence"),
-    "text": Part("", (), "string", "text", vocabulary_size=30, length=6),
+    "cnn": InputPart("", (9, 8, 3), "float32", "image"),
+    "sequence": InputPart("", (7, 2), "float32", "sequence"),
+    "text": InputPart("", (), "string", "text", vocabulary_size=30, length=6),
 }
 CONFIGURATIONS = [
     *((name, values) for name, first in FIRST.items() for values in ({}, *first)),
@@ -45,19 +45,20 @@ def test_each_network_trains_and_is_finite_for_an_empty_example(name, values):
     of = problem(name)
     model, complete = built(name, values, of)
     assert values.items() <= complete.items(), "every hyperparameter that is named is one of the space's"
-    assert model.predict(of.blank(), verbose=0).shape == (1, 3)
+    assert model(of.blank()).shape == (1, 3)
+    model.run_eagerly = True  # tracing takes longer than these few steps
     random = np.random.default_rng(0)
     shape = (24, *of.input_shape)
     x = random.integers(0, 30, shape).astype("int32") if name == "text" else random.normal(size=shape)
     losses = model.fit(x, np.arange(24) % 3, batch_size=8, epochs=2, verbose=0).history["loss"]
-    assert np.isfinite([*losses, *model.predict(of.blank(), verbose=0)[0]]).all()
+    assert np.isfinite([*losses, *np.asarray(model(of.blank()))[0]]).all()
     assert float(model.optimizer.learning_rate) < 1e-3, "the one cycle ends with the training"
 
 
 def test_large_images_are_halved_first_and_small_ones_are_not_worn_away():
     sizes = {}
     for side in (4, 28, 200):
-        model, _ = built("cnn", {}, problem("cnn", parts=Part("", (side, side, 1), "uint8", "image")))
+        model, _ = built("cnn", {}, problem("cnn", parts=InputPart("", (side, side, 1), "uint8", "image")))
         convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
         sizes[side] = convolutions[0].input.shape[1], convolutions[-1].output.shape[1]
     assert sizes == {4: (4, 4), 28: (28, 7), 200: (50, 13)}
@@ -70,7 +71,7 @@ def test_a_bag_of_words_is_blind_to_what_fills_up_a_short_text():
     table = embedding.get_weights()[0]
     kernel, bias = model.layers[-1].get_weights()
     expected = table[[4, 7]].mean(axis=0) @ kernel + bias
-    np.testing.assert_allclose(model.predict(words, verbose=0)[0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(model(words))[0], expected, rtol=1e-5, atol=1e-6)
 
 
 IMAGES = np.random.default_rng(0).random((40, 6, 6, 1)).astype("float32"), np.arange(40) % 2

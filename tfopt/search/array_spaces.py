@@ -34,14 +34,13 @@ def cnn(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
     augmentation = hp.Choice("augmentation", ["none", "shift", "shift_flip"], default="shift")
     inputs = problem.inputs()
     height, width, _ = problem.input_shape
-    hidden = inputs
+    hidden, side = inputs, min(height, width)
+    while side > _LARGEST_SIDE:
+        hidden, side = layers.AveragePooling2D(2, padding="same")(hidden), math.ceil(side / 2)
     if augmentation != "none":
         hidden = layers.RandomTranslation(0.1, 0.1, fill_mode="nearest")(hidden)
     if augmentation == "shift_flip":
         hidden = layers.RandomFlip("horizontal")(hidden)
-    side = min(height, width)
-    while side > _LARGEST_SIDE:
-        hidden, side = layers.AveragePooling2D(padding="same")(hidden), math.ceil(side / 2)
     hidden = _convolution2d(filters, 3)(hidden)
     for stage in range(max(1, min(3, int(math.log2(side)) - 1))):
         for block in range(num_blocks):
