@@ -11,7 +11,7 @@ from typing import Any
 from tfopt._escape import printable
 from tfopt.cli.parser import Parser
 from tfopt.errors import UserError, command
-from tfopt.search.config import SPACES
+from tfopt.search.config import TABLE_SPACES
 from tfopt.search.run_folder import check_existing, check_same_data, read_json, stored_config
 
 EXAMPLES = """
@@ -95,7 +95,7 @@ def _code(folder: Any, result: Mapping[str, Any], which: str | None, space: str 
     trained = read_json(folder / "environment.json").get("data", {})
     reading = None
     if "inputs" in trained:
-        if not file.endswith(".keras") or config.space in SPACES:
+        if not file.endswith(".keras") or config.space in TABLE_SPACES:
             raise UserError(
                 f"--code: {name} takes the numbers of examples as columns, and no program is written that reads them. "
                 f"Use it with: {command('predict', folder, 'EXAMPLES', '--model', name)}"

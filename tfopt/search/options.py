@@ -61,7 +61,8 @@ class Option:
             return tuple(text for item in ([value] if isinstance(value, Mapping) else value) for text in tried(item))
         if isinstance(value, list | tuple) and self.convert in (names, whole):
             if not all(isinstance(item, str) for item in value):
-                raise UserError(f"{place} must be a list of names in quotes. Received: {value}.")
+                what = "column names" if self.convert is names else "texts"
+                raise UserError(f"{place} must be a list of {what} in quotes. Received: {value}.")
             return tuple(value)  # not split at commas: here a name may hold one
         if isinstance(value, bool) and self.constants:
             value = self.constants[0 if value else 1][1]
