@@ -139,7 +139,7 @@ def promised(tree):
     return bool(tree.get("run/trials.jsonl"))
 
 
-LONG = 80  # states of each tuner, and events; seconds each
+LONG = 60  # states of each tuner, and events: a search or two of 3 s each
 
 
 def drawn(long):
