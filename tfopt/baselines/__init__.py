@@ -9,9 +9,6 @@ from tfopt._names import loaded
 
 _HOMES = {
     "Family": "families",
-    "OwnFamily": "families",
-    "estimators_of": "own",
-    "own_families": "own",
     "family_names": "families",
     "select_families": "families",
     "left_out_families": "families",

@@ -62,12 +62,6 @@ class OwnFamily(Family):
     Args:
         source: `PATH.py:function`, which returns an estimator, or an estimator and its grid.
         content: The file's bytes: a worker on another machine has no such file.
-
-    Example:
-        ```python
-        family = tfopt.baselines.OwnFamily("boosted", "regression", "a pipeline of mine", source="mine.py:boosted")
-        print(family.name, family.source)  # boosted mine.py:boosted
-        ```
     """
 
     source: str = ""

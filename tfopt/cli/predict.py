@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         classes = own_classes(arguments.space)
     elif arguments.space:
-        from tfopt.baselines import estimators_of  # imports scikit-learn
+        from tfopt.baselines.own import estimators_of  # imports scikit-learn
 
         classes = estimators_of(arguments.space)
     model = load_model(folder, name, classes)

@@ -208,7 +208,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
     kind = _kind_of(table) if table.columns else "other"  # of very many numbers none are columns
     families = select_families(config.baselines, table.task, objective, table.num_rows, kind)
     if config.baseline:
-        from tfopt.baselines import own_families  # with scikit-learn, which takes seconds to start
+        from tfopt.baselines.own import own_families  # with scikit-learn, which takes seconds to start
 
         families += own_families(config.baseline, table.task, objective)
     for reason in dict.fromkeys(left_out_families(config.baselines, table.task, objective, table.num_rows).values()):

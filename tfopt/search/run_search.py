@@ -16,7 +16,7 @@ import pandas as pd
 
 from tfopt import devices
 from tfopt._words import names as column_names
-from tfopt.baselines import estimators_of
+from tfopt.baselines.own import estimators_of
 from tfopt.data.example_sources import given_examples
 from tfopt.data.given import as_frame
 from tfopt.errors import UserError, nearest, one_line
