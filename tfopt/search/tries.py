@@ -7,8 +7,6 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-import numpy as np
-
 from tfopt.errors import UserError
 from tfopt.search.journal import Record, read_lines
 from tfopt.search.run_folder import check_existing
@@ -29,7 +27,7 @@ def as_text(values: Mapping[str, Any]) -> str:
     """
     words = []
     for name, given in values.items():
-        value = given.item() if isinstance(given, np.generic) else given
+        value = given.item() if hasattr(given, "item") else given  # of NumPy, which `--help` does without
         if not isinstance(value, str | int | float):
             raise UserError(f"--try: {name!r} must be a text, a number, true or false. Received: {value!r}.")
         words.append(shlex.quote(f"{name}={value}"))
