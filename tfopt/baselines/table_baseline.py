@@ -190,9 +190,11 @@ def outputs_of(model: Any, features: Any, task: Task, num_classes: int) -> np.nd
         num_classes: Classes of the whole table; a fold may have learned fewer.
     """
     if task == "regression":
-        return model.predict(features).reshape(features.shape[0], -1)
+        values = model.predict(features)
+        return values.reshape(len(values), -1)
     if not hasattr(model, "predict_proba"):
         return model.predict(features)
-    probabilities = np.zeros((features.shape[0], num_classes))
-    probabilities[:, model.classes_] = model.predict_proba(features)
+    known = model.predict_proba(features)
+    probabilities = np.zeros((len(known), num_classes))
+    probabilities[:, model.classes_] = known
     return probabilities
