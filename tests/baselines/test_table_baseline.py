@@ -78,7 +78,7 @@ def test_the_choice_for_use_is_the_best_of_the_folds_choices_fitted_on_all_rows(
 def test_a_file_of_other_types_is_refused_and_nothing_of_it_runs(tmp_path):
     path = tmp_path / "model.skops"
     skops.io.dump({"run": os.system}, path)
-    with pytest.raises(UserError, match=r"is not loaded: it holds types that no baseline has .*system"):
+    with pytest.raises(UserError, match=r"is not loaded: it holds types that no baseline of tfopt's has .*system"):
         TableBaseline.load(path)
     skops.io.dump([1], path)
     with pytest.raises(UserError, match="holds no baseline but a list"):

@@ -159,7 +159,8 @@ class TableBaseline:
             UserError: The file holds other types than such a baseline, is damaged, or needs a library.
         """
         try:
-            others = [name for name in skops.io.get_untrusted_types(file=path) if name.partition(".")[0] in packages]
+            unknown = skops.io.get_untrusted_types(file=path) if packages else []
+            others = [name for name in unknown if name.partition(".")[0] in packages]
             loaded = skops.io.load(path, trusted=[*_TRUSTED, *others])
         except UntrustedTypesFoundException as error:
             raise UserError(
