@@ -109,6 +109,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
     from tfopt.cli import console, output, show
     from tfopt.cli.main import NO_NETWORK
     from tfopt.cli.startup import start
+    from tfopt.data.examples import ExampleSet
     from tfopt.search import baseline_runs
     from tfopt.search.saved import NETWORK
 
@@ -158,8 +159,10 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         console.say(f"  {command('report', outcome.run_folder)}            figures and report.html")
         if kept != NETWORK or not failure:
             other = "; --model network: the network's" if kept != NETWORK and not failure else ""
+            are_examples = isinstance(plan.table, ExampleSet)
+            what, ones = ("EXAMPLES", "ones") if are_examples else ("TABLE   ", "rows")
             console.say(
-                f"  {command('predict', outcome.run_folder)} TABLE     predictions of {kept} for new rows{other}"
+                f"  {command('predict', outcome.run_folder)} {what}  predictions of {kept} for new {ones}{other}"
             )
             console.say(f"  {command('show', outcome.run_folder, '--code')}       {kept} as a program in Python")
     if failure:

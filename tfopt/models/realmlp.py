@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfopt._arguments import choice_argument, count_argument, number_argument
 from tfopt.initializers import HePlusBias, UnitVariance
 from tfopt.layers import (
     Dropout,
@@ -16,6 +17,7 @@ from tfopt.layers import (
     RobustScaling,
     TargetScaling,
 )
+from tfopt.layers.periodic_embedding import VARIANTS
 from tfopt.models.columns import ColumnKinds, joined
 from tfopt.models.targets import Target, check_network
 from tfopt.schedules import CosLog, FlatThenAnneal, Product
@@ -121,8 +123,23 @@ def realmlp(
         parametric_activation=parametric_activation, scaling=scaling,
     )  # fmt: skip
     target = Target(task, num_outputs, "realmlp")
-    if start not in ("data", "normal"):
-        raise ValueError(f"Argument `start` of realmlp must be 'data' or 'normal'. Received: start={start!r}.")
+    choice_argument(start, "realmlp", "start", ("data", "normal"))
+    if embedding is not None:
+        choice_argument(embedding, "realmlp", "embedding", VARIANTS)
+    count_argument(embedding_units, "realmlp", "embedding_units", 2 if embedding == "pbld" else 1)
+    count_argument(num_frequencies, "realmlp", "num_frequencies")
+    number_argument(beta_2, "realmlp", "beta_2", 0, 1)
+    if learning_rate is not None:
+        number_argument(learning_rate, "realmlp", "learning_rate", 0)
+    factors = {
+        "embedding_factor": embedding_factor,
+        "scale_factor": 0.0 if scale_factor is None else scale_factor,
+        "first_layer_factor": first_layer_factor,
+        "bias_factor": bias_factor,
+        "activation_factor": activation_factor,
+    }
+    for name, factor in factors.items():
+        number_argument(factor, "realmlp", name, 0)
     if learning_rate is None:
         learning_rate = 0.04 if target.is_classification else 0.2
     if activation is None:
