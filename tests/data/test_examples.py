@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tfopt.baselines.example_features import WordEncoder
 from tfopt.data import examples_of
+from tfopt.data.example_encoder import ExampleEncoder
 from tfopt.data.example_sources import load_examples
 from tfopt.data.new_examples import read_new_examples
 from tfopt.errors import UserError
@@ -39,6 +41,19 @@ def test_shapes_and_types_tell_what_examples_are():
     assert (texts.kind, texts.parts.vocabulary_size, texts.parts.length) == ("text", 5, 2)
     both = examples_of({"a": X, "b": ["u v"] * 12}, Y, source="s")
     assert {name: part.kind for name, part in both.parts.items()} == {"a": "other", "b": "text"}
+
+
+def test_characters_are_words_where_a_script_has_no_spaces():
+    texts = ["很好看", "不好看 OK"] * 6
+    examples = examples_of(texts, Y, source="s")
+    assert (examples.parts.split, examples.parts.length) == ("character", 6)
+    assert examples_of(["a 好", "words of English"] * 6, Y, source="s").parts.split == "whitespace"
+    encoder = ExampleEncoder(examples.parts).fit(examples.x)
+    assert {*"很好看不ok"} <= {*encoder.learned[""]["words"]}
+    first, second = encoder.transform(np.array(texts[:2], object))
+    assert first[1] == second[1] > 1  # 好 in both
+    words = WordEncoder(examples.columns).fit(examples.features)
+    assert {"好看", "不好"} <= {*words.words_.get_feature_names_out()}
 
 
 def test_targets_tell_the_task():

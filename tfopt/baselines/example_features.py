@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tfopt.data.column import Column
 from tfopt.data.encoder import TableEncoder
+from tfopt.data.examples import lack_spaces
 
 _ORIENTATIONS, _CELLS = 9, 4
 
@@ -82,6 +83,8 @@ class SequenceSummary(TransformerMixin, BaseEstimator):
 class WordEncoder(TableEncoder):
     """Encode texts as TF-IDF: how often each word, and each pair of neighbours, is in a text, rare ones weighing more.
 
+    Of scripts without spaces between words, such as Chinese, each character counts as a word.
+
     Args:
         columns: The table's columns, all of text.
     """
@@ -93,8 +96,9 @@ class WordEncoder(TableEncoder):
 
     def fit(self, frame: pd.DataFrame, y: Any = None) -> Self:
         """Learn words and their weights from training rows."""
-        self.words_ = TfidfVectorizer(ngram_range=(1, 2), max_features=20_000, sublinear_tf=True, token_pattern=r"\S+")
         texts = self._texts(frame)
+        words: dict[str, Any] = {"analyzer": "char"} if lack_spaces(texts) else {"token_pattern": r"\S+"}
+        self.words_ = TfidfVectorizer(ngram_range=(1, 2), max_features=20_000, sublinear_tf=True, **words)
         # scikit-learn raises where no text has a word.
         self.words_.fit(texts if any(text.strip() for text in texts) else ["."])
         self.levels_: dict[str, tuple[str, ...]] = {}

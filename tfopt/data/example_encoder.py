@@ -63,6 +63,7 @@ def words_layer(part: InputPart, words: list[str] | None) -> keras.layers.TextVe
     """Return the layer that makes numbers of a text's words; without words it is yet to learn them."""
     return keras.layers.TextVectorization(
         max_tokens=part.vocabulary_size,
+        split=part.split,
         output_sequence_length=part.length,
         # Without the two that the layer puts first: for what is missing and what is unknown.
         vocabulary=None if words is None else words[2:],

@@ -1,7 +1,9 @@
 """Examples that are no table: images, sequences, texts, several inputs; with their numbers as columns too."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +20,8 @@ Nest = Any  # an array, or a dict or tuple of arrays, with the same first dimens
 # Numbers of an example up to which they are columns too, for models of tables.
 MOST_COLUMNS = 4096
 _MOST_WORDS, _LONGEST_TEXT = 20_000, 256
+_TEXTS_LOOKED_AT = 1000
+_SPACELESS = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class InputPart:
     kind: Kind
     vocabulary_size: int = 0
     length: int = 0
+    split: Literal["whitespace", "character"] = "whitespace"
 
     @property
     def encoded_shape(self) -> tuple[int, ...]:
@@ -149,18 +154,21 @@ def kind_of(x: Nest) -> Kind:
 
 def _part(name: str, array: np.ndarray, kind: Kind) -> InputPart:
     if array.dtype.kind == "O":
-        words = [_words(text) for text in array]
+        split: Literal["whitespace", "character"] = "character" if lack_spaces(array) else "whitespace"
+        words = [text.lower().split() if split == "whitespace" else list(text.lower()) for text in array]
         known = len({word for text in words for word in text})
         lengths = np.array([len(text) for text in words])
         length = int(np.clip(np.ceil(np.percentile(lengths, 95)), 1, _LONGEST_TEXT))
-        return InputPart(name, (), "string", "text", min(known + 2, _MOST_WORDS), length)
+        return InputPart(name, (), "string", "text", min(known + 2, _MOST_WORDS), length, split)
     own: Kind = "image" if kind == "other" and array.dtype == np.uint8 and array.ndim == 4 else kind
     own = "other" if own == "text" or (own == "sequence" and array.dtype.kind != "f") else own
     return InputPart(name, array.shape[1:], str(array.dtype), own)
 
 
-def _words(text: str) -> list[str]:
-    return text.lower().split()
+def lack_spaces(texts: Iterable[str]) -> bool:
+    """Return whether texts are mostly of a script that puts no spaces between words: Chinese, Japanese, Thai."""
+    letters = "".join(itertools.islice(texts, _TEXTS_LOOKED_AT))
+    return 2 * len(_SPACELESS.findall(letters)) > len("".join(letters.split()))
 
 
 def columns_of(x: Nest) -> tuple[pd.DataFrame, tuple[Column, ...]]:
