@@ -46,6 +46,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.base import clone
 from sklearn.preprocessing import FunctionTransformer, RobustScaler, StandardScaler
 
 from tfopt import initializers
@@ -90,7 +91,7 @@ def network(norm, depth):
 
 def scaled(scaling):
     """The samples, scaled as their training rows say."""
-    fitted = [SCALERS[scaling].fit(sample.x["train"]) for sample in samples]
+    fitted = [clone(SCALERS[scaling]).fit(sample.x["train"]) for sample in samples]
     return [
         replace(sample, x={part: fit.transform(rows).astype("float32") for part, rows in sample.x.items()})
         for sample, fit in zip(samples, fitted, strict=True)

@@ -36,6 +36,7 @@ class InputPart:
             numbers of words, both by the training part of each fold; `"other"` stays as it is.
         vocabulary_size: Of a text, one more than the largest number of a word.
         length: Of a text, words that are read.
+        split: Of a text, what counts as a word: `"whitespace"`, or `"character"` where a script has no spaces.
 
     Example:
         ```python

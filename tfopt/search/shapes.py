@@ -99,7 +99,9 @@ def _of_hint(hint: Any) -> Any:
 
 _COLUMN = of_dataclass(Column)
 _PART = Object(
-    {**dict.fromkeys(("name", "dtype", "kind"), str), "shape": [int]}, {"vocabulary_size": int, "length": int}, None
+    {**dict.fromkeys(("name", "dtype", "kind"), str), "shape": [int]},
+    {"vocabulary_size": int, "length": int, "split": str},
+    None,
 )
 _INTERVAL = Object({"mean": NUMBER, "low": NUMBER, "high": NUMBER})
 _VALUES = Object(others=(str, float, bool, None))
