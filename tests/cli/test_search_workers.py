@@ -92,7 +92,9 @@ def test_nobody_outlives_a_search_that_ends_early_and_it_goes_on_to_the_same_boa
     assert searches.left_behind(program) == []
     assert "Traceback" not in err
     if number == signal.SIGKILL:
-        out, err = searches.begin(folder, "--resume", run, "--workers", "2").communicate(timeout=300)
+        out, err = searches.begin(folder, "--resume", run, "--space", "mine.py:build", "--workers", "2").communicate(
+            timeout=300
+        )
         assert searches.board(out) == alone, err
     else:
         assert f"go on with: tfopt search --resume {run}" in err
