@@ -133,15 +133,19 @@ def realmlp(
         number_argument(learning_rate, "realmlp", "learning_rate", 0)
     factors = {
         "embedding_factor": embedding_factor,
-        "scale_factor": 0.0 if scale_factor is None else scale_factor,
         "first_layer_factor": first_layer_factor,
-        "bias_factor": bias_factor,
         "activation_factor": activation_factor,
-    }
-    for name, factor in factors.items():
-        number_argument(factor, "realmlp", name, 0)
+    } | ({} if scale_factor is None else {"scale_factor": scale_factor})
+    for name, factor in {**factors, "bias_factor": bias_factor}.items():
+        number_argument(factor, "realmlp", name, 0, exclusive=True)
     if learning_rate is None:
         learning_rate = 0.04 if target.is_classification else 0.2
+    fastest = max(factors, key=lambda name: factors[name])
+    if (share := learning_rate * weight_decay * factors[fastest]) > 1:
+        raise ValueError(
+            f"Arguments `learning_rate`, `weight_decay` and `{fastest}` of realmlp must have a product of at most 1, "
+            f"the share of a weight that a step takes away. Received: {share:g}. Lower one of them."
+        )
     if activation is None:
         activation = "selu" if target.is_classification else "mish"
 
