@@ -194,7 +194,10 @@ def test_folders_of_classes_are_images_or_texts(tmp_path):
     assert pets.target.tolist() == [0, 0, 0, 1, 1, 1]
     np.testing.assert_array_equal(pets.x[-1], pixels)  # PNG loses nothing
     assert any("2 of 6 images are resized to 5 × 7" in note for note in pets.notes)
-    assert load_examples(str(tmp_path / "pets"), image_size="8x6").parts.shape == (8, 6, 3)
+    resized = load_examples(str(tmp_path / "pets"), image_size="8x6")
+    files = sorted((tmp_path / "pets").glob("*/*.png"))
+    keras_reads = [keras.utils.load_img(file, target_size=(8, 6), interpolation="bilinear") for file in files]
+    np.testing.assert_array_equal(resized.x, np.stack([np.asarray(image) for image in keras_reads]))
     (tmp_path / "pets" / "dog" / "0.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"dog/0\.png is no image that can be read"):
         load_examples(str(tmp_path / "pets"))

@@ -155,13 +155,18 @@ def parsed_size(size: str) -> tuple[int, int]:
 
 
 def _read_image(file: Path, size: tuple[int, int] | None) -> np.ndarray:
-    import keras  # starts TensorFlow, which most sources do without
+    from PIL import Image, UnidentifiedImageError  # as `keras.utils.load_img` does, without TensorFlow's start
 
     try:
-        image = keras.utils.load_img(file, target_size=size, interpolation="bilinear")
-        return np.asarray(image, dtype=np.uint8)
+        with Image.open(file) as image:
+            pixels = image.convert("RGB")
+        if size is not None and pixels.size != size[::-1]:
+            pixels = pixels.resize(size[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(pixels, dtype=np.uint8)
     except FileNotFoundError:
         names = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
         raise UserError(f"no image {file}.{nearest(file.name, names)}") from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except UnidentifiedImageError:
+        raise UserError(f"{file} is no image that can be read. Mend or remove it.") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{file} is no image that can be read ({one_line(error)[:120]}). Mend or remove it.") from None
