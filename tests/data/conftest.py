@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfopt.data import Column
+from tfopt.data import Column, load_table, read_rows
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +52,21 @@ def make_rows():
         )
 
     return make
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write columns of texts, the target last, and load them."""
+
+    def read(cells, separator=",", encoding="utf-8", before="", **options):
+        lines = [list(cells), *zip(*cells.values(), strict=True)]
+        quoted = [[f'"{cell}"' if separator in cell else cell for cell in line] for line in lines]
+        path = tmp_path / "t.csv"
+        text = before + "\n".join(separator.join(line) for line in quoted) + "\n"
+        path.write_bytes(text.encode(encoding))
+        table = load_table(path, **options)
+        rows = read_rows(path, table.columns, target_names=table.target_names, ignored=table.ignored)
+        pd.testing.assert_frame_equal(rows, table.features, check_categorical=False, check_dtype=False)
+        return table
+
+    return read
