@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items):
     """Mark what is slow by what it uses; files with most of it come first, lest one worker ends late."""
     slow = Counter()
     for item in items:
-        if SLOW_FIXTURES & set(item.fixturenames):
+        if SLOW_FIXTURES & set(item.fixturenames) or item.get_closest_marker("long"):
             item.add_marker("slow")
         slow[item.path] += item.get_closest_marker("slow") is not None
     items.sort(key=lambda item: -slow[item.path])

@@ -126,7 +126,9 @@ def test_layers_of_every_kind(check):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
+@pytest.mark.parametrize(
+    "cell", ["GRU", *(pytest.param(name, marks=pytest.mark.long) for name in ("LSTM", "SimpleRNN"))]
+)
 def test_recurrent_layers(cell, rows, check):
     def build(hp):
         hidden = [layers.Reshape((4, 4)), getattr(layers, cell)(5, dropout=hp["rate"]), layers.Dense(4, "softmax")]
