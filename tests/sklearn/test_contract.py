@@ -1,10 +1,11 @@
-"""scikit-learn's own battery: all of it on the classifiers, and on the regressors what is their own."""
+"""scikit-learn's own battery: all of it on a network that classifies, and on the others what is their own."""
 
 import pytest
 from sklearn.base import is_regressor
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from tfopt.sklearn import NetworkClassifier, NetworkRegressor, TunedNetworkClassifier, TunedNetworkRegressor
+from tfopt.sklearn.tuned import TunedNetworkEstimator
 
 SEARCH = {"space": "small", "max_trials": 1, "epochs": 40, "inner_folds": 2, "random_state": 0}
 ESTIMATORS = [
@@ -32,6 +33,19 @@ EXCEPTIONS = {
     },
 }
 
+# Each fit of a tuned network is a search. Beside each of these checks another one sees the same lines of tuned.py.
+MORE_SEARCHES = {
+    f"check_{name}"
+    for name in (
+        "classifier_data_not_an_array", "classifiers_classes", "classifiers_train", "dont_overwrite_parameters",
+        "estimators_dtypes", "estimators_fit_returns_self", "estimators_pickle", "f_contiguous_array_estimator",
+        "fit2d_predict1d", "fit_check_is_fitted", "fit_idempotent", "fit_score_takes_y", "n_features_in",
+        "pipeline_consistency", "positive_only_tag_during_fit", "regressor_data_not_an_array", "regressors_int",
+        "regressors_no_decision_function", "regressors_train", "sample_weights_list", "sample_weights_not_overwritten",
+        "sample_weights_pandas_series",
+    )
+}  # fmt: skip
+
 
 def checks():
     for estimator in ESTIMATORS:
@@ -44,26 +58,12 @@ def checks():
                 continue  # its code is the classifier's
             why = EXCEPTIONS[name].get(word)
             marks = [] if why is None else [pytest.mark.xfail(reason=why, strict=False)]
+            if isinstance(estimator, TunedNetworkEstimator) and (why or word in MORE_SEARCHES):
+                marks.append(pytest.mark.long)
             yield pytest.param(each, check, id=f"{name}-{word}", marks=marks)
-
-
-# A search takes seconds, and these make many: with `--hypothesis-profile long`.
-MANY_SEARCHES = (
-    "check_classifier_data_not_an_array",
-    "check_classifiers_classes",
-    "check_classifiers_train",
-    "check_estimators_dtypes",
-    "check_fit_idempotent",
-    "check_regressor_data_not_an_array",
-    "check_regressors_train",
-    "check_sample_weight_equivalence_on_dense_data",
-)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
-def test_the_contract_of_scikit_learn(estimator, check, request):
-    is_tuned = isinstance(estimator, TunedNetworkClassifier | TunedNetworkRegressor)
-    if is_tuned and check.func.__name__ in MANY_SEARCHES and request.config.getoption("hypothesis_profile") != "long":
-        pytest.skip("many searches: --hypothesis-profile long")
+def test_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
