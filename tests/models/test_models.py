@@ -175,6 +175,12 @@ def test_mistakes_are_named(make, text):
         make()
 
 
+@pytest.mark.parametrize("networks", [None, [], ["mlp"], keras.Sequential()])
+def test_the_mean_is_of_networks(networks):
+    with pytest.raises(TypeError, match="`networks` of MeanOfNetworks must be a list of Keras models"):
+        models.MeanOfNetworks(networks)
+
+
 def test_the_mean_of_networks_is_the_same_after_a_reload(tmp_path):
     networks = [keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="one") for _ in range(2)]
     model = models.MeanOfNetworks(networks, "softmax")

@@ -69,3 +69,6 @@ def test_bad_arguments():
         jacobian_penalty(classifier(), X, num_projections=0)
     with pytest.raises(ValueError, match="`strength` of JacobianModel"):
         JacobianModel(classifier(), -1)
+    for model in (None, "resnet", lambda x: x, keras.Sequential):
+        with pytest.raises(TypeError, match="`model` of JacobianModel must be a Keras model"):
+            JacobianModel(model)

@@ -60,6 +60,20 @@ def test_existing_run(tmp_path):
         check_existing(run / "config.json")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+@pytest.mark.parametrize("name", ["config.json", "trials.jsonl", "models/ridge.skops", "tuner/fold-0/oracle.json"])
+def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(name, tmp_path):
+    folder = tmp_path / "run"
+    with locked(folder):
+        create(folder, SearchConfig(data="diabetes"), {})
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    for check in (refuse_links, *([] if name.startswith("tuner") else [check_existing])):
+        with pytest.raises(UserError, match=rf"{name} is neither a file nor a folder"):
+            check(folder)
+
+
 def test_a_search_that_was_ended_before_it_began_left_nothing_in_the_way(tmp_path):
     folder = tmp_path / "run"
     with locked(check_new(folder)):
@@ -131,6 +145,11 @@ def test_what_is_read_of_a_folder_does_not_depend_on_the_order_of_its_entries(tm
 
         def __exit__(self, *_):
             pass
+
+        def __next__(self):
+            if not self:
+                raise StopIteration
+            return self.pop()
 
     def told(seed):
         order = random.Random(seed)

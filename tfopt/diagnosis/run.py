@@ -95,11 +95,11 @@ class Run:
 
 
 def _find_file(path: Path) -> Path:
-    if not path.exists():
+    if not path.is_file() and not path.is_dir():  # a pipe would keep whoever opens it waiting
         raise UserError(f"There is no such log ({path}). Give the path that was given to RunLog or CSVLogger.")
     if path.is_file():
         return path
-    found = sorted(file for file in path.iterdir() if file.suffix in (".jsonl", ".csv"))
+    found = sorted(file for file in path.iterdir() if file.suffix in (".jsonl", ".csv") and file.is_file())
     readable = [file for file in found if (_has_loss(file) if file.suffix == ".csv" else _has_epochs(file))]
     if len(readable) != 1:
         names = ", ".join(file.name for file in readable) or "none"

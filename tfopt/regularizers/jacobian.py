@@ -70,7 +70,7 @@ class JacobianModel(keras.Model):
 
     Raises:
         ValueError: Negative strength, fewer than one projection.
-        TypeError: A strength that is not numeric.
+        TypeError: `model` is no Keras model, or a strength is not numeric.
 
     Example:
         ```python
@@ -85,6 +85,11 @@ class JacobianModel(keras.Model):
     """
 
     def __init__(self, model: Any, strength: Number = 0.01, num_projections: int = 1, **kwargs: Any):
+        if not isinstance(model, keras.layers.Layer):
+            raise TypeError(
+                f"Argument `model` of JacobianModel must be a Keras model. Received: model={model!r} "
+                f"(a {type(model).__name__})."
+            )
         super().__init__(**kwargs)
         self.model = model
         self._strength = Held(value_argument(strength, "JacobianModel", "strength"))

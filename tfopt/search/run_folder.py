@@ -69,7 +69,7 @@ def check_existing(folder: str | os.PathLike[str], *needed: str) -> Path:
     """Return `folder` as a path once it is sure that it holds a run with the files `needed`.
 
     Raises:
-        UserError: There is no such folder, or a file is missing.
+        UserError: There is no such folder, a file is missing, or something is there that is no file and could block.
     """
     path = Path(folder)
     if not path.exists():
@@ -77,6 +77,8 @@ def check_existing(folder: str | os.PathLike[str], *needed: str) -> Path:
         raise UserError(f"no run folder {path}.{nearest(str(path), siblings)} `tfopt search DATA` makes one.")
     if not path.is_dir():
         raise UserError(f"{path} is a file, not a run folder. Name the folder that `tfopt search` made.")
+    for held in _paths(path, _READ):
+        _refuse_special(held)
     for name in ("config.json", *needed):
         if not (path / name).exists():
             if name == "config.json":
@@ -171,36 +173,46 @@ def refuse_links(folder: Path, names: Iterable[str] | None = None) -> None:
         folder: Where it writes.
         names: What it writes there; None for a run's files.
     """
-    for name in _WRITTEN if names is None else names:
-        inside = [Path(root, each) for root, *names in os.walk(folder / name) for each in (*names[0], *names[1])]
-        for path in (folder / name, *inside):
-            if path.is_symlink():
-                raise UserError(
-                    f"{path} is a link, and a search writes through none. "
-                    "Put what it leads to in its place, or remove it."
-                )
+    for path in _paths(folder, _WRITTEN if names is None else names):
+        if path.is_symlink():
+            raise UserError(
+                f"{path} is a link, and a search writes through none. Put what it leads to in its place, or remove it."
+            )
+        _refuse_special(path)
 
 
-_WRITTEN = (
+def _paths(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    """Yield the places of these names in a folder, and all that is within."""
+    for name in names:
+        yield folder / name
+        for root, folders, files in os.walk(folder / name):
+            yield from (Path(root, each) for each in (*folders, *files))
+
+
+def _refuse_special(path: Path) -> None:
+    """Raise `UserError` for a pipe, a socket or a device, which may keep whoever opens it waiting for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is neither a file nor a folder, so it is not opened. Remove it.")
+
+
+# What of a run is read again; the folders of tuner, TensorBoard and MLflow are looked into when the search goes on.
+_READ = (
     "config.json",
     "environment.json",
     "trials.jsonl",
-    "leaderboard.csv",
     "result.json",
     "best.keras",
-    "best.partial.keras",
     "best.skops",
     "ensemble.keras",
     "ensemble-of-trials.keras",
     "predictions.npz",
     "importance.json",
-    "report.html",
     "models",
     "predictions",
-    "figures",
-    "tuner",
-    "tensorboard",
-    "mlflow-run",
+)
+_WRITTEN = (
+    *_READ,
+    *("leaderboard.csv", "best.partial.keras", "report.html", "figures", "tuner", "tensorboard", "mlflow-run"),
 )
 
 

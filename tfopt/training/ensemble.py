@@ -107,6 +107,9 @@ class MeanOfNetworks(keras.Model):
         activation: Name of what each one's outputs go through first, such as `"softmax"` for logits; None for nothing.
         **kwargs: Further arguments of `keras.Model`.
 
+    Raises:
+        TypeError: `networks` is no list of Keras models, or an empty one.
+
     Example:
         ```python
         first = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
@@ -116,6 +119,10 @@ class MeanOfNetworks(keras.Model):
     """
 
     def __init__(self, networks: Sequence[keras.Model], activation: str | None = None, **kwargs: Any):
+        if not isinstance(networks, Sequence) or not networks or not all(map(_is_layer, networks)):
+            raise TypeError(
+                f"Argument `networks` of MeanOfNetworks must be a list of Keras models. Received: {networks!r}."
+            )
         super().__init__(**kwargs)
         self.networks = list(networks)
         self.activation = activation
@@ -137,3 +144,7 @@ class MeanOfNetworks(keras.Model):
         read = keras.saving.deserialize_keras_object
         networks = [read(network, custom_objects=custom_objects) for network in config["networks"]]
         return cls(**{**config, "networks": networks})
+
+
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, keras.layers.Layer)
