@@ -46,9 +46,10 @@ from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__, data="digits")
 tfopt.devices.configure("cpu")  # a GPU would be another question
+tf.get_logger().setLevel("ERROR")  # four models, a graph each
 
 SEEDS = recipe.seeds(arguments, smoke=2, default=5)
-EPOCHS = recipe.by_mode(arguments, smoke=1, default=10)
+EPOCHS = recipe.by_mode(arguments, smoke=1, default=4)  # 16 bits are slow on a CPU
 ROUNDS = recipe.by_mode(arguments, smoke=3, default=15)  # of timing predictions
 UNITS = recipe.by_mode(arguments, smoke=64, default=512)
 PREDICTED = recipe.by_mode(arguments, smoke=256, default=4096)  # rows of a prediction

@@ -110,7 +110,8 @@ def test_running_passes_arguments_and_exit_code_on(toy, capfd):
         (["recipes", "run"], "which recipe?"),
         (["recipes", "rnu", "first"], "Did you mean 'run'?"),
         (["recipes", "list", "first"], "unexpected argument 'first'"),
-        (["recipes", "table", "runs", "--smoke"], "unexpected argument '--smoke'"),
+        (["recipes", "table", "runs", "--smoke"], "--smoke comes too late. Options of tfopt stand before 'table'"),
+        (["recipes", "replicate", "-q"], "-q comes too late"),
         (["recipes", "find"], "find what?"),
         (["recipes", "find", "nothing", "like", "it"], "no recipe is about 'nothing like it'"),
         (["recipes", "replicate", "frist"], "Did you mean 'first'?"),
@@ -122,6 +123,15 @@ def test_mistakes(tfopt, toy, words, message):
     assert message in err
     assert not out
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["replicate", "--help"], ["replicate", "first", "-h"], ["find", "it", "--help"]])
+def test_help_is_all_that_help_does(tfopt, toy, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = tfopt("recipes", *words)
+    assert code == 0
+    assert out.startswith("usage: tfopt recipes")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_table_shows_claims_and_what_has_not_been_run(tfopt, toy):

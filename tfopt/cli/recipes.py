@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tfopt._private.tensorflow_messages import is_chatter
 from tfopt._words import choice
@@ -38,7 +39,26 @@ def add_arguments(parser: Parser) -> None:
         "take over the results of the folder RUNS (default: runs) and write recipes/README.md and README.zh-CN.md",
     )  # fmt: skip
     parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe to run, the WORD, or RUNS")
-    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="the recipe's own options; further NAMEs")
+    parser.add_argument(
+        "rest", nargs=argparse.REMAINDER, action=_Rest, metavar="...", help="the recipe's own options; further NAMEs"
+    )
+
+
+class _Rest(argparse.Action):
+    """The words after NAME. Options among them are the recipe's own where one is run, and tfopt's nowhere."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        options = (
+            [] if namespace.action == "run" and namespace.name else [one for one in values if one[:1] == "-" != one]
+        )
+        if {"-h", "--help"} & set(options):
+            parser.print_help()
+            parser.exit()
+        if options:
+            raise UserError(f"{options[0]} comes too late. Options of tfopt stand before {namespace.action!r}.")
+        namespace.rest = values
 
 
 def run(arguments: argparse.Namespace) -> int:
