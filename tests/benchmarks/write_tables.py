@@ -17,6 +17,7 @@ from typing import Any
 
 import bench_reading
 import bench_search
+import bench_tables
 import bench_workers
 import search_table
 import simulate_verdict
@@ -76,6 +77,7 @@ TABLES: tuple[tuple[str, str, str, Callable[[], str], str], ...] = (
     ("benchmarks.md", "gradient norms", "gradient_norms", gradient_norms, "bench_gradient_norms.py"),
     ("benchmarks.md", "workers", "workers", bench_workers.table, "bench_workers.py calls --workers 8 1"),
     ("reading-tables.md", "reading", "reading", bench_reading.table, "bench_reading.py"),
+    ("tabular-networks.md", "tables", "tables", bench_tables.table, "bench_tables.py FOLDER"),
     ("comparison.md", "searches", "searches", search_table.table, "search_table.py runs/*"),
 )
 
@@ -83,7 +85,7 @@ TABLES: tuple[tuple[str, str, str, Callable[[], str], str], ...] = (
 def tables() -> Iterator[tuple[Path, str, str]]:
     """Yield page, part and text of every table."""
     for page, part, raw, made, command in TABLES:
-        measured = (RESULTS / f"{raw}.json").exists()
+        measured = any(RESULTS.glob(f"{raw}.json*"))
         yield DOCS / page, part, made() if measured else f"To be measured: `python tests/benchmarks/{command}`."
     yield DOCS / "pieces.md", "conformance", conformance()
     for readme in ("README.md", "README.zh-CN.md"):

@@ -163,6 +163,20 @@ def test_networks_for_tables_build_what_they_say(name, task, seed):
         assert ("PiecewiseLinearEmbedding" in layers) == (values["tabm_num_bins"] > 0)
 
 
+@pytest.mark.parametrize("name", ["default", "realmlp"])
+def test_realmlp_builds_where_rate_and_decay_are_at_their_largest(name):
+    of = problem("regression")
+    largest = {
+        parameter.name: parameter.max_value
+        for parameter in discover(Space(name, SPACES[name]), of).space
+        if parameter.name in ("realmlp_learning_rate", "realmlp_weight_decay")
+    }
+    hp = keras_tuner.HyperParameters()
+    hp.values = {"network": "realmlp", **largest}
+    decay = SPACES[name](hp, of).get_layer("input_factors").decay
+    assert 0.9 < float(np.max(decay.curve(np.linspace(0, of.total_steps(32), 2001)))) <= 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("space", "target"), [("realmlp", "price"), ("tabm", "city")])
 def test_a_network_for_tables_is_searched_saved_and_predicts(space, target, table_path, configure, tmp_path):

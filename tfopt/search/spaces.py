@@ -142,6 +142,8 @@ def _realmlp_settings(hp: keras_tuner.HyperParameters, problem: Problem, units: 
 
 def _realmlp(problem: Problem, settings: dict[str, Any], batch_size: int) -> keras.Model:
     embedding = None if settings["embedding"] == "none" else settings["embedding"]
+    # A step takes 6 x rate x decay of an input factor away, which may not be more than all of it.
+    weight_decay = min(settings["weight_decay"], 0.166 / settings["learning_rate"])
     # Scaled by the session; kernels and biases of N(0, 1), as no model of a search sees its rows before its first step.
     return realmlp_network(
         problem.columns,
@@ -151,7 +153,7 @@ def _realmlp(problem: Problem, settings: dict[str, Any], batch_size: int) -> ker
         scaling=False,
         start="normal",
         metrics=[],
-        **(settings | {"embedding": embedding}),
+        **(settings | {"embedding": embedding, "weight_decay": weight_decay}),
     )
 
 
