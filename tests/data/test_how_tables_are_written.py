@@ -248,6 +248,21 @@ def test_leading_zeros_are_said_and_can_be_levels(read):
     assert table.features["zip"].iloc[0] == "01234"
 
 
+def test_digits_of_one_width_are_labels_as_written(read):
+    codes = [f"{1 + place % 12:02}" for place in range(NUM_ROWS)]
+    table = read({"x": texts(VALUES), "month": codes}, target="month")
+    assert table.classes == tuple(f"{month:02}" for month in range(1, 13))
+    assert said(table, "as written", "month=number")
+    assert read({"x": texts(VALUES), "month": codes}, target="month", columns={"month": "number"}).classes[0] == "1"
+    uneven = ["07", *(str(place % 3) for place in range(1, NUM_ROWS))]
+    assert "7" in read({"x": texts(VALUES), "y": uneven}).classes
+
+
+def test_an_empty_target_is_called_so(read):
+    with pytest.raises(UserError, match=r"the target 'z' is empty \(.*\)\. Choose another column"):
+        read({"x": texts(VALUES), "z": [""] * NUM_ROWS})
+
+
 def dates(days, form):
     return [day.strftime(form).replace("q", str(day.quarter)) for day in days]
 

@@ -105,6 +105,9 @@ def load_table(
                 f"{quoted(str(name))} is the target and cannot be given to {option} ({raw.source}). "
                 "Choose another column."
             )
+    if task != "regression" and _are_codes(target_names, frame, told, raw):
+        told |= {target_names[0]: "category"}
+        guesses.add("labels kept as written", target_names[0], quoted(raw.padded[target_names[0]]), "number")
     unread = {*dropped, reserved["--group"]} - {ordering}
     to_read = frame[[name for name in frame if name not in unread]] if unread else frame
     readings = read_columns(raw, to_read, told, guesses)
@@ -212,7 +215,7 @@ def _read_target(
             notes.append(f"task: regression, {quoted(name)} holds numbers (change with --task)")
         return "regression", numbers, ()
     _complain_about_missing(reading, frame, "the target", raw, "Fill them in or take these rows out.")
-    labels = to_categories(reading.values if kind == "numeric" else frame[name])
+    labels = to_categories(reading.values if kind in ("numeric", "categorical") else frame[name])
     counts = labels.value_counts()
     if say_task:
         many = ", which is many" if len(counts) > _MAX_NUMBERED_CLASSES else ""
@@ -234,12 +237,24 @@ def _read_target(
     return "classification", labels.cat.codes.to_numpy().astype(np.int64), tuple(classes)
 
 
+def _are_codes(target_names: list[str], frame: pd.DataFrame, told: Mapping[str, str], raw: RawTable) -> bool:
+    """Whether the target holds a few labels of digits, all of one width with leading zeros, such as 01 to 12."""
+    (name, *others) = target_names
+    if others or name in told or name not in raw.padded or raw.read_text is None or not _are_few(frame[name]):
+        return False
+    return raw.read_text([name])[name].str.strip().str.len().nunique() == 1
+
+
 def _infer_task(reading: Reading) -> str:
     if reading.column.kind != "numeric":
         return "classification"
     present = reading.values[reading.values.notna()]
-    few = present.nunique() <= min(_MAX_NUMBERED_CLASSES, max(2, len(present) // 5))
-    return "classification" if few and is_whole(present.to_numpy(dtype=np.float64)) else "regression"
+    return "classification" if _are_few(present) and is_whole(present.to_numpy(dtype=np.float64)) else "regression"
+
+
+def _are_few(numbers: pd.Series) -> bool:
+    """Whether so few numbers differ that they may be classes."""
+    return numbers.nunique() <= min(_MAX_NUMBERED_CLASSES, max(2, len(numbers) // 5))
 
 
 def _numeric_target(reading: Reading, frame: pd.DataFrame, raw: RawTable, task: str) -> np.ndarray:
@@ -268,6 +283,8 @@ def _complain_about_missing(reading: Reading, frame: pd.DataFrame, what: str, ra
     if missing.any():
         rows = np.flatnonzero(missing)
         written = missing & frame[reading.column.name].notna().to_numpy()
+        if missing.all() and not written.any():
+            raise UserError(f"{what} {quoted(reading.column.name)} is empty ({raw.source}). Choose another column.")
         places = ", ".join(raw.where(int(row)) for row in rows[:3]) + (", …" if len(rows) > 3 else "")
         places = examples(frame[reading.column.name], written, raw) if written.any() else places
         count = f"{len(rows)} missing value{'s' * (len(rows) > 1)}"
