@@ -176,15 +176,19 @@ claims = {
 }
 
 with recipe.panels(4, width=4) as (figure, axes):
-    shown = [("relu", "activations", forward), ("tanh", "activations", forward), ("sigmoid", "gradients", backward)]
-    for axis, (activation, what, spread) in zip(axes, shown, strict=False):
+    shown = {
+        "relu: Glorot's activations fade": ("relu", "activations", forward),
+        "tanh: only N(0, 0.01)'s fade": ("tanh", "activations", forward),
+        "sigmoid: all gradients vanish": ("sigmoid", "gradients", backward),
+    }
+    for axis, (title, (activation, what, spread)) in zip(axes, shown.items(), strict=False):
         for way, colour in zip([*WAYS][1:], recipe.COLOURS, strict=False):
             mean = np.maximum(spread[activation, way].mean(axis=0), 1e-20)
             axis.semilogy(range(1, DEPTH + 1), mean, color=colour, label=way)
-        axis.set(xlabel="layer", ylabel=f"spread of the {what}", title=f"{activation}: {what}", ylim=(1e-16, 30))
-    axes[0].legend(fontsize=8, frameon=False, loc="lower left")
+        axis.set(xlabel="layer", ylabel=f"spread of the {what}", title=title, ylim=(1e-16, 30))
+    axes[1].legend(fontsize=8, frameon=False, loc="lower right")
     losses = {way: scores["train loss"] for way, scores in trained.items()}
-    recipe.dots(axes[3], losses, f"{DEPTH} ReLU layers, trained", "training loss (nats)")
+    recipe.dots(axes[3], losses, f"{DEPTH} ReLU layers: Glorot's don't learn", "training loss (nats)")
 
 by_layer = {
     name: {f"{activation}, {way}": values.mean(axis=0) for (activation, way), values in spread.items()}

@@ -149,7 +149,7 @@ def test_advice_is_a_paragraph():
 
 
 def test_what_a_script_does_has_a_fingerprint(tmp_path):
-    """Words and spacing change nothing in it; a number does."""
+    """Words, spacing and the picture change nothing in it; a number does."""
 
     def of(text):
         (tmp_path / "toy.py").write_text(text)
@@ -157,4 +157,5 @@ def test_what_a_script_does_has_a_fingerprint(tmp_path):
 
     first = of('"""Is it so?"""\nrate = 0.1  # of SGD\n')
     assert of('"""Is it\n\nother?"""\n\nrate = (0.1)\n') == first
+    assert of('"""Is it so?"""\nrate = 0.1\nwith recipe.panels(2) as (figure, axes):\n    draw(axes)\n') == first
     assert of('"""Is it so?"""\nrate = 0.2\n') != first

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 import shlex
 import sys
@@ -352,8 +353,8 @@ def dots(
     places = np.arange(len(rows))
     ax.errorbar(means, places, xerr=np.nan_to_num(halves), fmt="o", color=colour, capsize=3, label=label)
     ax.set(yticks=places, yticklabels=list(rows), xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5))
-    if label is not None:
-        ax.legend(frameon=False)
+    if label is not None:  # below the panel: it would hide a dot
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
 
 
 def curves(
@@ -437,7 +438,8 @@ def finish(
     judged = verdicts(claims)
     files = [*save(figure, arguments.out, arguments.name), arguments.out / f"{arguments.name}.json"]
     plt.close(figure)
-    seconds = time.perf_counter() - arguments.started
+    # Where other programs hold the recipe up, the processors' time is nearer to what it takes.
+    seconds = min(time.perf_counter() - arguments.started, sum(os.times()[:4]))
     result = {
         "recipe": arguments.name,
         "question": arguments.question,
