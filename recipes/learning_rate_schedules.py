@@ -33,8 +33,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small: th
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.optimize import minimize
 from sklearn import datasets
+from sklearn.linear_model import LogisticRegression
 
 import tfopt
 from tfopt.report import recipe
@@ -86,29 +86,11 @@ def noisy_set(name):
     return np.hstack([x, np.ones((len(x), 1))]).astype("float32"), np.stack(targets)
 
 
-def losses(x, targets, weights):
-    """Mean cross-entropy of each of many models; `weights` is (models, features, classes)."""
-    logits = x @ weights
-    highest = logits.max(-1, keepdims=True)
-    normaliser = highest[..., 0] + np.log(np.exp(logits - highest).sum(-1))
-    return (normaliser - (logits * targets).sum(-1)).mean(-1)
-
-
 def optimum(x, targets):
-    """The lowest loss that exists, by L-BFGS in float64."""
-    x, targets = x.astype("float64"), targets.astype("float64")
-    shape = (x.shape[1], targets.shape[1])
-
-    def loss_and_gradient(flat):
-        logits = x @ flat.reshape(shape)
-        logits = logits - logits.max(1, keepdims=True)
-        normaliser = np.log(np.exp(logits).sum(1))
-        error = np.exp(logits - normaliser[:, None]) - targets
-        return (normaliser - (logits * targets).sum(1)).mean(), (x.T @ error / len(x)).ravel()
-
-    options = {"maxiter": 20000, "maxfun": 40000, "ftol": 1e-14, "gtol": 1e-8}
-    start = np.zeros(shape).ravel()
-    return minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options).fun
+    """The lowest loss that exists."""
+    solver = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8, max_iter=20_000)
+    found = solver.fit(x.astype("float64"), targets.argmax(axis=1))
+    return recipe.loss_and_error(found.predict_log_proba(x), targets)[0]
 
 
 def suboptimality(name):
@@ -141,24 +123,17 @@ def suboptimality(name):
             gradient *= per_step[step]
             weights -= gradient
             step += 1
-    ends = np.empty((len(SEEDS), models))
-    for seed in range(len(SEEDS)):
-        per_model = weights[seed].reshape(features, classes, models).transpose(2, 0, 1)
-        for first in range(0, models, 10):
-            ends[seed, first : first + 10] = losses(x, targets[seed], per_model[first : first + 10])
+    kernels = np.moveaxis(weights.reshape(len(SEEDS), features, classes, models), -1, 1)
+    ends = [[recipe.loss_and_error(x @ one, own)[0] for one in row] for row, own in zip(kernels, targets, strict=True)]
     lowest = np.array([optimum(x, own) for own in targets])
-    return ends.reshape(len(SEEDS), *rates.shape[:2]) - lowest[:, None, None]
+    return np.reshape(ends, (len(SEEDS), *rates.shape[:2])) - lowest[:, None, None]
 
 
-def judged_on_other_seeds(table):
-    """Judge each half of the seeds at the rate that is best on the other half: (seeds, schedules)."""
-    table = np.nan_to_num(table, nan=np.inf)
-    half = np.arange(len(SEEDS)) % 2 == 0
-    judged = np.empty(table.shape[:2])
-    for mine in (half, ~half):
-        best = table[~mine].mean(axis=0).argmin(axis=-1)
-        judged[mine] = table[mine][:, np.arange(len(best)), best]
-    return judged
+def judged_on_other_seeds(distances):
+    """Each seed at the rate that is best for the others: (seeds, schedules)."""
+    distances = np.nan_to_num(distances, nan=1e3).clip(max=1e3).T  # rates, schedules, seeds
+    chosen = [recipe.by_the_others(own) for own in distances.swapaxes(0, 1)]
+    return np.take_along_axis(distances, np.array(chosen)[None], axis=0)[0].T
 
 
 convex = {name: judged_on_other_seeds(suboptimality(name)) for name in recipe.steps(SETS, "convex sets")}

@@ -66,9 +66,8 @@ def network(hp):
     if "input factors" in has:
         hidden = layers.FeatureScaling(learning_rate_factor=6.0)(hidden)
     for _ in range(2):
-        if (
-            "neural tangent" in has
-        ):  # from He's start, and at √64 times the rate: as fast as a usual kernel of 64 inputs
+        if "neural tangent" in has:
+            # From He's start, and at √64 times the rate: as fast as a usual kernel of 64 inputs.
             start = keras.initializers.RandomNormal(0.0, 2**0.5)
             hidden = layers.NeuralTangentDense(UNITS, kernel_initializer=start, learning_rate_factor=8.0)(hidden)
         else:
