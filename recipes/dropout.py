@@ -44,7 +44,7 @@ arguments = recipe.arguments(__doc__, __file__, data="digits")
 SEEDS = recipe.seeds(arguments, smoke=2, default=6)  # each with rows of its own
 EPOCHS = recipe.by_mode(arguments, smoke=4, default=60)
 BATCH, LINEAR = 32, {"schedule": "linear", "epochs": EPOCHS}
-WIDTHS = {"small": 64, "large": 256}  # units of each of the two hidden layers; the formula's n
+WIDTHS = {"small": 64, "large": 128}  # units of each of the two hidden layers; the formula's n
 LEARNING_RATES = recipe.by_mode(arguments, smoke=[3e-3], default=[1e-3, 4e-3])  # Adam's, decaying to 0
 RATES, STRENGTHS = [0.2, 0.5, 0.8], recipe.by_mode(arguments, smoke=[1e-3], default=[1e-3, 1e-2, 5e-2])
 FOLDS = recipe.by_mode(arguments, smoke=2, default=3)  # of the search
