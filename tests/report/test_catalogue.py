@@ -128,6 +128,7 @@ def test_numbers_are_said_in_chinese():
     numbers = [["{} against {}, {} {}", ["0.1", "0.2", "6", "seeds"]]]
     assert catalogue.said(numbers) == "0.1 against 0.2, 6 seeds"
     assert catalogue.said(numbers * 2, words) == "0.1，对比 0.2，6 个种子；0.1，对比 0.2，6 个种子"
+    assert catalogue.said("0.1 against 0.2", words) == ""  # an older recipe's, in English
 
 
 @pytest.mark.parametrize("entry", catalogue.load(RECIPES).values(), ids=NAMES)

@@ -147,11 +147,12 @@ def said(numbers: Any, words: dict[str, Any] | None = None) -> str:
     """Return numbers as text.
 
     Args:
-        numbers: Forms, each with the values that stand in its braces; or the text of an older recipe.
+        numbers: Forms, each with the values that stand in its braces; or the text of an older recipe, which is English
+            and left out in another language.
         words: `numbers` (forms) and `words` (values) in another language; None for English.
     """
     if isinstance(numbers, str):
-        return numbers
+        return numbers if words is None else ""
     if words is None:
         return "; ".join(form.format(*values) for form, values in numbers)
     parts = [words["numbers"].get(form, form).format(*(words["words"].get(value, value) for value in values))
@@ -340,7 +341,7 @@ def _section(recipe: Recipe, words: dict[str, Any], chinese: dict[str, Any] | No
     for claim in recipe.claims:
         text = chinese["claims"].get(claim.id, claim.text) if chinese else claim.text
         verdict = words["verdicts"][claim.verdict]
-        repeats = [f"{_SIGNS[told]} {_cell(said(numbers, chinese))}"
+        repeats = [f"{_SIGNS[told]} {_cell(said(numbers, chinese))}".rstrip()
                    for told, numbers in zip(claim.repeats, claim.numbers, strict=True)]  # fmt: skip
         if len(set(repeats)) == 1 < len(repeats):
             repeats = [f"{_SIGNS[claim.verdict] * len(repeats)}{repeats[0][1:]}"]
