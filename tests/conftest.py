@@ -1,6 +1,7 @@
 """Every test runs on the CPU, off screen, with TensorFlow's start-up log off; a file's tests in one process."""
 
 import gc
+import json
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ settings.register_profile("long", deadline=None, max_examples=2000)
 settings.load_profile("default")  # `--hypothesis-profile long` for the other
 
 # What starts processes, runs a recipe or searches is slow, whichever test asks for it.
-SLOW_FIXTURES = {"fresh_python", "smoke", "run_recipe", "recipe_names", "quick", "workers"}
+SLOW_FIXTURES = {"fresh_python", "fresh_keras", "smoke", "run_recipe", "recipe_names", "quick", "workers"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -63,6 +64,34 @@ def _old_objects_are_set_aside():
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def _forks():
+    """Begin a process that programs are forked from, and end it with the tests."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    script = Path(__file__).with_name("forks.py")
+    with subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def fresh_keras(_forks, tmp_path_factory):
+    """Run a Python program in a process that has loaded Keras, and nothing of this tree yet."""
+
+    def run(program, *arguments, cwd=None):
+        folder = tmp_path_factory.mktemp("program")
+        files = [folder / "output", folder / "errors"]
+        words = [program, [str(each) for each in arguments], *map(str, (cwd or folder, *files))]
+        _forks.stdin.write(json.dumps(words) + "\n")
+        _forks.stdin.flush()
+        returncode = int(_forks.stdout.readline())
+        return subprocess.CompletedProcess(program, returncode, *(file.read_text("utf-8") for file in files))
+
+    return run
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def test_every_optimizer_saved_and_continued(name, tmp_path):
     first = _fit(half, epochs=1)
     half.save(tmp_path / "half.keras")
     again = keras.models.load_model(tmp_path / "half.keras")
+    again.run_eagerly = True
     np.testing.assert_allclose(first + _fit(again, epochs=1), expected, rtol=1e-6)
     half.save_weights(tmp_path / "half.weights.h5")
     weights_only = _model(make(schedule), run_eagerly=True)
@@ -70,7 +71,7 @@ def test_keras_restarts_adam_at_step_0_when_it_resumes_from_weights(tmp_path):
     assert theirs.optimizer.iterations == 0
 
 
-def test_a_fresh_process_loads_nested_schedules_with_import_tfopt_alone(tmp_path, fresh_python):
+def test_a_fresh_process_loads_nested_schedules_with_import_tfopt_alone(tmp_path, fresh_keras):
     inner = schedules.Product([schedules.OneCycle(0.1, 30), keras.optimizers.schedules.ExponentialDecay(1.0, 9, 0.5)])
     schedule = schedules.Sequence([schedules.Warmup(inner, 3), schedules.Noise(0.01, seed=4)], [20])
     model = _model(keras.optimizers.Adam(schedule))
@@ -80,7 +81,7 @@ def test_a_fresh_process_loads_nested_schedules_with_import_tfopt_alone(tmp_path
         "import sys, keras, tfopt; o = keras.models.load_model(sys.argv[1]).optimizer; "
         "print(int(o.iterations), repr(float(o.learning_rate)))"
     )
-    done = fresh_python("-c", code, tmp_path / "model.keras")
+    done = fresh_keras(code, tmp_path / "model.keras")
     assert done.returncode == 0, done.stderr
     step, rate = done.stdout.split()
     assert int(step) == 12

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -333,14 +334,19 @@ def _rate_multipliers(callbacks: Any) -> LearningRateMultipliers | None:
 @contextmanager
 def _old_objects_left_alone() -> Iterator[None]:
     """Keep Python's garbage collector from going through all that TensorFlow has made, a quarter of a second each."""
-    frozen_here = gc.get_freeze_count() == 0
-    if frozen_here:
+    if not _frozen_by_others():
         gc.freeze()
     try:
         yield
     finally:
-        if frozen_here:
+        if not _frozen_by_others():
             gc.unfreeze()
+
+
+@cache
+def _frozen_by_others() -> bool:
+    """Return whether there were objects set aside before the first of ours: to count a million takes long."""
+    return gc.get_freeze_count() > 0
 
 
 def _worth_two_threads(stack: NumpyStack, members: list[StackMember]) -> bool:
