@@ -13,6 +13,7 @@ import fnmatch
 import importlib
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -26,7 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 RESULT = HERE / "result.jsonl"
-TIMEOUT = 300  # seconds for the tests of one bug: one that never ends is noticed, too
+TIMEOUT = 300  # seconds of the processor for the tests of one bug: one that never ends is noticed, too
+PATIENCE = 4  # times as many seconds of the clock, for one that waits for ever; other programs may hold it up
 # What the tests import, but for tfopt.
 SHARED = [
     "joblib",
@@ -87,8 +89,8 @@ class Failures:
                 file.write(report.nodeid + "\n")
 
 
-def begun(tree: Path, tests: list[str], *options: str) -> int:
-    """Run tests in a fork, in a copy of the tree; return its process id."""
+def begun(tree: Path, tests: list[str], *options: str, seconds: int = resource.RLIM_INFINITY) -> int:
+    """Run tests in a fork, in a copy of the tree, for so many seconds of the processor; return its process id."""
     (tree / "failed").unlink(missing_ok=True)
     pid = os.fork()
     if pid:
@@ -96,6 +98,7 @@ def begun(tree: Path, tests: list[str], *options: str) -> int:
     code = 99
     try:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
         log = os.open(tree / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
@@ -117,7 +120,8 @@ def ended(pid: int, deadline: float) -> str | None:
     done, status = os.waitpid(pid, os.WNOHANG)
     if done:
         code = os.waitstatus_to_exitcode(status)
-        return {0: "survived", 1: "killed"}.get(code, f"error {code}")
+        ends = {0: "survived", 1: "killed", -signal.SIGXCPU: "killed (no end)"}
+        return ends.get(code, f"error {code}")
     if time.monotonic() < deadline:
         return None
     os.killpg(pid, signal.SIGKILL)
@@ -165,10 +169,10 @@ def judged(chosen: list[dict], trees: Trees):
                 if text.count(bug["old"]) != 1:
                     sys.exit(f"error: {bug['file']} holds {bug['old']!r} not once. Mend mutations.toml.")
                 (tree / bug["file"]).write_text(text.replace(bug["old"], bug["new"]), encoding="utf-8")
-                running[begun(tree, bug["tests"], "-x")] = bug, tree, time.monotonic()
+                running[begun(tree, bug["tests"], "-x", seconds=TIMEOUT)] = bug, tree, time.monotonic()
             time.sleep(0.1)
             for pid, (bug, tree, started) in list(running.items()):
-                status = ended(pid, started + TIMEOUT)
+                status = ended(pid, started + PATIENCE * TIMEOUT)
                 if status is not None:
                     del running[pid]
                     shutil.copy2(base / bug["file"], tree / bug["file"])  # with its time: what was compiled holds again
