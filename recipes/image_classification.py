@@ -188,7 +188,7 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
     left.legend(frameon=False)
     right.axhline(100 * np.mean(machines), color="#767676", ls=":")
     right.annotate("SVC", (EPOCHS, 100 * np.mean(machines)), color="#767676", va="bottom")
-    right.set(xlabel="epoch", ylabel="accuracy on test rows (%)", title="Accuracy by epoch")
+    right.set(xlabel="epoch", ylabel="accuracy on test rows (%)", title="One cycle begins lower")
 
 results = {"accuracy_by_epoch": curves, "svc": machines, "chosen": chosen, "goals": goals}
 recipe.finish(arguments, claims, results, figure)

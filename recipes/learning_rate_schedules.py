@@ -217,9 +217,9 @@ claims = {
 
 with recipe.panels(2, width=5.5) as (figure, (left, right)):
     rows = {SCHEDULES[i]: ranks.mean(axis=0)[:, i] for i in order}
-    recipe.dots(left, rows, "Convex: rank of each schedule", "mean rank of the final training loss (1 is best)")
+    recipe.dots(left, rows, "Convex: linear decay ranks first", "mean rank of the final training loss (1 is best)")
     recipe.dots(
-        right, errors, "Network: test error of each schedule", "test error (%)", recipe.COLOURS[1], test_to_train=shared
+        right, errors, "Network: the schedules hardly differ", "test error (%)", recipe.COLOURS[1], test_to_train=shared
     )
 
 results = {

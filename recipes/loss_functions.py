@@ -236,8 +236,15 @@ claims = {
 
 with recipe.panels(3, width=5) as (figure, axes):
     for axis, values, names, levels, title, label in (
-        (axes[0], errors, [*LOSSES, "HuberRegressor"], LEVELS, "Error under outliers", "root mean square error"),
-        (axes[1], right, [*CLASS_LOSSES, "SVC"], NOISE, "Accuracy under wrong labels", "accuracy (%)"),
+        (
+            axes[0],
+            errors,
+            [*LOSSES, "HuberRegressor"],
+            LEVELS,
+            "Outliers spoil squared error most",
+            "root mean square error",
+        ),
+        (axes[1], right, [*CLASS_LOSSES, "SVC"], NOISE, "Wrong labels: the SVC minds least", "accuracy (%)"),
     ):
         series = {name: np.transpose([values[name, level] for level in levels]) for name in names}
         recipe.curves(axis, levels, series, title, "share of spoilt training targets", label, TEST_TO_TRAIN)

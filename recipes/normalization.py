@@ -218,7 +218,9 @@ with recipe.panels(3) as (figure, (left, middle, right)):
     spreads = {arm: own["inputs max/min, log10|.1f"] for arm, own in found.items()}
     recipe.dots(middle, spreads, "Raw inputs' gradients differ most", SPREAD, test_to_train=SHARED)
     series = {norm: np.transpose([small[norm, batch] for batch in SMALL_BATCHES]) for norm in SMALL_NORMS}
-    recipe.curves(right, SMALL_BATCHES, series, "Test loss in small batches", "batch size", "test loss (nats)", SHARED)
+    recipe.curves(
+        right, SMALL_BATCHES, series, "Batch norm fails in batches of 1", "batch size", "test loss (nats)", SHARED
+    )
 
 arms = {arm: {head.partition("|")[0]: values for head, values in own.items()} for arm, own in found.items()}
 results = {"rates": RATES, "arms": arms, "small_batches_test_loss": small, "loss_after_two_epochs": early}
