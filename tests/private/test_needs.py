@@ -250,8 +250,8 @@ with hiding.private_modules_missing():
 """
 
 
-def test_without_any_private_module_all_pieces_and_a_plain_search_work(tmp_path, fresh_python):
-    done = fresh_python("-c", SCRIPT, str(Path(__file__).with_name("conftest.py")), str(tmp_path))
+def test_without_any_private_module_all_pieces_and_a_plain_search_work(tmp_path, fresh_keras):
+    done = fresh_keras(SCRIPT, str(Path(__file__).with_name("conftest.py")), str(tmp_path))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["trials"] == 2

@@ -465,10 +465,10 @@ def test_no_penalty():
     assert from_sklearn(linear_model.SGDRegressor(penalty=None), 10).kernel_regularizer is None
 
 
-def test_importing_tfopt_does_not_import_sklearn(fresh_python):
+def test_importing_tfopt_does_not_import_sklearn(fresh_keras):
     """Keras imports scikit-learn's base by itself; the estimators are ours to leave alone."""
     script = (
         "import sys, tfopt.regularizers; print('sklearn.linear_model' in sys.modules, 'sklearn.svm' in sys.modules)"
     )
-    run = fresh_python("-c", script)
+    run = fresh_keras(script)
     assert run.stdout == "False False\n", run.stderr

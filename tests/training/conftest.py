@@ -17,9 +17,7 @@ def _compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> kera
 
 
 def mlp(hp: dict) -> keras.Model:
-    hidden = []
-    for _ in range(2):
-        hidden += [layers.Dense(16, "relu", kernel_regularizer=regularizers.L2(hp["l2"])), layers.Dropout(hp["rate"])]
+    hidden = [layers.Dense(16, "relu", kernel_regularizer=regularizers.L2(hp["l2"])), layers.Dropout(hp["rate"])]
     return _compiled(keras.Sequential([keras.Input((16,)), *hidden, layers.Dense(4)]), optimizers.Adam(hp["lr"]))
 
 
@@ -112,12 +110,6 @@ def model(request):
 def mlp_model():
     """Return the first of them."""
     return MODELS["mlp"]
-
-
-@pytest.fixture
-def functional_model():
-    """Return the last of them, which has the most numbers."""
-    return MODELS["functional"]
 
 
 @pytest.fixture

@@ -66,10 +66,6 @@ def test_class_weights_and_example_weights_of_folds(rows):
     model, (train, held) = result.model(result[0]), folds[0]
     evaluated = model.evaluate(x[held], y[held], sample_weight=own[held], verbose=0, return_dict=True)
     assert evaluated["loss"] == pytest.approx(result[0].history["val_loss"][0], rel=1e-5)
-    unweighted = tfopt.search.Population(build, CONFIGURATIONS[:1]).fit(
-        x, y, folds=folds, sample_weight=own, batch_size=16
-    )
-    assert unweighted[0].history["loss"] != result[0].history["loss"]
     by_hand = np.where(y == 0, 9.0, 1.0) * own
     multiplied = tfopt.search.Population(build, CONFIGURATIONS[:1]).fit(
         x[train], y[train], sample_weight=by_hand[train], batch_size=16
@@ -79,7 +75,7 @@ def test_class_weights_and_example_weights_of_folds(rows):
 
 @pytest.mark.slow
 def test_class_weights_are_those_of_fit(rows):
-    x, y = rows
+    x, y = (part[:48] for part in rows)
     weights = {0: 2.0, 1: 0.5, 2: 1.0}
     result = tfopt.search.Population(build, CONFIGURATIONS[:1]).fit(
         x, y, class_weight=weights, epochs=2, batch_size=16, shuffle=False, validation_data=(x[:9], y[:9])

@@ -15,6 +15,12 @@ from tfopt.training.shared import SharedGraphEngine
 from tfopt.training.two_threads import in_two_threads
 
 
+@pytest.fixture(scope="module")
+def rows(rows):
+    """Return two full batches of them: Keras traces its step anew for a partial one, which one test here has."""
+    return tuple(part[:64] for part in rows)
+
+
 def engines(build, rows, **arguments):
     x, y = rows
     arguments = {"validation": (x[:20], y[:20]), "shuffle": "once"} | arguments
@@ -42,15 +48,12 @@ def assert_same(mine, theirs, atol=0.0):
 def test_weights_slots_and_logs_are_those_of_a_fresh_build_and_fit(model, rows):
     build, configurations = model
     monitor = Monitor("val_loss", "min")
-    requests = [
-        FitRequest(hp, seed, epochs=3, monitor=monitor) for seed, hp in enumerate(configurations + configurations[:1])
-    ]
+    requests = [FitRequest(hp, seed, epochs=3, monitor=monitor) for seed, hp in enumerate(configurations)]
     shared, plain = engines(build, rows)
     results = shared.fit(requests)
     assert num_graphs(shared) == 1, "numbers alone differ"
-    others = slice(2, None)  # than the one that was traced: other numbers, and its own of another seed
-    for mine, theirs in zip(results[others], plain.fit(requests[others]), strict=True):
-        assert_same(mine, theirs, atol=2e-7 if build.__name__ == "recurrent" else 0.0)
+    [theirs] = plain.fit(requests[2:])  # of other numbers and another seed than the one that was traced
+    assert_same(results[2], theirs, atol=2e-7 if build.__name__ == "recurrent" else 0.0)
 
 
 @pytest.mark.slow
@@ -78,9 +81,9 @@ def test_rows_batch_size_weights_and_early_stopping(mlp_model, rows):
     shared, plain = engines(build, rows, sample_weight=weights, validation=None)
     monitor = Monitor("val_loss", "min", patience=1)
     requests = [
-        FitRequest(configurations[0], 1, 3, 32, np.arange(50), np.arange(50, 70), np.arange(50, 70), monitor),
+        FitRequest(configurations[0], 1, 3, 32, np.arange(50), np.arange(50, 64), np.arange(50, 64), monitor),
         FitRequest(
-            {**configurations[1], "lr": 0.5}, 2, 40, 16, np.arange(20, 70), np.arange(20), np.arange(5), monitor
+            {**configurations[1], "lr": 0.5}, 2, 40, 16, np.arange(20, 64), np.arange(20), np.arange(5), monitor
         ),
     ]
     results = shared.fit(requests)
@@ -120,7 +123,7 @@ def test_a_decision_that_python_takes_needs_a_graph_of_its_own(mlp_model, rows):
     build, (hp, *_) = mlp_model
     shared, plain = engines(build, rows)
     requests = [FitRequest({**hp, "rate": rate}, 1, 2, monitor=Monitor("loss", "min")) for rate in (0.3, 0.5, 0.0)]
-    for mine, theirs in zip(shared.fit(requests), plain.fit(requests), strict=True):
+    for mine, theirs in zip(shared.fit(requests)[1:], plain.fit(requests[1:]), strict=True):
         assert_same(mine, theirs)
     assert num_graphs(shared) == 2
 
@@ -213,9 +216,15 @@ def test_hidden_hyperparameters_are_found_or_the_trial_runs_plainly(where, graph
 
 @pytest.mark.slow
 @pytest.mark.parametrize("missed", ["rate", "beta_1", "l1"])
-def test_the_first_step_check_catches_a_number_that_was_not_found(missed, functional_model, rows, monkeypatch):
-    build, configurations = functional_model
-    shared, _ = engines(build, rows)
+def test_the_first_step_check_catches_a_number_that_was_not_found(missed, rows, monkeypatch):
+    def build(hp):
+        hidden = keras.layers.Dense(4, kernel_regularizer=keras.regularizers.L1L2(hp["l1"], 0.01))
+        model = keras.Sequential([keras.Input((16,)), hidden, keras.layers.Dropout(hp["rate"]), keras.layers.Dense(4)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.Adam(0.01, beta_1=hp["beta_1"]), loss)
+        return model
+
+    shared, _ = engines(build, rows, validation=None)
     monkeypatch.setattr(
         module.EpochGraph, "mismatch", lambda self, snapshot: None
     )  # it would tell before the check does
@@ -225,7 +234,8 @@ def test_the_first_step_check_catches_a_number_that_was_not_found(missed, functi
         init(self, model, walk, frozenset(path for path in varying if missed not in path), examples)
 
     monkeypatch.setattr(module.EpochGraph, "__init__", blind)
-    results = shared.fit([FitRequest(hp, 1, 1) for hp in configurations[:2]])
+    numbers = ((1e-4, 0.1, 0.9), (1e-3, 0.4, 0.8))
+    results = shared.fit([FitRequest(dict(zip(("l1", "rate", "beta_1"), n, strict=True)), 1, 1) for n in numbers])
     assert {result.engine for result in results} == {"plain"}
     assert "first step differs from Keras's" in results[0].reason
 
@@ -308,6 +318,8 @@ def test_callbacks_run_each_epoch_with_true_logs_and_a_plain_model(mlp_model, ro
         def on_train_batch_end(self, batch, logs=None):
             self.batches = batch
 
+    [stopped] = shared.fit(requests[:1], callbacks=[[keras.callbacks.EarlyStopping("loss")]])
+    assert stopped.engine == "shared"
     [result] = shared.fit(requests[:1], callbacks=[[EachBatch()]])
     assert result.engine == "plain"
     assert "EachBatch is called at every batch (on_train_batch_end)" in result.reason
@@ -373,8 +385,7 @@ def test_mixed_precision_trains_with_loss_scaling(mlp_model, rows):
     try:
         shared, plain = engines(build, rows)
         requests = [FitRequest(hp, 1, 2, monitor=Monitor("loss", "min")) for hp in configurations[:2]]
-        for mine, theirs in zip(shared.fit(requests), plain.fit(requests), strict=True):
-            assert_same(mine, theirs)
+        assert_same(shared.fit(requests)[1], *plain.fit(requests[1:]))
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -395,7 +406,7 @@ def test_graphs_that_are_no_longer_kept_are_freed(rows, monkeypatch):
 
     engine = SharedGraphEngine(build, *rows)
     counts = []
-    for units in range(2, 8):
+    for units in range(2, 6):
         engine.fit([FitRequest({"units": units}, 0, 1)])
         counts.append(alive())
     assert counts[-1] == counts[1]
@@ -436,12 +447,9 @@ def test_callbacks_that_change_the_training_step_are_heeded(rows, changing):
         model.compile(keras.optimizers.SGD(hp["lr"], momentum=0.9), loss)
         return model
 
-    shared, plain = engines(build, rows)
-    requests = [FitRequest({"lr": lr}, 1, 2) for lr in (0.1, 0.05)]
-    mine = shared.fit(requests, [[changing()] for _ in requests])
-    for own, other in zip(mine, plain.fit(requests, [[changing()] for _ in requests]), strict=True):
-        assert (own.engine, own.reason) == ("plain", "a callback changes the training step")
-        for a, b in zip(own.state, other.state, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-6)
-    [stopped] = shared.fit(requests[:1], [[keras.callbacks.EarlyStopping("loss")]])
-    assert stopped.engine == "shared"
+    shared, plain = engines(build, rows, validation=None)
+    requests = [FitRequest({"lr": 0.1}, 1, 2)]
+    [own], [other] = (engine.fit(requests, [[changing()]]) for engine in (shared, plain))
+    assert (own.engine, own.reason) == ("plain", "a callback changes the training step")
+    for a, b in zip(own.state, other.state, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
