@@ -49,18 +49,19 @@ from tfopt.report import recipe
 
 arguments = recipe.arguments(__doc__, __file__)
 warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # of the few rows that halving begins with
+EVERY = recipe.by_mode(arguments, smoke=2, default=1)  # which values stay of those that follow
 SPACE = {
-    "learning_rate": [float(f"{10 ** (place / 2 - 4):.1g}") for place in range(8)],  # half decades from 1e-4
-    "dropout": [0.0, 0.2, 0.4, 0.6],
-    "l2": [0.0, 1e-4, 1e-3, 1e-2],
+    "learning_rate": [float(f"{10 ** (place / 2 - 4):.1g}") for place in range(8)][::EVERY],  # half decades from 1e-4
+    "dropout": [0.0, 0.2, 0.4, 0.6][::EVERY],
+    "l2": [0.0, 1e-4, 1e-3, 1e-2][::EVERY],
 }
 SIZES = [len(values) for values in SPACE.values()]
 COUNT = int(np.prod(SIZES))
-EPOCHS, UNITS, BATCH = 27, 32, 32
+EPOCHS, UNITS, BATCH = recipe.by_mode(arguments, smoke=9, default=27), 32, 32
 SEEDS = recipe.seeds(arguments, smoke=2, default=8)  # each with rows and a table of its own
-RANDOM_TRIALS = recipe.by_mode(arguments, smoke=12, default=COUNT)
+RANDOM_TRIALS = recipe.by_mode(arguments, smoke=8, default=COUNT)
 ITERATIONS = recipe.by_mode(arguments, smoke=1, default=6)  # of Hyperband, some 15 full trainings' worth each
-BAYESIAN_TRIALS = recipe.by_mode(arguments, smoke=12, default=64)
+BAYESIAN_TRIALS = recipe.by_mode(arguments, smoke=8, default=64)
 NEAR = 1.01  # times the lowest loss
 FOLDS, REPEATS = recipe.by_mode(arguments, smoke=(2, 1), default=(5, 2))  # of the support vector machine
 SVC_ROWS, MARGIN = 600, 0.5  # training rows of a fold; points of error that count as no worse
@@ -157,7 +158,7 @@ recipe.show(title, ["trials|.1f", "median", "reached"], rows)
 print(f"the networks chosen: test error {recipe.plus_minus(winners, '.1f')} %")
 
 # 3. scikit-learn's searches of a support vector machine, on the same folds; and its grid on the networks' own rows.
-SVC_GRID = {"C": list(np.logspace(-1, 3, 8)), "gamma": list(np.logspace(-3, 1, 8))}
+SVC_GRID = {"C": list(np.logspace(-1, 3, 8))[::EVERY], "gamma": list(np.logspace(-3, 1, 8))[::EVERY]}
 SEARCHES = {
     "GridSearchCV": lambda cv, seed: model_selection.GridSearchCV(SVC(), SVC_GRID, cv=cv),
     "RandomizedSearchCV": lambda cv, seed: model_selection.RandomizedSearchCV(

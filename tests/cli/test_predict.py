@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import r2_score, roc_auc_score
 
+from tfopt.cli import main
 from tfopt.data import Column, TableEncoder, TableModel, TablePreprocessing
 from tfopt.errors import UserError
 from tfopt.search.result import load as tfopt_load
@@ -228,12 +229,10 @@ def test_a_row_of_totals_that_gets_no_prediction_is_said(regression, tfopt, tmp_
     assert "the last row left out, as a row of totals: 'Total' in 'shop'\n" in err
 
 
-def test_the_table_may_come_from_standard_input(regression, fresh_python, tmp_path):
-    (tmp_path / "new.csv").write_text("size,年龄\n2,1\n")
-    with (tmp_path / "new.csv").open() as file:
-        done = fresh_python("-m", "tfopt", "predict", regression, "-", stdin=file)
-    assert (done.returncode, done.stdout) == (0, '"price, net"\n26\n'), done.stderr
-    assert done.stderr == "model: network, the search has no verdict yet\n"
+def test_the_table_may_come_from_standard_input(regression, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("size,年龄\n2,1\n".encode())))
+    assert main(["predict", str(regression), "-"]) == 0
+    assert capsys.readouterr() == ('"price, net"\n26\n', "model: network, the search has no verdict yet\n")
 
 
 def test_targets_in_the_table_are_scored(regression, tfopt, tmp_path):

@@ -251,7 +251,7 @@ def test_every_package_is_installed():
     assert len(named) == len(set(named))
 
 
-@pytest.mark.slow
+@pytest.mark.long  # in the default run: test_every_package_is_installed
 def test_the_recipes_come_with_the_wheel(tmp_path):
     tree, site = tmp_path / "tree", tmp_path / "site"
     tree.mkdir()

@@ -8,7 +8,7 @@ import runpy
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ import keras
 import numpy as np
 import pytest
 
+import tfopt
+
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 # Recipes that are run as the programs that they are; the others in this process, where TensorFlow is loaded already.
-AS_PROGRAMS = {
-    "l1_l2_vs_lasso_ridge": "changes Keras's kind of floats",
-    "search_vs_baselines": "starts processes of its own",
-}
+AS_PROGRAMS = {"l1_l2_vs_lasso_ridge": "changes Keras's kind of floats"}
 
 
 @dataclass
@@ -75,6 +74,7 @@ def _here(name, folder, script, words):
         patch.chdir(folder)
         patch.setattr(sys, "argv", [f"{name}.py", *words])
         patch.setattr(sys, "excepthook", sys.excepthook)
+        patch.setattr(tfopt.search, "run", partial(tfopt.search.run, workers=1))  # others would take longer to start
         for owner, function in ((np.random, "default_rng"), (keras.utils, "set_random_seed")):
             patch.setattr(owner, function, noted(getattr(owner, function)))
         try:

@@ -32,19 +32,20 @@ def test_every_strategy_stays_in_the_space(names, tmp_path):
                        directory=tmp_path, project_name=f"grid{seed}")  # fmt: skip
         tuner.search(verbose=0)
         assert sorted(loss for _, loss in search.seen) == sorted(names["tables"][0][..., -1].ravel())
-        assert {epochs for epochs, _ in search.seen} == {27}
+        assert {epochs for epochs, _ in search.seen} == {names["EPOCHS"]}
 
 
 def test_exhaustive_search_always_gets_there(names):
     assert names["reached"]["exhaustive"] == len(names["SEEDS"])
-    assert max(names["needed"]["exhaustive"]) <= 128
+    assert max(names["needed"]["exhaustive"]) <= names["COUNT"]
 
 
 def test_random_search_needs_as_many_trials_as_it_must(names, tmp_path):
     """With m of N configurations near the best, the first k miss them in C(N − k, m) of C(N, m) draws."""
+    count = names["COUNT"]
     losses = names["tables"][0][..., -1].ravel()
     near = int(np.sum(losses <= 1.3 * losses.min()))
-    looked, counts = 32, []
+    looked, counts = count // 2, []
     for seed in range(40):
         search = names["replayed"](tfopt.search.RandomSearch, names["tables"][0])
         hp = keras_tuner.HyperParameters()
@@ -55,7 +56,7 @@ def test_random_search_needs_as_many_trials_as_it_must(names, tmp_path):
         tuner.search(verbose=0)
         hits = [loss <= 1.3 * losses.min() for _, loss in search.seen]
         counts.append([*hits, True].index(True))  # misses before the first
-    expected = sum(comb(128 - k, near) for k in range(1, looked + 1)) / comb(128, near)
+    expected = sum(comb(count - k, near) for k in range(1, looked + 1)) / comb(count, near)
     error = np.std(counts, ddof=1) / np.sqrt(len(counts))
     assert abs(np.mean(counts) - expected) < stats.norm.ppf(0.9999) * error
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tfopt.search.config import SearchConfig
+from tfopt.search.session import run
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +44,12 @@ def configure(table_path):
         return SearchConfig(**(values | changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def whole(configure, tmp_path_factory):
+    """Return the outcome of an uninterrupted search, which tests look at and leave as it is."""
+    return run(configure(tmp_path_factory.mktemp("whole") / "run"))
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def ensembles(folder, config):
 
 @pytest.fixture(scope="module")
 def searched(configure, tmp_path_factory):
-    config = configure(tmp_path_factory.mktemp("ensemble") / "run", max_trials=4, epochs=12, baselines="dummy")
+    config = configure(tmp_path_factory.mktemp("ensemble") / "run", max_trials=3, epochs=12, baselines="dummy")
     return config, run(config)
 
 
@@ -103,7 +103,7 @@ def test_it_is_made_anew_by_a_resumption_and_left_out_when_asked(searched, quick
     drop = ["tune_seconds", "fit_seconds", "predict_seconds"]
     pd.testing.assert_frame_equal(again.drop(columns=drop), board.drop(columns=drop))
     assert (folder / TRIALS_FILE).exists()
-    without = run(quick(ensemble=0, max_trials=2, baselines="dummy"))
+    without = run(quick(ensemble=0, max_trials=1, baselines="dummy"))
     assert TRIALS not in without.comparison.leaderboard["model"].tolist()
     assert not list((without.run_folder / "predictions").glob("trial*"))
 
@@ -115,6 +115,6 @@ def test_the_weights_see_no_row_that_judges_them(searched, quick, table_path, tm
     frame.loc[test, "price"] = frame.loc[test, "price"].to_numpy()[::-1] * 7
     frame.loc[test, "size"] += 1000
     frame.to_csv(tmp_path / "other.csv", index=False)
-    other = quick(data=str(tmp_path / "other.csv"), max_trials=4, epochs=12, baselines="dummy")
+    other = quick(data=str(tmp_path / "other.csv"), max_trials=3, epochs=12, baselines="dummy")
     run(other)
     assert ensembles(Path(other.out), other)[0] == ensembles(outcome.run_folder, config)[0]

@@ -182,7 +182,7 @@ def test_realmlp_builds_where_rate_and_decay_are_at_their_largest(name):
 def test_a_network_for_tables_is_searched_saved_and_predicts(space, target, table_path, configure, tmp_path):
     whole = tmp_path / "whole.csv"
     pd.read_csv(table_path).dropna().to_csv(whole, index=False)
-    settings = {"space": space, "target": (target,), "max_trials": 2, "baselines": "none"}
+    settings = {"space": space, "target": (target,), "max_trials": 1, "baselines": "none", "holdout": 0.3, "seeds": 1}
     found = session.run(configure(tmp_path / "run", data=str(whole), **settings))
     assert found.num_failed == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "trials.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -78,14 +79,15 @@ def test_r2_is_maximised_where_keras_tuner_minimises_it(tmp_path, quiet_keras_tu
 
     def two(hp):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-        model.compile(keras.optimizers.Adam(hp.Choice("learning_rate", [1e-6, 0.1])), "mse", metrics=["r2_score"])
+        adam = keras.optimizers.Adam(hp.Choice("learning_rate", [1e-6, 0.1]))
+        model.compile(adam, "mse", metrics=["r2_score"], run_eagerly=module is keras_tuner)
         return model
 
     for module in (keras_tuner, tfopt.search):
         one = module.GridSearch(
             two, objective="val_r2_score", seed=1, directory=str(tmp_path), project_name=module.__name__, overwrite=True
         )
-        one.search(X, Y, **FIT | {"epochs": 6})
+        one.search(X, Y, **FIT | {"epochs": 3})
         chosen[module.__name__] = one.get_best_hyperparameters()[0].values["learning_rate"]
     assert chosen == {"keras_tuner": 1e-6, "tfopt.search": 0.1}
 
@@ -138,11 +140,13 @@ class Steps(keras.callbacks.Callback):
         self.seen[-1].append(int(self.model.optimizer.iterations.numpy()))
 
 
-def scheduled(hp):
+def scheduled(hp, run_eagerly=False):
     keras.utils.clear_session()
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     hp.Float("x", 0, 1)
-    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 8)), "mse")
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 8)), "mse", run_eagerly=run_eagerly
+    )
     return model
 
 
@@ -169,8 +173,8 @@ def test_hyperband_goes_on_where_a_trial_stopped(tmp_path, quiet_keras_tuner, mo
     for module in (keras_tuner, tfopt.search):
         monkeypatch.setattr(Steps, "seen", [])
         one = module.Hyperband(
-            scheduled, objective="val_loss", max_epochs=4, factor=4, seed=1, directory=str(tmp_path),
-            project_name=module.__name__, overwrite=True,
+            partial(scheduled, run_eagerly=module is keras_tuner), objective="val_loss", max_epochs=4, factor=4, seed=1,
+            directory=str(tmp_path), project_name=module.__name__, overwrite=True,
         )  # fmt: skip
         one.search(X[:36], Y[:36], validation_data=(X[36:], Y[36:]), batch_size=18, verbose=0, callbacks=[Steps()])
         promoted = [trial for trial in one.oracle.trials.values() if "tuner/trial_id" in trial.hyperparameters.values]
