@@ -37,6 +37,13 @@ def test_the_model_stays_as_it_was_and_the_seed_decides(model):
         np.testing.assert_array_equal(np.asarray(variable), value)
 
 
+def test_two_masks_and_one_by_hand():
+    """Of 1 and 4: the squares of ±1.5 over 2 − 1."""
+    two = tfopt.uncertainty.MonteCarloPrediction(np.array([[[1.0]], [[4.0]]]))
+    assert (two.mean.item(), two.std.item()) == (2.5, pytest.approx(4.5**0.5))
+    assert tfopt.uncertainty.MonteCarloPrediction(np.array([[[1.0]]])).std.item() == 0.0
+
+
 def test_entropy_and_information():
     samples = np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]])
     prediction = tfopt.uncertainty.MonteCarloPrediction(samples)
