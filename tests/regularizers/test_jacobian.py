@@ -26,10 +26,10 @@ def exact(model, x):
 @pytest.mark.slow
 def test_it_estimates_the_jacobian_without_bias():
     model = classifier()
-    estimates = [float(jacobian_penalty(model, X, seed=seed)) for seed in range(150)]
+    estimates = [float(jacobian_penalty(model, X, seed=seed)) for seed in range(60)]
     error = np.std(estimates) / np.sqrt(len(estimates))
     assert np.mean(estimates) == pytest.approx(exact(model, tf.constant(X)), abs=5 * error)
-    many = [float(jacobian_penalty(model, X, num_projections=4, seed=seed)) for seed in range(40)]
+    many = [float(jacobian_penalty(model, X, num_projections=4, seed=seed)) for seed in range(30)]
     assert np.std(many) < np.std(estimates)
 
 
@@ -39,19 +39,18 @@ def test_one_output_is_exact():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_model_that_moves_less(jit_compile):
+def test_a_model_that_moves_less():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     jacobians = []
-    for strength in (0.0, 1.0):
+    for strength, jit_compile in ((0.0, False), (1.0, False), (1.0, True)):
         inner = classifier()
         model = JacobianModel(inner, strength)
         model.compile(keras.optimizers.Adam(0.02), loss, jit_compile=jit_compile)
-        model.fit(X, LABELS, epochs=40, verbose=0)
+        model.fit(np.tile(X, (40, 1)), np.tile(LABELS, 40), shuffle=False, verbose=0)
         jacobians.append(exact(inner, tf.constant(X)))
-        plain = float(loss(LABELS, inner(X)))
-        assert model.evaluate(X, LABELS, verbose=0) == pytest.approx(plain, rel=1e-5)
-    assert jacobians[1] < 0.3 * jacobians[0]
+    plain = float(loss(LABELS, inner(X)))
+    assert model.evaluate(X, LABELS, verbose=0) == pytest.approx(plain, rel=1e-5)
+    assert max(jacobians[1:]) < 0.3 * jacobians[0]
 
 
 def test_save_and_load(tmp_path):

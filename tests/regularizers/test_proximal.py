@@ -206,14 +206,14 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_happened(tmp_path):
         return model
 
     whole, halved = compiled(), compiled()
-    whole.fit(X, Y, batch_size=128, epochs=6, shuffle=False, verbose=0)
-    halved.fit(X, Y, batch_size=128, epochs=3, shuffle=False, verbose=0)
+    whole.fit(X[:384], Y[:384], batch_size=96, epochs=6, shuffle=False, verbose=0)
+    halved.fit(X[:384], Y[:384], batch_size=96, epochs=3, shuffle=False, verbose=0)
     halved.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert isinstance(loaded.optimizer, ProximalOptimizer)
     assert loaded.optimizer.name == "p"
     assert int(loaded.optimizer.iterations) == 12
-    loaded.fit(X, Y, batch_size=128, epochs=3, shuffle=False, verbose=0)
+    loaded.fit(X[:384], Y[:384], batch_size=96, epochs=3, shuffle=False, verbose=0)
     np.testing.assert_array_equal(kernel(loaded), kernel(whole))
     np.testing.assert_array_equal(loaded.get_weights()[1], whole.get_weights()[1])
 

@@ -129,18 +129,23 @@ def test_a_build_that_fails_is_a_failure_of_its_fit(workers, rows):
     assert "units" in results[1].failure
 
 
-class Deadly:
-    """Workers that die at every call."""
+class OneDies:
+    """Workers that a fit of the learning rate 0.03 ends, as one does whose memory runs out."""
 
     number, busy = 2, False
 
     def submit(self, call):
-        call.done(None, WorkerDiedError("killed"))
+        _, group, *_ = arguments = call.made_arguments()
+        if any(request.hyperparameters["lr"] == 0.03 for request in group):
+            call.done(None, WorkerDiedError("killed"))
+        else:
+            call.done(call.function(call.shared.value, *arguments), None)
 
 
-def test_a_group_that_ends_its_workers_has_failed(rows):
-    results = train_on(Deadly(), maker_of(rows=rows), [FitRequest({"lr": 0.01}, i, 1) for i in range(3)])
-    assert [result.failure for result in results] == ["WorkerDiedError: killed"] * 3
+def test_of_fits_that_are_sent_together_only_the_one_that_ends_its_process_fails(rows):
+    requests = [FitRequest({"lr": number / 100}, 0, 1) for number in range(1, 6)]
+    results = train_on(OneDies(), maker_of(rows=rows), requests)
+    assert [result.failure for result in results] == [None, None, "WorkerDiedError: killed", None, None]
 
 
 @pytest.mark.slow
