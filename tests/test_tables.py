@@ -21,3 +21,16 @@ def test_a_table_that_was_changed_by_hand_is_named(tmp_path, monkeypatch):
     page = docs / "reading-tables.md"
     page.write_text(page.read_text(encoding="utf-8").replace("| regular, 42 MB | 0.28 |", "| regular, 42 MB | 0.20 |"))
     assert write_tables.stale() == ["reading-tables.md: reading"]
+
+
+def test_the_goals_of_the_networks_for_tables_are_judged_by_their_scores():
+    bench_tables = importlib.import_module("bench_tables")
+    level = {contestant: [0.5, 0.6, 0.7] for contestant in bench_tables.CONTESTANTS}
+    ahead = level | {"ensemble": [0.8, 0.9, 1.0], "portfolio": [0.6, 0.7, 0.8]}
+    behind = level | {"ensemble": [0.8, 0.9, 1.0], "scikit-learn": [0.7, 0.8, 0.9]}
+    said = bench_tables.goals({f"{place}": ahead for place in range(9)} | {"ninth": behind}).splitlines()
+    assert "**not met**" not in said[0]
+    assert "**not met**, on 9 of 10 (ninth -0.200)" in said[1]
+    assert ": met, on 9; worse on 0" in said[2]
+    assert "**not met**, on 0" in bench_tables.goals({"ninth": behind}).splitlines()[2]
+    assert "the best is scikit-learn" in bench_tables.goals({"a": behind | {"ensemble": [0.1, 0.1, 0.1]}})
