@@ -26,11 +26,18 @@ def test_a_table_that_was_changed_by_hand_is_named(tmp_path, monkeypatch):
 def test_the_goals_of_the_networks_for_tables_are_judged_by_their_scores():
     bench_tables = importlib.import_module("bench_tables")
     level = {contestant: [0.5, 0.6, 0.7] for contestant in bench_tables.CONTESTANTS}
-    ahead = level | {"ensemble": [0.8, 0.9, 1.0], "portfolio": [0.6, 0.7, 0.8]}
-    behind = level | {"ensemble": [0.8, 0.9, 1.0], "scikit-learn": [0.7, 0.8, 0.9]}
-    said = bench_tables.goals({f"{place}": ahead for place in range(9)} | {"ninth": behind}).splitlines()
-    assert "**not met**" not in said[0]
-    assert "**not met**, on 9 of 10 (ninth -0.200)" in said[1]
-    assert ": met, on 9; worse on 0" in said[2]
-    assert "**not met**, on 0" in bench_tables.goals({"ninth": behind}).splitlines()[2]
-    assert "the best is scikit-learn" in bench_tables.goals({"a": behind | {"ensemble": [0.1, 0.1, 0.1]}})
+
+    def said(*tables: dict) -> list[str]:
+        found = {f"table {place}": bench_tables.Found("r2", 100, level | own) for place, own in enumerate(tables)}
+        return bench_tables.goals(found).splitlines()[2:]
+
+    ahead = {"ensemble": [0.8, 0.9, 1.0], "portfolio": [0.6, 0.7, 0.8]}
+    behind = {"ensemble": [0.1, 0.1, 0.1], "scikit-learn": [0.7, 0.8, 0.9]}
+    first, second, third = said(*[ahead] * 9, behind)
+    assert "met, it is number 1" in first
+    assert "**not met**, on 9 of 10, table 9 lost by 0.200" in second
+    assert ": met, better on 9, level on 1, worse on 0" in third
+    first, second, third = said(behind | {"scikit-learn": [0.4, 0.8, 0.6]})
+    assert "**not met**, it is number 9" in first
+    assert ": met, on 1 of 1" in second
+    assert "**not met**, better on 0" in third
