@@ -93,7 +93,7 @@ def test_training_is_untouched(data):
     results = []
     for callbacks in ([], [ActivationStats(data[0]), WeightStats()]):
         model = make()
-        model.fit(*data, epochs=3, batch_size=16, verbose=0, callbacks=callbacks)
+        model.fit(*data, epochs=3, batch_size=32, verbose=0, callbacks=callbacks)
         results.append([np.asarray(v) for v in [*model.variables, *model.optimizer.variables]])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -33,6 +33,7 @@ def by_variable(norms):
     ids=["graph", "eager", "jit", "executions", "jit-executions"],
 )  # fmt: skip
 def test_every_way_to_run_a_step(build, data, tape_squares, arguments):
+    data = tuple(part[:70] for part in data)  # the last batch is a partial one
     expected = np.sqrt(tape_squares(build(), *data))
     norms, history = measure(build(**arguments), *data)
     assert by_variable(norms).shape == (6, 4)  # two epochs of 32 + 32 + 6 rows
@@ -50,8 +51,13 @@ def test_dropout_masks_are_those_of_the_step(build, data, tape_squares):
     np.testing.assert_allclose(by_variable(norms), expected, rtol=3e-7)
 
 
+COVERING = ["Adam", "Lamb", "Muon", "ScheduleFreeAdamW", "SGD"]  # one of each kind of state
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", [name if name in COVERING else pytest.param(name, marks=pytest.mark.long) for name in OPTIMIZERS]
+)
 def test_every_optimizer(build, data, name):
     """The reference is a tape at the weights that each step found, whatever the optimizer made of the last gradient."""
     x, y = data
@@ -117,9 +123,9 @@ def test_before_and_after_clipping(build, data, kind, steps, jit_compile):
     np.testing.assert_allclose(measured["grad_norm"][ends], before, rtol=3e-7)
     np.testing.assert_allclose(measured["grad_norm_applied"][ends], after, rtol=3e-7)
     assert np.isnan(np.delete(measured["grad_norm"], ends)).all()
-    np.testing.assert_allclose(
-        history["grad_norm_clipped"][0], np.mean(np.array(after) < np.array(before) * (1 - 1e-9)), atol=1e-9
-    )
+    bitten = np.array(after) < np.array(before) * (1 - 1e-9)
+    of_epochs = [bitten[np.array(ends) // 3 == epoch].mean() for epoch in (0, 1)]
+    np.testing.assert_allclose(history["grad_norm_clipped"], of_epochs, atol=1e-9)
     for ours, plain in zip(model.get_weights(), copy.get_weights(), strict=True):
         np.testing.assert_allclose(ours, plain, atol=1e-5)
 
@@ -263,14 +269,14 @@ def test_mixed_precision_with_skipped_steps(data, jit_compile):
         gradients = tape.gradient(loss, plain.trainable_variables)
         if index not in skipped:
             total = float(tf.linalg.global_norm(gradients))
-            np.testing.assert_allclose(norms.history["grad_norm"][index], total, rtol=1.6e-4)
-            np.testing.assert_allclose(norms.history["grad_norm_applied"][index], min(total, 0.3), rtol=1.6e-4)
+            np.testing.assert_allclose(norms.history["grad_norm"][index], total, rtol=4e-4)
+            np.testing.assert_allclose(norms.history["grad_norm_applied"][index], min(total, 0.3), rtol=4e-4)
             plain.optimizer.apply(gradients, plain.trainable_variables)
 
 
 def test_sample_and_class_weights_count(build, data):
     x, y = data
-    weights = np.linspace(0, 2, 70).astype("float32")
+    weights = np.linspace(0, 2, len(x)).astype("float32")
     norms, _ = measure(build(), x, y, epochs=1, sample_weight=weights)
     model = build()
     with tf.GradientTape() as tape:
@@ -363,7 +369,7 @@ def test_two_networks_with_two_optimizers():
 
 @pytest.mark.slow
 def test_more_steps_than_the_buffer_holds(build, data, tape_squares):
-    x, y = data
+    x, y = (part[:70] for part in data)
     expected = tape_squares(build(), x, y, epochs=4, batch_size=1)
     norms = tfopt.callbacks.GradientNorms()
     build(steps_per_execution=7).fit(x, y, epochs=4, batch_size=1, shuffle=False, verbose=0, callbacks=[norms])

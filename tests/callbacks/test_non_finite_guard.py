@@ -161,7 +161,7 @@ def test_healthy_training_is_untouched(build, data, caplog):
     results = []
     for callbacks in ([], [NonFiniteGuard()], [NonFiniteGuard(action="restore")]):
         model = build(keras.optimizers.Adam(0.01), dropout=0.3)
-        model.fit(*data, epochs=3, batch_size=16, verbose=0, callbacks=callbacks)
+        model.fit(*data, epochs=3, batch_size=32, verbose=0, callbacks=callbacks)
         results.append(model.get_weights() + [np.asarray(v) for v in model.optimizer.variables])
     for other in results[1:]:
         for ours, theirs in zip(other, results[0], strict=True):

@@ -25,10 +25,10 @@ class _Metric(keras.callbacks.Callback):
         logs[self.name] = self.values[epoch]
 
 
-def _model(learning_rate):
+def _model(learning_rate, **compile_arguments):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(learning_rate), "mse")
+    model.compile(keras.optimizers.SGD(learning_rate), "mse", **compile_arguments)
     return model
 
 
@@ -63,7 +63,7 @@ PLATEAUS = [
 @pytest.mark.parametrize(("arguments", "values", "factors"), PLATEAUS)
 @pytest.mark.parametrize("learning_rate", [0.1, schedules.Constant(0.1)])
 def test_plateaus_by_hand(arguments, values, factors, learning_rate):
-    model = _model(learning_rate)
+    model = _model(learning_rate, run_eagerly=True)
     history = _fit(model, values, PlateauScale(factor=0.5, **arguments))
     assert history["learning_rate_factor"] == pytest.approx(factors)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1 * factors[-1])
@@ -73,8 +73,9 @@ def test_plateaus_by_hand(arguments, values, factors, learning_rate):
 @pytest.mark.parametrize("arguments", [{"patience": 3}, {"patience": 1, "cooldown": 2}])
 def test_same_reductions_as_keras_on_a_plain_rate(arguments):
     values = np.random.default_rng(0).normal(size=15).cumsum() * -0.01
-    history = _fit(_model(1.0), values, PlateauScale(factor=0.7, **arguments), LearningRateLogger())
-    expected = _fit(_model(1.0), values, keras.callbacks.ReduceLROnPlateau(factor=0.7, **arguments))
+    mine, theirs = (_model(1.0, run_eagerly=True) for _ in range(2))
+    history = _fit(mine, values, PlateauScale(factor=0.7, **arguments), LearningRateLogger())
+    expected = _fit(theirs, values, keras.callbacks.ReduceLROnPlateau(factor=0.7, **arguments))
     assert history["learning_rate"] == pytest.approx(expected["learning_rate"], rel=1e-5)
     assert min(expected["learning_rate"]) < 1
 
