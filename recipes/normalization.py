@@ -61,7 +61,8 @@ UNITS, BATCH, SMALL_BATCHES = 32, 32, [1, 2, 4]
 LAYERS, DEEP = recipe.by_mode(arguments, smoke=(1, 2), default=(3, 10))
 
 x, y = recipe.table(arguments, task="classification")
-samples = recipe.samples(x, y, SEEDS, train=0.72, valid=0.05, shared=True, scaled=False)
+ROWS = recipe.by_mode(arguments, smoke=0.15, default=0.72)  # share of training
+samples = recipe.samples(x, y, SEEDS, train=ROWS, valid=0.05, shared=True, scaled=False)
 SHARED = samples[0].test_to_train  # the seeds share rows: the intervals are widened
 SCALERS = {"raw": FunctionTransformer(), "standardised": StandardScaler(), "robust": RobustScaler()}
 NORMS = {
@@ -86,7 +87,8 @@ def network(norm, depth):
     layers = [keras.Input((x.shape[1],))]
     for _ in range(depth):
         layers += [keras.layers.Dense(UNITS), *NORMS[norm](), keras.layers.Activation("tanh")]
-    return recipe.Descent(keras.Sequential([*layers, keras.layers.Dense(int(y.max()) + 1)]), initializers.Glorot)
+    model = keras.Sequential([*layers, keras.layers.Dense(int(y.max()) + 1)])
+    return recipe.Descent(model, initializers.Glorot, jit_compile=not arguments.smoke)  # few steps need no compiling
 
 
 def scaled(scaling):

@@ -24,7 +24,7 @@ settings.register_profile("long", deadline=None, max_examples=2000)
 settings.load_profile("default")  # `--hypothesis-profile long` for the other
 
 # What starts processes, runs a recipe or searches is slow, whichever test asks for it.
-SLOW_FIXTURES = {"fresh_python", "fresh_keras", "smoke", "run_recipe", "recipe_names", "quick", "workers"}
+SLOW_FIXTURES = {"fresh_python", "fresh_keras", "smoke", "run_recipe", "recipe_names", "quick", "searched", "workers"}
 
 
 @pytest.hookimpl(tryfirst=True)

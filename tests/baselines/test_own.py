@@ -167,6 +167,7 @@ def test_parameters_of_one_name_keep_their_steps():
     assert plain_names(grid) == {"model__pca__k": "pca__k", "model__knn__k": "knn__k", "model__pca__whiten": "whiten"}
 
 
+@pytest.mark.slow
 def test_a_search_has_a_row_of_it_and_a_model_and_minds_its_file(path, tmp_path):
     mine = tmp_path / "opponents.py"
     mine.write_bytes(path.read_bytes())

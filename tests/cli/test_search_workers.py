@@ -1,5 +1,7 @@
 """`tfopt search` on two processes: the same board, whoever dies; and nobody is left behind."""
 
+import contextlib
+import io
 import os
 import re
 import signal
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tfopt.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -36,15 +40,20 @@ def folder(tmp_path_factory):
 
 
 def settings(out, workers):
-    words = "table.csv --space mine.py:build --max-trials 6 --epochs 4 --folds 2 --inner-folds 2 --seeds 2"
-    return [*words.split(), "--baselines", "dummy,ridge,knn", "--workers", workers, "--out", out]
+    words = "table.csv --space mine.py:build --max-trials 4 --epochs 3 --folds 2 --inner-folds 2 --seeds 2"
+    return [*words.split(), "--baselines", "dummy,ridge", "--workers", workers, "--out", out]
+
+
+def searched_here(folder, searches, *words):
+    """Search in this process; return the board."""
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["search", *words, "--no-progress", "--format", "csv"]) == 0
+    return searches.board(out.getvalue())
 
 
 @pytest.fixture(scope="module")
 def alone(folder, searches):
-    out, err = searches.begin(folder, *settings("alone", 1)).communicate(timeout=300)
-    assert "by one process" in err
-    return searches.board(out)
+    return searched_here(folder, searches, *settings("alone", "1"))
 
 
 def worker_of(searches, program):
@@ -69,7 +78,7 @@ def read_until(program, pattern):
 
 
 def test_a_worker_that_is_killed_changes_nothing(folder, alone, searches):
-    program = searches.begin(folder, *settings("killed-worker", 2))
+    program = searches.begin(folder, *settings("killed-worker", "2"))
     read_until(program, r"^network \d")
     os.kill(worker_of(searches, program), signal.SIGKILL)
     out, err = program.communicate(timeout=300)
@@ -81,7 +90,7 @@ def test_a_worker_that_is_killed_changes_nothing(folder, alone, searches):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nobody_outlives_a_search_that_ends_early_and_it_goes_on_to_the_same_board(folder, alone, searches, number):
     run = f"ended-{number.name}"
-    program = searches.begin(folder, *settings(run, 2))
+    program = searches.begin(folder, *settings(run, "2"))
     worker_of(searches, program)
     read_until(program, "^(baselines|network) [1-9]")
     if number == signal.SIGINT:
@@ -92,9 +101,6 @@ def test_nobody_outlives_a_search_that_ends_early_and_it_goes_on_to_the_same_boa
     assert searches.left_behind(program) == []
     assert "Traceback" not in err
     if number == signal.SIGKILL:
-        out, err = searches.begin(folder, "--resume", run, "--space", "mine.py:build", "--workers", "2").communicate(
-            timeout=300
-        )
-        assert searches.board(out) == alone, err
+        assert searched_here(folder, searches, "--resume", run, "--space", "mine.py:build", "--workers", "1") == alone
     else:
         assert f"go on with: tfopt search --resume {run}" in err

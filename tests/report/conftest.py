@@ -61,7 +61,16 @@ def save_predictions(folder, target, **predictions):
 @pytest.fixture
 def run_folder(tmp_path):
     """Return a finished run's folder."""
-    folder = tmp_path / "diabetes__0"
+    return write_run(tmp_path / "diabetes__0")
+
+
+@pytest.fixture(scope="module")
+def same_run_folder(tmp_path_factory):
+    """Return a finished run's folder, the same for a file's tests."""
+    return write_run(tmp_path_factory.mktemp("run") / "diabetes__0")
+
+
+def write_run(folder):
     folder.mkdir()
     config = {
         "data": "diabetes",

@@ -29,7 +29,10 @@ _FLAGS = [
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 ]
-pytestmark = pytest.mark.skipif(FOUND is None, reason="no Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(FOUND is None, reason="no Chromium: apt-get install chromium"),
+]
 
 # What is cut off or hangs out: of the page, of a table in print, of a picture.
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -154,17 +157,17 @@ def browser():
         yield browser
 
 
-@pytest.fixture
-def page(run_folder):
+@pytest.fixture(scope="module")
+def page(same_run_folder):
     """Return a page with long names and negative numbers in it."""
-    result = json.loads((run_folder / "result.json").read_text())
+    result = json.loads((same_run_folder / "result.json").read_text())
     long = "hist_gradient_boosting_of_a_very_long_name"
     result["leaderboard"].append(
         {**result["leaderboard"][1], "model": long, "p_corrected": 1e-9, "tune_seconds": 1234.5}
     )
     result["objective"] = "mean_absolute_percentage_error"
     result["negated"] = True
-    (run_folder / "result.json").write_text(json.dumps(result))
+    (same_run_folder / "result.json").write_text(json.dumps(result))
     column = {"kind": "numeric", "network": {"mean": 0.2, "low": 0.1, "high": 0.3}}
     found = {
         "models": {"network": "network"},
@@ -174,8 +177,8 @@ def page(run_folder):
             {"column": "price in thousands of dollars a year", "values": [1.0, 9.0], "network": [[1e6], [2e6]]}
         ],
     }
-    (run_folder / "importance.json").write_text(json.dumps(found))
-    return write_report(run_folder)
+    (same_run_folder / "importance.json").write_text(json.dumps(found))
+    return write_report(same_run_folder)
 
 
 def test_page_shows_well_and_loads_nothing(page, browser):

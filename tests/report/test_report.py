@@ -9,6 +9,7 @@ import pytest
 from tfopt import report
 from tfopt.errors import UserError
 from tfopt.report import load_run, write_report
+from tfopt.report.page import Picture
 from tfopt.report.run import SearchRun
 from tfopt.search.config import GIVEN_TABLE
 
@@ -52,6 +53,14 @@ def tfopt(capsys):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Draw no figures, where a page's text is what matters."""
+    monkeypatch.setattr(Picture, "svg", "<svg></svg>")
+    monkeypatch.setattr("tfopt.report.write.save", lambda *arguments: None)
+    monkeypatch.setattr(Picture, "drawn", "")
 
 
 def test_run_reads_what_the_search_wrote(run_folder):
@@ -113,6 +122,7 @@ def test_report_is_the_same_bytes_every_time(run_folder):
     assert write_report(run_folder).read_bytes() == first
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_unfinished_run_is_reported_as_far_as_it_got(run_folder, tfopt):
     (run_folder / "result.json").unlink()
     with (run_folder / "trials.jsonl").open("a") as file:
@@ -124,7 +134,7 @@ def test_unfinished_run_is_reported_as_far_as_it_got(run_folder, tfopt):
     assert "How the search went" in page.text
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_search_that_python_began_has_a_command_too(run_folder):
     environment = json.loads((run_folder / "environment.json").read_text())
     (run_folder / "environment.json").write_text(json.dumps({**environment, "command": ["notebook.py", "x"]}))
@@ -136,7 +146,7 @@ def test_search_that_python_began_has_a_command_too(run_folder):
     assert "The command" not in Page(write_report(run_folder).read_text(encoding="utf-8")).text
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_hold_out_is_called_so(run_folder):
     config = json.loads((run_folder / "config.json").read_text())
     (run_folder / "config.json").write_text(json.dumps({**config, "holdout": 0.2}))
@@ -146,7 +156,7 @@ def test_hold_out_is_called_so(run_folder):
     assert "folds" not in page.text.split("Scores")[0].partition(" · ")[2].partition("Keep")[0]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_choices_that_differ_between_folds_are_shown(run_folder):
     lines = (run_folder / "trials.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
@@ -159,7 +169,7 @@ def test_choices_that_differ_between_folds_are_shown(run_folder):
     assert "on all rows chosen in 2 folds learning_rate 0.01 0.01 units 64 64 (1 ×), 32 (1 ×)" in page.text
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_baselines_choices_are_shown_by_their_range_or_their_counts(run_folder):
     first = json.loads((run_folder / "trials.jsonl").read_text().splitlines()[0])  # a baseline's
     with (run_folder / "trials.jsonl").open("a") as file:

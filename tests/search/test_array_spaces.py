@@ -41,6 +41,7 @@ def built(name, values, of):
     return SPACES[name](hp, of), hp.values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "values"), CONFIGURATIONS, ids=str)
 def test_each_network_trains_and_is_finite_for_an_empty_example(name, values):
     of = problem(name)
@@ -90,6 +91,7 @@ def test_the_space_fits_the_examples(space, told):
         assert prepare(config, frame=examples).config.space == "cnn"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
 @pytest.mark.parametrize(("data", "space"), [(IMAGES, "cnn"), (TEXTS, "text")])
 def test_a_search_of_examples_takes_the_space_of_their_kind(data, space, tmp_path, request):

@@ -14,16 +14,10 @@ from tfopt.search.saved import read_importance, read_oof
 from tfopt.search.session import run
 
 
-@pytest.fixture(scope="module")
-def whole(configure, tmp_path_factory):
-    """The folder of a whole run, which tests copy."""
-    return run(configure(tmp_path_factory.mktemp("whole") / "run")).run_folder
-
-
 @pytest.fixture
 def folder(whole, tmp_path):
-    """A copy of it, for a test to damage."""
-    return shutil.copytree(whole, tmp_path / "run")
+    """A copy of a whole run, for a test to damage."""
+    return shutil.copytree(whole.run_folder, tmp_path / "run")
 
 
 @pytest.fixture
@@ -116,6 +110,7 @@ def with_change(value, path, change):
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.json", "environment.json", "result.json"])
 @pytest.mark.parametrize("change", ["removed", None, 7, "x", [1], {"a": [1]}])
 def test_json_with_a_value_missing_or_of_another_kind_is_read_or_refused(name, change, folder, tfopt):
@@ -159,6 +154,7 @@ def resumed(configure, folder):
     return kept, scores, load_run(folder).best_trials()
 
 
+@pytest.mark.slow
 def test_damaged_lines_and_predictions_are_done_again_with_a_warning(whole, folder, configure, caplog):
     path = folder / "trials.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -181,9 +177,10 @@ def test_damaged_lines_and_predictions_are_done_again_with_a_warning(whole, fold
     assert all((folder / name).stat().st_size for name in made)
     assert f"{first} is missing or damaged, so what it came from is done again." in caplog.text
     assert f"{second} is missing" in caplog.text
-    assert found == resumed(configure, shutil.copytree(whole, folder.parent / "other"))
+    assert found == resumed(configure, shutil.copytree(whole.run_folder, folder.parent / "other"))
 
 
+@pytest.mark.slow
 def test_of_trials_that_tie_the_first_proposed_wins_whatever_the_order_of_the_lines(folder, configure):
     records = [json.loads(line) for line in (folder / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
     kept = [{**r, "score": 0.5} if r["kind"] == "trial" else r for r in records if r["kind"] in ("trial", "baseline")]

@@ -112,6 +112,7 @@ def two_inputs(hp, problem):
     return model
 
 
+@pytest.mark.slow
 def test_a_search_on_two_inputs_and_two_targets_ends_in_models_that_predict(found):
     x, _, result = found
     assert {"network", "dummy", "ridge"} <= set(result.leaderboard["model"])
@@ -124,6 +125,7 @@ def test_a_search_on_two_inputs_and_two_targets_ends_in_models_that_predict(foun
         result.predict(one)
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_its_journal_with_the_same_data_only(found):
     x, y, result = found
     before = (Path(result.folder) / "trials.jsonl").read_bytes()
@@ -135,6 +137,7 @@ def test_it_goes_on_from_its_journal_with_the_same_data_only(found):
         tfopt.search.run((other, y), space=two_inputs, resume=str(result.folder), progress=False)
 
 
+@pytest.mark.slow
 def test_the_networks_of_the_docs_page_take_the_examples_of_the_docs_page():
     page = (Path(__file__).parents[2] / "docs" / "any-data.md").read_text(encoding="utf-8")
     programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

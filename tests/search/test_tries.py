@@ -115,6 +115,7 @@ def test_the_best_of_a_run_are_those_above_their_folds_median(tmp_path):
     assert parsed(best_of(str(tmp_path), 9)[-1]) == {"units": "16"}
 
 
+@pytest.mark.slow
 def test_a_search_tries_them_first_in_every_fold_and_the_next_one_like_it(table_path, tmp_path):
     """The run's own files say so: config.json and the journal."""
     settings = {

@@ -21,6 +21,7 @@ def frame():
     return frame
 
 
+@pytest.mark.slow
 def test_it_takes_categories_and_gaps_and_is_pickled(frame, tmp_path):
     y = np.where(frame["size"].fillna(0) > 0, "large", "small")
     tuned = TunedNetworkClassifier(**QUICK, out=tmp_path / "run").fit(frame, y)

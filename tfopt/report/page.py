@@ -56,10 +56,14 @@ class Picture:
     broad: bool = False
 
     @functools.cached_property
+    def drawn(self) -> str:
+        """The text of its SVG file."""
+        return svg_text(self.figure)
+
+    @property
     def svg(self) -> str:
         """The figure as inline SVG in the page's own colours."""
-        svg = svg_text(self.figure)
-        svg = svg[svg.index("<svg") :]
+        svg = self.drawn[self.drawn.index("<svg") :]
         start, end = svg.find("<metadata>"), svg.find("</metadata>")
         if start >= 0:
             svg = svg[:start] + svg[end + len("</metadata>") :]

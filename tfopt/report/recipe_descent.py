@@ -19,6 +19,7 @@ class Descent:
     Args:
         model: It ends in logits; it need not be compiled.
         initializer: Makes the initializer of a kernel from a seed, as `tfopt.initializers.He` does.
+        jit_compile: Whether XLA compiles each loop, which takes a second and makes many steps faster.
 
     Example:
         ```python
@@ -32,7 +33,7 @@ class Descent:
         ```
     """
 
-    def __init__(self, model: "keras.Model", initializer: Callable[..., Any]) -> None:
+    def __init__(self, model: "keras.Model", initializer: Callable[..., Any], jit_compile: bool = True) -> None:
         # Here, so that a recipe's --help does not wait for TensorFlow.
         import keras
         import tensorflow as tf
@@ -41,7 +42,7 @@ class Descent:
         self._fresh = model.get_weights()
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=jit_compile)
         def descend(rows: Any, labels: Any, order: Any, rate: Any) -> None:
             for chosen in order:
                 with tf.GradientTape() as tape:
@@ -50,7 +51,7 @@ class Descent:
                 for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
                     weight.assign_sub(rate * gradient)
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=jit_compile)
         def look(rows: Any, labels: Any) -> Any:
             logits = model(rows, training=False)
             wrong = tf.not_equal(tf.argmax(logits, axis=1), tf.cast(labels, tf.int64))

@@ -126,10 +126,10 @@ def svg_text(figure: Figure) -> str:
     return re.sub(rf'<g id="{_HOVER}([^"]*)">', r"<g><title>\1</title>", buffer.getvalue())
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG, the same bytes each time; return the files."""
+def save(figure: Figure, folder: Path, name: str, svg: str | None = None) -> list[Path]:
+    """Write a figure as PNG and SVG (`svg`, if it is drawn already), the same bytes each time; return the files."""
     files = [folder / f"{name}.png", folder / f"{name}.svg"]
     with house_style():
         replace(files[0], lambda beside: figure.savefig(beside, dpi=150, metadata={"Software": None}))
-    write_text(files[1], svg_text(figure))
+    write_text(files[1], svg or svg_text(figure))
     return files

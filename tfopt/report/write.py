@@ -69,7 +69,7 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
     page = run.folder / "report.html"
     try:
         for name, picture in _pictures(found).items():
-            save(picture.figure, run.folder / "figures", name)
+            save(picture.figure, run.folder / "figures", name, picture.drawn)
         write_text(page, text)
     except OSError as error:
         raise UserError(f"the report cannot be written into {run.folder}: {error.strerror}.") from None

@@ -85,7 +85,7 @@ def run(data: Any = None, target: Any = None, *, progress: bool | Progress = Tru
     Example:
         ```python
         result = tfopt.search.run("iris", space="small", max_trials=2, epochs=3, holdout=0.3,
-            baselines=["ridge_classifier"])
+            baselines=["ridge_classifier"], workers=1)
         print(result.verdict)  # …
         print("network" in result.leaderboard["model"].tolist())  # True
         ```
