@@ -5,6 +5,7 @@ import pytest
 
 import tfopt
 from tfopt.baselines.example_features import GradientHistogram, SequenceSummary
+from tfopt.baselines.forecasts import EarlierValue
 from tfopt.baselines.table_baseline import TableBaseline
 from tfopt.comparison.objective import get_objective
 from tfopt.data.given_examples import examples_of
@@ -90,3 +91,20 @@ def test_they_are_chosen_by_what_the_examples_are():
     assert not named("all", "table") & DATA.keys()
     with pytest.raises(UserError, match="'hog_linear' is for images, which the data do not hold"):
         named("hog_linear", "table")
+
+
+def test_naive_forecasts_take_the_last_value_and_the_one_of_a_season_before():
+    season = np.tile([1.0, 5.0, 2.0, 9.0], 12) + RANDOM.normal(0, 0.01, 48)
+    other = np.arange(48.0)[::-1]
+    x = np.lib.stride_tricks.sliding_window_view(np.column_stack([season, other]), 6, axis=0).transpose(0, 2, 1)[:-1]
+    flat, y = x.reshape(len(x), -1), season[6:]
+    last = EarlierValue((6, 2)).fit(flat[:20], y[:20])
+    np.testing.assert_array_equal(last.predict(flat), season[5:-1])
+    before = EarlierValue((6, 2), seasonal=True).fit(flat[:20], y[:20])
+    np.testing.assert_array_equal(before.predict(flat), season[2:-4])
+    both = EarlierValue((6, 2), num_targets=2, seasonal=True).fit(flat[:20], np.column_stack([y, other[6:]])[:20])
+    np.testing.assert_array_equal(both.predict(flat), np.column_stack([season[2:-4], other[5:-1]]))
+    table = tfopt.baselines.select_families("fast", "regression", R2, 40)
+    assert "naive" not in {family.name for family in table}
+    families = tfopt.baselines.select_families("fast", "regression", R2, 40, "forecast")
+    assert {"naive", "seasonal_naive", "ridge", "summary_linear"} <= {family.name for family in families}

@@ -6,9 +6,11 @@ from pathlib import Path
 import keras
 import keras_tuner
 import numpy as np
+import pandas as pd
 import pytest
 
 import tfopt
+from tfopt.cli.main import main
 from tfopt.data import ExampleModel, examples_of
 from tfopt.data.example_encoder import ExampleEncoder
 from tfopt.data.example_sources import given_examples, load_examples
@@ -137,10 +139,35 @@ def test_it_goes_on_from_its_journal_with_the_same_data_only(found):
         tfopt.search.run((other, y), space=two_inputs, resume=str(result.folder), progress=False)
 
 
+def dense(hp, problem):
+    """Return the smallest network for windows."""
+    inputs = problem.inputs()
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(inputs)))
+    model.compile(keras.optimizers.Adam(hp.Float("learning_rate", 1e-3, 1e-1, default=1e-2)), "mse")
+    return model
+
+
+def test_a_series_is_forecast_by_what_was_trained_on_its_windows(tmp_path, capsys):
+    sold = np.round(np.sin(np.arange(40)) * 9, 2)
+    frame = pd.DataFrame({"day": pd.date_range("2026-01-01", periods=40), "sold": sold})
+    settings = {"max_trials": 1, "epochs": 1, "holdout": 0.3, "inner_folds": 2, "seeds": 1, "ensemble": 0}
+    settings |= {"baselines": "naive", "engine": "plain", "workers": 1, "progress": False, "out": tmp_path / "run"}
+    result = tfopt.search.run(frame, window=4, horizon=2, space=dense, **settings)
+    assert "Each fold is later" in result.verdict or "The hold-out is the latest part" in result.verdict
+    np.testing.assert_allclose(result.predict(frame, model="naive"), sold[3:], rtol=1e-6)
+    assert result.predict(frame, model="network").shape == (37,)
+    frame[-5:].to_csv(tmp_path / "latest.csv", index=False)
+    np.testing.assert_allclose(result.predict(tmp_path / "latest.csv", model="naive"), sold[-2:], rtol=1e-6)
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "latest.csv"), "--model", "naive"]) == 0
+    out, told = capsys.readouterr()
+    assert [line[:10] for line in out.splitlines()] == ["day,sold", "2026-02-10", "2026-02-11"]
+    assert "forecasts of 'day' 2026-02-10 to 2026-02-11, each 2 rows after the last row of its window" in told
+
+
 @pytest.mark.slow
 def test_the_networks_of_the_docs_page_take_the_examples_of_the_docs_page():
     page = (Path(__file__).parents[2] / "docs" / "any-data.md").read_text(encoding="utf-8")
-    programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    programs = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "(hp, problem)" in each]
     assert len(programs) == 4
     for program in programs:
         names: dict = {}

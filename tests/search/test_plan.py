@@ -170,3 +170,37 @@ def test_a_leak_is_named_with_the_way_to_drop_it(plan_of):
     assert "--drop 'price eur'" in said
     _, said = plan_of(frame, target=("price",), drop=("price eur",))
     assert "alone gives" not in said
+
+
+def test_windows_are_forecast_forward_with_the_horizon_for_a_gap(plan_of):
+    day = pd.date_range("2021-03-01", periods=120).strftime("%Y-%m-%d")
+    frame = rows().drop(columns=["when", "who"]).assign(when=day)[["when", "a", "b", "price"]]
+    plan, said = plan_of(frame, target=("price",), window=6, horizon=4)
+    assert "times of 'when': 2021-03-01 to 2021-06-28, each 1 day after the one before" in said
+    assert plan.table.num_rows == 120 - 6 - 4 + 1
+    assert (plan.config.space, plan.config.task, plan.config.target) == ("sequence", "regression", ("price",))
+    assert {"naive", "seasonal_naive", "ridge", "random_forest"} <= {family.name for family in plan.families}
+    target_rows = np.arange(9, 120)
+    for fold in plan.outer:
+        for part in (fold, *fold.inner):
+            # What the first test window ends with is known when it is forecast, and all targets learned from are.
+            assert target_rows[part.train].max() <= target_rows[part.test].min() - 4
+    with pytest.raises(UserError, match=r"need .* different times.*There are 4 windows"):
+        plan_of(frame[:13], target=("price",), window=6, horizon=4)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"window": 0}, "--window must be at least 1"),
+        ({"window": 6, "horizon": 0}, "--horizon must be at least 1"),
+        ({"horizon": 2}, "--horizon 2 is for windows of a time series. Give their --window too"),
+        ({"window": 6, "gap": "7d"}, "--gap does not go with --window: the gap before a test part is the --horizon"),
+        ({"window": 6, "task": "classification"}, "--window forecasts numbers"),
+        ({"window": 6}, "not in the order of 'when'"),
+        ({"window": 6, "time": "who"}, "no times in column 'who'"),
+    ],
+)
+def test_mistakes_about_windows_are_named(plan_of, options, told):
+    with pytest.raises(UserError, match=told):
+        plan_of(rows(), target=("price",), **options)

@@ -124,8 +124,17 @@ def _of_examples(task: Task) -> tuple[Family, ...]:
     )
 
 
+_FORECASTS = (
+    Family("naive", "regression", "the last value", weights=False, kind="forecast"),
+    Family(
+        "seasonal_naive", "regression", "the earlier value that did best in training", weights=False, kind="forecast"
+    ),
+)
+# Windows of a series are sequences too.
+_ALSO = {"forecast": ("table", "sequence", "forecast")}
+
 _FAMILIES: dict[Task, tuple[Family, ...]] = {
-    "regression": (*_REGRESSION, *_of_examples("regression")),
+    "regression": (*_REGRESSION, *_of_examples("regression"), *_FORECASTS),
     "classification": (
         *_CLASSIFICATION,
         *_of_examples("classification"),
@@ -159,7 +168,8 @@ def select_families(
         objective: What they are tuned for; families that cannot give probabilities are left out where it needs them.
         num_rows: Rows of the table; families whose cost grows with their square are left out of large ones, unless
             asked for by name.
-        kind: Of the examples: `"image"`, `"sequence"`, `"text"`, `"other"` or `"table"`.
+        kind: Of the examples: `"image"`, `"sequence"`, `"text"`, `"forecast"` (windows of a series), `"other"` or
+            `"table"`.
 
     Raises:
         UserError: For a name that is unknown, not installed, belongs to the other task, or cannot serve the objective.
@@ -172,15 +182,14 @@ def select_families(
         ```
     """
     named = _named(choice, task)
+    suited = _ALSO.get(kind, ("table", kind))
     if named is None:
         left_out = left_out_families(choice, task, objective, num_rows)
         return tuple(
-            family
-            for family in _of_choice(choice, task)
-            if family.name not in left_out and family.kind in ("table", kind)
+            family for family in _of_choice(choice, task) if family.name not in left_out and family.kind in suited
         )
     for family in named:
-        if family.kind not in ("table", kind):
+        if family.kind not in suited:
             raise UserError(
                 f"Baseline {family.name!r} is for {family.kind}s, which the data do not hold. Leave it out."
             )

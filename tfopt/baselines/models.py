@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn import compose, dummy, ensemble, linear_model, neighbors, neural_network, preprocessing, svm
 
-from tfopt.baselines import boosting, example_models
+from tfopt.baselines import boosting, example_models, forecasts
 from tfopt.baselines.families import Family, OwnFamily
 from tfopt.baselines.own import own_tunable
 from tfopt.baselines.setting import Grid, Setting, Tunable, each_target, under
@@ -237,6 +237,8 @@ _TUNABLES: dict[str, dict[str, Any]] = {
         "summary_linear": example_models.summary_linear,
         "summary_forest": example_models.summary_forest,
         "tfidf_linear": example_models.tfidf_linear,
+        "naive": forecasts.naive,
+        "seasonal_naive": forecasts.seasonal_naive,
     },
     "classification": {
         "dummy": _dummy_classifier,

@@ -40,6 +40,7 @@ _TRUSTED = [
     "tfopt.baselines.example_features.GradientHistogram",
     "tfopt.baselines.example_features.SequenceSummary",
     "tfopt.baselines.example_features.WordEncoder",
+    "tfopt.baselines.forecasts.EarlierValue",
     "tfopt.baselines.table_baseline.TableBaseline",
     "tfopt.baselines.tree_encoder.TreeEncoder",
     "tfopt.data.column.Column",

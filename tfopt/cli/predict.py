@@ -161,7 +161,6 @@ def _predict_examples(
 ) -> int:
     """Predict examples that are no rows of a table."""
     from tfopt.cli.console import say
-    from tfopt.data.examples import read_parts
     from tfopt.data.new_examples import inputs_for, read_new_examples
     from tfopt.report.predictions import as_csv, score
     from tfopt.search.saved import outputs_of
@@ -169,14 +168,15 @@ def _predict_examples(
     if arguments.id:
         raise UserError("--id names columns of a table, and this run is about other examples. Leave it out.")
     trained, config = searched.environment["data"], searched.config
-    parts = read_parts(trained["inputs"])
-    new = read_new_examples(arguments.table, parts, config, model.target_names, model.classes)
+    asked = {name: getattr(arguments, name) for name in ("header", "encoding", "separator")}
+    config = {**config, **{name: value for name, value in asked.items() if value != "auto"}}
+    new = read_new_examples(arguments.table, trained["inputs"], config, model.target_names, model.classes)
     outputs = outputs_of(model, inputs_for(model, new.x, trained["inputs"], config))
     _write(as_csv(model, outputs, new.others, band), arguments.output)
     if not arguments.quiet:
         chosen, covered = said
         of_model = [] if arguments.model is not None else [chosen]
-        for line in [*of_model, *([covered] if covered else []), *score(model, new, outputs, config, band)]:
+        for line in [*of_model, *([covered] if covered else []), *new.notes, *score(model, new, outputs, config, band)]:
             say(line)
     return 0
 

@@ -159,12 +159,14 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         console.say(f"  {command('report', outcome.run_folder)}            figures and report.html")
         if kept != NETWORK or not failure:
             other = "; --model network: the network's" if kept != NETWORK and not failure else ""
-            are_examples = isinstance(plan.table, ExampleSet)
+            are_windows = isinstance(plan.table, ExampleSet) and plan.table.series is not None
+            are_examples = isinstance(plan.table, ExampleSet) and not are_windows
             what, ones = ("EXAMPLES", "ones") if are_examples else ("TABLE   ", "rows")
             console.say(
                 f"  {command('predict', outcome.run_folder)} {what}  predictions of {kept} for new {ones}{other}"
             )
-            console.say(f"  {command('show', outcome.run_folder, '--code')}       {kept} as a program in Python")
+            if not are_windows:
+                console.say(f"  {command('show', outcome.run_folder, '--code')}       {kept} as a program in Python")
     if failure:
         console.say(
             f"error: the network could not be trained on all rows, so there is no network to predict with ({failure}). "

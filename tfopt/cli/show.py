@@ -95,6 +95,11 @@ def _code(folder: Any, result: Mapping[str, Any], which: str | None, space: str 
     trained = read_json(folder / "environment.json").get("data", {})
     reading = None
     if "inputs" in trained:
+        if "series" in trained["inputs"]:
+            raise UserError(
+                "--code: no program is written that cuts windows out of a table. Forecast with: "
+                + command("predict", folder, "TABLE", "--model", name)
+            )
         if not file.endswith(".keras") or config.space in TABLE_SPACES:
             raise UserError(
                 f"--code: {name} takes the numbers of examples as columns, and no program is written that reads them. "

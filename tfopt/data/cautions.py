@@ -54,16 +54,19 @@ def _about_classes(table: Table, objective: str) -> list[str]:
 
 
 def _about_time(table: Table) -> list[str]:
-    if table.times is not None:
-        return []
-    dated = [c.name for c in table.columns if c.kind == "date" and not c.has_missing]
-    dated = dated or [c.name for c in table.columns if c.kind == "numeric" and _TIME_NAME.fullmatch(c.name)]
-    if not dated:
+    if table.times is not None or not (dated := time_columns(table)):
         return []
     return [
         f"{quoted(dated[0])} tells the time of a row. If later rows are to be predicted from earlier ones, --time "
         f"{shlex.quote(dated[0])} makes every fold learn from the past only"
     ]
+
+
+def time_columns(table: Table) -> list[str]:
+    """Return the columns that seem to tell a row's time: dates, or else numbers under such a name."""
+    dated = [c.name for c in table.columns if c.kind == "date" and not c.has_missing]
+    named = (c for c in table.columns if c.kind == "numeric" and not c.has_missing and _TIME_NAME.fullmatch(c.name))
+    return dated or [column.name for column in named]
 
 
 def _percent(share: float) -> str:

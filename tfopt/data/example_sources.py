@@ -12,6 +12,7 @@ from tfopt.data.example_folders import files_alone, is_folder_of_classes, read_a
 from tfopt.data.examples import ExampleSet, each, named
 from tfopt.data.files import files_of, read_bytes
 from tfopt.data.formats import read_arrays
+from tfopt.data.given import as_series
 from tfopt.data.given_examples import examples_of
 from tfopt.data.guesses import shown
 from tfopt.data.raw import stem
@@ -109,6 +110,15 @@ def _found(
     if as_image:
         raise UserError(f"--as-image is for digits and NPZ files, and {source} is neither. Leave it out.")
     return None
+
+
+def load_series(source: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return what `PATH.py:function` gives as a table whose rows are in order of time, as `as_series` does.
+
+    Raises:
+        UserError: It gives something else, or fails.
+    """
+    return as_series(_of_function(source), source)
 
 
 def given_examples(data: Any, settings: Mapping[str, Any]) -> ExampleSet | None:

@@ -5,7 +5,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ import pandas as pd
 from tfopt.data.column import Column
 from tfopt.data.formats import element_names
 from tfopt.data.table import Table, Task
+
+if TYPE_CHECKING:
+    from tfopt.data.windows import Series
 
 Kind = Literal["image", "sequence", "text", "other"]
 Nest = Any  # an array, or a dict or tuple of arrays, with the same first dimension
@@ -81,6 +84,7 @@ class ExampleSet(Table):
         other_targets: Targets that the network learns too and that nothing is compared by: by name, or by place.
         target_place: Name or place of `target` among the network's targets; None for the only one.
         test_rows: Examples that the source itself sets apart for testing; None if it does not.
+        series: What the examples are windows of; None if they are not.
 
     Example:
         ```python
@@ -97,6 +101,7 @@ class ExampleSet(Table):
     other_targets: dict[Any, np.ndarray] = field(default_factory=dict)
     target_place: str | int | None = None
     test_rows: np.ndarray | None = None
+    series: "Series | None" = None
 
     def take(self, rows: np.ndarray) -> tuple[Nest, Any]:
         """Return `(x, y)` of these rows; `y` as the source gave it, class labels as codes."""
@@ -256,6 +261,12 @@ def leaves(parts: Any) -> Iterator[InputPart]:
     yield from (part for _, part in named(parts))
 
 
+def plain_inputs(examples: ExampleSet) -> dict[str, Any]:
+    """Return what the inputs are as plain values."""
+    series = {} if examples.series is None else {"series": asdict(examples.series)}
+    return {**plain_parts(examples.parts), **series}
+
+
 def plain_parts(parts: Any) -> dict[str, Any]:
     """Return parts as plain values, which tell a dict from a tuple and from one part alone."""
     form = "dict" if isinstance(parts, dict) else "tuple" if isinstance(parts, tuple) else "one"
@@ -277,7 +288,7 @@ def in_words(examples: ExampleSet) -> str:
         for part in leaves(examples.parts)
     )
     kinds = {"image": "images", "sequence": "sequences", "text": "texts", "other": "examples"}
-    return f"{kinds[examples.kind]} ({listed})"
+    return f"{kinds[examples.kind] if examples.series is None else 'windows'} ({listed})"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -31,6 +31,29 @@ def as_frame(data: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
     )
 
 
+def as_series(data: Any, source: str = "the given data") -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return a time series as a table, with the names of its targets, where they are known.
+
+    Args:
+        data: A data frame or series; `(x, y)`; an array with a row for each time.
+        source: What errors name.
+
+    Raises:
+        UserError: It is something else.
+    """
+    if isinstance(data, pd.Series):
+        return data.to_frame("y" if data.name is None else str(data.name)), ()
+    if isinstance(data, pd.DataFrame | tuple | Mapping):
+        return as_frame(data)
+    array = np.asarray(data)
+    if array.ndim not in (1, 2) or array.dtype.kind not in "biuf":
+        raise UserError(
+            f"a series is a data frame, (x, y), or an array of numbers with a row for each time ({source}: "
+            f"{type(data).__name__} of shape {array.shape}). Give one of these."
+        )
+    return (_targets(array) if array.ndim == 1 else _features(array)), ()
+
+
 def _bunch(data: Mapping[str, Any]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     features, target, names = data["data"], data["target"], data.get("target_names")
     if isinstance(features, pd.DataFrame):

@@ -42,6 +42,7 @@ def load_table(
     encoding: str = "auto",
     separator: str = "auto",
     max_unpacked: int = MAX_UNPACKED,
+    featureless: bool = False,
 ) -> Table:
     """Read a data set and decide what its columns are.
 
@@ -64,6 +65,7 @@ def load_table(
         encoding: A Python codec's name, or `"auto"`.
         separator: What separates fields, or `"auto"`.
         max_unpacked: Bytes that a compressed file may unpack to (gzip, Excel, NPZ, Parquet).
+        featureless: Whether a table of nothing but targets will do, as of a time series.
 
     Returns:
         The table, with how each column is read and what was guessed.
@@ -115,7 +117,7 @@ def load_table(
     chosen_task, target_values, classes = _read_target(targets, frame, task, raw, notes)
     weight = readings[reserved["--weights"]] if reserved["--weights"] else None
     away = {*target_names, *dropped, reserved["--weights"]}
-    features, kept, identifiers = _read_features(readings, away, set(told), raw, notes)
+    features, kept, identifiers = _read_features(readings, away, set(told), raw, notes, featureless)
     used = {*target_names, *(column.name for column in kept)}
     return Table(
         name=raw.name,
@@ -132,6 +134,7 @@ def load_table(
         weights=_read_weights(weight, frame, raw),
         times=_read_times(readings[ordering], frame, raw) if ordering else None,
         times_are_dates=ordering is not None and readings[ordering].column.kind == "date",
+        time_name=ordering or "",
         notes=[printable(note) for note in [*notes, *guesses.notes({*target_names, *features})]],
         ignored=tuple(name for name in map(str, frame) if name not in used),
         identifiers=tuple(identifiers),
@@ -311,9 +314,9 @@ def _in_order(labels: list[str]) -> list[str]:
 
 
 def _read_features(
-    readings: Readings, away: set[str | None], told: set[str], raw: RawTable, notes: list[str]
+    readings: Readings, away: set[str | None], told: set[str], raw: RawTable, notes: list[str], featureless: bool
 ) -> tuple[pd.DataFrame, tuple[Column, ...], list[str]]:
-    if readings.keys() <= away:
+    if readings.keys() <= away and not featureless:
         raise UserError(f"no feature column is left ({raw.source}). Drop fewer columns.")
     columns: list[Column] = []
     dropped: dict[str, list[str]] = {}
@@ -336,7 +339,7 @@ def _read_features(
         columns.append(column)
         if column.kind == "categorical":
             _say_of_levels(name, list(readings[name].values.cat.categories), notes)
-    if not columns:
+    if not columns and not featureless:
         reasons = "; ".join(f"{reason}: {shown(names, 3)}" for reason, names in dropped.items())
         raise UserError(
             f"all columns were dropped ({raw.source}; {reasons}). A table needs a feature that varies; "
@@ -346,7 +349,8 @@ def _read_features(
         kind = {"numeric": "number", "categorical": "category"}.get(readings[names[0]].column.kind, "text")
         keep = f" (keep with {with_name('--column', names[0], kind)})" if reason == IDENTIFIER else ""
         notes.append(f"dropped as {reason}: {shown(names)}{keep}")
-    features = readings.frame([column.name for column in columns])
+    names = [column.name for column in columns]
+    features = readings.frame(names) if names else pd.DataFrame(index=pd.RangeIndex(num_rows))
     return features, tuple(columns), dropped.get(IDENTIFIER, [])
 
 

@@ -15,6 +15,7 @@ from tfopt.data.example_sources import load_inputs
 from tfopt.data.examples import Nest, columns_of, named, plain_parts, read_parts
 from tfopt.data.given_examples import inputs_like
 from tfopt.data.rows import read_new_rows
+from tfopt.data.windows import Series, windows_like
 from tfopt.errors import UserError
 
 
@@ -25,22 +26,28 @@ class NewExamples:
     Args:
         x: Their inputs, in the form of the training examples'.
         targets: Those targets that the source has, by name, as a column each.
-        others: What names the examples: the files that they are from.
+        others: What names the examples: the files that they are from, or the times that are forecast.
+        notes: What is to be said about them.
     """
 
     x: Nest
     targets: dict[str, pd.Series]
     others: dict[str, list[str]]
+    notes: Sequence[str] = ()
 
 
 def read_new_examples(
-    source: str, parts: Any, config: Mapping[str, Any], target_names: Sequence[str], classes: Sequence[str]
+    source: str,
+    inputs: Mapping[str, Any],
+    config: Mapping[str, Any],
+    target_names: Sequence[str],
+    classes: Sequence[str],
 ) -> NewExamples:
     """Return the examples of a source that are to be predicted.
 
     Args:
         source: What `tfopt search` takes, with or without targets.
-        parts: What each array of the training examples was.
+        inputs: What the training examples were, as `plain_inputs` gave it.
         config: The search's settings.
         target_names: Names of the targets that are compared.
         classes: The class labels; empty for regression.
@@ -48,6 +55,9 @@ def read_new_examples(
     Raises:
         UserError: They cannot be read, or are of another form.
     """
+    parts = read_parts(inputs)
+    if "series" in inputs:
+        return NewExamples(**vars(windows_like(source, Series.from_dict(inputs["series"]), config, target_names)))
     if (column := config.get("image_column") or config.get("text_column")) is not None:
         return _of_column(source, column, parts, config, target_names, classes)
     found = load_inputs(
@@ -55,7 +65,7 @@ def read_new_examples(
         target=config.get("target", ()),
         drop=config.get("drop", ()),
         as_image=config.get("as_image", False),
-        image_size=image_size(plain_parts(parts)),
+        image_size=image_size(inputs),
         max_unpacked=config["max_unpacked"],
     )
     if found is None:
@@ -82,12 +92,14 @@ def inputs_for(model: Any, given: Any, inputs: Mapping[str, Any], config: Mappin
     Args:
         model: The model.
         given: Arrays like those of the search, or a source of such.
-        inputs: What the training examples were, as `plain_parts` gave it.
+        inputs: What the training examples were, as `plain_inputs` gave it.
         config: The search's settings.
     """
     parts = read_parts(inputs)
     if isinstance(given, str | os.PathLike):
-        x = read_new_examples(os.fspath(given), parts, config, model.target_names, model.classes).x
+        x = read_new_examples(os.fspath(given), inputs, config, model.target_names, model.classes).x
+    elif "series" in inputs and hasattr(given, "columns"):
+        x = windows_like(given, Series.from_dict(inputs["series"]), config, model.target_names).x
     else:
         x = inputs_like(given, parts, "the given examples")
     return x if hasattr(model, "networks") else columns_of(x)[0]

@@ -35,6 +35,7 @@ class Table:
         class_weight: `"balanced"` where each class is to weigh the same in training, `"none"` where each row is.
         times: (rows,) float64 times that order the rows, seconds since 1970 for dates; None where they have no order.
         times_are_dates: Whether `times` are seconds.
+        time_name: The column that they are from.
         notes: What was guessed or dropped, one sentence each, for saying aloud.
         ignored: Columns of the source that are neither feature nor target: dropped, group, weights. New rows may have
             them.
@@ -63,6 +64,7 @@ class Table:
     class_weight: str = "none"
     times: np.ndarray | None = None
     times_are_dates: bool = False
+    time_name: str = ""
     notes: list[str] = field(default_factory=list)
     ignored: tuple[str, ...] = ()
     identifiers: tuple[str, ...] = ()

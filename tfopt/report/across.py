@@ -11,7 +11,10 @@ from tfopt.report.headline import headline
 from tfopt.report.run import SearchRun
 
 # Two runs with these in common have the same rows in the same folds.
-_FOLDS = ("target", "task", "drop", "group", "time", "gap", "duplicates", "folds", "repeats", "holdout", "seed")
+_FOLDS = (
+    *("target", "task", "drop", "group", "time", "gap", "window", "horizon", "duplicates", "folds", "repeats"),
+    *("holdout", "seed"),
+)
 
 
 def side_by_side(runs: Sequence[SearchRun]) -> tuple[list[str], list[list[str]], list[str]]:

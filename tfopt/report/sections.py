@@ -216,8 +216,11 @@ def use(run: SearchRun) -> Section | None:
         return None
     folder = shlex.quote(str(run.folder))
     recommended = run.result.get("recommended")
-    examples = "inputs" in run.environment.get("data", {})
-    new, rows = ("EXAMPLES", "x") if examples else ("new.csv", 'read_rows("new.csv", model.columns)')
+    inputs = run.environment.get("data", {}).get("inputs")
+    examples = inputs is not None
+    windows = examples and "series" in inputs
+    new = "EXAMPLES" if examples and not windows else "new.csv"
+    rows = "x" if examples else 'read_rows("new.csv", model.columns)'
     program = (
         "import keras, tfopt\n"
         + "from tfopt.data import read_rows\n" * (not examples)
@@ -233,7 +236,7 @@ def use(run: SearchRun) -> Section | None:
                 "With intervals, or sets of classes, that hold 9 of 10 rows:",
                 f"tfopt predict {folder} {new} --interval 0.9",
             ),
-            ("The model as a program:", f"tfopt show {folder} --code"),
+            *([] if windows else [("The model as a program:", f"tfopt show {folder} --code")]),
             (f"The network in Python, which takes {'examples as they are' if examples else 'raw columns'}:", program),
         ],
     )

@@ -79,6 +79,9 @@ class SearchConfig:
         image_column: Column of a table that names images, relative to its file; they alone are learned from.
         text_column: Column of a table that holds texts; they alone are learned from.
         image_size: What the images of a folder are resized to, `"64"` or `"48x64"`; None for the commonest size.
+        window: Rows of a time series that are one example, from which the target `horizon` rows later is forecast; None
+            for rows that are examples themselves.
+        horizon: Rows from the last one of a window to the target.
         space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"` or `"wide"` for tables, `"cnn"`,
             `"sequence"` or `"text"`, or `"PATH.py:function"`. The default is `"portfolio"`, or what takes the examples.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
@@ -143,6 +146,8 @@ class SearchConfig:
     image_column: str | None = None
     text_column: str | None = None
     image_size: str | None = None
+    window: int | None = None
+    horizon: int = 1
     space: str = "default"
     tuner: str = "random"
     max_trials: int | None = None
@@ -211,9 +216,11 @@ class SearchConfig:
             ("workers", 1),
             ("memory", 1),
             ("max_unpacked", 1),
+            ("window", 1),
+            ("horizon", 1),
         ):
             value = getattr(self, name)
-            if value is None and name in {"max_trials", "epochs", "workers", "memory"}:
+            if value is None and name in {"max_trials", "epochs", "workers", "memory", "window"}:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise UserError(f"{_flag(name)} must be a whole number. Received: {value!r}.")
@@ -236,6 +243,7 @@ class SearchConfig:
                 f"folds in time are drawn one way only, so --repeats {self.repeats} does not go with --time. "
                 "Leave one out."
             )
+        _validate_window(self)
         if self.gap is not None and self.time is None:
             raise UserError(f"--gap {self.gap} is a gap in time. Name the column of times with --time.")
         if self.rope is not None and not (self.rope >= 0 and math.isfinite(self.rope)):
@@ -323,6 +331,26 @@ def _validate_space(space: str) -> None:
     raise UserError(
         f"--space must be one of {', '.join(SPACES)}, or PATH.py:function. Received: {space}.{nearest(space, SPACES)}"
     )
+
+
+def _validate_window(config: SearchConfig) -> None:
+    if config.window is None:
+        if config.horizon != 1:
+            raise UserError(f"--horizon {config.horizon} is for windows of a time series. Give their --window too.")
+        return
+    if config.task == "classification":
+        raise UserError("--window forecasts numbers, so --task classification does not go with it. Leave one out.")
+    if config.repeats > 1:
+        raise UserError(f"folds go forward in time with --window, so --repeats {config.repeats} does not go with it.")
+    for name, why in (
+        ("gap", "the gap before a test part is the --horizon"),
+        ("group", "windows are cut out of one series"),
+        ("image_column", "windows hold numbers"),
+        ("text_column", "windows hold numbers"),
+        ("as_image", "windows hold numbers"),
+    ):
+        if getattr(config, name):
+            raise UserError(f"{_flag(name)} does not go with --window: {why}. Leave one out.")
 
 
 def _validate_device(device: str) -> None:

@@ -150,6 +150,14 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "text_column", "column of texts, which are what is learned from", metavar="NAME", default_text="none"
             ),
+            Option(
+                "window",
+                "rows of a time series that are one example, the target's past among them; folds go forward in time",
+                integer,
+                "N",
+                "rows are examples",
+            ),
+            Option("horizon", "rows from the end of a window to the target that is forecast", integer, "M"),
             Option("as_image", "digits, or the arrays of an NPZ file, as images in their own shape", switch),
         ),
     ),

@@ -17,11 +17,13 @@ from tfopt.comparison.objective import Objective, get_objective
 from tfopt.data import Table, load_table
 from tfopt.data.cautions import cautions
 from tfopt.data.example_columns import examples_of_column
-from tfopt.data.example_sources import load_examples
+from tfopt.data.example_sources import load_examples, load_series
 from tfopt.data.examples import ExampleSet, Kind
 from tfopt.data.files import absolute, files_of
+from tfopt.data.raw import stem
 from tfopt.data.repeats import kept_together, repeated_rows
 from tfopt.data.user_file import absolute_name, names_python
+from tfopt.data.windows import windows_of
 from tfopt.devices import num_cores
 from tfopt.errors import UserError
 from tfopt.search.config import DEFAULT_TRIALS, GIVEN_TABLE, KINDS, SearchConfig
@@ -91,7 +93,11 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
             f"tfopt.search.run(data, resume={config.resume or 'RUN'!r})."
         )
     examples = frame if isinstance(frame, ExampleSet) else None
-    if frame is None and config.image_column is None and config.text_column is None:
+    of_function = config.window is not None and frame is None and names_python(config.data)
+    own_targets: tuple[str, ...] = ()
+    if of_function:
+        frame, own_targets = load_series(config.data)
+    elif frame is None and config.window is None and config.image_column is None and config.text_column is None:
         examples = load_examples(
             config.data,
             target=config.target,
@@ -108,8 +114,8 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
         told[column] = "text"
     table = load_table(
         config.data if frame is None else frame,
-        target=list(config.target) or None,
-        task=config.task,
+        target=list(config.target or own_targets) or None,
+        task=config.task if config.window is None else "regression",
         drop=config.drop,
         group=config.group,
         weights=config.weights,
@@ -119,8 +125,13 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
         encoding=config.encoding,
         separator=config.separator,
         max_unpacked=config.max_unpacked,
+        featureless=config.window is not None,
     )
-    if column is not None:
+    if of_function:
+        table = replace(table, name=stem(config.data.rpartition(":")[0]), source=config.data)
+    if config.window is not None:
+        table = windows_of(table, config.window, config.horizon)
+    elif column is not None:
         folder = Path() if frame is not None else Path(files_of(config.data)[0]).parent
         kind: Kind = "text" if config.image_column is None else "image"
         table = examples_of_column(table, column, kind, folder, config.image_size)
@@ -189,6 +200,11 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
     try:
         outer, final = _folds(table, replace(config, holdout=holdout))
     except UserError as error:
+        if config.window is not None:
+            raise UserError(
+                f"{error} There are {table.num_rows} windows, and each training part ends {config.horizon} rows, the "
+                "horizon, before its test part."
+            ) from None
         if table.groups is None or (config.group is not None and table.times is None):
             raise
         why = (
@@ -205,7 +221,8 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
                 f"groups go on over time: of {earlier} earlier rows, {learned} are learned from, those of groups that "
                 "are not tested; without --group a group's own past is learned from"
             )
-    kind = _kind_of(table) if table.columns else "other"  # of very many numbers none are columns
+    kind = _kind_of(table) if config.window is None else "forecast"
+    kind = kind if table.columns else "other"  # of very many numbers none are columns
     families = select_families(config.baselines, table.task, objective, table.num_rows, kind)
     if config.baseline:
         from tfopt.baselines.own import own_families  # with scikit-learn, which takes seconds to start
@@ -226,7 +243,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         data=_absolute(config.data) if frame is None else config.data,
         baseline=tuple(map(absolute_name, config.baseline)),
         space=_space_for(config.space, table),
-        target=table.target_names if is_table else config.target,
+        target=table.target_names if is_table or config.window is not None else config.target,
         task=table.task,
         objective=objective.name,
         holdout=holdout,
@@ -288,7 +305,7 @@ def default_epochs(num_rows: int) -> int:
 
 def _folds(table: Table, config: SearchConfig) -> tuple[tuple[Fold, ...], Fold]:
     """Return the outer folds, and all rows, each with its inner splits."""
-    gap = gap_of(config.gap, table)
+    gap = gap_of(config.gap, table) if config.window is None else float(config.horizon)
 
     def fold(key: int | str, train: np.ndarray, test: np.ndarray) -> Fold:
         inner = inner_splits(table, train, folds=config.inner_folds, seed=config.seed, gap=gap)

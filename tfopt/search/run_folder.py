@@ -277,7 +277,7 @@ def space_sha256(space: str) -> str | None:
 
 def environment(table: "Table", device: dict[str, Any], space: str, baselines: Sequence[str] = ()) -> dict[str, Any]:
     """Return what a result depends on beside its configuration: data, versions, devices, machine, command."""
-    from tfopt.data.examples import ExampleSet, plain_parts  # pandas, which most of what asks for a run does without
+    from tfopt.data.examples import ExampleSet, plain_inputs  # pandas, which most of what asks for a run does without
 
     packages = ("tfopt", "tensorflow", "keras", "keras-tuner", "scikit-learn", "skops", "numpy", "scipy", "pandas")
     return {
@@ -292,7 +292,7 @@ def environment(table: "Table", device: dict[str, Any], space: str, baselines: S
             "source_columns": list(table.source_columns),
             "target_columns": [asdict(column) for column in table.target_columns],
             "classes": list(table.classes),
-            **({"inputs": plain_parts(table.parts)} if isinstance(table, ExampleSet) else {}),
+            **({"inputs": plain_inputs(table)} if isinstance(table, ExampleSet) else {}),
         },
         "space_sha256": space_sha256(space),
         "baseline_sha256": {source: space_sha256(source) for source in baselines},

@@ -18,7 +18,7 @@ from tfopt import devices
 from tfopt._words import names as column_names
 from tfopt.baselines.own import estimators_of
 from tfopt.data.example_sources import given_examples
-from tfopt.data.given import as_frame
+from tfopt.data.given import as_frame, as_series
 from tfopt.errors import UserError, nearest, one_line
 from tfopt.search import session
 from tfopt.search.baseline_runs import workers_of
@@ -144,6 +144,10 @@ def _asked(data: Any, target: Any, settings: Mapping[str, Any]) -> tuple[SearchC
         data = ",".join(map(os.fspath, data))
     if isinstance(data, str | os.PathLike):
         given["data"] = os.fspath(data)
+    elif data is not None and given.get("window") is not None:
+        frame, own_targets = as_series(data)
+        given["data"] = GIVEN_TABLE
+        given.setdefault("target", own_targets)
     elif data is not None and (examples := given_examples(data, given)) is not None:
         frame = examples
         given["data"] = GIVEN_TABLE

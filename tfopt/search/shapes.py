@@ -103,6 +103,7 @@ _PART = Object(
     {"vocabulary_size": int, "length": int, "split": str},
     None,
 )
+_SERIES = Object({"columns": [_COLUMN], "time": (_COLUMN, None), "step": float, "frequency": str}, others=None)
 _INTERVAL = Object({"mean": NUMBER, "low": NUMBER, "high": NUMBER})
 _VALUES = Object(others=(str, float, bool, None))
 _FOLD = (int, str)
@@ -121,7 +122,7 @@ FILES: Mapping[str, Object] = {
                     **{name: [str] for name in ("ignored", "identifiers", "source_columns", "classes")},
                     **{name: [_COLUMN] for name in ("columns", "target_columns")},
                     "rows": int,
-                    "inputs": Object({"form": str, "parts": [_PART]}),
+                    "inputs": Object({"form": str, "parts": [_PART]}, {"series": _SERIES}),
                 }
             ),
             "space_sha256": TEXT,
