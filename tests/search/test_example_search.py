@@ -16,8 +16,8 @@ from tfopt.data.example_encoder import ExampleEncoder
 from tfopt.data.example_sources import given_examples, load_examples
 from tfopt.search.coding import output_kind, target_form
 from tfopt.search.example_coding import ENCODED, RAW, ExampleCoder
-from tfopt.search.own_layers import adapt, layers_to_adapt, restored
 from tfopt.search.problem import Problem
+from tfopt.training.own_layers import adapt, layers_to_adapt, restored
 
 RANDOM = np.random.default_rng(0)
 TRAIN, TEST = np.arange(20), np.arange(20, 30)

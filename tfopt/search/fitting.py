@@ -17,19 +17,18 @@ from tfopt.data.examples import each
 from tfopt.search.coding import Output, SplitCoder, TargetForm, decode, output_kind, target_form
 from tfopt.search.example_coding import ENCODED, RAW
 from tfopt.search.loop import Fit
-from tfopt.search.own_layers import adapt, inputs_of, layers_to_adapt, restored
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
 from tfopt.search.tuners.oracle import Member
 from tfopt.training.choose import engine_for
 from tfopt.training.fits import Engine, FitRequest, FitResult, Monitor, UnpenalizedLoss, checked, complete, set_state
+from tfopt.training.own_layers import adapt, inputs_of, layers_to_adapt
 from tfopt.training.plain import PlainEngine
 from tfopt.training.rows import Examples
 from tfopt.training.timeout import limited
 
 # Rows in whole batches that a configuration is trained on; its schedule depends on them.
 _NUM_ROWS = "tuner/num_rows"
-_SPLIT = "tuner/split"  # whose training part the network's own preprocessing layers learn from
 _UNPENALIZED = "unpenalized_loss"
 _ROWS_AT_ONCE = 1024
 
@@ -117,7 +116,7 @@ class Fitting:
         """
         forms = self._forms(values, len(task.split.train))
         key = (self.scaling(values), forms.target, forms.adapts)
-        return Fit(member, self._request(values, task, of_trial, forms.adapts), key)
+        return Fit(member, self._request(values, task, of_trial), key)
 
     def scaling(self, values: dict[str, Any]) -> str:
         """Return how a configuration's inputs are encoded: `scaling_of` it, or what its network takes of examples."""
@@ -154,12 +153,13 @@ class Fitting:
     def trained(self, values: dict[str, Any], task: Task, result: FitResult) -> keras.Model:
         """Return the ordinary Keras model that a fit ended with."""
         forms = self._forms(values, len(task.split.train))
-        model = self._build(self._request(values, task, False, forms.adapts).hyperparameters)
+        model = self._build(self._request(values, task, False).hyperparameters)
         features, _ = self._coder.features(task.split.train, task.split.train[:1], self.scaling(values))
+        if forms.adapts:
+            adapt(model, features)
         complete(model, Examples(each(lambda array: array[:1], features), np.zeros(1)))
         assert result.state is not None
         set_state(model, result.state)
-        restored(model)
         return model
 
     def _forms(self, values: dict[str, Any], num_rows: int) -> "_Forms":
@@ -169,10 +169,12 @@ class Fitting:
             with limited(self._timeout), variables_alike():
                 model = self.model(values, num_rows)
                 takes_texts = any(getattr(tensor, "dtype", "") == "string" for tensor in inputs_of(model))
-                adapts = self._problem.parts is not None and bool(layers_to_adapt(model))
+                adapts = bool(layers_to_adapt(model))
                 if adapts:
                     train = self._splits[0].train
-                    adapt(model, self._coder.features(train, train[:1], RAW if takes_texts else ENCODED)[0])
+                    of_examples = RAW if takes_texts else ENCODED
+                    scaling = scaling_of(values) if self._problem.parts is None else of_examples
+                    adapt(model, self._coder.features(train, train[:1], scaling)[0])
                 shape = self._coder.compared(model(self._problem.blank(takes_texts))).shape
             output = output_kind(model, int(np.prod(shape[1:])), self._table, self._coder.place)
             form = target_form(model, output, self._coder.place)
@@ -184,7 +186,7 @@ class Fitting:
         batch_size = batch_size_of(values)
         return {**values, _NUM_ROWS: self._problem.with_rows(num_rows).steps_per_epoch(batch_size) * batch_size}
 
-    def _request(self, values: dict[str, Any], task: Task, of_trial: bool, adapts: bool) -> FitRequest:
+    def _request(self, values: dict[str, Any], task: Task, of_trial: bool) -> FitRequest:
         patient = of_trial and self._patience > 0
         train, test = len(task.split.train), len(task.split.test)
         if self._coder.is_fixed(self.scaling(values)):
@@ -192,9 +194,8 @@ class Fitting:
         else:
             start = self._starts[id(task.split)]
             rows, predicted = np.arange(start, start + train), np.arange(start + train, start + train + test)
-        of_split = {_SPLIT: list(self._starts).index(id(task.split))} if adapts else {}
         return FitRequest(
-            self._request_values(values, train) | of_split,
+            self._request_values(values, train),
             task.seed,
             task.epochs,
             batch_size_of(values),
@@ -208,7 +209,7 @@ class Fitting:
     def hyperparameters(self, values: dict[str, Any]) -> keras_tuner.HyperParameters:
         """Return a configuration as KerasTuner has it."""
         hp = self._hyperparameters.copy()
-        hp.values = {name: value for name, value in values.items() if name not in (_NUM_ROWS, _SPLIT)}
+        hp.values = {name: value for name, value in values.items() if name != _NUM_ROWS}
         return hp
 
     def _built_by_space(self, values: dict[str, Any]) -> Any:
@@ -217,9 +218,6 @@ class Fitting:
 
     def _build(self, values: dict[str, Any]) -> keras.Model:
         model = checked(self._built_by_space(values))
-        if _SPLIT in values:
-            train = self._splits[values[_SPLIT]].train
-            adapt(model, self._coder.features(train, train[:1], self.scaling(values))[0])
         if self._patience:
             if isinstance(model.loss, dict | list):
                 raise ValueError("--patience watches the loss of one output; this network has several. Leave it out.")

@@ -12,6 +12,7 @@ import numpy as np
 from tfopt._private.keras_models import make_variables
 from tfopt._private.keras_random import seeded
 from tfopt.errors import one_line
+from tfopt.training.own_layers import restored
 from tfopt.training.rows import Arrays, Examples, Shuffle, class_weights
 from tfopt.training.timeout import took_too_long
 
@@ -222,6 +223,7 @@ def set_state(model: keras.Model, state: State) -> None:
     """Put a state into a model of the same configuration."""
     for variable, value in zip((*model.variables, *model.optimizer.variables), state, strict=True):
         variable.assign(value)
+    restored(model)
 
 
 class TrackingCallback(keras.callbacks.Callback):

@@ -19,6 +19,7 @@ from tfopt.training.fits import (
     set_state,
     state_of,
 )
+from tfopt.training.own_layers import adapt, layers_to_adapt
 from tfopt.training.timeout import limited
 
 
@@ -91,6 +92,8 @@ class PlainEngine(Engine):
         """Return the model to train, and leave every random stream as `set_random_seed` and `build` do."""
         keras.utils.set_random_seed(request.seed)
         model = checked(self.build(request.hyperparameters))
+        if layers_to_adapt(model):
+            adapt(model, self.train.take(request.rows)[0])
         if request.state is not None:
             complete(model, self.train)
             set_state(model, request.state)
@@ -117,6 +120,8 @@ def needs_plain_fit(model: keras.Model) -> str | None:
     for name in ("train_step", "test_step", "fit", "make_train_function", "make_test_function"):
         if getattr(type(model), name) not in (getattr(keras.Model, name), getattr(keras.Sequential, name)):
             return f"{type(model).__name__} has a `{name}` of its own"
+    if layers_to_adapt(model):
+        return "its own preprocessing layers learn from each training part"
     if model.run_eagerly:
         return "it is compiled with run_eagerly=True"
     return None

@@ -18,6 +18,7 @@ from tfopt.search.tuners.files import KeptStates, write_state
 from tfopt.search.tuners.inside import TunerInside
 from tfopt.search.tuners.oracle import BatchOracle
 from tfopt.training.fits import Engine, FitRequest, set_state
+from tfopt.training.own_layers import layers_to_adapt
 
 # What stays with the search: trials, files, and what is shown.
 _LEFT_OUT = ("oracle", "states", "fitter", "logger", "_display")
@@ -43,6 +44,11 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
             if not isinstance(model, keras.Model):
                 raise keras_tuner.errors.FatalTypeError(
                     f"`build` must return a compiled keras.Model. Received: {type(model).__name__}."
+                )
+            if lost := [layer for layer in layers_to_adapt(model) if not isinstance(layer, keras.layers.Normalization)]:
+                raise keras_tuner.errors.FatalTypeError(
+                    f"layer {lost[0].name!r} ({type(lost[0]).__name__}) has not been adapted, and what it would learn "
+                    "in a trial is not kept with the weights. Adapt it in `build`, to the training rows."
                 )
             if self.max_model_size and model.built and model.count_params() > self.max_model_size:
                 raise keras_tuner.errors.FailedTrialError(

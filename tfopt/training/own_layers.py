@@ -24,6 +24,8 @@ def adapt(model: keras.Model, x: Any) -> None:
     Raises:
         ValueError: What reaches a layer is not known.
     """
+    if isinstance(model, keras.Sequential) and not inputs_of(model) and hasattr(x, "shape") and x.dtype.kind != "O":
+        model.build((None, *x.shape[1:]))  # what its input is follows from the first rows
     tensors = keras.tree.map_structure(_tensor, x)
     for layer in layers_to_adapt(model):
         if not inputs_of(model) or not any(layer is own for own in model.layers):
@@ -33,7 +35,8 @@ def adapt(model: keras.Model, x: Any) -> None:
                 "it with the functional API."
             )
         # Of the network's own inputs in their own names, whatever form the layer's are in.
-        reaching = keras.Model(model.input, layer.input)
+        whole = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        reaching = keras.Model(whole, layer.input)
         found = reaching(tensors, training=False)
         layer.adapt(found if found.dtype == "string" else np.asarray(found))
 
