@@ -15,6 +15,7 @@ from keras import layers, ops
 from tfopt.initializers import for_activation
 from tfopt.layers import ResidualGain
 from tfopt.schedules import from_name
+from tfopt.search.backbones import features_of
 from tfopt.search.mlp_spaces import batch_size_choice
 from tfopt.search.problem import Problem
 
@@ -28,25 +29,38 @@ _LARGEST_SIDE = 64  # of an image, after which it is halved before anything else
 
 
 def cnn(hp: keras_tuner.HyperParameters, problem: Problem) -> keras.Model:
-    """Vary a small residual network on images: its width, depth and augmentation, dropout, decay and learning rate."""
+    """Vary a small residual network on images: its width, depth and augmentation, dropout, decay and learning rate.
+
+    With a backbone vary what follows it.
+    """
+    if problem.backbone is not None:
+        inputs = problem.inputs()
+        hidden = _augmented(inputs, _augmentation(hp))
+        return _finished(hp, problem, inputs, features_of(problem.backbone, problem, inputs, hidden))
     filters = hp.Choice("filters", [16, 32], default=16)
     num_blocks = hp.Choice("num_blocks", [1, 2], default=1)
-    augmentation = hp.Choice("augmentation", ["none", "shift", "shift_flip"], default="shift")
+    augmentation = _augmentation(hp)
     inputs = problem.inputs()
     height, width, _ = problem.input_shape
     hidden, side = inputs, min(height, width)
     while side > _LARGEST_SIDE:
         hidden, side = layers.AveragePooling2D(2, padding="same")(hidden), math.ceil(side / 2)
-    if augmentation != "none":
-        hidden = layers.RandomTranslation(0.1, 0.1, fill_mode="nearest")(hidden)
-    if augmentation == "shift_flip":
-        hidden = layers.RandomFlip("horizontal")(hidden)
-    hidden = _convolution2d(filters, 3)(hidden)
+    hidden = _convolution2d(filters, 3)(_augmented(hidden, augmentation))
     for stage in range(max(1, min(3, int(math.log2(side)) - 1))):
         for block in range(num_blocks):
             hidden = _residual(hidden, filters * 2**stage, strides=2 if stage and not block else 1)
     hidden = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(hidden))
     return _finished(hp, problem, inputs, layers.GlobalAveragePooling2D()(hidden))
+
+
+def _augmentation(hp: keras_tuner.HyperParameters) -> str:
+    return hp.Choice("augmentation", ["none", "shift", "shift_flip"], default="shift")
+
+
+def _augmented(hidden: Any, augmentation: str) -> Any:
+    if augmentation != "none":
+        hidden = layers.RandomTranslation(0.1, 0.1, fill_mode="nearest")(hidden)
+    return layers.RandomFlip("horizontal")(hidden) if augmentation == "shift_flip" else hidden
 
 
 def _convolution2d(filters: int, size: int, strides: int = 1) -> layers.Conv2D:

@@ -84,6 +84,8 @@ class SearchConfig:
         horizon: Rows from the last one of a window to the target.
         space: `"default"`, `"small"`, `"mlp"`, `"realmlp"`, `"tabm"`, `"portfolio"` or `"wide"` for tables, `"cnn"`,
             `"sequence"` or `"text"`, or `"PATH.py:function"`. The default is `"portfolio"`, or what takes the examples.
+        backbone: File of a network that was trained before, `.keras`, or `.weights.h5` of one of `keras.applications`;
+            space `cnn` trains what follows it.
         tuner: `"random"`, `"grid"`, `"bayesian"` or `"hyperband"`.
         max_trials: Configurations tried for the network in each outer fold, the space's default among them; None for
             16 (random, Bayesian), the whole grid, or as many as Hyperband's brackets hold.
@@ -149,6 +151,7 @@ class SearchConfig:
     window: int | None = None
     horizon: int = 1
     space: str = "default"
+    backbone: str | None = None
     tuner: str = "random"
     max_trials: int | None = None
     tries: tuple[str, ...] = ()
@@ -249,6 +252,8 @@ class SearchConfig:
         if self.rope is not None and not (self.rope >= 0 and math.isfinite(self.rope)):
             raise UserError(f"--rope must be 0 or more, in units of the objective. Received: {self.rope:g}.")
         _validate_space(self.space)
+        if self.backbone is not None and not self.backbone.endswith((".keras", ".weights.h5")):
+            raise UserError(f"--backbone must be a .keras or a .weights.h5 file. Received: {self.backbone}.")
         for source in self.baseline:
             if not names_python(source):
                 raise UserError(f"--baseline takes PATH.py:function. Received: {source}.")

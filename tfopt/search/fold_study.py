@@ -166,6 +166,9 @@ class FoldStudy(GivenTrials):
     def __init__(self, search: "NetworkSearch", fold: Fold, given: dict[str, dict[str, Any]], max_trials: int | None):
         super().__init__(search, fold, given)
         config, self._max_trials = search.config, max_trials
+        # Those of a space are not of the head that it puts on a backbone.
+        chooses = config.tuner in {"random", "bayesian"} and config.backbone is None
+        first = first_of(config.space) if chooses else []
         self.oracle = fold_oracle(
             config.tuner,
             search.hyperparameters,
@@ -173,7 +176,7 @@ class FoldStudy(GivenTrials):
             search.problem.epochs,
             config.seed,
             self.states.folder,
-            [*search.known, *(first_of(config.space) if config.tuner in {"random", "bayesian"} else ())],
+            [*search.known, *first],
         )
 
     def ask(self, limit: int) -> list[Trial]:

@@ -77,6 +77,7 @@ class NetworkSearch:
             kind="table" if examples is None else examples.kind,
             parts=None if examples is None else examples.parts,
             classes=table.classes,
+            backbone=config.backbone,
         )
         timeout = config.trial_timeout or math.inf
         self.hyperparameters = discover(space, self.problem, timeout)

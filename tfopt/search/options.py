@@ -171,6 +171,13 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 metavar="SPACE",
                 default_text="portfolio, or cnn, sequence or text where the examples are such",
             ),
+            Option(
+                "backbone",
+                "network that was trained before and stays as it is, for space cnn: a .keras file, or .weights.h5 of "
+                "one of keras.applications, whose name the file's begins with",
+                metavar="FILE",
+                default_text="none",
+            ),
             Option("epochs", "passes over the training rows in each fit", integer, "N", "fewer for larger tables"),
             Option(
                 "target_scaling",

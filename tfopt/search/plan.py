@@ -25,7 +25,7 @@ from tfopt.data.repeats import kept_together, repeated_rows
 from tfopt.data.user_file import absolute_name, names_python
 from tfopt.data.windows import windows_of
 from tfopt.devices import num_cores
-from tfopt.errors import UserError
+from tfopt.errors import UserError, nearest
 from tfopt.search.config import DEFAULT_TRIALS, GIVEN_TABLE, KINDS, SearchConfig
 from tfopt.search.progress import Progress
 from tfopt.search.tries import MOST_LIKED, best_of, parsed
@@ -242,7 +242,8 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         config,
         data=_absolute(config.data) if frame is None else config.data,
         baseline=tuple(map(absolute_name, config.baseline)),
-        space=_space_for(config.space, table),
+        space=_space_for(config, table),
+        backbone=config.backbone and absolute(config.backbone),
         target=table.target_names if is_table or config.window is not None else config.target,
         task=table.task,
         objective=objective.name,
@@ -259,9 +260,14 @@ def _kind_of(table: Table) -> str:
     return table.kind if isinstance(table, ExampleSet) else "table"
 
 
-def _space_for(space: str, table: Table) -> str:
+def _space_for(config: SearchConfig, table: Table) -> str:
     """Return the space, the default one where the examples have one of their own, or complain that it takes others."""
-    kind = _kind_of(table)
+    kind, space = _kind_of(table), config.space
+    if config.backbone is not None and (kind != "image" or space not in ("default", "cnn")):
+        raise UserError("--backbone is for images in space cnn. Leave it out, or give images (--as-image).")
+    if config.backbone is not None and not Path(config.backbone).is_file():
+        siblings = [str(path) for path in Path(config.backbone).parent.glob("*")]
+        raise UserError(f"no file {config.backbone} for --backbone.{nearest(config.backbone, siblings)}")
     if space == "default":
         return next((own for own, taken in KINDS.items() if taken == kind), space)
     if KINDS.get(space, kind) != kind:

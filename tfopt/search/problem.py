@@ -34,6 +34,7 @@ class Problem:
         parts: Of examples that are no table what each array of their inputs is, a `tfopt.data.InputPart` by itself or
             in a dict or tuple; None for a table.
         classes: The class labels, in the order of the outputs; empty for regression.
+        backbone: File of a frozen network that images go through first; None for none.
 
     Example:
         ```python
@@ -53,6 +54,7 @@ class Problem:
     kind: str = "table"
     parts: Any = None
     classes: tuple[str, ...] = ()
+    backbone: str | None = None
 
     @property
     def input_shape(self) -> Any:

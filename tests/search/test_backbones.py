@@ -1,0 +1,91 @@
+"""Frozen networks for images from a local file: what they get, that they stay as they are, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfopt
+from tfopt.data.examples import InputPart
+from tfopt.errors import UserError
+from tfopt.search.backbones import _architecture, _preprocessed, features_of
+from tfopt.search.config import SearchConfig
+from tfopt.search.plan import prepare
+from tfopt.search.problem import Problem
+
+RANDOM = np.random.default_rng(0)
+IMAGES, LABELS = RANDOM.integers(0, 256, (30, 8, 8, 1), dtype=np.uint8), np.arange(30) % 2
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """A tiny network with random weights, normalisation that would change in training, and two channels of answers."""
+    network = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, activation="relu"), keras.layers.BatchNormalization()]
+    )
+    path = tmp_path_factory.mktemp("backbone") / "own.keras"
+    network.save(path)
+    return path
+
+
+def test_the_network_is_given_pixels_and_says_means(file):
+    inputs = keras.Input((8, 8, 1))
+    problem = Problem("classification", 1, 2, 20, 1, 30, kind="image", parts=InputPart("", (8, 8, 1), "uint8", "image"))
+    model = keras.Model(inputs, features_of(str(file), problem, inputs, inputs))
+    assert model.trainable_variables == []
+    pixels = np.repeat(IMAGES, 3, axis=-1).astype("float32")
+    expected = keras.models.load_model(file, compile=False)(pixels).numpy().mean(axis=(1, 2))
+    np.testing.assert_allclose(model(IMAGES / np.float32(255)), expected, rtol=1e-3)
+
+
+def test_pixels_are_preprocessed_as_the_named_network_was(tmp_path):
+    pixels = RANDOM.uniform(0, 255, (2, 4, 4, 3)).astype("float32")
+    for name, module in (("resnet50", "resnet"), ("mobilenetv2_1.00_96", "mobilenet_v2")):
+        inputs = keras.Input((4, 4, 3))
+        keras.Model(inputs, _preprocessed(name, inputs)).save(tmp_path / "own.keras")
+        expected = getattr(keras.applications, module).preprocess_input(pixels.copy())
+        found = keras.models.load_model(tmp_path / "own.keras")(pixels)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    assert _preprocessed("mine", inputs) is inputs
+    assert _architecture("mobilenet_v2_weights_tf_dim_ordering_1.0_96_no_top.weights.h5") == "MobileNetV2"
+    assert _architecture("ResNet50V2.weights.h5") == "ResNet50V2"
+    with pytest.raises(UserError, match="are the weights mine"):
+        _architecture("mine.weights.h5")
+
+
+def test_a_search_trains_what_follows_it_alone(file, tmp_path):
+    result = tfopt.search.run(
+        (IMAGES, LABELS), backbone=file, max_trials=2, epochs=2, holdout=0.3, inner_folds=2, seeds=1, ensemble=0,
+        baselines="none", workers=1, out=tmp_path / "run", progress=False,
+    )  # fmt: skip
+    assert (result.config["space"], result.config["backbone"]) == ("cnn", str(file))
+    model = keras.models.load_model(tmp_path / "run" / "best.keras", compile=False)
+    assert model.predict(IMAGES, verbose=0).shape == (30, 2)
+    [found] = [layer for layer in model.networks[0].layers if isinstance(layer, keras.Model)]
+    for mine, own in zip(found.get_weights(), keras.models.load_model(file).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, own)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("absent.keras", {}, "no file .*absent.keras for --backbone"),
+        ("own.h5", {}, "--backbone must be a .keras or a .weights.h5 file"),
+        ("own.keras", {"data": "iris"}, "--backbone is for images in space cnn"),
+        ("own.keras", {"space": "mlp"}, "--backbone is for images in space cnn"),
+    ],
+)
+def test_what_cannot_be_one_is_named_before_anything_is_trained(name, options, told, file):
+    config = SearchConfig(**{"data": "digits", "as_image": "data" not in options, "baselines": "none", **options})
+    with pytest.raises(UserError, match=told):
+        prepare(SearchConfig(**{**vars(config), "backbone": str(file.parent / name)}))
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    problem = Problem("classification", 1, 2, 20, 1, 30, kind="image", parts=InputPart("", (8, 8, 1), "uint8", "image"))
+    inputs = keras.Input((8, 8, 1))
+    (tmp_path / "own.keras").write_text("no archive")
+    with pytest.raises(UserError, match=r"own.keras cannot be loaded"):
+        features_of(str(tmp_path / "own.keras"), problem, inputs, inputs)
+    keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)]).save(tmp_path / "flat.keras")
+    with pytest.raises(UserError, match=r"flat.keras takes inputs of shape \(None, 5\), and it must take images"):
+        features_of(str(tmp_path / "flat.keras"), problem, inputs, inputs)
