@@ -51,6 +51,16 @@ def test_several_targets_and_a_series_of_one_column():
     assert (found.x[..., 0].tolist(), found.others) == ([[0, 1], [1, 2]], {"row": ["3", "4"]})
 
 
+def test_a_file_of_one_column_is_a_series(tmp_path):
+    path = tmp_path / "sold.csv"
+    path.write_text("sold\n" + "\n".join(map(str, [3.5, 1.5, 2.5, 4.5, 0.5])))
+    examples = windows_of(load_table(path, featureless=True), 2, 1)
+    assert (examples.x[:, 0, 0].tolist(), examples.target.tolist()) == ([3.5, 1.5, 2.5], [2.5, 4.5, 0.5])
+    assert new(str(path), examples, 2, 1).others == {"row": ["3", "4", "5", "6"]}
+    with pytest.raises(UserError, match="one column only"):
+        load_table(path)
+
+
 def test_new_rows_are_forecast_to_a_time_and_scored_where_it_has_come():
     examples = windows(FRAME)
     found = new(FRAME.drop(columns="who"), examples)

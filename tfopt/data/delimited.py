@@ -41,6 +41,7 @@ def read_delimited(
     encoding: str = "auto",
     separator: str = "auto",
     known_names: Collection[str] = (),
+    one_column: bool = False,
 ) -> RawTable:
     """Read a CSV or TSV file.
 
@@ -53,6 +54,7 @@ def read_delimited(
         separator: A character, one of `comma semicolon tab pipe space`, or `"auto"`.
         known_names: Names that its columns should have. A first line with one of them is a header, and then one column
             may be all there is; if all are of the form `column_1`, a first line with none of them is no header.
+        one_column: Whether one column may be all there is.
 
     Raises:
         UserError: When it is no text, or its rows are not all of one width.
@@ -82,7 +84,7 @@ def read_delimited(
         raise UserError(f"no columns, only quotes and blanks ({source}). Give a table with a header line and rows.")
     names_known = any(name in known_names for name in _tidy(records[0]))
     unnamed = bool(known_names) and all(map(_NUMBERED.fullmatch, known_names))
-    if len(records[0]) == 1 and not (names_known or unnamed):
+    if len(records[0]) == 1 and not (names_known or unnamed or one_column):
         _complain_about_one_column(source, records, separator)
     has_header = header == "yes"
     if header == "auto":

@@ -76,20 +76,31 @@ def read_files(
     separator: str = "auto",
     max_unpacked: int = MAX_UNPACKED,
     known_names: Collection[str] = (),
+    one_column: bool = False,
 ) -> tuple[RawTable, tuple[str, ...]]:
     """Return the columns of one file or of several of the same columns; the targets where the format tells them.
 
-    With `known_names` the file holds rows to predict: an NPZ file may do without `y`.
+    With `known_names` the file holds rows to predict: an NPZ file may do without `y`. With `one_column` a text file may
+    hold one only.
 
     Raises:
         UserError: When a file cannot be read, or the columns of several differ.
     """
-    parts = [_read_file(file, header, encoding, separator, max_unpacked, known_names) for file in files_of(source)]
+    parts = [
+        _read_file(file, header, encoding, separator, max_unpacked, known_names, one_column)
+        for file in files_of(source)
+    ]
     return parts[0] if len(parts) == 1 else (_joined([raw for raw, _ in parts], source), parts[0][1])
 
 
 def _read_file(
-    source: str, header: str, encoding: str, separator: str, max_unpacked: int, known_names: Collection[str]
+    source: str,
+    header: str,
+    encoding: str,
+    separator: str,
+    max_unpacked: int,
+    known_names: Collection[str],
+    one_column: bool,
 ) -> tuple[RawTable, tuple[str, ...]]:
     data = read_bytes(source)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -107,7 +118,8 @@ def _read_file(
     elif kind == "json":
         raw = read_json(data, name, encoding)
     else:
-        raw = read_delimited(data, name, header=header, encoding=encoding, separator=separator, known_names=known_names)
+        as_text = {"header": header, "encoding": encoding, "separator": separator}
+        raw = read_delimited(data, name, **as_text, known_names=known_names, one_column=one_column)
     raw = without_totals(raw) if kind in ("text", "excel") else raw
     return replace(raw, name=stem(name), sha256=sha256), targets
 

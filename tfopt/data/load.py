@@ -88,7 +88,12 @@ def load_table(
     if not isinstance(source, pd.DataFrame):
         source = ",".join(map(str, source)) if isinstance(source, list | tuple) else str(source)
     raw, default_targets = read_source(
-        source, header=header, encoding=encoding, separator=separator, max_unpacked=max_unpacked
+        source,
+        header=header,
+        encoding=encoding,
+        separator=separator,
+        max_unpacked=max_unpacked,
+        one_column=featureless,
     )
     frame = raw.frame.rename(columns=str)
     told = _told(columns or {}, frame, raw)

@@ -35,7 +35,13 @@ def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_source(
-    source: str | pd.DataFrame, *, header: str, encoding: str, separator: str, max_unpacked: int
+    source: str | pd.DataFrame,
+    *,
+    header: str,
+    encoding: str,
+    separator: str,
+    max_unpacked: int,
+    one_column: bool = False,
 ) -> _Source:
     """Return the columns of a data set and its own targets, empty where the last column is to be guessed."""
     if isinstance(source, pd.DataFrame):
@@ -57,7 +63,8 @@ def read_source(
         raise UserError(
             f"{quoted(source)} is neither a file here nor an embedded data set.{hint} Embedded: {', '.join(EMBEDDED)}."
         )
-    return read_files(source, header=header, encoding=encoding, separator=separator, max_unpacked=max_unpacked)
+    as_text = {"header": header, "encoding": encoding, "separator": separator}
+    return read_files(source, **as_text, max_unpacked=max_unpacked, one_column=one_column)
 
 
 def _embedded(name: str) -> _Source:

@@ -203,7 +203,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         if config.window is not None:
             raise UserError(
                 f"{error} There are {table.num_rows} windows, and each training part ends {config.horizon} rows, the "
-                "horizon, before its test part."
+                "horizon, before its test part; --holdout 0.2 leaves the most of them."
             ) from None
         if table.groups is None or (config.group is not None and table.times is None):
             raise
