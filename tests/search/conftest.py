@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from tfopt.search.config import SearchConfig
 from tfopt.search.session import run
@@ -56,3 +57,11 @@ def whole(configure, tmp_path_factory):
 def quick(configure, tmp_path):
     """Return a function that makes such a configuration in the folder of this test."""
     return partial(configure, tmp_path / "run")
+
+
+@pytest.fixture
+def eagerly():
+    """Have TensorFlow trace nothing, which takes longer than the few steps of a small search."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tfopt
 from tfopt.data.examples import InputPart
@@ -94,9 +93,7 @@ def test_the_space_fits_the_examples(space, told):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
 @pytest.mark.parametrize(("data", "space"), [(IMAGES, "cnn"), (TEXTS, "text")])
-def test_a_search_of_examples_takes_the_space_of_their_kind(data, space, tmp_path, request):
-    tf.config.run_functions_eagerly(True)  # tracing takes longer than these few steps
-    request.addfinalizer(lambda: tf.config.run_functions_eagerly(False))
+def test_a_search_of_examples_takes_the_space_of_their_kind(data, space, tmp_path, eagerly):
     result = tfopt.search.run(
         data, max_trials=1, epochs=1, holdout=0.3, inner_folds=2, seeds=1, ensemble=0, baselines="none",
         engine="plain", workers=1, out=tmp_path / "run", progress=False,

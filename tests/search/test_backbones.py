@@ -1,12 +1,16 @@
 """Frozen networks for images from a local file: what they get, that they stay as they are, and what is refused."""
 
+import os
+from dataclasses import replace
+
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
-import tfopt
 from tfopt.data.examples import InputPart
 from tfopt.errors import UserError
+from tfopt.search.array_spaces import cnn
 from tfopt.search.backbones import _architecture, _preprocessed, features_of
 from tfopt.search.config import SearchConfig
 from tfopt.search.plan import prepare
@@ -14,6 +18,7 @@ from tfopt.search.problem import Problem
 
 RANDOM = np.random.default_rng(0)
 IMAGES, LABELS = RANDOM.integers(0, 256, (30, 8, 8, 1), dtype=np.uint8), np.arange(30) % 2
+PROBLEM = Problem("classification", 1, 2, 20, 1, 30, kind="image", parts=InputPart("", (8, 8, 1), "uint8", "image"))
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +34,7 @@ def file(tmp_path_factory):
 
 def test_the_network_is_given_pixels_and_says_means(file):
     inputs = keras.Input((8, 8, 1))
-    problem = Problem("classification", 1, 2, 20, 1, 30, kind="image", parts=InputPart("", (8, 8, 1), "uint8", "image"))
-    model = keras.Model(inputs, features_of(str(file), problem, inputs, inputs))
+    model = keras.Model(inputs, features_of(str(file), PROBLEM, inputs, inputs))
     assert model.trainable_variables == []
     pixels = np.repeat(IMAGES, 3, axis=-1).astype("float32")
     expected = keras.models.load_model(file, compile=False)(pixels).numpy().mean(axis=(1, 2))
@@ -52,17 +56,25 @@ def test_pixels_are_preprocessed_as_the_named_network_was(tmp_path):
         _architecture("mine.weights.h5")
 
 
-def test_a_search_trains_what_follows_it_alone(file, tmp_path):
-    result = tfopt.search.run(
-        (IMAGES, LABELS), backbone=file, max_trials=2, epochs=2, holdout=0.3, inner_folds=2, seeds=1, ensemble=0,
-        baselines="none", workers=1, out=tmp_path / "run", progress=False,
-    )  # fmt: skip
-    assert (result.config["space"], result.config["backbone"]) == ("cnn", str(file))
-    model = keras.models.load_model(tmp_path / "run" / "best.keras", compile=False)
-    assert model.predict(IMAGES, verbose=0).shape == (30, 2)
-    [found] = [layer for layer in model.networks[0].layers if isinstance(layer, keras.Model)]
+def test_space_cnn_trains_what_follows_it_alone(file, tmp_path):
+    hp = keras_tuner.HyperParameters()
+    model = cnn(hp, replace(PROBLEM, backbone=str(file)))
+    assert set(hp.values) == {"augmentation", "dropout", "learning_rate", "weight_decay", "batch_size"}
+    x = IMAGES / np.float32(255)
+    first = model.get_weights()[-2].copy()
+    model.fit(x, LABELS, epochs=1, verbose=0)
+    assert (model.get_weights()[-2] != first).any()
+    [found] = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     for mine, own in zip(found.get_weights(), keras.models.load_model(file).get_weights(), strict=True):
         np.testing.assert_array_equal(mine, own)
+    model.save(tmp_path / "best.keras")
+    loaded = keras.models.load_model(tmp_path / "best.keras")
+    np.testing.assert_allclose(loaded(x, training=False), model(x, training=False), rtol=1e-5)
+
+
+def test_images_take_space_cnn(file):
+    plan = prepare(SearchConfig(data="digits", as_image=True, baselines="none", backbone=os.path.relpath(file)))
+    assert (plan.config.space, plan.config.backbone) == ("cnn", str(file))
 
 
 @pytest.mark.parametrize(
@@ -81,11 +93,10 @@ def test_what_cannot_be_one_is_named_before_anything_is_trained(name, options, t
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    problem = Problem("classification", 1, 2, 20, 1, 30, kind="image", parts=InputPart("", (8, 8, 1), "uint8", "image"))
     inputs = keras.Input((8, 8, 1))
     (tmp_path / "own.keras").write_text("no archive")
     with pytest.raises(UserError, match=r"own.keras cannot be loaded"):
-        features_of(str(tmp_path / "own.keras"), problem, inputs, inputs)
+        features_of(str(tmp_path / "own.keras"), PROBLEM, inputs, inputs)
     keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)]).save(tmp_path / "flat.keras")
     with pytest.raises(UserError, match=r"flat.keras takes inputs of shape \(None, 5\), and it must take images"):
-        features_of(str(tmp_path / "flat.keras"), problem, inputs, inputs)
+        features_of(str(tmp_path / "flat.keras"), PROBLEM, inputs, inputs)

@@ -99,12 +99,13 @@ class ExampleModel(keras.Model):
 
     def call(self, x: Nest, training: bool | None = None) -> Any:
         """Return predictions, or class probabilities."""
+        training = bool(training)  # not None, by which layers that change images at random would do so
         total = sum(self.member_weights)
         return tf.add_n(
             [self._of_network(place, x, training) * (w / total) for place, w in enumerate(self.member_weights)]
         )
 
-    def _of_network(self, number: int, x: Nest, training: bool | None) -> Any:
+    def _of_network(self, number: int, x: Nest, training: bool) -> Any:
         learned, words, raw = self.learned[number], self.word_layers[number], self.as_they_are[number]
 
         def inputs(part: InputPart, array: Any) -> Any:
