@@ -60,6 +60,7 @@ def test_space_cnn_trains_what_follows_it_alone(file, tmp_path):
     hp = keras_tuner.HyperParameters()
     model = cnn(hp, replace(PROBLEM, backbone=str(file)))
     assert set(hp.values) == {"augmentation", "dropout", "learning_rate", "weight_decay", "batch_size"}
+    model.run_eagerly = True  # tracing takes longer than one step
     x = IMAGES / np.float32(255)
     first = model.get_weights()[-2].copy()
     model.fit(x, LABELS, epochs=1, verbose=0)
