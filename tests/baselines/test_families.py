@@ -21,7 +21,7 @@ def _every_library_is_installed(monkeypatch):
 
 
 def test_words():
-    of_examples = ("pca_", "hog_", "summary_", "tfidf_")
+    of_examples = ("pca_", "hog_", "summary_", "tfidf_", "naive", "seasonal_")
     assert _names("all") == [name for name in family_names("regression") if not name.startswith(of_examples)]
     assert "lightgbm" in _names("fast")
     assert _names("none") == ["dummy"]
