@@ -12,6 +12,7 @@ from tfopt.baselines.example_features import WordEncoder
 from tfopt.data import examples_of
 from tfopt.data.example_encoder import ExampleEncoder
 from tfopt.data.example_sources import load_examples
+from tfopt.data.examples import plain_inputs
 from tfopt.data.new_examples import read_new_examples
 from tfopt.errors import UserError
 from tfopt.search.config import SearchConfig
@@ -233,7 +234,7 @@ def test_a_column_of_a_table_names_images_or_holds_texts(tmp_path):
     assert any("left out: 'says', 'age'" in note for note in pictures.notes)
     said = table_of(replace(config, image_column=None, text_column="says"))
     assert said.x.tolist() == ["good one", "", "bad", "so so"] * 2
-    new = read_new_examples(config.data, pictures.parts, config.to_dict(), ("price",), ())
+    new = read_new_examples(config.data, plain_inputs(pictures), config.to_dict(), ("price",), ())
     np.testing.assert_array_equal(new.x, pictures.x)
     np.testing.assert_allclose(new.targets["price"], frame["price"])
     frame.loc[2, "file"] = "22.png"
