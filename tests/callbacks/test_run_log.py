@@ -3,8 +3,6 @@
 import copy
 import json
 import signal
-import subprocess
-import sys
 
 import keras
 import pytest
@@ -88,10 +86,9 @@ model.fit(np.ones((16, 2)), np.ones((16, 1)), batch_size=4, epochs=3, verbose=0,
 """
 
 
-@pytest.mark.slow
-def test_after_kill_minus_nine(tmp_path):
+def test_after_kill_minus_nine(tmp_path, fresh_keras):
     path = tmp_path / "run.jsonl"
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, timeout=300)
+    done = fresh_keras(KILLED, path)
     assert done.returncode == -signal.SIGKILL
     assert [line["event"] for line in RunLog.read(path)] == ["begin", *["step"] * 4, "epoch", "step"]
 
