@@ -7,7 +7,7 @@ there: `max_iter` does nothing in Ridge's default solver, and from noise nothing
 without, so that the program shows nothing. (Ridge's own errors are in `l1_l2_vs_lasso_ridge`.)
 
 So: more rows first, then L2 with a strength chosen on validation rows; judge regularisation by new rows and never by
-the training error, which it raises.
+the training error, which it tends to raise.
 
 Claims:
     overfit-l2-lowers-training-error: L2 reduces a network's training error
