@@ -307,4 +307,7 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="folder of the seven tables")
     parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="these tables")
     arguments = parser.parse_args()
+    files = [TABLES[name]["data"] for name in arguments.only if TABLES[name]["data"].endswith(".csv")]
+    if lacking := [file for file in files if not (arguments.folder / file).exists()]:
+        parser.error(f"{arguments.folder} lacks {', '.join(lacking)}. See --help for where they are from.")
     run(arguments.folder, arguments.only)
