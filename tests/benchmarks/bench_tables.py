@@ -24,7 +24,16 @@ import numpy as np
 from results import RESULTS, describe, environment, markdown
 from scipy.stats import rankdata
 
+from tfopt.baselines import select_families, tune
 from tfopt.comparison import Interval, PairedDifference, mean_interval, paired_difference
+from tfopt.models import realmlp_s
+from tfopt.search.config import SearchConfig
+from tfopt.search.journal import Journal
+from tfopt.search.nested import NetworkSearch
+from tfopt.search.oracles import default_values
+from tfopt.search.plan import Plan, prepare
+from tfopt.search.progress import Progress
+from tfopt.search.spaces import SPACES, Space
 
 RAW = RESULTS / "tables.jsonl"
 FOLDS, INNER_FOLDS, SEEDS = 3, 2, 3
@@ -66,15 +75,13 @@ Line = dict[str, Any]
 
 def small_realmlp(hp: Any, problem: Any) -> Any:
     """Return RealMLP-S at the widths of the searched networks."""
-    from tfopt.models import realmlp_s
-
     steps = problem.total_steps(hp.Fixed("batch_size", 32 if problem.table_rows < 2000 else 64))
     return realmlp_s(
         problem.columns, problem.task, steps, problem.num_outputs, units=128, num_layers=2, scaling=False, metrics=[]
     )
 
 
-def searched(plan: Any, space: str, ensemble: int) -> dict[str, list[float]]:
+def searched(plan: Plan, space: str, ensemble: int) -> dict[str, list[float]]:
     """Search a space in every fold, and return the scores of what was chosen and of the ensemble of trials, if any."""
     plan = replace(plan, config=replace(plan.config, ensemble=ensemble))
     with opened(plan, space) as search:
@@ -86,23 +93,16 @@ def searched(plan: Any, space: str, ensemble: int) -> dict[str, list[float]]:
         return found
 
 
-def untuned(plan: Any, space: str) -> dict[str, list[float]]:
+def untuned(plan: Plan, space: str) -> dict[str, list[float]]:
     """Train a space's default on every fold."""
-    from tfopt.search.oracles import default_values
-
     with opened(plan, space) as search:
         scores = search.scores_of(plan.outer, {"default": default_values(search.hyperparameters)}, 1)
         return {"network": scores[0, :, 0].tolist()}
 
 
 @contextlib.contextmanager
-def opened(plan: Any, space: str) -> Iterator[Any]:
+def opened(plan: Plan, space: str) -> Iterator[NetworkSearch]:
     """Yield a `NetworkSearch` of a plan, in a folder of its own that is gone afterwards."""
-    from tfopt.search.journal import Journal
-    from tfopt.search.nested import NetworkSearch
-    from tfopt.search.progress import Progress
-    from tfopt.search.spaces import SPACES, Space
-
     search = NetworkSearch(plan, Space(space, small_realmlp if space == "realmlp_s" else SPACES[space]))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "predictions").mkdir()
@@ -110,10 +110,8 @@ def opened(plan: Any, space: str) -> Iterator[Any]:
         yield search
 
 
-def tuned(plan: Any, names: str) -> dict[str, list[float]]:
+def tuned(plan: Plan, names: str) -> dict[str, list[float]]:
     """Tune families in every fold; `best` is, fold by fold, the one with the best inner score: no outer row chooses."""
-    from tfopt.baselines import select_families, tune
-
     families = select_families(names, plan.table.task, plan.objective, plan.table.num_rows)
     found = {
         family.name: [
@@ -136,11 +134,8 @@ MEASURES = {
 }
 
 
-def plan_of(name: str, seed: int, folder: Path, drawn: Path) -> Any:
+def plan_of(name: str, seed: int, folder: Path, drawn: Path) -> Plan:
     """Return the plan of a table's comparison; a long file is cut to `MOST_ROWS` lines, the same for every seed."""
-    from tfopt.search.config import SearchConfig
-    from tfopt.search.plan import prepare
-
     settings = dict(TABLES[name])
     if settings["data"].endswith(".csv"):
         path = folder / settings["data"]
