@@ -14,7 +14,7 @@ import types
 
 import keras  # noqa: F401
 
-SECONDS = 300  # of a program: then it is ended
+SECONDS = 600  # of a program: then it is ended
 
 
 def run(program: str, arguments: list[str], folder: str, output: str, errors: str) -> int:

@@ -233,8 +233,8 @@ def test_gpus_are_divided_among_processes(device, num_found, visible, own, each,
 
 
 @pytest.mark.slow
-def test_one_model_on_two_devices_trains_as_on_one():
-    seen = in_fresh_process("""
+def test_one_model_on_two_devices_trains_as_on_one(fresh_keras):
+    done = fresh_keras("""
 import json
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -257,6 +257,8 @@ except ValueError as error:
     told = str(error)
 print(json.dumps([train(None), train(["cpu:1"]), train(["CPU:0", "CPU:1"]), told]))
 """)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
     (plain, alone), (single, elsewhere), (both, together), told = seen
     assert (plain, single, both) == (1, 1, 2)
     assert elsewhere == pytest.approx(alone, abs=1e-6)

@@ -151,7 +151,7 @@ def model_with(instance):
     return keras.Sequential([keras.Input((6,)), keras.layers.Reshape((3, 2)), convolution, keras.layers.Flatten()])
 
 
-def test_trained_models_load_in_a_fresh_process(tmp_path, fresh_python):
+def test_trained_models_load_in_a_fresh_process(tmp_path, fresh_keras):
     """Compile, fit, save; then a process that knows only `import tfopt` gives the same predictions and losses."""
     x = np.random.default_rng(1).normal(size=(16, 6)).astype("float32")
     expected = {}
@@ -160,7 +160,7 @@ def test_trained_models_load_in_a_fresh_process(tmp_path, fresh_python):
     instances += [layers.ResidualGain(0.5)]
     for number, instance in enumerate(instances):
         model = model_with(instance)
-        model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=False)
+        model.compile(keras.optimizers.SGD(0.01), "mse", run_eagerly=True)
         model.train_on_batch(x, np.zeros((16, *model.output_shape[1:])))
         model.save(tmp_path / f"{number}.keras")
         expected[number] = [np.asarray(model(x)).astype(float).sum(), float(sum(model.losses))]
@@ -175,7 +175,7 @@ def test_trained_models_load_in_a_fresh_process(tmp_path, fresh_python):
             print(json.dumps([number, float(np.asarray(model(x)).astype(float).sum()), float(sum(model.losses))]))
         """
     )
-    run = fresh_python("-c", script, tmp_path, len(instances))
+    run = fresh_keras(script, tmp_path, len(instances))
     assert run.returncode == 0, run.stderr
     found = {number: values for number, *values in map(json.loads, run.stdout.splitlines())}
     assert len(found) == len(instances)
