@@ -85,9 +85,21 @@ def test_subclassed_model_in_the_order_of_its_forward_pass():
     np.testing.assert_allclose(chosen["after"], 2.0, rtol=0.02)
 
 
+class Counting(keras.layers.Layer):
+    """Counts its calls, in inference too."""
+
+    def build(self, input_shape):
+        self.calls = self.add_weight(initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        return x
+
+
 def test_it_leaves_all_random_states_alone():
     keras.utils.set_random_seed(3)
-    model = keras.Sequential([keras.Input((12,)), keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.5)])
+    hidden = [keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.5), Counting()]
+    model = keras.Sequential([keras.Input((12,)), *hidden])
 
     def draws():
         return random.random(), np.random.random(), float(tf.random.uniform(())), float(keras.random.uniform(()))
@@ -99,7 +111,9 @@ def test_it_leaves_all_random_states_alone():
     model.layers[1].seed_generator.state.assign(np.array([1, 1], "uint32"))
     first = np.asarray(model.layers[1](np.ones((3, 8), "float32"), training=True))
     model.layers[1].seed_generator.state.assign(np.array([1, 1], "uint32"))
+    calls = float(model.layers[2].calls)
     lsuv(model, ROWS)
+    assert float(model.layers[2].calls) == calls
     np.testing.assert_array_equal(model.layers[1](np.ones((3, 8), "float32"), training=True), first)
     assert draws() == expected
     assert dropped.any()
@@ -111,6 +125,11 @@ def test_same_seed_same_kernels():
     for model in models:
         lsuv(model, ROWS, seed=5)
     np.testing.assert_array_equal(models[0].get_weights()[0], models[1].get_weights()[0])
+    corners = []
+    for seed in range(8):  # a QR decomposition as it comes has the first corner below 0
+        lsuv(models[0], ROWS, seed=seed)
+        corners.append(models[0].get_weights()[0][0, 0] > 0)
+    assert len(set(corners)) == 2
 
 
 def test_what_cannot_be_scaled():
@@ -178,6 +197,7 @@ def test_the_guard_as_a_callback():
     data = np.ones((8, 4), "float32")
     with pytest.warns(UserWarning, match="identical random numbers"):
         model.fit(data, data, verbose=0, callbacks=[IdenticalWeightsGuard()])
+    model.layers[1].kernel.assign(model.layers[0].kernel)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.fit(data, data, verbose=0, callbacks=[IdenticalWeightsGuard()])  # under way: not its business

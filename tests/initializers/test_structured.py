@@ -54,6 +54,8 @@ def test_dirac_hands_its_input_on(groups):
     x = np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype("float32")
     layer = keras.layers.Conv2D(4, 3, padding="same", groups=groups, kernel_initializer=Dirac(2.0, groups=groups))
     np.testing.assert_allclose(layer(x), 2 * x, rtol=1e-6)
+    even = keras.layers.Conv2D(4, (2, 4), padding="same", groups=groups, kernel_initializer=Dirac(groups=groups))
+    np.testing.assert_allclose(even(x), x, rtol=1e-6)
     dense = keras.layers.Dense(6, kernel_initializer=Dirac())
     np.testing.assert_array_equal(dense(x)[..., :4], x)
     assert np.all(dense(x)[..., 4:] == 0)
