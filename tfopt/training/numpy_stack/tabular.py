@@ -127,19 +127,21 @@ class _NeuralTangentDense(_Dense):
         return back
 
 
-class _Elementwise(Operation):
-    """One trained number for each entry of the last axis."""
+class _FactoredOperation(Operation):
+    """An operation whose weights are such."""
+
+    names: tuple[str, ...] = ("weight",)  # of the layer's weights
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         super().__init__(layer, numbers)
-        self._weights = _Factored(layer, numbers, ("weight",))
+        self._weights = _Factored(layer, numbers, self.names)
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
         self._own = self._weights.loaded(weights, gradients, states)
 
 
-class _FeatureScaling(_Elementwise):
+class _FeatureScaling(_FactoredOperation):
     """`tfopt.layers.FeatureScaling`."""
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
@@ -153,7 +155,7 @@ class _FeatureScaling(_Elementwise):
         return [np.multiply(gradient, self._scale, out=work)] if wanted else None
 
 
-class _ParametricActivation(_Elementwise):
+class _ParametricActivation(_FactoredOperation):
     """`tfopt.layers.ParametricActivation`."""
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
@@ -207,19 +209,15 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
         yield from ((slice(member, member + 1), slice(start, start + number)) for start in range(0, rows, number))
 
 
-class _PeriodicEmbedding(Operation):
+class _PeriodicEmbedding(_FactoredOperation):
     """`tfopt.layers.PeriodicEmbedding`: arrays are (members, features, rows, …) inside."""
 
     of_inputs = True
+    names = ("frequencies", "phases", "kernel", "bias")
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         super().__init__(layer, numbers)
         numbers.column(layer.frequency_scale)  # of the start
-        self._weights = _Factored(layer, numbers, ("frequencies", "phases", "kernel", "bias"))
-
-    def load(self, weights: Views, gradients: Views, states: Views) -> None:
-        super().load(weights, gradients, states)
-        self._own = self._weights.loaded(weights, gradients, states)
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (x,) = inputs
@@ -276,18 +274,14 @@ class _PeriodicEmbedding(Operation):
         return None
 
 
-class _PiecewiseLinearEmbedding(Operation):
+class _PiecewiseLinearEmbedding(_FactoredOperation):
     """`tfopt.layers.PiecewiseLinearEmbedding`: arrays are (members, features, rows, …) inside."""
 
     of_inputs = True
-
-    def __init__(self, layer: Any, numbers: MemberNumbers):
-        super().__init__(layer, numbers)
-        self._weights = _Factored(layer, numbers, ("slope", "bias", "kernel"))
+    names = ("slope", "bias", "kernel")
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
-        self._own = self._weights.loaded(weights, gradients, states)
         edges = states[id(self.layer.edges)]
         left, right = edges[..., :-1], edges[..., 1:]
         is_bin = right > left
@@ -326,22 +320,24 @@ class _PiecewiseLinearEmbedding(Operation):
         return None
 
 
-class _SelectColumns(Operation):
-    """`tfopt.layers.SelectColumns`."""
+class _OfInputs(Operation):
+    """An operation without weights, to which nothing that is trained comes."""
 
     of_inputs = True
-
-    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
-        return np.take(inputs[0], self.layer.columns, axis=-1)
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
         return None
 
 
-class _OneHotCategories(Operation):
-    """`tfopt.layers.OneHotCategories`."""
+class _SelectColumns(_OfInputs):
+    """`tfopt.layers.SelectColumns`."""
 
-    of_inputs = True
+    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
+        return np.take(inputs[0], self.layer.columns, axis=-1)
+
+
+class _OneHotCategories(_OfInputs):
+    """`tfopt.layers.OneHotCategories`."""
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         parts = []
@@ -350,25 +346,18 @@ class _OneHotCategories(Operation):
             parts.append(hot[..., 1:] - hot[..., :1] if self.layer.signs and levels == 2 else hot)
         return np.concatenate(parts, axis=-1)
 
-    def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        return None
 
-
-class _CategoryEmbedding(Operation):
+class _CategoryEmbedding(_FactoredOperation):
     """`tfopt.layers.CategoryEmbedding`."""
 
     of_inputs = True
+    names = ("table",)
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         super().__init__(layer, numbers)
-        self._weights = _Factored(layer, numbers, ("table",))
         self._levels = np.array(layer.levels, "float32")
         ends = np.cumsum([levels + 1 for levels in layer.levels])
         self._unknown, self._first = ends - 1, ends - 1 - np.array(layer.levels)
-
-    def load(self, weights: Views, gradients: Views, states: Views) -> None:
-        super().load(weights, gradients, states)
-        self._own = self._weights.loaded(weights, gradients, states)
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (codes,) = inputs
@@ -386,10 +375,8 @@ class _CategoryEmbedding(Operation):
         return None
 
 
-class _RobustScaling(Operation):
+class _RobustScaling(_OfInputs):
     """`tfopt.layers.RobustScaling`."""
-
-    of_inputs = True
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
@@ -398,9 +385,6 @@ class _RobustScaling(Operation):
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         scaled = np.clip((inputs[0] - self._center) * self._factor, -1e15, 1e15)
         return scaled / np.sqrt(1 + np.square(scaled / np.float32(3)))
-
-    def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        return None
 
 
 class _TargetScaling(Operation):
