@@ -55,10 +55,6 @@ def topology(model: keras.Model) -> list[str]:
 def calls_of(model: keras.Model, *kinds: type) -> list[tuple[Any, list[int]]]:
     """Return a model's operations in the order of their calls, each with the positions of those that it takes.
 
-    Args:
-        model: The model.
-        *kinds: Classes of functional models that are known beside Keras's own.
-
     Raises:
         CannotStack: It is not a plain Sequential or functional model of one input and one output, or calls something
             twice or with arguments of its own.
@@ -93,10 +89,6 @@ def compiled_parts(
     """Return the one loss of a built model of one output, its metrics, and its weighted metrics.
 
     Keras makes them at the first batch, in a trace that takes ten times as long.
-
-    Args:
-        model: The model.
-        targets: Arrays that are such as it is trained on.
 
     Raises:
         CannotStack: It has several losses or a weighted one.

@@ -74,9 +74,7 @@ def _check_gradient_registry() -> None:
 def register_rules(names: Iterable[str], rule: Callable[[Any], list | None]) -> None:
     """Let `tf.vectorized_map` batch operations that TensorFlow has no rule for, once a process.
 
-    Args:
-        names: The operations' types. `Bitcast`, in which Keras's cross-entropy looks at its logits, gets one as well.
-        rule: Returns an operation's wrapped outputs; None where it is not to be batched.
+    `Bitcast`, in which Keras's cross-entropy looks at its logits, gets one as well.
     """
     from tensorflow.python.ops.parallel_for import pfor
 
@@ -128,12 +126,7 @@ _replaced: list[tuple[Any, Any]] = []  # what stood in Keras, once for each thre
 
 @contextmanager
 def numbers_kept_from_c(leaky_relu: Callable[..., Any], math: Any) -> Iterator[None]:
-    """While a graph is traced, put these in place of Keras's leaky ReLU and Gaussian dropout's module `math`.
-
-    Args:
-        leaky_relu: Called as `leaky_relu(stock, x, negative_slope)`.
-        math: Has the functions of `math`.
-    """
+    """While a graph is traced, put these in place of Keras's leaky ReLU and Gaussian dropout's module `math`."""
     if not available("numbers handed to C"):
         yield
         return

@@ -75,13 +75,7 @@ def ingredients_of(problem: Problem) -> tuple[Ingredient, ...]:
 
 
 def network(hp: keras_tuner.HyperParameters, problem: Problem, **fixed: Any) -> keras.Model:
-    """Return a network of 2 × 64 units, compiled, whose ingredients are hyperparameters or as they are fixed.
-
-    Args:
-        hp: Asked for what is not fixed.
-        problem: What the network is to learn.
-        **fixed: Values of ingredients, by their names.
-    """
+    """Return a network of 2 × 64 units, compiled, whose ingredients are hyperparameters or as they are fixed."""
     on: dict[str, Any] = dict.fromkeys((each.name for each in INGREDIENTS), None)
     for each in ingredients_of(problem):
         if each.name in fixed:
@@ -230,12 +224,6 @@ def ablate(plan: Plan, folder: Path, workers: Workers, progress: Progress | None
     """Train the networks of a design on every fold, each from several seeds, and return what each ingredient does.
 
     What the folder's journal holds is not trained again.
-
-    Args:
-        plan: Table, folds, objective and `config.seeds`.
-        folder: Where the journal and the predictions are written; it exists.
-        workers: Who trains.
-        progress: Told how far it is.
 
     Raises:
         UserError: There is a single split, whose score tells of no other rows; or no fit of a network ended well.

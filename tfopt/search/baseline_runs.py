@@ -43,10 +43,6 @@ class BaselineRuns:
     """Each family on each outer fold is a call to the workers.
 
     They can begin before it is known where results go, and so before TensorFlow is imported.
-
-    Args:
-        plan: The search.
-        workers: Who tunes.
     """
 
     def __init__(self, plan: Plan, workers: Workers):

@@ -38,15 +38,7 @@ _SEPARATORS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",), ".txt": ("\t", ";
 
 
 def network_code(file: Path, task: str, data: str, space: str, reading: Mapping[str, Any] | None = None) -> str:
-    """Return a program that predicts with a network's file.
-
-    Args:
-        file: The network.
-        task: `"regression"` or `"classification"`.
-        data: Name of the data.
-        space: The file of its own classes, if any.
-        reading: How examples that are no table are read, arguments of `load_inputs`; None for a table.
-    """
+    """Return a program that predicts with a network's file; `reading` is for `load_inputs`, where there is no table."""
     own, objects = "", ""
     if space:
         own = f"from tfopt.search.user_space import own_classes\n\nCLASSES = own_classes({os.path.abspath(space)!r})\n"
@@ -70,11 +62,6 @@ def baseline_code(baseline: TableBaseline, table: Table, config: SearchConfig) -
     """Return a program that trains a baseline as the search did, and so predicts the same, without tfopt.
 
     Only where pandas would read the file otherwise, or where a column is text, the program uses tfopt for that part.
-
-    Args:
-        baseline: The model for use.
-        table: The table that it was trained on.
-        config: The run's settings.
     """
     if baseline.family not in family_names(table.task):
         raise UserError(f"{baseline.family} is a baseline of your own, and --code writes tfopt's. Look into its file.")

@@ -53,12 +53,6 @@ def loss_of(model: keras.Model, place: str | int | None = None) -> Any:
 def output_kind(model: keras.Model, width: int, table: Table, place: str | int | None = None) -> Output:
     """Return what the network's last layer of this width emits, read off its width and its loss.
 
-    Args:
-        model: The network, compiled.
-        width: Of the output at `place`.
-        table: The data.
-        place: Which of several outputs it is.
-
     Raises:
         ValueError: The width fits no target of this table.
     """

@@ -81,17 +81,7 @@ def _climb(products: np.ndarray) -> np.ndarray:
 def select(
     trials: Sequence[Record], folder: Path, table: Table, rows: np.ndarray, train: np.ndarray, seed: int, most: int
 ) -> list[Weighted]:
-    """Return the ensemble of a fold's trials by what they predicted for its inner test rows; the heaviest first.
-
-    Args:
-        trials: Records that have kept `predictions`.
-        folder: The run folder.
-        table: The data.
-        rows: The inner test rows, in the order of the predictions.
-        train: The fold's training rows.
-        seed: Of the bags.
-        most: Configurations that may have a weight.
-    """
+    """Return the ensemble of a fold's trials by what they predicted for its inner test `rows`, in this order."""
     target = in_spread(table.target[rows], table, train)
     files = [np.load(folder / trial["predictions"], mmap_mode="r") for trial in trials]
     products = np.zeros((len(files), len(files)))
@@ -130,11 +120,7 @@ def merged(parts: Iterable[Weighted], most: int | None = None) -> list[Weighted]
 
 
 class TrialsEnsemble:
-    """The ensembles of a search: one of each outer fold's trials, and one for use.
-
-    Args:
-        search: Whose trials they are.
-    """
+    """The ensembles of a search: one of each outer fold's trials, and one for use."""
 
     def __init__(self, search: "NetworkSearch"):
         self._search = search
@@ -162,12 +148,7 @@ class TrialsEnsemble:
         return self._members.get(fold.key, [])
 
     def outer_result(self, fold: Fold, common: dict[str, Any]) -> FoldResult:
-        """Return what a fold's ensemble scored on its test rows, without members whose refit failed.
-
-        Args:
-            fold: The outer fold.
-            common: What all results of the fold's network say alike.
-        """
+        """Return what a fold's ensemble scored on its test rows, without members whose refit failed."""
         search = self._search
         weights, outputs, seconds = [], [], 0.0
         for member in self.members(fold):

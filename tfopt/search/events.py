@@ -13,12 +13,7 @@ FOLDER = "tensorboard"
 
 
 def write_events(folder: Path, record: Record) -> None:
-    """Write what the journal of a run says of a trial, or of the network for use, as an event file.
-
-    Args:
-        folder: The run folder.
-        record: The line of the journal; of other work nothing is written.
-    """
+    """Write what the journal of a run says of a trial, or of the network for use, as an event file."""
     if record["kind"] == "trial":
         place = Path(f"fold-{record['fold']}", str(record["trial_id"]))
     elif record["kind"] == "final":

@@ -35,13 +35,7 @@ _ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Task:
-    """One fit of a configuration.
-
-    Args:
-        split: Rows to train on, and rows to predict afterwards.
-        seed: Seed of the fit.
-        epochs: Passes over the training rows.
-    """
+    """One fit of a configuration."""
 
     split: Split
     seed: int
@@ -106,14 +100,7 @@ class Fitting:
         return checked(self._built_by_space(self._request_values(values, num_rows)))
 
     def fit(self, values: dict[str, Any], task: Task, member: Member, of_trial: bool = False) -> Fit:
-        """Return the fit of a configuration that a trainer is to be given.
-
-        Args:
-            values: The configuration.
-            task: Where, from which seed and for how long.
-            member: Takes down what comes of it.
-            of_trial: Whether patience and the timeout apply.
-        """
+        """Return the fit that a trainer is to be given; patience and the timeout are for those of trials alone."""
         forms = self._forms(values, len(task.split.train))
         key = (self.scaling(values), forms.target, forms.adapts)
         return Fit(member, self._request(values, task, of_trial), key)

@@ -35,13 +35,7 @@ CHOSEN = "chosen"  # the refits of what a fold chose
 
 
 class GivenTrials(Study):
-    """Configurations known beforehand, fitted on splits of one fold; those that the journal holds are not fitted again.
-
-    Args:
-        search: Whose trials they are; told of every one that has ended.
-        fold: Where.
-        given: The configurations, by trial id.
-    """
+    """Configurations known beforehand, fitted on splits of one fold unless the journal holds them."""
 
     kind = "trial"  # of the journal's lines
 
@@ -154,14 +148,7 @@ class GivenTrials(Study):
 
 
 class FoldStudy(GivenTrials):
-    """One fold's search: given configurations, and an oracle's, which is told of them.
-
-    Args:
-        search: See `GivenTrials`.
-        fold: Where.
-        given: Configurations to be tried beside the oracle's, by trial id.
-        max_trials: Most trials of the oracle; None for all that it has.
-    """
+    """One fold's search: given configurations, and an oracle's, which is told of them."""
 
     def __init__(self, search: "NetworkSearch", fold: Fold, given: dict[str, dict[str, Any]], max_trials: int | None):
         super().__init__(search, fold, given)
@@ -217,14 +204,7 @@ class FoldStudy(GivenTrials):
 
 
 class Refits(GivenTrials):
-    """Fits of a fold's configurations on all its training rows, each from several seeds, scored on its test rows.
-
-    Args:
-        search: See `GivenTrials`.
-        fold: Where.
-        given: The configurations, by a name.
-        num_seeds: Fits of each.
-    """
+    """Fits of a fold's configurations on all its training rows, each from several seeds, scored on its test rows."""
 
     kind = "refit"
 

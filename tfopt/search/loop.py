@@ -73,11 +73,7 @@ class Fit:
 
 
 class Trainer:
-    """Trains fits in this process, all of one engine together.
-
-    Args:
-        engine_of: Returns the engine of a name; the same one whenever it is asked.
-    """
+    """Trains fits in this process, all of one engine together."""
 
     def __init__(self, engine_of: Callable[[Any], Engine]):
         self._engine_of = engine_of
@@ -274,11 +270,7 @@ def run(studies: Sequence[Study], trainer: Trainer, room: Callable[[], int] = la
 
 
 def engines_in_words(fits: Iterable[tuple[str, str]]) -> str:
-    """Return a line that says how many fits each engine trained, and why not a faster one.
-
-    Args:
-        fits: Engine and reason of each fit.
-    """
+    """Return a line that says how many fits each engine trained, and why not a faster one."""
     counts: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {}
     for engine, reason in fits:

@@ -31,13 +31,7 @@ def trainer_on(
 
 
 class ParallelTrainer(Trainer):
-    """Trains fits on workers, which may be busy with other calls too.
-
-    Args:
-        engine_of: Returns the engine of a name; a method of an object that can be sent to other processes.
-        workers: Who trains.
-        errors: Why models could not be built, as `Engines` has it.
-    """
+    """Trains fits on workers, which may be busy with other calls too."""
 
     def __init__(self, engine_of: Callable[[Any], Engine], workers: Workers, errors: Errors | None = None):
         super().__init__(engine_of)

@@ -160,11 +160,6 @@ def _told_alike(examples: ExampleSet, config: SearchConfig) -> Table:
 def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.DataFrame | None = None) -> Plan:
     """Read the table, draw the folds and choose the baselines; say what was guessed.
 
-    Args:
-        config: What to do.
-        progress: Told what was guessed.
-        frame: The table, where Python holds it.
-
     Raises:
         UserError: The table, the folds or a name cannot be used as asked.
     """

@@ -36,10 +36,6 @@ BEGUN_WITH = ("config.json", "environment.json")
 def check_new(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """Return `folder` as a path once it is sure that a new run can be written there. Nothing is created.
 
-    Args:
-        folder: The run folder asked for.
-        overwrite: Whether files that are there may be replaced. Only a folder that holds a run is ever replaced.
-
     Raises:
         UserError: It is a file, holds something already, or cannot be written.
     """
@@ -167,12 +163,7 @@ def _not_written(folder: Path, error: OSError) -> UserError:
 
 
 def refuse_links(folder: Path, names: Iterable[str] | None = None) -> None:
-    """Raise `UserError` if anything that a search writes is a link, through which it would write or delete elsewhere.
-
-    Args:
-        folder: Where it writes.
-        names: What it writes there; None for a run's files.
-    """
+    """Raise `UserError` if anything that is written there is a link, through which to write or delete elsewhere."""
     for path in _paths(folder, _WRITTEN if names is None else names):
         if path.is_symlink():
             raise UserError(

@@ -104,12 +104,6 @@ def read_oof(run: str | Path) -> OutOfFold:
 def promises(run: str | Path, model: str, confidence: float, classes: bool) -> tuple[Band, float, float]:
     """Return what may be promised about a model's predictions, the share of such promises kept, and their mean size.
 
-    Args:
-        run: The run folder.
-        model: A name on its leaderboard.
-        confidence: Share of the targets that the intervals, or sets of classes, are to hold.
-        classes: Whether the targets are classes.
-
     Raises:
         UserError: The run does not tell, for this model or for so high a confidence.
     """

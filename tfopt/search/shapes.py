@@ -33,13 +33,7 @@ class Object:
 
 
 def misfit(value: Any, shape: Any, where: str = "") -> str | None:
-    """Return in words what is wrong with a value that was read from JSON; None if nothing is.
-
-    Args:
-        value: The value.
-        shape: What it must be like.
-        where: Where it is in its file, such as `leaderboard[0].score`.
-    """
+    """Return in words what is wrong with a value that was read from JSON; None if nothing is."""
     if isinstance(shape, tuple):
         found = [misfit(value, each, where) for each in shape]
         return None if None in found else found[0]

@@ -64,10 +64,6 @@ def best_of(folder: str, most: int) -> tuple[str, ...]:
 
     Folds differ in difficulty, so a score counts by how far it lies above the fold's median.
 
-    Args:
-        folder: The run folder.
-        most: Configurations at most.
-
     Raises:
         UserError: It is no run folder, or no trial of it completed.
     """

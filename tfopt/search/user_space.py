@@ -41,11 +41,7 @@ def load_space(name: str) -> Space:
 
 @dataclass(frozen=True)
 class FileSpace(Space):
-    """A space that a file holds; another process is sent the file, as nothing can import it by a name.
-
-    Args:
-        content: The file's bytes.
-    """
+    """A space that a file holds; another process is sent the file, as nothing can import it by a name."""
 
     content: bytes = b""
 

@@ -86,14 +86,7 @@ def _of_slots(walk: ModelWalk) -> tuple[str, frozenset[str]]:
 def take_snapshot(
     build: Build, request: FitRequest, examples: Examples, slots: ZeroSlots | None = None
 ) -> tuple[BuildSnapshot, keras.Model, ModelWalk]:
-    """Build a request's configuration; return its facts, the fresh model, and where its numbers are.
-
-    Args:
-        build: Returns the compiled model of a configuration.
-        request: The configuration and its seed.
-        examples: Rows, for their shapes.
-        slots: Where given, the optimizer's variables are only made for structures that are not in it.
-    """
+    """Build a request's configuration; return its facts, the fresh model, and where its numbers are."""
     with seeded(request.seed), variables_alike():
         before = stateful_stream()
         model = checked(build(request.hyperparameters))
@@ -138,13 +131,6 @@ def hyperparameters_without_effect(
 
     Such a one is unused, or acts through something that no walk sees (a file, an object of a module); only a fit of
     its own is then safe. A name is tried by changing it alone, in up to three configurations, until it shows.
-
-    Args:
-        build: Returns the compiled model of a configuration.
-        built: Configurations and their snapshots. The values that a name takes among them are tried.
-        examples: Rows, for their shapes.
-        known: Names that have shown themselves in earlier calls; new ones are added.
-        slots: Optimizer slots known to begin as zeros.
     """
     values = [values_of(request.hyperparameters) or {} for request, _ in built]
     unseen = []
@@ -169,11 +155,7 @@ def hyperparameters_without_effect(
 
 
 def _found_in_models(holders: Iterable[Sequence[Any]]) -> bool:
-    """Return whether a hyperparameter's value is, in every configuration, found at one and the same place of the model.
-
-    Args:
-        holders: A snapshot and the value that it was built with, of at least two values.
-    """
+    """Return whether a hyperparameter's values are found at one and the same place of every model built with them."""
     places: set[Any] | None = None
     for snapshot, value in holders:
         if not isinstance(value, float):
@@ -273,11 +255,7 @@ T = TypeVar("T")
 
 
 class LRULists(OrderedDict[str, list[T]], Generic[T]):
-    """A list for each key, empty at first; of more than `limit` keys those used longest ago are dropped.
-
-    Args:
-        limit: Most keys to keep.
-    """
+    """A list for each key, empty at first; of more than `limit` keys those used longest ago are dropped."""
 
     def __init__(self, limit: int):
         super().__init__()

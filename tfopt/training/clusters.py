@@ -11,10 +11,6 @@ _CLASSES = {"ray": ("tfopt.training.ray_cluster", "RayCluster"), "dask": ("tfopt
 def cluster_at(backend: str, address: str | None) -> Any:
     """Return a connection to a running cluster: `workers(number)`, `sent(key, value)` and `close()`.
 
-    Args:
-        backend: `"ray"` or `"dask"`.
-        address: Where its scheduler (Dask, such as `tcp://10.0.0.1:8786`) or head (Ray, such as `10.0.0.1:6379`) is.
-
     Raises:
         UserError: The package is not installed, there is no address, or no cluster answers there.
     """

@@ -52,13 +52,7 @@ class Engines:
 
 
 class OneEngine:
-    """Makes the same engine for every name.
-
-    Args:
-        make: Returns the engine: a class, or `engine_for`.
-        *args: What it is called with.
-        **kwargs: Likewise.
-    """
+    """Makes the same engine for every name."""
 
     def __init__(self, make: Callable[..., Engine], *args: Any, **kwargs: Any):
         self._call, self._made = (make, args, kwargs), list[Engine]()
@@ -82,13 +76,7 @@ def load() -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """What a group of fits came to.
-
-    Args:
-        results: Of each fit.
-        callbacks: Of each fit, what its callbacks hold afterwards.
-        errors: Why models could not be built.
-    """
+    """What a group of fits came to."""
 
     results: list[FitResult]
     callbacks: list[list[dict[str, Any]]]

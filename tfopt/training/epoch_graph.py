@@ -31,12 +31,6 @@ class CannotShareError(Exception):
 class EpochGraph:
     """One traced epoch and the model in it.
 
-    Args:
-        model: A fresh build, its optimizer built.
-        walk: Its numbers.
-        varying: Paths of the numbers that may change from fit to fit.
-        examples: Training rows.
-
     Attributes:
         second: Another graph of the same model, for another thread; None until one is wanted.
     """
@@ -75,13 +69,7 @@ class EpochGraph:
         set_global_generator(self.generator)
 
     def epoch(self, order: np.ndarray, batch_size: int, rows: tuple, check: tuple | None = None) -> dict[str, Any]:
-        """Train an epoch.
-
-        Args:
-            order: Indices of the rows.
-            batch_size: Rows a step.
-            rows: Tensors of inputs, targets and weights.
-            check: `(order, rows)` to validate on afterwards; None not to.
+        """Train an epoch on tensors of rows in this order; validate on those of `check`, if it is given.
 
         Returns:
             The logs.

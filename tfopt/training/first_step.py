@@ -12,7 +12,7 @@ from tfopt._private.streams import random_streams_kept
 from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.training.builds import BuildSnapshot, take_snapshot
 from tfopt.training.epoch_graph import EpochGraph, log_value
-from tfopt.training.fits import Build, FitRequest, State
+from tfopt.training.fits import Build, FitRequest, State, state_of
 from tfopt.training.rows import Examples
 from tfopt.training.stack import Stack
 from tfopt.training.symbolic import Values
@@ -27,87 +27,75 @@ def stack_differs(
     stack: Stack, states: Sequence[State], numbers: Sequence[Values], member: int, build: Build, request: FitRequest,
     examples: Examples, validation: Examples | None, multipliers: LearningRateMultipliers | None = None,
 ) -> str | None:  # fmt: skip
-    """Return how a member's first step in the stack differs from Keras's own; None if it does not.
-
-    Args:
-        stack: The stack to check; it is loaded anew.
-        states: Fresh states of some members, at best of two seeds.
-        numbers: Their numbers.
-        member: Which of them is compared, at best one that the graph was not traced with.
-        build: Returns the compiled model of a configuration.
-        request: That member's.
-        examples: Training rows.
-        validation: Rows that the stack evaluates on, if any.
-        multipliers: Of the learning rates, by weight; None for none.
-    """
+    """Return how a member's first step in the stack differs from Keras's own; None if it does not."""
+    size, tested = min(request.batch_size, len(examples)), 0
+    stack.load(states, numbers)
+    stack_logs = stack.train([np.arange(size)] * len(states), size)
+    own = stack.state(stack.arrays(), member)[: stack.length]
+    own_logs = {name: value[member] for name, value in stack_logs.items() if name != "grad_norm"}
+    if validation is not None:
+        tested = min(request.batch_size, len(validation))
+        tests = stack.evaluate([np.arange(tested)] * len(states), tested)
+        own_logs |= {f"val_{name}": value[member] for name, value in tests.items()}
+    batch = examples.take(np.arange(size))
+    held = () if validation is None else validation.take(np.arange(tested))
     difference = None
     # An eager step is cheap, but loops that draw random numbers differ from traced ones: a traced step then decides.
     for traced in (False, True):
-        difference = _differs(stack, states, numbers, member, build, request, examples, validation, multipliers, traced)
+        with random_streams_kept(), seeded(request.seed):
+            model = take_snapshot(build, request, examples)[1]
+            if multipliers is not None:
+                multiplying = LearningRateMultipliers.from_config(multipliers.get_config())
+                multiplying.set_model(model)
+                multiplying.on_train_begin()
+            step, test = _plain_steps(model, batch, held, traced)
+            logs, gradients = step()
+            plain_logs = {name: log_value(value) for name, value in logs.items()}
+            gradients = [None if gradient is None else gradient.numpy() for gradient in gradients]
+            plain = state_of(model)
+            model.reset_metrics()
+            if validation is not None:
+                plain_logs |= {f"val_{name}": log_value(value) for name, value in test().items()}
+        difference = _logs_differ(own_logs, plain_logs) or _states_differ(own, plain, states[member], model, gradients)
         if difference is None:
             return None
     return difference
 
 
-def _differs(
-    stack: Stack, states: Sequence[State], numbers: Sequence[Values], member: int, build: Build, request: FitRequest,
-    examples: Examples, validation: Examples | None, multipliers: LearningRateMultipliers | None, traced: bool,
-) -> str | None:  # fmt: skip
-    size = min(request.batch_size, len(examples))
-    stack.load(states, numbers)
-    stack_logs = stack.train([np.arange(size)] * len(states), size)
-    own = stack.state(stack.arrays(), member)[: stack.length]
-    own_logs = {name: value[member] for name, value in stack_logs.items() if name != "grad_norm"}
-    tested = 0
-    if validation is not None:
-        tested = min(request.batch_size, len(validation))
-        tests = stack.evaluate([np.arange(tested)] * len(states), tested)
-        own_logs |= {f"val_{name}": value[member] for name, value in tests.items()}
-    with random_streams_kept(), seeded(request.seed):
-        _, model, _ = take_snapshot(build, request, examples)
-        if multipliers is not None:
-            multiplying = LearningRateMultipliers.from_config(multipliers.get_config())
-            multiplying.set_model(model)
-            multiplying.on_train_begin()
-        held = () if validation is None else validation.take(np.arange(tested))
-        step, test = _plain_steps(model, examples.take(np.arange(size)), held, traced)
-        logs, gradients = step()
-        plain_logs = {name: log_value(value) for name, value in logs.items()}
-        gradients = [None if gradient is None else gradient.numpy() for gradient in gradients]
-        variables = [*model.variables, *model.optimizer.variables]
-        plain = [np.array(variable.value) for variable in variables]
-        model.reset_metrics()
-        if validation is not None:
-            plain_logs |= {f"val_{name}": log_value(value) for name, value in test().items()}
-    if set(own_logs) != set(plain_logs):
-        return f"it logs {', '.join(sorted(own_logs))}, Keras {', '.join(sorted(plain_logs))}"
-    for name, value in plain_logs.items():
-        if not np.allclose(own_logs[name], value, rtol=_LOG, atol=1e-5, equal_nan=True):
-            return f"{name} is {own_logs[name]} after one step, Keras's {value}"
+def _logs_differ(own: dict[str, Any], plain: dict[str, Any]) -> str | None:
+    if set(own) != set(plain):
+        return f"it logs {', '.join(sorted(own))}, Keras {', '.join(sorted(plain))}"
+    for name, value in plain.items():
+        if not np.allclose(own[name], value, rtol=_LOG, atol=1e-5, equal_nan=True):
+            return f"{name} is {own[name]} after one step, Keras's {value}"
+    return None
+
+
+def _states_differ(own: State, plain: State, before: State, model: keras.Model, gradients: list) -> str | None:
     weights = {id(v): gradient for v, gradient in zip(model.trainable_variables, gradients, strict=True)}
     largest = max((float(np.max(np.abs(g), initial=0.0)) for g in gradients if g is not None), default=0.0)
-    for variable, mine, theirs, before in zip(variables, own, plain, states[member], strict=False):
-        told = None
-        if id(variable) in weights and weights[id(variable)] is not None:
-            told = np.abs(weights[id(variable)]) > _NOISE * largest
-        difference = _difference(mine, theirs, before, told, largest)
+    variables = [*model.variables, *model.optimizer.variables]
+    for variable, mine, theirs, start in zip(variables, own, plain, before, strict=False):
+        gradient = weights.get(id(variable))
+        if gradient is None or not np.issubdtype(theirs.dtype, np.floating):
+            difference = _difference(mine, theirs, start, 0.0, _STATE, 1e-6 * largest)
+        else:
+            told = np.abs(gradient) > _NOISE * largest
+            difference = _difference(mine[told], theirs[told], start[told], _STEP)
         if difference:
             return f"its first step differs from Keras's: {variable.path} {difference}"
     return None
 
 
-def _difference(own: Any, plain: Any, before: Any, told: np.ndarray | None, largest: float) -> str | None:
+def _difference(
+    own: Any, plain: Any, before: Any, of_step: float, of_value: float = 1e-6, least: float = 0.0
+) -> str | None:
+    """Return how a variable differs from Keras's by more than these shares of its change and of its size."""
     if not np.issubdtype(plain.dtype, np.floating):
-        return None if np.array_equal(own, plain) else f"is {own}, not {plain}"
-    if told is not None:
-        if not told.any():
-            return None
-        own, plain, before = own[told], plain[told], before[told]
+        return None if np.array_equal(own, plain) else f"is {own}, Keras's {plain}"
     own, plain, before = (np.asarray(values, "float64") for values in (own, plain, before))
-    worst = np.max(np.abs(own - plain), initial=0.0)
-    moved = np.max(np.abs(plain - before), initial=0.0)
-    scale = np.max(np.abs(plain), initial=0.0)
-    allowed = _STEP * moved + 1e-6 * scale if told is not None else _STATE * scale + 1e-6 * largest
+    worst, moved, size = (np.max(np.abs(each), initial=0.0) for each in (own - plain, plain - before, plain))
+    allowed = of_step * moved + of_value * size + least
     if worst <= allowed or np.array_equal(own, plain, equal_nan=True):
         return None
     return f"by {worst:.2g}, where {allowed:.2g} is rounding"
@@ -150,14 +138,6 @@ def first_step_differs(
 
     The plain step runs eagerly. Where rounding alone can make it differ (Adam turns a gradient of 1e-9, such as that
     of a bias before batch normalisation, into a full step) a second, plain trace decides.
-
-    Args:
-        graph: The graph to check.
-        build: Returns the compiled model of a configuration.
-        request: A configuration of the graph's structure, best one that it was not traced with.
-        snapshot: Its snapshot.
-        examples: Training rows.
-        rows: The same as tensors.
     """
     order = np.arange(min(request.batch_size, len(examples)))
     with random_streams_kept():
@@ -166,7 +146,7 @@ def first_step_differs(
         with seeded(request.seed):
             _, model, _ = take_snapshot(build, request, examples)
             logs = model.train_step(examples.take(order))
-            plain = [np.array(variable.value) for variable in (*model.variables, *model.optimizer.variables)]
+            plain = state_of(model)
         difference = _changed(own, plain, snapshot.state, _EAGER)
         if difference is None and not _close(own_logs["loss"], float(logs["loss"])):
             difference = f"the loss is {own_logs['loss']:.7g}, Keras's {float(logs['loss']):.7g}"
@@ -184,16 +164,9 @@ def first_step_differs(
 
 
 def _changed(own: State, plain: State, before: State, tolerance: float) -> str | None:
-    for index, (a, b, start) in enumerate(zip(own, plain, before, strict=True)):
-        if not np.issubdtype(b.dtype, np.floating):
-            if not np.array_equal(a, b):
-                return f"variable {index} is {a}, Keras's {b}"
-            continue
-        a, b, start = (np.asarray(values, "float64") for values in (a, b, start))
-        worst = np.max(np.abs(a - b), initial=0.0)
-        allowed = tolerance * np.max(np.abs(b - start), initial=0.0) + 1e-6 * np.max(np.abs(b), initial=0.0)
-        if not worst <= allowed and not np.array_equal(a, b, equal_nan=True):
-            return f"variable {index} of {len(own)} by {worst:.2g}, where {allowed:.2g} is rounding"
+    for index, parts in enumerate(zip(own, plain, before, strict=True)):
+        if difference := _difference(*parts, tolerance):
+            return f"variable {index} of {len(own)} {difference}"
     return None
 
 

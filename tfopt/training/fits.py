@@ -307,12 +307,7 @@ def history_value(value: Any) -> Any:
 
 
 class UnpenalizedLoss(keras.metrics.Mean):
-    """The loss without the penalties that are being tuned, which Keras's `val_loss` contains.
-
-    Args:
-        loss: The model's, an object or a function.
-        name: Its key in the logs.
-    """
+    """The loss without the penalties that are being tuned, which Keras's `val_loss` contains."""
 
     def __init__(self, loss: Any, name: str = "unpenalized_loss"):
         super().__init__(name=name)

@@ -31,11 +31,6 @@ class StackedOptimizer:
     Clipping is done member by member, the learning rate is a column of the members' own, and the first axis of every
     variable is freed so that the stack may hold any number of members.
 
-    Args:
-        optimizer: The model's own, not built; it trains the model no more.
-        weights: (members, size) variables, named as the model's own.
-        originals: The model's trainable variables.
-
     Raises:
         CannotStack: The optimizer is not known to treat each weight by itself.
     """

@@ -34,16 +34,6 @@ class GraphStack(Stack):
 
     The model's own `call`, `compute_loss` and `compute_metrics` run under `tf.vectorized_map`, its own optimizer on
     weights stored as (members, size). Neither the number of members nor that of rows is part of the graph.
-
-    Args:
-        model: A compiled model whose optimizer is not built; it becomes the stack's and is not a model any more.
-        walk: The walk through it.
-        extra: The variables outside the model's and the optimizer's of a snapshot, by path.
-        varying: Names of the numbers that differ between members.
-        streams: Most distinct random streams among the members.
-        train: Rows of training.
-        validation: Rows that `evaluate` takes, which may be those of training; None not to evaluate.
-        measure: Whether to measure the norm of each member's gradient.
     """
 
     def __init__(

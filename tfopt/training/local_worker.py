@@ -20,13 +20,7 @@ _THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 
 
 class LocalWorker:
-    """A process that is started when it is first called, and again when it died.
-
-    Args:
-        workers: Whose it is.
-        index: Its place among them.
-        environment: Variables beside those of this process.
-    """
+    """A process that is started when it is first called, and again when it died."""
 
     def __init__(self, workers: "Workers", index: int, environment: Mapping[str, str]):
         self._workers, self._index = workers, index

@@ -14,13 +14,6 @@ from tfopt.training.stack import Logs, Stack
 class StackMember:
     """A fit, where it begins, and what it has done.
 
-    Args:
-        index: Its place among the requests.
-        request: What was asked.
-        snapshot: The fresh build of its configuration.
-        engine: Holds the rows.
-        multipliers: Of its learning rates, by weight; None for none.
-
     Attributes:
         structure: Equal for members that may share a stack.
     """

@@ -26,9 +26,6 @@ _Setter = Callable[[Any], None] | None
 class ModelWalk:
     """The numbers, variables and structure of one compiled model.
 
-    Args:
-        model: Compiled, its optimizer built.
-
     Attributes:
         numbers: Value of every number found, by its path from the model.
         setters: For each, the function that puts another value in its place; None where there is none.

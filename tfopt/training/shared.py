@@ -304,14 +304,7 @@ class SharedGraphEngine(Engine):
 
 @dataclass
 class _PendingFit:
-    """A request on its way.
-
-    Args:
-        index: Its place among the requests.
-        request: What was asked.
-        snapshot: Its build, or what that raised.
-        callbacks: Of its own, or what makes them.
-    """
+    """A request on its way."""
 
     index: int
     request: FitRequest

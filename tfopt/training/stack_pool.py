@@ -51,12 +51,6 @@ class StackPool:
 
     Beside a GPU, NumPy trains small dense networks only, unless both were timed.
 
-    Args:
-        engine: Holds the build and the examples.
-        builds: What is known of its builds.
-        max_members: Most members of a stack.
-        measure: Whether to measure gradients.
-
     Attributes:
         refused: Why a structure is not stacked at all, by its signature.
         not_numpy: Why NumPy does not train a structure.
@@ -187,16 +181,6 @@ def make_numpy_stack(
     check: bool = True,
 ) -> Stack:
     """Make a stack that NumPy trains with the first candidate's build; check its first step with the last it takes.
-
-    Args:
-        build: Returns the compiled model of a configuration.
-        candidates: Configurations of one structure.
-        varying: Names of the numbers that differ between them.
-        train: Rows of training.
-        validation: The examples that rows of validation are from, if there are any.
-        measure: Whether to measure gradients.
-        multipliers: Of the learning rates, by weight; None for none.
-        check: False for a second one like another that passed.
 
     Raises:
         CannotStack: The model is not a dense network, or the check refuses.

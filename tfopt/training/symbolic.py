@@ -276,10 +276,6 @@ class StackedNumberTable(NumberTable):
 
     Inside `member(rows)` a number is the scalar of the member that the rows belong to; inside `columns()` it is the
     (members, 1) column of all, which broadcasts against weights stored as (members, size); else it is the first's.
-
-    Args:
-        values: The numbers' values of the member that the graph is traced with.
-        capacity: Most tensors that the graph may read of each dtype.
     """
 
     def __init__(self, values: Values, capacity: int = 128):

@@ -39,9 +39,6 @@ def limited(seconds: float) -> Iterator[None]:
 
     A library's call that does not come back to Python is ended with the process, in a worker process alone. Only the
     main thread of a process is limited, and nothing is on Windows, which has no signals for it.
-
-    Args:
-        seconds: What the code may take; infinite for no limit.
     """
     main = threading.current_thread() is threading.main_thread()
     if math.isinf(seconds) or not main or not hasattr(signal, "setitimer"):

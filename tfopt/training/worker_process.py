@@ -165,12 +165,7 @@ def load_training() -> None:
 
 
 def serve(connection: Any, parent: int) -> None:
-    """Answer calls until the parent closes the connection or ends.
-
-    Args:
-        connection: To the parent.
-        parent: Its process id.
-    """
+    """Answer calls until the parent closes the connection or ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches workers too; the parent ends them
     end_with(parent)
     connection.send_bytes(b"ready")

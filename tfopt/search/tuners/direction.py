@@ -46,9 +46,6 @@ def direction_of(name: str) -> Direction | None:
 def objective_of(objective: object) -> keras_tuner.Objective | list[keras_tuner.Objective] | None:
     """Return KerasTuner's objective with the right direction: what its oracles take in place of a name.
 
-    Args:
-        objective: None, a log's name, a `keras_tuner.Objective`, or a list of the latter two.
-
     Raises:
         ValueError: The direction of a name is not known.
         TypeError: It is none of these.

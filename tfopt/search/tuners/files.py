@@ -27,12 +27,7 @@ def write_state(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, made: Callable[[Any], Any]) -> Any | None:
-    """Return what is made of a JSON file; None if it is missing, or torn: then it is renamed to `*.torn` and logged.
-
-    Args:
-        path: The file.
-        made: Called with what the file holds; fails if that is something else than it should be.
-    """
+    """Return what is made of a JSON file; None if it is missing, or torn: then it is renamed to `*.torn` and logged."""
     try:
         return made(json.loads(path.read_text()))
     except FileNotFoundError:
@@ -66,11 +61,7 @@ def _set_aside(path: Path) -> None:
 
 
 class KeptStates:
-    """States of the trials of a project: the best epoch's, and the last epoch's of each fit that may go on.
-
-    Args:
-        folder: The project folder.
-    """
+    """States of the trials of a project: the best epoch's, and the last epoch's of each fit that may go on."""
 
     def __init__(self, folder: Path):
         self.folder = folder

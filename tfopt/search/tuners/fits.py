@@ -48,12 +48,6 @@ class Fits:
 def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) -> Fits | None:
     """Return the fits that arguments of `keras.Model.fit` mean; None if only `model.fit` itself can do them.
 
-    Args:
-        args: Positional arguments after the model.
-        kwargs: The others.
-        folds: Number of folds, `(train, validation)` pairs of row indices, a scikit-learn splitter, or None.
-        seed: Seeds the folds.
-
     Raises:
         TypeError: `epochs` or `batch_size` are no whole numbers.
         ValueError: Arguments contradict each other, or are out of their range.

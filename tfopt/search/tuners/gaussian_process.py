@@ -31,9 +31,6 @@ class Coding:
     A configuration is a point of the unit cube, one coordinate for each hyperparameter that is not fixed. Its
     features are what the process sees: numbers by their place in the range (in the logarithm where they are sampled
     so), choices without an order by one indicator each, an inactive hyperparameter by the middle of its range.
-
-    Args:
-        parameters: Hyperparameters, parents before their children.
     """
 
     def __init__(self, parameters: Sequence[HyperParameter]):

@@ -12,11 +12,6 @@ from tfopt.training.fits import history_value
 def histories_of(results: Any, objective: keras_tuner.Objective, function: str) -> list[dict[str, list[Any]]]:
     """Return a history for each execution.
 
-    Args:
-        results: A number, a dict of metrics, a `History`, or a list of these.
-        objective: What must be among them.
-        function: Who returned them, for the messages.
-
     Raises:
         keras_tuner.errors.FatalTypeError: It is something else.
         keras_tuner.errors.FatalValueError: A dict lacks the objective.

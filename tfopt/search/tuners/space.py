@@ -147,12 +147,7 @@ def _number(text: str) -> float | None:
 def configurations(
     space: list[HyperParameter], choices: Callable[[HyperParameter], list[Any]] | None = None
 ) -> Iterator[Values]:
-    """Yield every configuration of a finite space once, the last hyperparameter changing fastest.
-
-    Args:
-        space: Hyperparameters, parents before their children.
-        choices: Values to try of each; by default all it can take.
-    """
+    """Yield every configuration of a finite space once, the last hyperparameter changing fastest."""
     listed = [choices(p) if choices else [nth(p, i) for i in range(steps(p) or 0)] for p in space]
 
     def extend(index: int, values: Values) -> Iterator[Values]:

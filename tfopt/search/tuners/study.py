@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 
 
 class TunerStudy(Study):
-    """The trials of a tuner.
-
-    Args:
-        tuner: Builds the models and is told of every trial.
-        fits: What `.search(...)` was called with; None where KerasTuner's `run_trial` fits.
-        seeds: Fits of a trial and fold, or their seeds; None for the tuner's `executions_per_trial`.
-        progress: Told of every trial that ends.
-        slow: Why only Keras itself can do these fits; empty if any engine can.
-    """
+    """The trials of a tuner."""
 
     def __init__(self, tuner: "Tuner", fits: Fits | None, seeds: Any, progress: TrialLines, slow: str = ""):
         super().__init__(tuner.oracle, tuner.states, tuner.tuner_id)

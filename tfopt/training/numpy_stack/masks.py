@@ -88,12 +88,7 @@ class DropoutMasks:
         self._ahead: tuple[Sequence[DropoutDraws], range, int, Future] | None = None
 
     def epoch(self, layers: Sequence[DropoutDraws], sizes: Sequence[int]) -> Iterator[list[np.ndarray]]:
-        """Yield the masks of each layer for each step.
-
-        Args:
-            layers: The layers that draw.
-            sizes: Rows of each step; all equal but the last.
-        """
+        """Yield the masks of each layer for each step."""
         if not layers:
             yield from ([] for _ in sizes)
             return

@@ -17,10 +17,6 @@ _KINDS: dict[type, type[Operation]] = {**layers.KINDS, **tabular.KINDS, **ensemb
 class Network:
     """A model's layers as operations, each after those whose outputs it takes.
 
-    Args:
-        model: Built; Sequential or functional, of one input and one output.
-        numbers: Its numbers.
-
     Attributes:
         operations: All of them.
         output: The last one.

@@ -44,10 +44,6 @@ _STRENGTHS: dict[type, Callable[[Any, MemberNumbers], Strengths]] = {
 class Penalties:
     """The sum of all penalties of each member.
 
-    Args:
-        weights: The model's trainable variables, stored one after another.
-        numbers: The model's numbers.
-
     Raises:
         CannotStack: A regularizer is not known here.
     """

@@ -24,11 +24,6 @@ class ScheduleValues:
 
     The schedule is called with many steps at once, or, where it takes one at a time, in a loop that is traced once.
 
-    Args:
-        schedule: Of the model.
-        walk: The walk through the model.
-        varying: Names of the numbers that differ between members.
-
     Attributes:
         numbers: Those of them that the schedule uses.
 
@@ -124,11 +119,6 @@ class ScheduleValues:
 class LearningRates:
     """The learning rate of each member: a constant kept in its state, or its schedule's.
 
-    Args:
-        optimizer: The model's.
-        walk: The walk through the model.
-        varying: Names of the numbers that differ between members.
-
     Attributes:
         constant: Whether there is no schedule.
         numbers: Those of them that the schedule uses.
@@ -152,22 +142,12 @@ class LearningRates:
         self._values = None if self._values is None else self._values.of(members)
 
     def at(self, step: int, constant: np.ndarray) -> np.ndarray:
-        """Return the (members, 1) rates of a step, from 0.
-
-        Args:
-            step: Steps taken.
-            constant: (members,) rates where there is no schedule.
-        """
+        """Return the (members, 1) rates of a step, from 0."""
         return constant[:, None].astype("float32") if self._values is None else self._values.at(step)
 
 
 class RateFactors:
-    """What the learning rate of each weight is multiplied by.
-
-    Args:
-        multipliers: The callback that says so; None for nothing.
-        weights: The model's trainable variables, stored one after another.
-    """
+    """What the learning rate of each weight is multiplied by."""
 
     def __init__(self, multipliers: LearningRateMultipliers | None, weights: Sequence[keras.Variable]):
         self._schedules = [] if multipliers is None else multipliers.factors(weights)

@@ -20,10 +20,6 @@ _BLOCK = 1 << 14  # numbers of an array that are activated at a time
 class _Weight:
     """A weight p = c·v - d with a learning-rate factor c and a decay of its own, of every member.
 
-    Args:
-        weight: Of a `tfopt.layers` layer.
-        numbers: The model's numbers.
-
     Attributes:
         gradient: Where the gradient of p goes, which is what the optimizer takes for that of v.
     """
@@ -61,13 +57,7 @@ class _Weight:
 
 
 class _Factored:
-    """What the operations of `tfopt.layers` with such weights share.
-
-    Args:
-        layer: Of the model.
-        numbers: The model's numbers.
-        names: Attributes of the layer that hold a weight, or None.
-    """
+    """What the operations of `tfopt.layers` with such weights share."""
 
     _steps: Array | None = None
 
