@@ -357,7 +357,6 @@ def test_what_cannot_be_stacked_is_refused_with_the_reason(rows):
         return model
 
     assert "filters of Conv1D" in refusal(convolution, hp, rows)
-    assert "fewer than 3 fits" in refusal(small(lambda a, b: optimizers.Adam(a)), hp, rows, min_members=3)
 
     class Stateful(layers.Layer):
         def call(self, inputs):

@@ -217,8 +217,17 @@ class BuildRegistry:
         self._shown: set[str] = set()  # hyperparameters that are seen in the models
         self._slots = ZeroSlots()
 
-    def snapshot(self, request: FitRequest) -> BuildSnapshot | Exception:
-        """Return the snapshot of a request, or what its build raised."""
+    def snapshots(self, requests: Sequence[FitRequest]) -> list[BuildSnapshot | Exception]:
+        """Return the snapshot of each request, or what its build raised; equal ones are built once."""
+        found: dict[Any, BuildSnapshot | Exception] = {}
+        # Before the builds, which may add hyperparameters to the configurations.
+        identities = [(configuration_key(request.hyperparameters), request.seed) for request in requests]
+        for identity, request in zip(identities, requests, strict=True):
+            if identity not in found:
+                found[identity] = self._snapshot(request)
+        return [found[identity] for identity in identities]
+
+    def _snapshot(self, request: FitRequest) -> BuildSnapshot | Exception:
         try:
             with limited(request.timeout):
                 snapshot = take_snapshot(self._build, request, self._examples, self._slots)[0]

@@ -18,7 +18,7 @@ from tfopt._private.streams import random_streams_kept
 from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.devices import num_cores
 from tfopt.errors import CannotStack, one_line
-from tfopt.training.builds import BuildRegistry, BuildSnapshot, configuration_key
+from tfopt.training.builds import BuildRegistry, configuration_key
 from tfopt.training.epoch_graph import log_value
 from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult
 from tfopt.training.members import StackMember, train_epoch
@@ -54,29 +54,25 @@ class PopulationEngine(Engine):
 
     Args:
         max_members: Most members of a stack.
-        min_members: Fewest fits of a structure to trace a stack for; fewer are refused.
         memory: Bytes that a stack may take, estimated; None for no bound but `max_members`.
         grad_norm: Whether the history gets `grad_norm`, the mean norm of each epoch's gradients before clipping.
         probe: Whether to look for hyperparameters that act without a trace in the model, at a build or two for each.
-        fallback: Trains what is refused; by default a `SharedGraphEngine` over the same rows.
         choice: Of the engine, returns what decides whether members of one structure train here; by default all do.
     """
 
     name = "population"
 
     def __init__(
-        self, *args: Any, max_members: int = 256, min_members: int = 1, memory: int | None = None,
-        grad_norm: bool = False, probe: bool = True, fallback: Engine | None = None,
-        choice: Callable[["PopulationEngine"], Choice] | None = None, **kwargs: Any,
+        self, *args: Any, max_members: int = 256, memory: int | None = None, grad_norm: bool = False,
+        probe: bool = True, choice: Callable[["PopulationEngine"], Choice] | None = None, **kwargs: Any,
     ):  # fmt: skip
         super().__init__(*args, **kwargs)
         for name, value in (("max_members", max_members), ("memory", memory)):
             if value is not None and value < 1:
                 raise ValueError(f"Argument `{name}` must be >= 1. Received: {name}={value}.")
-        self._max_members, self._min_members = max_members, min_members
-        self._memory = memory
+        self._max_members, self._memory = max_members, memory
         self._builds = BuildRegistry(self.build, self.train, probe)
-        self.fallback = fallback or SharedGraphEngine(**self.arguments(), builds=self._builds)  # trains what is refused
+        self.fallback = SharedGraphEngine(**self.arguments(), builds=self._builds)  # trains what is refused
         self.pool = StackPool(self, self._builds, max_members, grad_norm)
         self._choice = None if choice is None else choice(self)
 
@@ -141,23 +137,20 @@ class PopulationEngine(Engine):
             yield from ((index, lacking) for index in window)
             return
         started = time.perf_counter()
-        snapshots: dict[Any, BuildSnapshot | Exception] = {}
         groups: dict[tuple, list[StackMember]] = defaultdict(list)
         built = []
+        known: dict[int, LearningRateMultipliers | None] = {}
         for index in window:
+            multipliers = _rate_multipliers(callbacks[index]) if callbacks and callbacks[index] else None
+            if multipliers is None and callbacks and callbacks[index]:
+                yield index, "it has callbacks of its own"
+            else:
+                known[index] = multipliers
+        snapshots = self._builds.snapshots([requests[index] for index in known])
+        for (index, multipliers), snapshot in zip(known.items(), snapshots, strict=True):
             request = requests[index]
-            multipliers = None
-            if callbacks and callbacks[index]:
-                multipliers = _rate_multipliers(callbacks[index])
-                if multipliers is None:
-                    yield index, "it has callbacks of its own"
-                    continue
-            identity = (configuration_key(request.hyperparameters), request.seed)
-            if identity not in snapshots:
-                snapshots[identity] = self._builds.snapshot(request)
-            snapshot = snapshots[identity]
             if isinstance(snapshot, Exception):
-                seconds = time.perf_counter() - started
+                seconds = (time.perf_counter() - started) / len(known)
                 yield index, FitResult(failure=one_line(snapshot), engine=self.name, seconds=seconds)
                 continue
             built.append((request, snapshot))
@@ -191,8 +184,6 @@ class PopulationEngine(Engine):
             started = time.perf_counter()
             structure = members[0].structure
             try:
-                if len(members) < self._min_members:
-                    raise CannotStack(f"there are fewer than {self._min_members} fits of its structure")
                 stack = self.pool.stack(members)
             except CannotStack as refusal:
                 yield from ((member.index, str(refusal)) for member in members)

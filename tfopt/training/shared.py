@@ -108,19 +108,15 @@ class SharedGraphEngine(Engine):
                 yield index, result
             return
         started = time.perf_counter()
-        snapshots: dict[Any, BuildSnapshot | Exception] = {}
-        own: dict[int, BuildSnapshot | Exception] = {}
-        for index in chunk:
-            # Before the build, which may add hyperparameters to the configuration.
-            identity = (configuration_key(requests[index].hyperparameters), requests[index].seed)
-            if identity not in snapshots:
-                snapshots[identity] = self._builds.snapshot(requests[index])
-            own[index] = snapshots[identity]
+        snapshots = self._builds.snapshots([requests[i] for i in chunk])
+        fits = [
+            _PendingFit(i, requests[i], snapshot, callbacks[i] if callbacks else ())
+            for i, snapshot in zip(chunk, snapshots, strict=True)
+        ]
         reason = self._builds.without_effect(
-            [(requests[i], snapshot) for i, snapshot in own.items() if isinstance(snapshot, BuildSnapshot)]
+            [(fit.request, fit.snapshot) for fit in fits if isinstance(fit.snapshot, BuildSnapshot)]
         )
         share = (time.perf_counter() - started) / len(chunk)
-        fits = [_PendingFit(i, requests[i], own[i], callbacks[i] if callbacks else ()) for i in chunk]
         fits.sort(key=lambda fit: fit.structure)
         for _, alike in itertools.groupby(fits, key=lambda fit: fit.structure):
             for index, result in self._alike(list(alike), reason):

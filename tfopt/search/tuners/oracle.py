@@ -174,6 +174,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
         self.score_epoch = score_epoch
         self.waiting: list[str] = []  # trials to run before new ones are made
         self.first: Sequence[space.Values] = ()  # of the first trials, which are not proposed; the rest are defaults
+        self._keys: dict[str, tuple[Trial, space.Key, str]] = {}  # of trials that have ended: their values stay
         self._lock = threading.RLock()
 
     # Proposals
@@ -219,7 +220,16 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
 
     def tried(self) -> set[space.Key]:
         """Return the configurations of all trials."""
-        return {space.key(trial.hyperparameters.values) for trial in self.trials.values()}
+        return {self._key_and_hash(trial)[0] for trial in self.trials.values()}
+
+    def _key_and_hash(self, trial: Trial) -> tuple[space.Key, str]:
+        """Return what tells a trial's configuration from others, here and in KerasTuner's own oracles."""
+        known = self._keys.get(trial.trial_id)
+        if known is None or known[0] is not trial:
+            known = trial, space.key(trial.hyperparameters.values), self.hash_of(trial.hyperparameters.values)
+            if has_ended(trial):
+                self._keys[trial.trial_id] = known
+        return known[1:]
 
     def random_values(self, number: int, tried: set[space.Key] | None = None) -> space.Values | None:
         """Return trial `number`'s random configuration, none of `tried`; None if a finite space holds no other."""
@@ -358,7 +368,7 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
 
     def get_state(self) -> dict:
         """Return what KerasTuner's oracle of the same kind reads."""
-        hashes = {trial_id: self.hash_of(trial.hyperparameters.values) for trial_id, trial in self.trials.items()}
+        hashes = {trial_id: self._key_and_hash(trial)[1] for trial_id, trial in self.trials.items()}
         return {
             **super().get_state(),
             "kind": self.kind,
