@@ -34,23 +34,10 @@ GIVEN_TABLE = "<table>"
 GIVEN_SPACE = "<function "
 
 # What may differ between a search and its resumption: none of it changes a trial's result.
-RESUMABLE = frozenset(
-    {
-        "data",
-        "time_limit",
-        "trial_timeout",
-        "workers",
-        "backend",
-        "address",
-        "memory",
-        "device",
-        "max_unpacked",
-        "out",
-        "overwrite",
-        "resume",
-        "track",
-    }
-)
+RESUMABLE = frozenset((
+    "data", "time_limit", "trial_timeout", "workers", "backend", "address", "memory", "device", "max_unpacked", "out",
+    "overwrite", "resume", "track",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)

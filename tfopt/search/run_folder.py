@@ -188,19 +188,9 @@ def _refuse_special(path: Path) -> None:
 
 # What of a run is read again; the folders of tuner, TensorBoard and MLflow are looked into when the search goes on.
 _READ = (
-    "config.json",
-    "environment.json",
-    "trials.jsonl",
-    "result.json",
-    "best.keras",
-    "best.skops",
-    "ensemble.keras",
-    "ensemble-of-trials.keras",
-    "predictions.npz",
-    "importance.json",
-    "models",
-    "predictions",
-)
+    "config.json", "environment.json", "trials.jsonl", "result.json", "best.keras", "best.skops", "ensemble.keras",
+    "ensemble-of-trials.keras", "predictions.npz", "importance.json", "models", "predictions",
+)  # fmt: skip
 _WRITTEN = (
     *_READ,
     *("leaderboard.csv", "best.partial.keras", "report.html", "figures", "tuner", "tensorboard", "mlflow-run"),
@@ -239,24 +229,15 @@ def check_same_data(folder: Path, sha256: str) -> None:
         )
 
 
-def check_same_space(folder: Path, space: str) -> None:
-    """Raise `UserError` when the user's own space is not the file that the run in `folder` began with."""
-    stored = read_json(folder / "environment.json").get("space_sha256")
-    if stored != space_sha256(space):
-        raise UserError(
-            f"{space.rpartition(':')[0]} has changed since {folder} was begun, and its trials would not go together. "
-            "Restore the file, or start a new run without --resume."
-        )
-
-
-def check_same_baselines(folder: Path, sources: Sequence[str]) -> None:
-    """Raise `UserError` when a file of the user's own baselines is not the one that the run in `folder` began with."""
-    stored = read_json(folder / "environment.json").get("baseline_sha256", {})
-    for source in sources:
-        if stored.get(source) != space_sha256(source):
+def check_same_sources(folder: Path, space: str, baselines: Sequence[str]) -> None:
+    """Raise `UserError` when a file of the user's own space or baselines is not the one that the run began with."""
+    stored = read_json(folder / "environment.json")
+    known = {**stored.get("baseline_sha256", {}), space: stored.get("space_sha256")}
+    for source in (space, *baselines):
+        if known.get(source) != space_sha256(source):
             raise UserError(
-                f"{source.rpartition(':')[0]} has changed since {folder} was begun, and its scores would not go "
-                "together. Restore the file, or start a new run without --resume."
+                f"{source.rpartition(':')[0]} has changed since {folder} was begun, and what it gives now would not go "
+                "together with what is there. Restore the file, or start a new run without --resume."
             )
 
 

@@ -166,8 +166,7 @@ def _checked_folder(plan: Plan) -> Path:
     folder = run_folder.check_existing(config.resume, "environment.json")
     run_folder.refuse_links(folder)
     run_folder.check_same_data(folder, plan.table.sha256)
-    run_folder.check_same_space(folder, config.space)
-    run_folder.check_same_baselines(folder, config.baseline)
+    run_folder.check_same_sources(folder, config.space, config.baseline)
     return folder
 
 

@@ -206,14 +206,13 @@ class BuildRegistry:
     Attributes:
         varying: For each structure, the paths of the numbers that differ between its configurations.
         representatives: For each structure, configurations that showed this, with their snapshots.
-        structures: Of each configuration that was built, by `configuration_key`.
     """
 
     def __init__(self, build: Build, examples: Examples, probe: bool = True):
         self._build, self._examples, self._probe = build, examples, probe
         self.varying: dict[str, set[str]] = defaultdict(set)
         self.representatives: dict[str, list[tuple[FitRequest, BuildSnapshot]]] = defaultdict(list)
-        self.structures: dict[Any, str] = {}
+        self._structures: dict[Any, str] = {}  # of each configuration that was built
         self._shown: set[str] = set()  # hyperparameters that are seen in the models
         self._slots = ZeroSlots()
 
@@ -237,6 +236,10 @@ class BuildRegistry:
         self._note(request, snapshot)
         return snapshot
 
+    def structure(self, hyperparameters: Any) -> str | None:
+        """Return the structure of a configuration that was built; None of another one."""
+        return self._structures.get(configuration_key(hyperparameters))
+
     def without_effect(self, built: Sequence[tuple[FitRequest, BuildSnapshot]]) -> str | None:
         """Return which hyperparameters of these requests do something that no model shows; None if none does."""
         if not self._probe:
@@ -251,7 +254,7 @@ class BuildRegistry:
         return f"changing {listed} changes nothing that can be seen in the model that `build` returns"
 
     def _note(self, request: FitRequest, snapshot: BuildSnapshot) -> None:
-        self.structures[configuration_key(request.hyperparameters)] = snapshot.signature
+        self._structures[configuration_key(request.hyperparameters)] = snapshot.signature
         representatives = self.representatives[snapshot.signature]
         first = representatives[0][1].numbers if representatives else snapshot.numbers
         differing = {path for path, number in snapshot.numbers.items() if number != first[path]}

@@ -212,11 +212,8 @@ def engine_for(
     if kind == "shared":
         return SharedGraphEngine(*rows, probe=probe)
     memory = memory or free_memory() // 4
-    if kind == "population":
-        return PopulationEngine(*rows, memory=memory, probe=probe)
-    return PopulationEngine(
-        *rows, memory=memory, probe=probe, choice=lambda population: FasterEngine(population, measure)
-    )
+    choice = None if kind == "population" else lambda population: FasterEngine(population, measure)
+    return PopulationEngine(*rows, memory=memory, probe=probe, choice=choice)
 
 
 def free_memory() -> int:

@@ -15,7 +15,7 @@ from tfopt.training.builds import BuildSnapshot
 from tfopt.training.fits import State
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.rows import Examples
-from tfopt.training.symbolic import NumberTable, kept_symbolic
+from tfopt.training.symbolic import NumberTable, kept_symbolic, traced_otherwise
 
 _PREDICTED = 65536  # rows predicted at a time
 _UNREPEATABLE = {
@@ -55,11 +55,7 @@ class EpochGraph:
 
     def mismatch(self, snapshot: BuildSnapshot) -> str | None:
         """Return why this graph would train another model than the snapshot's; None if it would not."""
-        for path, number in self._constants.items():
-            new = snapshot.numbers[path]
-            if new != number and not (new != new and number != number):
-                return f"{path} is {new} and was traced as {number}"
-        return self._numbers.broken_guard(snapshot.numbers)
+        return traced_otherwise(self._constants, snapshot.numbers) or self._numbers.broken_guard(snapshot.numbers)
 
     def load(self, snapshot: BuildSnapshot, state: State | None = None) -> None:
         """Become the snapshot's model, fresh or in a state of it."""

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -15,6 +15,9 @@ from tfopt.errors import one_line
 from tfopt.training.own_layers import restored
 from tfopt.training.rows import Arrays, Examples, Shuffle, class_weights
 from tfopt.training.timeout import took_too_long
+
+if TYPE_CHECKING:
+    from tfopt.training.builds import BuildRegistry
 
 Build = Callable[[Any], keras.Model]
 Callbacks = Sequence[keras.callbacks.Callback] | Callable[[], Sequence[keras.callbacks.Callback]]
@@ -136,6 +139,7 @@ class Engine:
     """
 
     name: str
+    _builds: "BuildRegistry | None" = None  # what is known of the builds
 
     def __init__(
         self, build: Build, x: Arrays, y: Arrays, sample_weight: Arrays | None = None,
@@ -180,7 +184,7 @@ class Engine:
 
     def structure(self, hyperparameters: Any) -> str | None:
         """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
-        return None
+        return None if self._builds is None else self._builds.structure(hyperparameters)
 
     def model(self, request: FitRequest, state: State) -> keras.Model:
         """Return an ordinary, compiled model of the request's configuration in the given state."""

@@ -54,11 +54,11 @@ class StackedOptimizer:
         self._columns: dict[int, keras.Variable] = {}
         for name, own in list(attributes.items()):
             # A number that is multiplied up from step to step, as Nadam does: a column of the members' own.
-            if isinstance(own, keras.Variable) and not own.shape.rank and not _among(own, known):
+            if isinstance(own, keras.Variable) and not own.shape.rank and not among(own, known):
                 column = unfix(keras.Variable(keras.ops.reshape(own.value, (1, 1)), dtype=own.dtype))
                 free_shape(column)
                 attributes[name] = self._columns[id(own)] = column
-        self._slots = [v for v in optimizer.variables if not _among(v, known) and id(v) not in self._columns]
+        self._slots = [v for v in optimizer.variables if not among(v, known) and id(v) not in self._columns]
         self._shapes = [_owner_shape(optimizer, slot, originals) for slot in self._slots]
         self._now = _RateColumn()
         replace_learning_rate(optimizer, self._now)
@@ -118,7 +118,8 @@ class _RateColumn(keras.optimizers.schedules.LearningRateSchedule):
         return self.rates
 
 
-def _among(variable: Any, variables: Sequence[Any]) -> bool:
+def among(variable: Any, variables: Sequence[Any]) -> bool:
+    """Return whether a variable itself is one of these."""
     return any(variable is other for other in variables)
 
 

@@ -14,7 +14,7 @@ from tfopt._private.keras_random import global_generator
 from tfopt.errors import CannotStack
 from tfopt.training.epoch_graph import concrete, unrepeatable
 from tfopt.training.fits import State
-from tfopt.training.graph_optimizer import StackedOptimizer, norms
+from tfopt.training.graph_optimizer import StackedOptimizer, among, norms
 from tfopt.training.graph_random import RandomStreams, vectorized
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.rows import Examples
@@ -87,7 +87,7 @@ class GraphStack(Stack):
         self._own = list(model.variables)
         self._trained = list(model.trainable_variables)
         generator = global_generator().state
-        self._kept = [*(v for v in self._own if not _among(v, self._trained)), *outside, generator]
+        self._kept = [*(v for v in self._own if not among(v, self._trained)), *outside, generator]
         self._counted = list(model.metrics_variables)
         self._zeros = [keras.ops.convert_to_numpy(v) for v in self._counted]
         self._weights = [_column(v) for v in self._trained]
@@ -160,9 +160,7 @@ class GraphStack(Stack):
     def finished(self, state: State) -> State:
         """Return the model's and the optimizer's part of a state, as `fit` leaves it after its last epoch."""
         state = state[: self.length]
-        return self._optimizer.finalized(
-            state, [index for index, v in enumerate(self._own) if _among(v, self._trained)]
-        )
+        return self._optimizer.finalized(state, [index for index, v in enumerate(self._own) if among(v, self._trained)])
 
     # The graph ------------------------------------------------------------------------------------------------------
 
@@ -336,7 +334,3 @@ def _column(variable: keras.Variable) -> keras.Variable:
 def _stacked(variable: keras.Variable) -> tf.Variable:
     value = keras.ops.convert_to_numpy(variable)[None]
     return tf.Variable(value, shape=(None, *value.shape[1:]), trainable=False)
-
-
-def _among(variable: Any, variables: Sequence[Any]) -> bool:
-    return any(variable is other for other in variables)

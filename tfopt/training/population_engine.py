@@ -18,7 +18,7 @@ from tfopt._private.streams import random_streams_kept
 from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.devices import num_cores
 from tfopt.errors import CannotStack, one_line
-from tfopt.training.builds import BuildRegistry, configuration_key
+from tfopt.training.builds import BuildRegistry
 from tfopt.training.epoch_graph import log_value
 from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult
 from tfopt.training.members import StackMember, train_epoch
@@ -61,6 +61,7 @@ class PopulationEngine(Engine):
     """
 
     name = "population"
+    _builds: BuildRegistry
 
     def __init__(
         self, *args: Any, max_members: int = 256, memory: int | None = None, grad_norm: bool = False,
@@ -75,10 +76,6 @@ class PopulationEngine(Engine):
         self.fallback = SharedGraphEngine(**self.arguments(), builds=self._builds)  # trains what is refused
         self.pool = StackPool(self, self._builds, max_members, grad_norm)
         self._choice = None if choice is None else choice(self)
-
-    def structure(self, hyperparameters: Any) -> str | None:
-        """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
-        return self._builds.structures.get(configuration_key(hyperparameters))
 
     def fit(
         self,

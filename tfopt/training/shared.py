@@ -23,7 +23,7 @@ from tfopt._private.needs import missing
 from tfopt._private.streams import random_streams_kept
 from tfopt.devices import num_cores
 from tfopt.errors import one_line
-from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, configuration_key, take_snapshot
+from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, take_snapshot
 from tfopt.training.epoch_graph import CannotShareError, EpochGraph
 from tfopt.training.first_step import first_step_differs
 from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult
@@ -53,6 +53,7 @@ class SharedGraphEngine(Engine):
     """
 
     name = "shared"
+    _builds: BuildRegistry
 
     def __init__(self, *args: Any, probe: bool = True, builds: BuildRegistry | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -76,10 +77,6 @@ class SharedGraphEngine(Engine):
     def _validation_rows(self) -> tuple:
         assert self.validation is not None
         return tensors(self.validation)
-
-    def structure(self, hyperparameters: Any) -> str | None:
-        """Return what the models of configurations that differ in numbers alone share; None if it is not known."""
-        return self._builds.structures.get(configuration_key(hyperparameters))
 
     def fit(
         self,

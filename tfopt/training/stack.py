@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfopt.training.fits import State
-from tfopt.training.symbolic import Values
+from tfopt.training.symbolic import Values, traced_otherwise
 
 Logs = dict[str, np.ndarray]
 
@@ -33,10 +33,7 @@ class Stack(ABC):
 
     def mismatch(self, numbers: Values) -> str | None:
         """Return why this stack would train another model than one of these numbers; None if it would not."""
-        for name, value in self.fixed.items():
-            if numbers[name] != value and not (numbers[name] != numbers[name] and value != value):
-                return f"{name} is {numbers[name]} and was traced as {value}"
-        return None
+        return traced_otherwise(self.fixed, numbers)
 
     def takes_streams(self, number: int) -> bool:
         """Return whether members of so many distinct random streams fit, without too many drawn in vain."""

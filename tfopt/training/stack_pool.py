@@ -4,7 +4,7 @@ import copy
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -170,58 +170,41 @@ class StackPool:
         }
 
 
-def make_numpy_stack(
-    build: Build,
-    candidates: Candidates,
-    varying: Iterable[str],
-    train: Examples,
-    validation: Examples | None,
-    measure: bool,
-    multipliers: LearningRateMultipliers | None = None,
-    check: bool = True,
-) -> Stack:
-    """Make a stack that NumPy trains with the first candidate's build; check its first step with the last it takes.
+def make_numpy_stack(multipliers: LearningRateMultipliers | None = None, **given: Any) -> Stack:
+    """Make a stack that NumPy trains, as `_made` does.
 
     Raises:
         CannotStack: The model is not a dense network, or the check refuses.
     """
-
-    lacking = missing("loss and metrics", "moments", "learning rate")
-    if lacking:
-        raise CannotStack(lacking)
-
-    def dense(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
-        return NumpyStack(model, walk, extra, varying, train, validation, measure, multipliers)
-
-    return _made(dense, build, candidates, train, validation, multipliers, check)
+    kind = functools.partial(NumpyStack, multipliers=multipliers)
+    return _made(kind, ("loss and metrics", "moments", "learning rate"), multipliers=multipliers, **given)
 
 
-def make_graph_stack(
-    build: Build, candidates: Candidates, varying: Iterable[str], streams: int,
-    train: Examples, validation: Examples | None, measure: bool,
-) -> Stack:  # fmt: skip
-    """Trace a stack, and check it, as `make_numpy_stack` does; `streams` is the number of distinct random ones.
+def make_graph_stack(streams: int, **given: Any) -> Stack:
+    """Trace a stack as `_made` does, for so many distinct random streams.
 
     Raises:
         CannotStack: TensorFlow or the check refuses.
     """
 
-    lacking = missing("stacked optimizer", "learning rate", "batching rules")
-    if lacking:
-        raise CannotStack(lacking)
-
-    def traced(model: keras.Model, walk: ModelWalk, extra: dict[str, Any]) -> Stack:
+    def traced(**parts: Any) -> Stack:
         with quiet_tensorflow():
-            return GraphStack(model, walk, extra, varying, streams, train, validation, measure)
+            return GraphStack(streams=streams, **parts)
 
-    return _made(traced, build, candidates, train, validation)
+    return _made(traced, ("stacked optimizer", "learning rate", "batching rules"), **given)
 
 
 def _made(
-    kind: Callable[[keras.Model, ModelWalk, dict[str, Any]], Stack], build: Build,
-    candidates: Candidates, train: Examples, validation: Examples | None,
+    kind: Callable[..., Stack], needs: Sequence[str], build: Build, candidates: Candidates, varying: frozenset[str],
+    train: Examples, validation: Examples | None, measure: bool,
     multipliers: LearningRateMultipliers | None = None, check: bool = True,
 ) -> Stack:  # fmt: skip
+    """Make a stack with the first candidate's build; check its first step with the last one that it takes.
+
+    A second one like another that passed needs no check.
+    """
+    if lacking := missing(*needs):
+        raise CannotStack(lacking)
     request, snapshot = candidates[0]
     if snapshot.draws:
         raise CannotStack("its build draws from `tf.random`")
@@ -239,7 +222,8 @@ def _made(
             walk = ModelWalk(model)
             if set(walk.numbers) != set(snapshot.numbers):
                 raise CannotStack("its numbers change when its optimizer is built")
-            stack = kind(model, walk, extra)
+            parts = {"extra": extra, "varying": varying, "train": train, "validation": validation, "measure": measure}
+            stack = kind(model=model, walk=walk, **parts)
         if not check:
             return stack
         fitting = [pair for pair in candidates if stack.mismatch(pair[1].numbers) is None]

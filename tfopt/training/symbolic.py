@@ -22,6 +22,16 @@ from tfopt._private.tensorflow_graphs import numbers_kept_from_c
 
 Values = Mapping[str, float | int]
 
+
+def traced_otherwise(traced: Values, numbers: Values) -> str | None:
+    """Return which number a graph was traced with another value of; None if there is none."""
+    for name, value in traced.items():
+        new = numbers[name]
+        if new != value and not (new != new and value != value):
+            return f"{name} is {new} and was traced as {value}"
+    return None
+
+
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64")
 
 

@@ -4,6 +4,7 @@ Each worker is served by a thread that hands it one call after another, the long
 workers works too, while it waits. What a call returns reaches that process only, in its own thread.
 """
 
+import importlib
 import logging
 import os
 import pickle
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from tfopt.devices import CORES, num_cores
+from tfopt.errors import UserError
 from tfopt.training import BACKENDS
 from tfopt.training.local_worker import LocalWorker
 from tfopt.training.worker_process import CannotTravelError, Source, WorkerDiedError, dumps, write
@@ -40,8 +42,8 @@ class Shared:
         self.value, self.key = value, uuid.uuid4().hex
 
 
-def _untold(value: Any, error: Exception | None) -> None:
-    """Tell nobody."""
+def _nothing(*_: Any) -> None:
+    """Tell nobody, or warm nothing up."""
 
 
 @dataclass(eq=False)
@@ -62,7 +64,7 @@ class Call:
 
     function: Callable[..., Any]
     arguments: tuple | Callable[[], tuple] = ()
-    done: Callable[[Any, Exception | None], None] = _untold
+    done: Callable[[Any, Exception | None], None] = _nothing
     shared: Shared | None = None
     kind: str = ""
     work: float = 1.0
@@ -164,9 +166,7 @@ class Workers:
             self._share_cores(number)
             others: list[Worker] = [LocalWorker(self, index, environment or {}) for index in range(1, number)]
         else:
-            from tfopt.training.clusters import cluster_at  # needs a package that most do not have
-
-            self._cluster = cluster_at(backend, address)
+            self._cluster = _cluster_at(backend, address)
             others = self._cluster.workers(number)
         self.number = len(others) + self._works
         self._others = others
@@ -210,7 +210,7 @@ class Workers:
         """Forget calls: those that wait are not made, and nobody is told of the others."""
         with self._changed:
             for call in calls:
-                call.done = _untold
+                call.done = _nothing
                 if call in self._waiting:
                     self._waiting.remove(call)
 
@@ -233,7 +233,7 @@ class Workers:
             for call, value, error, seconds in ended:
                 self._learn(call, seconds)
                 call.done(value, error)
-                call.arguments, call.done = (), _untold  # whoever keeps the call does not keep these
+                call.arguments, call.done = (), _nothing  # whoever keeps the call does not keep these
             return
 
     def at_work(self) -> list[tuple[str, float]]:
@@ -403,5 +403,22 @@ class Workers:
         _log.warning("What cannot be sent to worker processes is trained in this one: %s", text)
 
 
-def _nothing() -> None:
-    pass
+_CLUSTERS = {"ray": "RayCluster", "dask": "DaskCluster"}
+
+
+def _cluster_at(backend: str, address: str | None) -> Any:
+    """Return a connection to a running cluster: `workers(number)`, `sent(key, value)` and `close()`.
+
+    Raises:
+        UserError: The package is not installed, there is no address, or no cluster answers there.
+    """
+    if not address:
+        raise UserError(f"backend {backend} needs the address of a running cluster. Give --address, such as HOST:PORT.")
+    try:
+        cluster = getattr(importlib.import_module(f"tfopt.training.{backend}_cluster"), _CLUSTERS[backend])
+    except ImportError as error:
+        raise UserError(f"backend {backend} is not installed ({error}). Install tfopt[cluster].") from error
+    try:
+        return cluster(address)
+    except (OSError, ValueError, RuntimeError) as error:  # what the two packages raise where nobody answers
+        raise UserError(f"no {backend} cluster answers at {address} ({type(error).__name__}: {error}).") from error

@@ -1,8 +1,10 @@
 """The models of a search: how they are built, which are kept, in what files, and how they come back."""
 
 import copy
+import json
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,20 +13,20 @@ from keras_tuner.engine.trial import Trial
 
 from tfopt._files import replace
 from tfopt._private.keras_names import names_from_the_start
+from tfopt._private.keras_tuner import TunerMethods
 from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.errors import one_line
 from tfopt.search.tuners import space
 from tfopt.search.tuners.files import KeptStates, write_state
-from tfopt.search.tuners.inside import TunerInside
 from tfopt.search.tuners.oracle import BatchOracle
-from tfopt.training.fits import Engine, FitRequest, set_state
+from tfopt.training.fits import Engine, FitRequest, State, set_state
 from tfopt.training.own_layers import layers_to_adapt
 
 # What stays with the search: trials, files, and what is shown.
 _LEFT_OUT = ("oracle", "states", "fitter", "logger", "_display")
 
 
-class KeepsModels(TunerInside, keras_tuner.Tuner):
+class KeepsModels(TunerMethods, keras_tuner.Tuner):
     """The part of a tuner that builds, keeps and hands out models.
 
     Each state is written in a fast format when its trial ends; KerasTuner's checkpoints are written once, at the end.
@@ -35,6 +37,69 @@ class KeepsModels(TunerInside, keras_tuner.Tuner):
     keep_models: int
     fitter: Engine | None
     raised: dict[space.Key, tuple[Exception, str]]
+    one_by_one = False  # whether KerasTuner's own run_trial fits the trials
+    constructed = False
+
+    # Called by KerasTuner, or where it would
+
+    def find_space(self) -> None:
+        """Find the space by building models. Called by the constructor; here also before a search is resumed."""
+        if self.hypermodel is None:
+            return
+        hp = self.oracle.get_space()
+        self.hypermodel.declare_hyperparameters(hp)
+        self.oracle.update_space(hp)
+        hp = self.oracle.get_space()
+        space.complete(hp)
+        space.explore(hp, self.hypermodel.build)
+        self.oracle.update_space(hp)
+
+    def tuner_file(self) -> Path:
+        """Return the tuner's own file; while it is constructed one that never exists, as `reload` is left to us."""
+        return Path(self.project_dir, f"{self.tuner_id}.json" if self.constructed else ".not-yet")
+
+    def begun(self, model: Any, hp: keras_tuner.HyperParameters) -> Any:
+        """Return a model in the state that a promoted trial goes on from.
+
+        KerasTuner loads the best epoch's weights into an optimizer without variables, which loses its state.
+        """
+        state = self.past_state(hp) if self.one_by_one else None
+        if state is not None:
+            self.complete_model(model, hp.values["tuner/trial_id"])
+            set_state(model, state)
+        return model
+
+    def past_state(self, hp: keras_tuner.HyperParameters) -> State | None:
+        """Return the state that a promoted trial goes on from."""
+        past = hp.values.get("tuner/trial_id")
+        return None if past is None else self.states.last(past, 0)
+
+    def complete_model(self, model: Any, trial_id: str) -> None:
+        """Make all variables of a model and of its optimizer, by the shapes that were noted for a trial."""
+        if not model.built:
+            model.build_from_config(json.loads(self.build_config_path(trial_id).read_text()))
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+
+    def checkpoint_path(self, trial_id: str) -> Path:
+        """Return where KerasTuner's own class looks for a trial's weights."""
+        return Path(self.get_trial_dir(trial_id), "checkpoint.weights.h5")
+
+    def build_config_path(self, trial_id: str) -> Path:
+        """Return where it looks for the shapes that a model is built with."""
+        return Path(self.get_trial_dir(trial_id), "build_config.json")
+
+    def copies(self, callbacks: list) -> list:
+        """Return deep copies of callbacks, or KerasTuner's error that they cannot be copied."""
+        try:
+            return copy.deepcopy(list(callbacks))
+        except Exception as error:
+            raise keras_tuner.errors.FatalValueError(
+                "All callbacks used during a search must be deep-copyable, as each trial gets its own. It is not "
+                f"possible to do `copy.deepcopy({callbacks})`."
+            ) from error
+
+    # Models
 
     def build_for_engine(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Build a model for an engine, and remember why it could not be built."""

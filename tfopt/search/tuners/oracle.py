@@ -19,11 +19,11 @@ from keras_tuner.engine.trial import Trial
 
 from tfopt._arguments import choice_argument, count_argument
 from tfopt._files import as_json
+from tfopt._private.keras_tuner import OracleMethods
 from tfopt.errors import one_line
 from tfopt.search.tuners import space
 from tfopt.search.tuners.direction import direction_of, objective_of
 from tfopt.search.tuners.files import read_json, write_state
-from tfopt.search.tuners.inside import OracleInside
 
 _log = logging.getLogger("tfopt")
 
@@ -129,7 +129,7 @@ def best_trials(oracle: keras_tuner.Oracle, num_trials: int) -> list[Trial]:
     return sorted(completed, key=lambda trial: (sign * trial.score, number_of(trial)))[:num_trials]
 
 
-class BatchOracle(OracleInside, keras_tuner.Oracle):
+class BatchOracle(OracleMethods, keras_tuner.Oracle):
     """Base of the oracles: mixed in before KerasTuner's oracle of the same kind.
 
     A trial depends on the seed, on its number and on the scores of the trials before its batch, on nothing else: a
@@ -217,6 +217,13 @@ class BatchOracle(OracleInside, keras_tuner.Oracle):
     def number_for(self, trial_id: str) -> int:
         """Return the number of a trial that is to be proposed under this name."""
         return int(trial_id) if trial_id.isdecimal() else self.next_number()
+
+    @staticmethod
+    def hash_of(values: dict[str, Any]) -> str:
+        """Return KerasTuner's hash of a configuration, by which its own oracles know what was tried."""
+        skipped = {"tuner/epochs", "tuner/initial_epoch", "tuner/bracket", "tuner/round"}
+        text = "".join(f"{name}={values[name]}" for name in sorted(values) if name not in skipped)
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
 
     def tried(self) -> set[space.Key]:
         """Return the configurations of all trials."""

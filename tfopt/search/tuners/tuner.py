@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.trial import Trial
 
 from tfopt._arguments import count_argument
@@ -24,13 +25,11 @@ from tfopt.search.tuners.files import KeptStates
 from tfopt.search.tuners.fits import Fits, fits_of
 from tfopt.search.tuners.models import Builder, KeepsModels
 from tfopt.search.tuners.oracle import BatchOracle, Member, number_of
-from tfopt.search.tuners.progress import TrialLines
-from tfopt.search.tuners.results import histories_of
-from tfopt.search.tuners.study import TunerStudy, seed_of
+from tfopt.search.tuners.study import TrialLines, TunerStudy, seed_of
 from tfopt.training import ENGINES
 from tfopt.training.choose import Kind, engine_for, free_memory
 from tfopt.training.distribution import OneEngine
-from tfopt.training.fits import Engine, state_of
+from tfopt.training.fits import Engine, history_value, state_of
 from tfopt.training.plain import watches_batches
 from tfopt.training.workers import Workers
 
@@ -238,7 +237,7 @@ class Tuner(KeepsModels):
             try:
                 results = self.run_trial(trial, *args, **own)
                 if not trial.metrics.exists(self.oracle.objective.name):
-                    histories = histories_of(results, self.oracle.objective, "Tuner.run_trial()")
+                    histories = _histories_of(results, self.oracle.objective, "Tuner.run_trial()")
                     seconds = (time.perf_counter() - started) / len(histories)
                     members = [Member(seed, history=h, seconds=seconds, engine="run_trial") for h in histories]
                     for member in members:
@@ -274,3 +273,42 @@ class Tuner(KeepsModels):
         """Return whether a method is the user's, of a class or put into this very tuner."""
         function = getattr(type(self), name)
         return name in vars(self) or not function.__module__.startswith(("keras_tuner.", "tfopt.search.tuners"))
+
+
+def _histories_of(results: Any, objective: keras_tuner.Objective, function: str) -> list[dict[str, list[Any]]]:
+    """Return a history for each execution.
+
+    Raises:
+        keras_tuner.errors.FatalTypeError: It is something else.
+        keras_tuner.errors.FatalValueError: A dict lacks the objective.
+    """
+    if isinstance(results, list | tuple) and results:
+        return [history for result in results for history in _histories_of(result, objective, function)]
+    if isinstance(results, int | float | np.number):
+        return [{objective.name: [float(results)]}]
+    if results is None:
+        raise keras_tuner.errors.FatalTypeError(
+            f"The return value of {function} must be the score or a dict of metrics. Received: None. Did you forget "
+            "to return it?"
+        )
+    is_dict, is_history = isinstance(results, dict), isinstance(results, keras.callbacks.History)
+    names = getattr(objective, "name_to_direction", [objective.name])
+    missing = [name for name in names if is_dict and name not in results]
+    if (missing or is_history) and objective.name == "default_objective":
+        raise keras_tuner.errors.FatalTypeError(
+            f"Expected the return value of {function} to be a single float when `objective` is left unspecified. "
+            f"Received: {results!r}. Pass `objective` to the tuner, or return the number to minimise."
+        )
+    if missing:
+        raise keras_tuner.errors.FatalValueError(
+            f"Expected the dict that {function} returns to hold the objective {missing[0]!r}. Received: {results!r}. "
+            "Return it under that name, or pass another `objective` to the tuner."
+        )
+    if is_dict:
+        return [{name: [history_value(value)] for name, value in results.items()}]
+    if is_history:
+        return [{name: [history_value(value) for value in values] for name, values in results.history.items()}]
+    raise keras_tuner.errors.FatalTypeError(
+        f"Expected the return value of {function} to be one of float, dict, keras.callbacks.History, or a list of "
+        f"these. Received: {results!r}."
+    )
