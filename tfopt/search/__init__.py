@@ -7,24 +7,14 @@ from typing import Any
 
 from tfopt._names import loaded
 
+_TUNERS = ("BayesianOptimization", "GridSearch", "Hyperband", "RandomSearch")
 _HOMES = {
-    "BayesianOptimization": "tuners",
-    "BayesianOptimizationOracle": "tuners",
-    "GridSearch": "tuners",
-    "GridSearchOracle": "tuners",
-    "Hyperband": "tuners",
-    "HyperbandOracle": "tuners",
-    "Population": "tfopt.training",
-    "PopulationMember": "tfopt.training",
-    "PopulationResult": "tfopt.training",
+    **dict.fromkeys((*_TUNERS, *(f"{name}Oracle" for name in _TUNERS), "SklearnTuner", "Tuner"), "tuners"),
+    **dict.fromkeys(("Population", "PopulationMember", "PopulationResult"), "tfopt.training"),
     "Problem": "problem",
     "Progress": "progress",
-    "RandomSearch": "tuners",
-    "RandomSearchOracle": "tuners",
     "SearchConfig": "config",
     "SearchResult": "result",
-    "SklearnTuner": "tuners",
-    "Tuner": "tuners",
     "run": "run_search",
 }
 __all__ = list(_HOMES)

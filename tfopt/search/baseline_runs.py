@@ -16,7 +16,7 @@ from tfopt.baselines.tuning import tune_in_worker
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.errors import one_line
 from tfopt.search.config import SearchConfig
-from tfopt.search.journal import Journal
+from tfopt.search.journal import Journal, Record
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.progress import Progress
 from tfopt.search.saved import model_file
@@ -50,15 +50,15 @@ class BaselineRuns:
         self._table = Shared(plan.table)
         # With a time limit they are first, as only they can be cut short; alone, this process does one after another.
         self._urgent = plan.config.time_limit is not None or workers.number == 1
-        self._calls: dict[tuple[str, int | str], Call] | None = None
+        self._begun = self._opened = False
+        self._calls: dict[tuple[str, int | str], Call] = {}
         self._ended: list[tuple[Family, Fold, FoldResult | None, Exception | None]] = []
-        self._journal: Journal | None = None
         self._until = float("inf")
 
     def begin(self, kept: Iterable[tuple[str, int | str]] = ()) -> None:
         """Have them all tuned but for these, given by the names of family and fold."""
         plan, kept = self._plan, set(kept)
-        self._calls = {}
+        self._begun = True
         for family in plan.families:
             for fold in plan.outer:
                 if (family.name, fold.key) in kept:
@@ -84,8 +84,8 @@ class BaselineRuns:
         kept = [place for place in places if journal.find("baseline", model=place[0], fold=place[1]) is not None]
         for name, key in kept:
             progress.keep(BASELINES, f"{name} fold {key}: kept")
-        self._journal = journal
-        if self._calls is None:
+        self._journal, self._opened = journal, True
+        if not self._begun:
             self.begin(kept)
         ended, self._ended = self._ended, []
         for each in ended:
@@ -94,20 +94,13 @@ class BaselineRuns:
             self._train_for_use(family)
 
     def _told(self, family: Family, fold: Fold, result: FoldResult | None, error: Exception | None) -> None:
-        if self._journal is None:
-            self._ended.append((family, fold, result, error))
-        else:
+        if self._opened:
             self._take_down(family, fold, result, error)
+        else:
+            self._ended.append((family, fold, result, error))
 
     def _take_down(self, family: Family, fold: Fold, result: FoldResult | None, error: Exception | None) -> None:
-        assert self._calls is not None
-        assert self._journal is not None
-        del self._calls[family.name, fold.key]
-        if isinstance(error, WorkerDiedError):
-            self._progress.note(f"{family.name} was not tuned on fold {fold.key}: {one_line(error)}")
-        elif error is not None:
-            raise error
-        else:
+        if self._has_result(family.name, fold.key, error, f"tuned on fold {fold.key}"):
             assert result is not None
             replace(
                 self._folder / prediction_path(family.name, fold.key),
@@ -127,14 +120,25 @@ class BaselineRuns:
             late = [place for place in self._calls if place[0] != first and place[1] != FOR_USE]
             self._workers.drop([self._calls.pop(place) for place in late])
 
+    def _has_result(self, family: str, place: int | str, error: Exception | None, what: str) -> bool:
+        """Take a call off the list; return whether it ended well, and say so if its workers died."""
+        del self._calls[family, place]
+        if error is not None and not isinstance(error, WorkerDiedError):
+            raise error
+        if error is not None:
+            self._progress.note(f"{family} was not {what}: {one_line(error)}")
+        return error is None
+
+    def _records(self, family: Family) -> list[Record]:
+        """Return a family's lines of the journal, one a fold; none before it was tuned on every fold."""
+        found = [self._journal.find("baseline", model=family.name, fold=fold.key) for fold in self._plan.outer]
+        return [] if None in found else [record for record in found if record is not None]
+
     def _train_for_use(self, family: Family) -> None:
         """Have a family fitted on all rows, once it was tuned on every fold, unless its model is there already."""
-        assert self._calls is not None
-        assert self._journal is not None
-        records = [self._journal.find("baseline", model=family.name, fold=fold.key) for fold in self._plan.outer]
-        if None in records or (family.name, FOR_USE) in self._calls:
+        choices = [record["chosen"] for record in self._records(family)]
+        if not choices or (family.name, FOR_USE) in self._calls:
             return
-        choices = [record["chosen"] for record in records if record is not None]
         kept = self._journal.find("final baseline", model=family.name)
         if kept is not None and (self._folder / model_file(family.name)).exists():
             return
@@ -152,7 +156,7 @@ class BaselineRuns:
 
     def seconds_ahead(self) -> float:
         """Return how long the fits for use will take that no worker has been asked for yet."""
-        if self._journal is None or self._calls is None:
+        if not self._opened:
             return 0.0
         seconds: dict[str, list[float]] = {}
         for record in list(self._journal.records):
@@ -165,14 +169,7 @@ class BaselineRuns:
     def _trained(
         self, family: Family, value: tuple[bytes, dict[str, Any], float] | None, error: Exception | None
     ) -> None:
-        assert self._calls is not None
-        assert self._journal is not None
-        del self._calls[family.name, FOR_USE]
-        if isinstance(error, WorkerDiedError):
-            self._progress.note(f"{family.name} was not trained for use: {one_line(error)}")
-        elif error is not None:
-            raise error
-        else:
+        if self._has_result(family.name, FOR_USE, error, "trained for use"):
             assert value is not None
             content, parameters, seconds = value
             replace(self._folder / model_file(family.name), lambda beside: beside.write_bytes(content))
@@ -188,15 +185,8 @@ class BaselineRuns:
         while self._calls:
             self._workers.wait()
         self._progress.finish(BASELINES)
-        assert self._journal is not None
-        found: dict[str, list[dict[str, Any]]] = {}
-        missing = []
-        for family in self._plan.families:
-            records = [self._journal.find("baseline", model=family.name, fold=fold.key) for fold in self._plan.outer]
-            if None in records:
-                missing.append(family.name)
-            else:
-                found[family.name] = [record for record in records if record is not None]
+        found = {family.name: self._records(family) for family in self._plan.families}
+        missing = [name for name, records in found.items() if not records]
         if missing and self._limit.seconds is not None:
             self._progress.note(f"The time limit of {self._limit.seconds:g} s leaves out {', '.join(missing)}.")
         needs_labels = self._plan.objective.needs == "labels"
