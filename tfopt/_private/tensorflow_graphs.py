@@ -67,9 +67,6 @@ def _check_gradient_registry() -> None:
         del registry[name]
 
 
-# Batching rules of `tf.vectorized_map` ------------------------------------------------------------------------------
-
-
 @functools.cache
 def register_rules(names: Iterable[str], rule: Callable[[Any], list | None]) -> None:
     """Let `tf.vectorized_map` batch operations that TensorFlow has no rule for, once a process.
@@ -117,8 +114,6 @@ def _check_rules() -> None:
     expect(issubclass(pfor.ConversionNotImplementedError, Exception), "pfor.ConversionNotImplementedError")
     expect(callable(getattr(pfor._pfor_converter_registry, "__contains__", None)), "pfor._pfor_converter_registry")
 
-
-# Numbers that Keras hands to C --------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
 _replaced: list[tuple[Any, Any]] = []  # what stood in Keras, once for each thread that is tracing

@@ -22,7 +22,6 @@ SPACES = (*TABLE_SPACES, *KINDS)
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 TARGET_SCALINGS = ("standard", "none")
-BASELINE_SETS = ("fast", "all", "none")
 DUPLICATES = ("together", "anywhere")
 CLASS_WEIGHTS = ("none", "balanced")
 

@@ -1,5 +1,6 @@
 """`importance.json`: what the columns matter to the network and to the best baseline, side by side."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -84,21 +85,10 @@ def _of_baseline(
             continue
         chosen = journal.find("baseline", model=name, fold=fold.key)
         assert chosen is not None
-        arguments = (
-            family,
-            chosen["chosen"],
-            fold.train,
-            list(fold.inner),
-            plan.objective,
-            plan.config.seed,
-            probe,
-            also,
-        )
-        workers.submit(
-            Call(
-                importance_in_worker, arguments, lambda *told_, fold=fold: told(fold, *told_), table, kind="importance"
-            )
-        )
+        inner, seed = list(fold.inner), plan.config.seed
+        arguments = (family, chosen["chosen"], fold.train, inner, plan.objective, seed, probe, also)
+        done = functools.partial(told, fold)
+        workers.submit(Call(importance_in_worker, arguments, done, table, kind="importance"))
     while len(ended) < len(plan.outer):
         workers.wait()
     records = [journal.find("importance", model=name, fold=fold.key) for fold in plan.outer]

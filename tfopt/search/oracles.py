@@ -16,15 +16,8 @@ from tfopt.search.config import DEFAULT_TRIALS, SearchConfig
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space
 from tfopt.search.tries import parsed
-from tfopt.search.tuners import (
-    BayesianOptimizationOracle,
-    GridSearchOracle,
-    HyperbandOracle,
-    RandomSearchOracle,
-)
-from tfopt.search.tuners import (
-    space as spaces,
-)
+from tfopt.search.tuners import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, RandomSearchOracle
+from tfopt.search.tuners import space as spaces
 from tfopt.search.tuners.files import write_state
 from tfopt.search.tuners.oracle import BatchOracle
 from tfopt.search.user_space import check_reloads

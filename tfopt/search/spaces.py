@@ -11,15 +11,7 @@ from tfopt.models import realmlp as realmlp_network
 from tfopt.models import tabm as tabm_network
 from tfopt.schedules import from_name
 from tfopt.search.array_spaces import FIRST, cnn, sequence, text
-from tfopt.search.mlp_spaces import (
-    batch_size_choice,
-    mlp,
-    mlp_settings,
-    network,
-    scale_choice,
-    small,
-    wide,
-)
+from tfopt.search.mlp_spaces import batch_size_choice, mlp, mlp_settings, network, scale_choice, small, wide
 from tfopt.search.problem import Problem
 
 Build = Callable[[keras_tuner.HyperParameters, Problem], keras.Model]

@@ -68,8 +68,6 @@ class GraphStack(Stack):
         """Return whether members of so many distinct random streams fit, without too many drawn in vain."""
         return not self.streams.drawn or number <= self.streams.capacity <= max(2, _DRAWN_TOO_MANY * number)
 
-    # Variables ------------------------------------------------------------------------------------------------------
-
     def _make_variables(self, walk: ModelWalk, extra: Mapping[str, Any], train: Examples) -> None:
         model = self.model
         optimizer = model.optimizer
@@ -161,8 +159,6 @@ class GraphStack(Stack):
         """Return the model's and the optimizer's part of a state, as `fit` leaves it after its last epoch."""
         state = state[: self.length]
         return self._optimizer.finalized(state, [index for index, v in enumerate(self._own) if among(v, self._trained)])
-
-    # The graph ------------------------------------------------------------------------------------------------------
 
     def train(self, orders: Sequence[np.ndarray], batch_size: int) -> Logs:
         """Train an epoch on each member's rows, which are as many, and return the logs, a value a member."""

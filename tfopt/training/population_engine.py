@@ -124,8 +124,6 @@ class PopulationEngine(Engine):
                         refused[index] = outcome
         return results, refused
 
-    # One window of requests -----------------------------------------------------------------------------------------
-
     def _window(
         self, window: range, requests: Sequence[FitRequest], callbacks: Sequence[Any] | None
     ) -> Iterator[tuple[int, FitResult | str]]:
@@ -167,8 +165,6 @@ class PopulationEngine(Engine):
             else:
                 yield from self._group(members)
 
-    # Stacks ---------------------------------------------------------------------------------------------------------
-
     def _group(self, members: list[StackMember]) -> Iterator[tuple[int, FitResult | str]]:
         """Train members of one structure, those that a stack takes at a time."""
         if self._choice is not None:
@@ -201,8 +197,6 @@ class PopulationEngine(Engine):
             if self._memory is not None:
                 limit = max(1, min(limit, self._memory // stack.member_bytes(fitting[0].request.batch_size)))
             yield from self._chunks(stack, fitting, limit)
-
-    # Training -------------------------------------------------------------------------------------------------------
 
     def _chunks(self, stack: Stack, members: list[StackMember], limit: int) -> Iterator[tuple[int, FitResult | str]]:
         """Train members, as many at a time as memory holds."""

@@ -280,8 +280,6 @@ class Workers:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    # Which call is next --------------------------------------------------------------------------------------------
-
     def _taken(self, index: int | None) -> Call | None:
         """Take the next call off the list for a worker, this process if None; None if there is none for it."""
         if index is None:
@@ -317,8 +315,6 @@ class Workers:
         except Exception as raised:
             value, error = None, raised
         return value, error, time.perf_counter() - started
-
-    # A worker's thread ----------------------------------------------------------------------------------------------
 
     def _serve(self, index: int, worker: Worker) -> None:
         if hasattr(signal, "pthread_sigmask"):  # inherited by the process: until it can ignore Ctrl-C, it waits

@@ -41,11 +41,7 @@ class Coding:
     def values(self, point: np.ndarray) -> space.Values:
         """Return the configuration at a point."""
         fraction = {id(parameter): value for parameter, value in zip(self.parameters, point, strict=True)}
-        chosen: space.Values = {}
-        for parameter in self.all:
-            if parameter.name not in chosen and space.is_active(parameter, chosen):
-                chosen[parameter.name] = space.at(parameter, float(fraction.get(id(parameter), 0.0)))
-        return chosen
+        return space.walk(self.all, lambda parameter: space.at(parameter, float(fraction.get(id(parameter), 0.0))))
 
     def point(self, values: space.Values) -> np.ndarray:
         """Return the point of a configuration, the middle where a hyperparameter is inactive or missing."""

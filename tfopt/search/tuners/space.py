@@ -29,12 +29,8 @@ def key(values: Values) -> Key:
 
 def steps(parameter: HyperParameter) -> int | None:
     """Return how many values a hyperparameter can take; None for a float without a step."""
-    if isinstance(parameter, Fixed):
-        return 1
-    if isinstance(parameter, Boolean):
-        return 2
-    if isinstance(parameter, Choice):
-        return len(parameter.values)
+    if (values := _listed(parameter)) is not None:
+        return len(values)
     low, high = parameter.min_value, parameter.max_value
     if parameter.step is None:
         return high - low + 1 if isinstance(parameter, Int) else (1 if low == high else None)
@@ -46,12 +42,8 @@ def steps(parameter: HyperParameter) -> int | None:
 
 def nth(parameter: HyperParameter, index: int) -> Any:
     """Return the value of this index, from 0, of a hyperparameter with finitely many, in ascending order."""
-    if isinstance(parameter, Fixed):
-        return parameter.value
-    if isinstance(parameter, Boolean):
-        return bool(index)
-    if isinstance(parameter, Choice):
-        return parameter.values[index]
+    if (values := _listed(parameter)) is not None:
+        return values[index]
     low, high, step = parameter.min_value, parameter.max_value, parameter.step
     if step is None:
         return low + index
@@ -63,6 +55,15 @@ def nth(parameter: HyperParameter, index: int) -> Any:
         value = high + low - low * step ** ((steps(parameter) or 1) - 1 - index)
     # 3 * 0.1 is 0.30000000000000004; nobody asked for that.
     return round(value) if isinstance(parameter, Int) else min(float(f"{value:.12g}"), high)
+
+
+def _listed(parameter: HyperParameter) -> list[Any] | None:
+    """Return the values of a hyperparameter that is no range; None of a range."""
+    if isinstance(parameter, Fixed):
+        return [parameter.value]
+    if isinstance(parameter, Boolean):
+        return [False, True]
+    return list(parameter.values) if isinstance(parameter, Choice) else None
 
 
 def at(parameter: HyperParameter, fraction: float) -> Any:
@@ -97,7 +98,7 @@ def grid(parameter: HyperParameter, points: int = GRID_POINTS) -> list[Any]:
 
 def draw(space: list[HyperParameter], fractions: Callable[[], float]) -> Values:
     """Return a configuration: a value for every active hyperparameter, the parents first."""
-    return _walk(space, lambda parameter: at(parameter, fractions()))
+    return walk(space, lambda parameter: at(parameter, fractions()))
 
 
 def read(space: list[HyperParameter], texts: Mapping[str, str]) -> Values:
@@ -110,7 +111,7 @@ def read(space: list[HyperParameter], texts: Mapping[str, str]) -> Values:
     def value(parameter: HyperParameter) -> Any:
         return typed(parameter, texts[parameter.name]) if parameter.name in texts else parameter.default
 
-    return _walk(space, value)
+    return walk(space, value)
 
 
 def typed(parameter: HyperParameter, text: str) -> Any:
@@ -181,7 +182,7 @@ def is_active(parameter: HyperParameter, values: Values) -> bool:
 def complete(hp: keras_tuner.HyperParameters) -> None:
     """Give `hp` a value for every active hyperparameter, the default where it has none, and for no other."""
     tuned = {parameter.name for parameter in hp.space}
-    active = _walk(hp.space, lambda parameter: hp.values.get(parameter.name, parameter.default))
+    active = walk(hp.space, lambda parameter: hp.values.get(parameter.name, parameter.default))
     others = {name: value for name, value in hp.values.items() if name not in tuned}
     hp.values = as_json(active | others, non_finite=float)
 
@@ -208,7 +209,8 @@ def _declared(hp: keras_tuner.HyperParameters, parameter: HyperParameter) -> boo
     return any(p.name == parameter.name and p.conditions == parameter.conditions for p in hp.space)
 
 
-def _walk(space: list[HyperParameter], value: Callable[[HyperParameter], Any]) -> Values:
+def walk(space: list[HyperParameter], value: Callable[[HyperParameter], Any]) -> Values:
+    """Return a value for every active hyperparameter, the parents first."""
     values: Values = {}
     for parameter in space:
         if parameter.name not in values and is_active(parameter, values):

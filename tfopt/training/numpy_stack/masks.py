@@ -129,8 +129,6 @@ def _masks(layers: Sequence[DropoutDraws], steps: range, rows: int) -> list[np.n
     return masks
 
 
-# The generator -------------------------------------------------------------------------------------------------------
-
 _WORD, _LOW = np.uint64(32), np.uint64(2**32 - 1)
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEPS = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)

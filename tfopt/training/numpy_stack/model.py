@@ -147,8 +147,6 @@ class NumpyStack(Stack):
             raise CannotStack(f"its targets are not classes from 0 to {self._units - 1}")
         return inputs, targets if codes else targets.astype("float32"), examples.sample_weight
 
-    # Members --------------------------------------------------------------------------------------------------------
-
     def _make_places(self, model: keras.Model, extra: Mapping[str, Any]) -> None:
         """Decide where each array of a `State` lives: in a column of a buffer, or by itself."""
         optimizer = model.optimizer
@@ -262,8 +260,6 @@ class NumpyStack(Stack):
     def state(self, arrays: list[Array], member: int) -> State:
         """Return what `arrays` holds of one member."""
         return [array[member].reshape(shape).copy() for array, shape in zip(arrays, self._shapes, strict=True)]
-
-    # Training -------------------------------------------------------------------------------------------------------
 
     def train(self, orders: Sequence[Array], batch_size: int) -> Logs:
         """Train an epoch on each member's rows, in as many steps, and return the logs, a value a member."""
