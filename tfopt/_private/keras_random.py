@@ -109,12 +109,13 @@ def _check_seeds() -> None:
         context._seed, context._rng = seed_and_rng
 
 
+_GLOBAL_STATE = [f"keras.src.backend.common.global_state:{name}_global_attribute" for name in ("get", "set")]
+
 NEEDS = (
     Need(
         "generator of unseeded draws",
         (
-            "keras.src.backend.common.global_state:get_global_attribute",
-            "keras.src.backend.common.global_state:set_global_attribute",
+            *_GLOBAL_STATE,
             "keras.src.random.seed_generator:global_seed_generator",
         ),
         "the shared graph, populations, DropoutEffects and mc_dropout",
@@ -125,8 +126,7 @@ NEEDS = (
     Need(
         "seeds",
         (
-            "keras.src.backend.common.global_state:get_global_attribute",
-            "keras.src.backend.common.global_state:set_global_attribute",
+            *_GLOBAL_STATE,
             "keras.src.utils.rng_utils:GLOBAL_RANDOM_SEED",
             "tensorflow.python.eager.context:context",
             "tensorflow.python.eager.context:Context._seed",

@@ -1,5 +1,6 @@
 """One traced epoch of a model shape, and everything that a fit puts into it."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -86,7 +87,8 @@ class EpochGraph:
     def _trace(self, kind: tuple[str, int], rows: tuple) -> None:
         self._kinds[kind] = rows
         signature = [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32), _any_length(rows)]
-        self._epochs[kind] = concrete(self._train if kind[0] == "train" else self._test, signature)
+        step = self.model.train_step if kind[0] == "train" else self.model.test_step
+        self._epochs[kind] = concrete(functools.partial(self._epoch, step), signature)
 
     def trace_as(self, other: "EpochGraph") -> None:
         """Trace now what another graph of the same model has traced: only the thread that builds models may."""
@@ -138,14 +140,13 @@ class EpochGraph:
         for variable, value in zip([*self.variables, *self._extra], values, strict=True):
             variable.assign(value)
 
-    def _train(self, order, batch_size, rows):
-        self.model.reset_metrics()
-        _each_batch(self.model.train_step, order, batch_size, rows)
-        return self.model.get_metrics_result()
+    def _epoch(self, step: Callable[[tuple], Any], order: tf.Tensor, batch_size: tf.Tensor, rows: tuple) -> dict:
+        def batch(start: tf.Tensor) -> None:
+            chosen = order[start : start + batch_size]
+            step(keras.tree.map_structure(lambda array: tf.gather(array, chosen), rows))
 
-    def _test(self, order, batch_size, rows):
         self.model.reset_metrics()
-        _each_batch(self.model.test_step, order, batch_size, rows)
+        each_batch(batch, tf.shape(order)[0], batch_size)
         return self.model.get_metrics_result()
 
 
@@ -174,12 +175,11 @@ def _any_length(rows: tuple) -> tuple:
     return keras.tree.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), rows)
 
 
-def _each_batch(step: Callable[[tuple], Any], order: tf.Tensor, batch_size: tf.Tensor, rows: tuple) -> None:
-    num_rows = tf.shape(order)[0]
+def each_batch(step: Callable[[tf.Tensor], Any], num_rows: tf.Tensor, batch_size: tf.Tensor) -> None:
+    """Call `step` with the first row of each batch."""
 
-    def body(start: tf.Tensor) -> tuple:
-        chosen = order[start : tf.minimum(start + batch_size, num_rows)]
-        step(keras.tree.map_structure(lambda array: tf.gather(array, chosen), rows))
+    def body(start: tf.Tensor) -> tuple[tf.Tensor]:
+        step(start)
         return (start + batch_size,)
 
     tf.while_loop(lambda start: start < num_rows, body, (tf.constant(0),), parallel_iterations=1)

@@ -1,5 +1,6 @@
 """One graph that trains a stack of models of the same structure: every variable has a leading axis of members."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from tfopt._private.keras_models import layers_of, make_variables
 from tfopt._private.keras_optimizers import unfix
 from tfopt._private.keras_random import global_generator
 from tfopt.errors import CannotStack
-from tfopt.training.epoch_graph import concrete, unrepeatable
+from tfopt.training.epoch_graph import concrete, each_batch, unrepeatable
 from tfopt.training.fits import State
 from tfopt.training.graph_optimizer import StackedOptimizer, among, norms
 from tfopt.training.graph_random import RandomStreams, vectorized
@@ -54,7 +55,8 @@ class GraphStack(Stack):
         rate_varies = any(name.startswith("model.optimizer._learning_rate") for name in self.varying)
         self._scheduled = rate_varies and self._optimizer.schedule is not None
         self._epoch = concrete(self._train_epoch, [_ROWS, _BATCH_SIZE])
-        self._evaluate = None if validation is None else concrete(self._test_epoch, [_ROWS, _BATCH_SIZE])
+        tests = functools.partial(self._epoch_of, self._test_step)
+        self._evaluate = None if validation is None else concrete(tests, [_ROWS, _BATCH_SIZE])
         self._predict: Callable[..., Any] | None = None
         random = unrepeatable(filter(None, (self._epoch, self._evaluate)))
         if random:
@@ -123,18 +125,8 @@ class GraphStack(Stack):
         """Return how many steps the optimizer of a member in this state has taken, equal for all in a stack."""
         return int(state[len(self._own)])
 
-    def _streams_of(self, states: Sequence[State]) -> np.ndarray:
-        picked = [*self._seeds, len(self._places) - 1]
-        return np.stack([np.concatenate([np.ravel(state[i]) for i in picked]) for state in states])
-
     def load(self, states: Sequence[State], members: Sequence[Values]) -> None:
-        """Put members into the stack.
-
-        Args:
-            states: Of each, the values of the model's and its optimizer's variables, then of those outside them, and
-                the state of the global random generator.
-            members: Of each, its numbers.
-        """
+        """Put members into the stack."""
         for index, (variable, _) in enumerate(self._places):
             if variable is self._optimizer.iterations:
                 variable.assign(states[0][index])
@@ -142,7 +134,8 @@ class GraphStack(Stack):
                 values = np.stack([state[index] for state in states])
                 variable.assign(values.reshape((len(states), *variable.shape[1:])))
         self.numbers.set_members(members)
-        self.streams.set(self._streams_of(states))
+        generators = [*self._seeds, len(self._places) - 1]
+        self.streams.set(np.stack([np.concatenate([np.ravel(state[i]) for i in generators]) for state in states]))
 
     def arrays(self) -> list[np.ndarray]:
         """Return the values of all variables, stacked as they are."""
@@ -200,21 +193,13 @@ class GraphStack(Stack):
             logs["grad_norm"] = tf.math.divide_no_nan(self._norms[:, 0], self._norms[:, 1])
         return logs
 
-    def _test_epoch(self, orders: tf.Tensor, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._epoch_of(self._test_step, orders, batch_size)
-
     def _epoch_of(
         self, step: Callable[[tf.Tensor], None], orders: tf.Tensor, batch_size: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         members, rows = tf.unstack(tf.shape(orders))
         for variable, zero in zip(self._counts, self._zeros, strict=True):
             variable.assign(tf.broadcast_to(zero, (members, *zero.shape)))
-
-        def body(start: tf.Tensor) -> tuple[tf.Tensor]:
-            step(orders[:, start : start + batch_size])
-            return (start + batch_size,)
-
-        tf.while_loop(lambda start: start < rows, body, (tf.constant(0),), parallel_iterations=1)
+        each_batch(lambda start: step(orders[:, start : start + batch_size]), rows, batch_size)
         return vectorized(self._results, [count.read_value() for count in self._counts])
 
     def _results(self, counts: list[tf.Tensor]) -> dict[str, tf.Tensor]:

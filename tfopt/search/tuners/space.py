@@ -193,7 +193,8 @@ def explore(hp: keras_tuner.HyperParameters, build: Callable[[keras_tuner.HyperP
     trial = hp.copy()
     while True:
         build(trial)
-        hp.merge([p for p in trial.space if not _declared(hp, p)])
+        declared = [(p.name, p.conditions) for p in hp.space]
+        hp.merge([p for p in trial.space if (p.name, p.conditions) not in declared])
         seen += [scope for scope in copy.deepcopy(trial.active_scopes) if scope not in seen]
         waiting = [scope for scope in trial.inactive_scopes if scope not in seen]
         if not waiting:
@@ -203,10 +204,6 @@ def explore(hp: keras_tuner.HyperParameters, build: Callable[[keras_tuner.HyperP
         for condition in waiting[0]:
             trial.values[condition.name] = condition.values[0]
         complete(trial)
-
-
-def _declared(hp: keras_tuner.HyperParameters, parameter: HyperParameter) -> bool:
-    return any(p.name == parameter.name and p.conditions == parameter.conditions for p in hp.space)
 
 
 def walk(space: list[HyperParameter], value: Callable[[HyperParameter], Any]) -> Values:
