@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from keras_tuner.engine.trial import Trial
 
 from tfopt.errors import one_line
-from tfopt.training.fits import OUT_OF_TIME, Callbacks, Engine, FitRequest, FitResult, State
+from tfopt.training.fits import OUT_OF_TIME, Callbacks, Done, Engine, FitRequest, FitResult, State
 
 if TYPE_CHECKING:  # the tuners import this module
     from tfopt.search.tuners.files import KeptStates
@@ -40,8 +40,6 @@ if TYPE_CHECKING:  # the tuners import this module
 _log = logging.getLogger("tfopt")
 
 LARGEST_BATCH = 256  # trials of one oracle that run at once
-
-Done = Callable[[int, FitResult], None]
 
 
 class OutOfTime(Exception):

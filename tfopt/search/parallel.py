@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
-from tfopt.search.loop import Done, Fit, OutOfTime, Trainer
+from tfopt.search.loop import Fit, OutOfTime, Trainer
 from tfopt.training.distribution import Engines, Errors, submit
-from tfopt.training.fits import OUT_OF_TIME, Engine, FitResult
+from tfopt.training.fits import OUT_OF_TIME, Done, Engine, FitResult
 from tfopt.training.worker_process import load_training
 from tfopt.training.workers import Call, Shared, Workers
 

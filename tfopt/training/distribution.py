@@ -18,7 +18,7 @@ import tfopt
 from tfopt import devices
 from tfopt._arguments import whole_number
 from tfopt.errors import one_line
-from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult
+from tfopt.training.fits import Callbacks, Done, Engine, FitRequest, FitResult
 from tfopt.training.worker_process import WorkerDiedError, is_worker, portable
 from tfopt.training.workers import Call, Shared, Workers
 
@@ -112,7 +112,7 @@ def submit(
     workers: Workers,
     engines: Shared,
     requests: Sequence[FitRequest],
-    done: Callable[[int, FitResult], None],
+    done: Done,
     callbacks: Sequence[Callbacks] | None = None,
     name: Any = None,
     urgent: bool = False,
@@ -178,7 +178,7 @@ def _arguments(
 
 
 def _told(
-    errors: Errors, indices: Sequence[int], callbacks: Sequence[Made], done: Callable[[int, FitResult], None]
+    errors: Errors, indices: Sequence[int], callbacks: Sequence[Made], done: Done
 ) -> Callable[[Any, Exception | None], None]:
     def told(ended: Any, error: Exception | None) -> None:
         if error is not None:

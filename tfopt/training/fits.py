@@ -117,6 +117,9 @@ class FitResult:
     reason: str = ""
 
 
+Done = Callable[[int, FitResult], None]  # called with the index and the result of each fit as it ends
+
+
 class Engine:
     """Trains fits over the same examples.
 
@@ -168,10 +171,7 @@ class Engine:
         }
 
     def fit(
-        self,
-        requests: Sequence[FitRequest],
-        callbacks: Sequence[Callbacks] | None = None,
-        done: Callable[[int, FitResult], None] | None = None,
+        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None = None, done: Done | None = None
     ) -> list[FitResult]:
         """Train every request and return the results in the same order.
 

@@ -10,6 +10,7 @@ from tfopt._private.streams import random_streams_kept
 from tfopt.errors import one_line
 from tfopt.training.fits import (
     Callbacks,
+    Done,
     Engine,
     FitRequest,
     FitResult,
@@ -41,10 +42,7 @@ class PlainEngine(Engine):
         self._fit, self._reason = fit or _fit, reason
 
     def fit(
-        self,
-        requests: Sequence[FitRequest],
-        callbacks: Sequence[Callbacks] | None = None,
-        done: Callable[[int, FitResult], None] | None = None,
+        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None = None, done: Done | None = None
     ) -> list[FitResult]:
         """Train every request, one after another."""
         results = []

@@ -20,7 +20,7 @@ from tfopt.devices import num_cores
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry
 from tfopt.training.epoch_graph import log_value
-from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult
+from tfopt.training.fits import Callbacks, Done, Engine, FitRequest, FitResult
 from tfopt.training.members import StackMember, train_epoch
 from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.shared import SharedGraphEngine
@@ -37,7 +37,6 @@ _WORTH_A_SECOND_STACK = 0.2
 _SECONDS_A_WEIGHT = 5e-9  # of a step
 _SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
 
-Done = Callable[[int, FitResult], None]
 Outcomes = list[tuple[int, FitResult | str]]
 # Of members of one structure: those still to be trained, what came of the others, and why they train elsewhere, if so.
 Choice = Callable[[list[StackMember]], tuple[list[StackMember], Outcomes, str | None]]
@@ -78,10 +77,7 @@ class PopulationEngine(Engine):
         self._choice = None if choice is None else choice(self)
 
     def fit(
-        self,
-        requests: Sequence[FitRequest],
-        callbacks: Sequence[Callbacks] | None = None,
-        done: Done | None = None,
+        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None = None, done: Done | None = None
     ) -> list[FitResult]:
         """Train every request, as many together as can be."""
         results, refused = self.attempt(requests, callbacks, done)
@@ -100,10 +96,7 @@ class PopulationEngine(Engine):
         return [result for result in results if result is not None]
 
     def attempt(
-        self,
-        requests: Sequence[FitRequest],
-        callbacks: Sequence[Callbacks] | None = None,
-        done: Done | None = None,
+        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None = None, done: Done | None = None
     ) -> tuple[list[FitResult | None], dict[int, str]]:
         """Train the requests that can be trained in a stack.
 

@@ -9,7 +9,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,7 +26,7 @@ from tfopt.errors import one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, take_snapshot
 from tfopt.training.epoch_graph import CannotShareError, EpochGraph
 from tfopt.training.first_step import first_step_differs
-from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult
+from tfopt.training.fits import Callbacks, Done, Engine, EpochTracker, FitRequest, FitResult
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.plain import PlainEngine, needs_plain_fit, watches_batches
 from tfopt.training.rows import Examples, row_order
@@ -79,10 +79,7 @@ class SharedGraphEngine(Engine):
         return tensors(self.validation)
 
     def fit(
-        self,
-        requests: Sequence[FitRequest],
-        callbacks: Sequence[Callbacks] | None = None,
-        done: Callable[[int, FitResult], None] | None = None,
+        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None = None, done: Done | None = None
     ) -> list[FitResult]:
         """Train every request, those of one shape in a row."""
         results: list[FitResult] = [FitResult() for _ in requests]
