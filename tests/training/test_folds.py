@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold, KFold
 
-from tfopt.training.folds import folds_of
+from tfopt.training.rows import folds_of
 
 LABELS = np.array([0] * 40 + [1] * 8)
 

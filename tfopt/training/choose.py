@@ -15,12 +15,11 @@ from tfopt._private.streams import random_streams_kept
 from tfopt.errors import CannotStack, nearest
 from tfopt.training import ENGINES
 from tfopt.training.fits import Build, Engine
-from tfopt.training.members import StackMember, train_epoch
 from tfopt.training.plain import PlainEngine
 from tfopt.training.population_engine import Outcomes, PopulationEngine
 from tfopt.training.rows import Arrays, Shuffle
 from tfopt.training.shared import SharedGraphEngine
-from tfopt.training.stack import Stack
+from tfopt.training.stack import Stack, StackMember, train_epoch
 
 _log = logging.getLogger("tfopt")
 

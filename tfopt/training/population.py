@@ -10,9 +10,8 @@ import numpy as np
 
 from tfopt.training.distribution import OneEngine, trained
 from tfopt.training.fits import Build, Engine, FitRequest, FitResult, Monitor
-from tfopt.training.folds import folds_of
 from tfopt.training.population_engine import PopulationEngine
-from tfopt.training.rows import Arrays, Examples
+from tfopt.training.rows import Arrays, Examples, folds_of
 from tfopt.training.workers import Workers
 
 Folds = int | Iterable[tuple[Any, Any]]

@@ -21,10 +21,9 @@ from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry
 from tfopt.training.epoch_graph import log_value
 from tfopt.training.fits import Callbacks, Done, Engine, FitRequest, FitResult
-from tfopt.training.members import StackMember, train_epoch
 from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.shared import SharedGraphEngine
-from tfopt.training.stack import Stack
+from tfopt.training.stack import Stack, StackMember, train_epoch
 from tfopt.training.stack_pool import StackPool
 from tfopt.training.two_threads import Worker, in_two_threads
 

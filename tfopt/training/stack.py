@@ -1,4 +1,4 @@
-"""What trains fits of one structure together: a stack of members, each with its own weights and numbers."""
+"""What trains fits of one structure together: a stack, and its members, each with its own weights and numbers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tfopt.training.fits import State
+from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
+from tfopt.training.builds import BuildSnapshot
+from tfopt.training.fits import Engine, EpochTracker, FitRequest, FitResult, State
+from tfopt.training.rows import Shuffle, row_order
 from tfopt.training.symbolic import Values, traced_otherwise
 
 Logs = dict[str, np.ndarray]
@@ -80,3 +83,77 @@ class Stack(ABC):
     @abstractmethod
     def outputs(self, rows: Sequence[np.ndarray]) -> list[Any]:
         """Return each member's outputs for its rows of the training examples."""
+
+
+class StackMember:
+    """A fit, where it begins, and what it has done.
+
+    Attributes:
+        structure: Equal for members that may share a stack.
+    """
+
+    def __init__(
+        self, index: int, request: FitRequest, snapshot: BuildSnapshot, engine: Engine,
+        multipliers: LearningRateMultipliers | None = None,
+    ):  # fmt: skip
+        self.index, self.request, self.snapshot, self.multipliers = index, request, snapshot, multipliers
+        self.structure = snapshot.signature + ("" if multipliers is None else repr(multipliers.get_config()))
+        self.rows = np.arange(len(engine.train)) if request.rows is None else np.asarray(request.rows)
+        self.held = None if engine.validation is None else np.arange(len(engine.validation))
+        if request.validation is not None:
+            self.held = np.asarray(request.validation)
+        self.state = [
+            *(snapshot.state if request.state is None else request.state),
+            *snapshot.extra,
+            snapshot.generator,
+        ]
+        self.result = FitResult(engine=engine.name)
+        self.tracker = EpochTracker(request, self.result, alone=False)
+
+    def begun_again(self, engine: Engine) -> "StackMember":
+        """Return the same fit at its beginning, after its stack gave up."""
+        again = StackMember(self.index, self.request, self.snapshot, engine, self.multipliers)
+        again.result.reason, again.result.seconds = self.result.reason, self.result.seconds
+        return again
+
+    @property
+    def num_rows(self) -> tuple[int, int, int]:
+        """How many rows it is trained on, validated on and asked to predict."""
+        held, predicted = (0 if rows is None else len(rows) for rows in (self.held, self.request.predict))
+        return len(self.rows), held, predicted
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps it takes."""
+        return max(1, self.request.epochs - self.request.initial_epoch) * self.steps_an_epoch
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """How many steps it takes in an epoch."""
+        return -(-len(self.rows) // self.request.batch_size)
+
+    @property
+    def num_weights(self) -> int:
+        """About how many weights it has: a third of what Adam keeps."""
+        return sum(array.size for array in self.snapshot.state) // 3
+
+    @property
+    def generators(self) -> bytes:
+        """What tells its random streams from another's: the states of its generators, two integers each."""
+        return b"".join(array.tobytes() for array in self.state if array.shape == (2,) and array.dtype.kind in "iu")
+
+
+def train_epoch(stack: Stack, members: Sequence[StackMember], epoch: int, shuffle: Shuffle) -> Logs:
+    """Train the members that are in a stack for an epoch, validate them, and return the logs, a value a member."""
+    orders: dict[tuple[int, int], np.ndarray] = {}
+    for member in members:
+        key = member.request.seed, len(member.rows)
+        if key not in orders:
+            orders[key] = row_order(shuffle, *key, epoch)
+    batch_size = members[0].request.batch_size
+    logs = stack.train([member.rows[orders[member.request.seed, len(member.rows)]] for member in members], batch_size)
+    held = [member.held for member in members if member.held is not None]
+    if held:
+        tests = stack.evaluate(held, batch_size)
+        logs |= {f"val_{name}": value for name, value in tests.items()}
+    return logs

@@ -21,12 +21,11 @@ from tfopt.training.first_step import stack_differs
 from tfopt.training.fits import Build, Engine, FitRequest, checked
 from tfopt.training.graph_random import quiet_tensorflow
 from tfopt.training.graph_stack import GraphStack
-from tfopt.training.members import StackMember
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.plain import needs_plain_fit
 from tfopt.training.rows import Examples
-from tfopt.training.stack import Stack
+from tfopt.training.stack import Stack, StackMember
 
 _log = logging.getLogger("tfopt")
 

@@ -10,8 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from tfopt._arguments import count_argument
-from tfopt.training.folds import Fold, folds_of
-from tfopt.training.rows import Arrays, Examples, flat
+from tfopt.training.rows import Arrays, Examples, Fold, flat, folds_of
 
 _LARGEST_DENSE = 2**28  # bytes that a sparse matrix may take as an array
 
