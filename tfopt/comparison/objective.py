@@ -104,6 +104,11 @@ def _sklearn(name: str, **options: Any) -> Callable[[np.ndarray, np.ndarray, np.
     return function
 
 
+def _error(name: str) -> _Metric:
+    """Return scikit-learn's error of this name, which is one of its other names."""
+    return _Metric(_sklearn(name), f"neg_{name}", greater_is_better=False, aliases=(name,))
+
+
 def _max_error(target: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | None) -> float:
     del sample_weight  # the largest error is the largest, however much its row weighs
     return float(np.abs(target - prediction).max())
@@ -158,25 +163,11 @@ def _one_against_rest(name: str) -> Callable[[np.ndarray, np.ndarray, np.ndarray
 _METRICS: dict[str, dict[str, _Metric]] = {
     "regression": {
         "r2": _Metric(_sklearn("r2_score"), "r2", aliases=("r2_score", "r_squared")),
-        "mse": _Metric(
-            _sklearn("mean_squared_error"), "neg_mean_squared_error", False, aliases=("mean_squared_error",)
-        ),
-        "rmse": _Metric(
-            _sklearn("root_mean_squared_error"),
-            "neg_root_mean_squared_error",
-            False,
-            aliases=("root_mean_squared_error",),
-        ),
-        "mae": _Metric(
-            _sklearn("mean_absolute_error"), "neg_mean_absolute_error", False, aliases=("mean_absolute_error",)
-        ),
-        "median_absolute_error": _Metric(_sklearn("median_absolute_error"), "neg_median_absolute_error", False),
-        "mape": _Metric(
-            _sklearn("mean_absolute_percentage_error"),
-            "neg_mean_absolute_percentage_error",
-            False,
-            aliases=("mean_absolute_percentage_error",),
-        ),
+        "mse": _error("mean_squared_error"),
+        "rmse": _error("root_mean_squared_error"),
+        "mae": _error("mean_absolute_error"),
+        "median_absolute_error": _error("median_absolute_error"),
+        "mape": _error("mean_absolute_percentage_error"),
         "max_error": _Metric(_max_error, "neg_max_error", False),
         "explained_variance": _Metric(
             _sklearn("explained_variance_score"), "explained_variance", aliases=("explained_variance_score",)
