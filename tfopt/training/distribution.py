@@ -115,7 +115,6 @@ def submit(
     done: Done,
     callbacks: Sequence[Callbacks] | None = None,
     name: Any = None,
-    urgent: bool = False,
     deadline: float = math.inf,
 ) -> list[Call]:
     """Have fits of one engine trained by whichever workers are free; the results are those of one engine for them all.
@@ -127,7 +126,6 @@ def submit(
         done: Called with the index and the result of each fit as it ends, in the thread that waits for the workers.
         callbacks: For each request the Keras callbacks of its own, or what makes them once its turn has come.
         name: Which of the engines.
-        urgent: Whether others wait for these fits.
         deadline: When they are given up, by `time.monotonic()` of this process.
 
     Returns:
@@ -158,7 +156,6 @@ def submit(
             engines,
             kind="fits",
             work=sum(work[index] for index in indices),
-            urgent=urgent,
             on_gpu=on_gpu,
         )
         calls.append(call)
