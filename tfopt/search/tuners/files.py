@@ -4,6 +4,7 @@ A power cut may lose what was written last, which is then done again: to see eve
 would take longer than many trials do.
 """
 
+import functools
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ _log = logging.getLogger("tfopt")
 
 def write_state(path: Path, value: Any) -> None:
     """Write a file that KerasTuner reads: in one line, ASCII, numbers that are not finite in Python's spelling."""
-    text = json.dumps(as_json(value, non_finite=float))
+    text = json.dumps(value, default=functools.partial(as_json, non_finite=float))
     replace(path, lambda beside: beside.write_text(text), synced=False)
 
 

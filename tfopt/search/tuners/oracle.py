@@ -174,7 +174,9 @@ class BatchOracle(OracleMethods, keras_tuner.Oracle):
         self.score_epoch = score_epoch
         self.waiting: list[str] = []  # trials to run before new ones are made
         self.first: Sequence[space.Values] = ()  # of the first trials, which are not proposed; the rest are defaults
-        self._keys: dict[str, tuple[Trial, space.Key, str]] = {}  # of trials that have ended: their values stay
+        # Of the trials that have ended, whose values stay: their configurations, and their hashes by trial.
+        self._ended: set[space.Key] = set()
+        self._hashes: dict[str, str] = {}
         self._lock = threading.RLock()
 
     # Proposals
@@ -227,16 +229,21 @@ class BatchOracle(OracleMethods, keras_tuner.Oracle):
 
     def tried(self) -> set[space.Key]:
         """Return the configurations of all trials."""
-        return {self._key_and_hash(trial)[0] for trial in self.trials.values()}
+        others = self._note_ended()
+        return self._ended | {space.key(trial.hyperparameters.values) for trial in others}
 
-    def _key_and_hash(self, trial: Trial) -> tuple[space.Key, str]:
-        """Return what tells a trial's configuration from others, here and in KerasTuner's own oracles."""
-        known = self._keys.get(trial.trial_id)
-        if known is None or known[0] is not trial:
-            known = trial, space.key(trial.hyperparameters.values), self.hash_of(trial.hyperparameters.values)
+    def _note_ended(self) -> list[Trial]:
+        """Note the trials that have ended since; return those that have not."""
+        others = []
+        for trial_id, trial in self.trials.items():
+            if trial_id in self._hashes:
+                continue
             if has_ended(trial):
-                self._keys[trial.trial_id] = known
-        return known[1:]
+                self._ended.add(space.key(trial.hyperparameters.values))
+                self._hashes[trial_id] = self.hash_of(trial.hyperparameters.values)
+            else:
+                others.append(trial)
+        return others
 
     def random_values(self, number: int, tried: set[space.Key] | None = None) -> space.Values | None:
         """Return trial `number`'s random configuration, none of `tried`; None if a finite space holds no other."""
@@ -375,7 +382,8 @@ class BatchOracle(OracleMethods, keras_tuner.Oracle):
 
     def get_state(self) -> dict:
         """Return what KerasTuner's oracle of the same kind reads."""
-        hashes = {trial_id: self._key_and_hash(trial)[1] for trial_id, trial in self.trials.items()}
+        others = self._note_ended()
+        hashes = self._hashes | {trial.trial_id: self.hash_of(trial.hyperparameters.values) for trial in others}
         return {
             **super().get_state(),
             "kind": self.kind,
