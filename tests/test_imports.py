@@ -158,8 +158,8 @@ def test_private_attributes_are_used_in_their_place_only():
 
 
 # Packages that others bring, and that are needed directly too.
-BROUGHT = {"numpy": "tensorflow", "threadpoolctl": "scikit-learn", "cloudpickle": "joblib"}
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "keras_tuner": "keras-tuner", "mlflow": "mlflow-skinny"}
+BROUGHT = {"numpy": "tensorflow", "threadpoolctl": "scikit-learn", "cloudpickle": "joblib", "pillow": "matplotlib"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "keras_tuner": "keras-tuner", "mlflow": "mlflow-skinny", "PIL": "pillow"}
 PROJECT = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DECLARED = {wanted.name: wanted for wanted in map(Requirement, PROJECT["dependencies"])}
 EXTRAS = {Requirement(text).name for extra in PROJECT["optional-dependencies"].values() for text in extra}
