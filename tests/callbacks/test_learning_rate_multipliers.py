@@ -24,7 +24,10 @@ def _change(optimizer, *callbacks, steps=1, **compile_arguments):
     )
     model.compile(optimizer, "mse", **compile_arguments)
     before = [w.numpy() for w in model.trainable_variables]
-    model.fit(x, y, batch_size=8, epochs=steps, verbose=0, callbacks=list(callbacks))
+    if callbacks or steps > 1:
+        model.fit(x, y, batch_size=8, epochs=steps, verbose=0, callbacks=list(callbacks))
+    else:
+        model.train_on_batch(x, y)
     return [w.numpy() - b for w, b in zip(model.trainable_variables, before, strict=True)]
 
 

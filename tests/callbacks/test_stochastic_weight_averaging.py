@@ -133,11 +133,10 @@ def test_the_shared_graph_averages_as_a_plain_fit_does(ema):
 
     requests = [FitRequest({"lr": rate}, seed, 4, BATCH) for seed, rate in enumerate((0.01, 0.003))]
     states = []
-    for engine in (SharedGraphEngine(model, X, Y, shuffle="once"), PlainEngine(model, X, Y, shuffle="once")):
-        own = None if ema else [[StochasticWeightAveraging(0.5, X, BATCH)] for _ in requests]
-        results = engine.fit(requests, own)
-        assert [(r.engine, r.failure, r.reason) for r in results] == [(engine.name, None, "")] * 2
-        states.append([result.state for result in results])
-    for mine, theirs in zip(*states, strict=True):
-        for a, b in zip(mine, theirs, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    for engine, its in ((SharedGraphEngine, requests), (PlainEngine, requests[1:])):
+        own = None if ema else [[StochasticWeightAveraging(0.5, X, BATCH)] for _ in its]
+        results = engine(model, X, Y, shuffle="once").fit(its, own)
+        assert {(r.engine, r.failure, r.reason) for r in results} == {(engine.name, None, "")}
+        states.append(results[-1].state)
+    for a, b in zip(*states, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
