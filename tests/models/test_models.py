@@ -34,21 +34,24 @@ def test_regression_on_raw_targets(name):
     keras.utils.set_random_seed(0)
     model = MAKE[name]("regression")
     initializers.from_data(model, X, Y)
-    model.fit(X, Y, batch_size=20, epochs=10, verbose=0, validation_data=(X, Y))
+    model.fit(X, Y, batch_size=20, epochs=10, verbose=0)
     predicted = np.asarray(model(X))
     assert predicted.shape == (N, 1)
     assert predicted.min() >= Y.min() - 1e-3
     assert predicted.max() <= Y.max() + 1e-3
     assert 1 - np.mean((predicted[:, 0] - Y) ** 2) / Y.var() > 0.6
-    assert model.evaluate(X, Y, verbose=0) == pytest.approx(np.mean((predicted[:, 0] - Y) ** 2), rel=1e-3)
+    error = np.mean((predicted[:, 0] - Y) ** 2)
+    assert model.evaluate(X, Y, batch_size=20, verbose=0) == pytest.approx(error, rel=1e-3)
 
 
-def test_classes_and_what_a_fresh_process_makes_of_saved_models(tmp_path, fresh_python):
+def test_classes_and_what_a_fresh_process_makes_of_saved_models(tmp_path, fresh_keras):
     keras.utils.set_random_seed(0)
     for name, make in MAKE.items():
         model = make("classification", 3)
         initializers.from_data(model, X)
-        history = model.fit(X, LABELS, batch_size=20, epochs=6, verbose=0, validation_data=(X, LABELS)).history
+        history = model.fit(
+            X, LABELS, batch_size=20, epochs=6, verbose=0, validation_data=(X, LABELS), validation_freq=6
+        ).history
         assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
         assert history["val_accuracy"][-1] > 0.5
         logits = np.asarray(model(X))
@@ -65,7 +68,7 @@ for name in sys.argv[2:]:
     model.train_on_batch(data["x"], data["y"])
     print(int(model.optimizer.iterations))
 """
-    done = fresh_python("-c", code, tmp_path, *MAKE)
+    done = fresh_keras(code, tmp_path, *MAKE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["37"] * len(MAKE)  # 6 epochs of 6 steps, and then one
 
@@ -113,7 +116,7 @@ def test_mixed_precision(name):
     try:
         model = MAKE[name]("regression")
         initializers.from_data(model, X, Y)
-        assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"][0])
+        assert np.isfinite(model.fit(X, Y, batch_size=40, verbose=0).history["loss"][0])
         assert model.output.dtype == "float32"
     finally:
         keras.config.set_dtype_policy("float32")
@@ -131,8 +134,8 @@ def test_any_kind_of_columns_alone(name, columns):
 @pytest.mark.slow
 def test_the_programs_of_the_docs_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "tabular-networks.md").read_text(encoding="utf-8")
-    x = np.column_stack([RNG.normal(size=(60, 8)), *(RNG.integers(-1, levels, 60) for levels in (2, 5, 300))])
-    names = {"x": x, "y": RNG.integers(0, 3, 60), "x_new": x[:5]}
+    x = np.column_stack([RNG.normal(size=(64, 8)), *(RNG.integers(-1, levels, 64) for levels in (2, 5, 300))])
+    names = {"x": x, "y": RNG.integers(0, 3, 64), "x_new": x[:5]}
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
     assert len(blocks) == 2
