@@ -129,6 +129,7 @@ def test_realmlp(task):
 
     before = {name: value.copy() for name, value in parameters.items()}
     expected = trained(loss_of, parameters, step_of, STEPS)
+    model.run_eagerly = True  # a few steps cost less than a graph
     history = model.fit(X, y, batch_size=N, epochs=STEPS, verbose=0)
     scale = 1.0 if classes else VALUES.std() ** 2
     np.testing.assert_allclose(np.array(history.history["loss"]) / scale, expected, rtol=2e-4)
@@ -142,6 +143,7 @@ def test_realmlp(task):
 def test_realmlp_drops_units_as_flat_cos_says():
     model = models.realmlp(COLUMNS, "classification", T, 3, units=6, num_layers=1)
     (layer,) = [layer for layer in model.layers if type(layer).__name__ == "Dropout"]
+    model.run_eagerly = True
     for step in range(T):
         model.train_on_batch(X, CLASSES)
         t = step / T
@@ -233,6 +235,7 @@ def test_tabm(task, variant):
 
     before = {name: value.copy() for name, value in parameters.items()}
     expected = trained(loss_of, parameters, step_of, 4)
+    model.run_eagerly = True
     history = model.fit(X, y, batch_size=N, epochs=4, verbose=0)
     scale = 1.0 if classes else VALUES.std() ** 2
     np.testing.assert_allclose(np.array(history.history["loss"]) / scale, expected, rtol=2e-4)
