@@ -39,10 +39,8 @@ def test_on_least_squares_it_stops_and_suggests_a_stable_rate():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: keras.optimizers.SGD(0.001, momentum=0.9),
-        lambda: keras.optimizers.Adam(0.05),
         lambda: keras.optimizers.AdamW(schedules.LinearDecay(0.05, 50)),
-        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05), initial_scale=1.0),
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.001, momentum=0.9), initial_scale=1.0),
         lambda: keras.optimizers.MultiOptimizer(
             keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.05), {".*bias": keras.optimizers.Adam(0.1)})
         ),
@@ -52,6 +50,7 @@ def test_it_leaves_no_trace(make):
     """Training after the test equals training without it, bit for bit: dropout, normalisation and optimizer too."""
     histories, weights = [], []
     for test_first in (True, False):
+        keras.utils.set_random_seed(0)  # layers take their seeds as they are made
         hidden = [keras.layers.Dense(8, "relu"), keras.layers.BatchNormalization(), keras.layers.Dropout(0.3, seed=1)]
         model = _model(make(), [*hidden, layers.Dropout(0.2, seed=2)], steps_per_execution=2)
         model.fit(x, y, epochs=1, batch_size=32, verbose=0, shuffle=False)
