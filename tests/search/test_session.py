@@ -165,7 +165,7 @@ def test_every_tuner_searches_and_resumes(quick, tuner):
 
 def test_hyperbands_rungs_go_on_after_a_resumption_too(quick, tmp_path):
     """A promoted trial goes on from its state; where that is gone, training it from the start comes to the same."""
-    config = quick(tuner="hyperband", baselines="none", epochs=4, max_trials=None, holdout=0.3, seeds=1)
+    config = quick(tuner="hyperband", baselines="none", epochs=4, max_trials=None)
 
     def promoted(folder: Path) -> dict:
         trials = [t for t in lines(folder, "trial") if t["values"].get("tuner/epochs") == 4]
