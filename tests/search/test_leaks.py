@@ -134,6 +134,8 @@ def test_other_test_rows_change_no_choice_and_no_prediction(name, search):
     other.loc[half, ["size", "age"]] = frame.loc[half, ["size", "age"]] * 50
     other.loc[half, "city"] = np.roll(frame.loc[half, "city"], 1)
     theirs, _ = search(other, **options)
+    if "engine" in options:  # a leak in one that fell back to another would not be seen
+        assert {fit["engine"] for line in lines(theirs, "trial", 0) for fit in line["fits"]} == {options["engine"]}
     before, after = judged(mine), judged(theirs)
     assert before.keys() == after.keys()
     assert sum("refit" in key for key in before) >= 1

@@ -210,6 +210,16 @@ def checked(model: Any) -> keras.Model:
     return model
 
 
+def make_weights(model: keras.Model, examples: Examples) -> None:
+    """Make the variables that Keras makes at the first batch only, but for the optimizer's slots."""
+    optimizer, built = model.optimizer, model.optimizer.built
+    optimizer.built = True  # Keras would build it here
+    try:
+        make_variables(model, examples.take(np.arange(min(32, len(examples)))))
+    finally:
+        optimizer.built = built
+
+
 def complete(model: keras.Model, examples: Examples) -> None:
     """Make the variables that Keras makes at the first batch only: weights and the optimizer's slots."""
     if not model.built:

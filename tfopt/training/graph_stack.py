@@ -9,12 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_models import layers_of, make_variables
+from tfopt._private.keras_models import layers_of
 from tfopt._private.keras_optimizers import unfix
 from tfopt._private.keras_random import global_generator
 from tfopt.errors import CannotStack
 from tfopt.training.epoch_graph import concrete, each_batch, unrepeatable
-from tfopt.training.fits import State
+from tfopt.training.fits import State, make_weights
 from tfopt.training.graph_optimizer import StackedOptimizer, among, norms
 from tfopt.training.graph_random import RandomStreams, vectorized
 from tfopt.training.model_walk import ModelWalk
@@ -78,11 +78,7 @@ class GraphStack(Stack):
         outside = list(walk.variables.values())
         if not all(isinstance(variable, keras.Variable) for variable in outside):
             raise CannotStack("it uses a tf.Variable that is none of its weights")
-        optimizer.built = True  # Keras would build it on the model's own weights here
-        try:
-            make_variables(model, train.take(np.arange(min(32, len(train)))))
-        finally:
-            optimizer.built = False
+        make_weights(model, train)
         model.reset_metrics()
         self._own = list(model.variables)
         self._trained = list(model.trainable_variables)

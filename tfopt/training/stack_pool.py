@@ -18,7 +18,7 @@ from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, take_snapshot
 from tfopt.training.first_step import stack_differs
-from tfopt.training.fits import Build, Engine, FitRequest, checked
+from tfopt.training.fits import Build, Engine, FitRequest, checked, make_weights
 from tfopt.training.graph_random import quiet_tensorflow
 from tfopt.training.graph_stack import GraphStack
 from tfopt.training.model_walk import ModelWalk
@@ -215,6 +215,8 @@ def _made(
         with seeded(request.seed), variables_alike():
             # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
             model = checked(build(copy.deepcopy(request.hyperparameters)))
+            if not model.built:  # a Sequential without `Input` gets one, before its layers
+                make_weights(model, train)
             reason = needs_plain_fit(model) or _never_stacked(model)
             if reason:
                 raise CannotStack(reason)

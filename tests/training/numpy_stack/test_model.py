@@ -102,8 +102,12 @@ def flattened(hp):
     return compiled(keras.Model(inputs, layers.Dense(4)(layers.Dense(8, "silu")(layers.Flatten()(inputs)))), hp)
 
 
-@pytest.mark.parametrize("build", [shortcut, residual])
-def test_functional_models(build, check):
+def without_input(hp):
+    return compiled(keras.Sequential([layers.Dense(8, "tanh"), layers.Dropout(0.2), layers.Dense(4)]), hp)
+
+
+@pytest.mark.parametrize("build", [shortcut, residual, without_input])
+def test_functional_models_and_one_without_input(build, check):
     check(build, RATES)
 
 
