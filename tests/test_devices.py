@@ -333,7 +333,7 @@ print(json.dumps(answers))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long  # in the default run: one model on two devices
 def test_a_search_on_two_devices_gives_what_one_gives():
     """Each batch of a model is divided between them."""
     answers = in_fresh_process(ON_TWO_DEVICES)

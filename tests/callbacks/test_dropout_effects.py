@@ -118,8 +118,13 @@ class Naive(keras.callbacks.Callback):
         self.model(tf.ones((4, 6)), training=True)
 
 
+ALIKE = ("recurrent", "convolution and attention")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name for name in MODELS]
+)
 def test_training_is_untouched(rows, train_plainly, name):
     probe = tuple(part[:24] for part in rows)
     effects = DropoutEffects(probe, draws=2, each_layer=True)

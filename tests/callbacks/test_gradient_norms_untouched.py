@@ -52,8 +52,13 @@ CASES = {
 }
 
 
+ALIKE = ("ScheduleFreeAdamW", "clipnorm", "EMA, executions", "accumulation", "MultiOptimizer")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name for name in CASES]
+)
 def test_bit_identical(build, data, case):
     make, arguments = CASES[case]
     plain, measured = build(make(), dropout=0.3, **arguments), None
@@ -75,7 +80,7 @@ def test_bit_identical_with_every_option(build, data):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_later_fits_are_untouched_too(build, data):
     """Plain, measured, plain, measured: the same as four plain fits, and the tapped function is traced once."""
     plain = build(ON.Adam(0.01), dropout=0.3)
@@ -161,7 +166,9 @@ class Crash(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", ["fit", "train_on_batch", "measured fit"])
+@pytest.mark.parametrize(
+    "after", [*(pytest.param(a, marks=pytest.mark.long) for a in ("fit", "train_on_batch")), "measured fit"]
+)
 def test_after_a_crash_everything_heals(build, data, after):
     model = build(ON.Adam(0.01))
     with pytest.raises(KeyboardInterrupt):
@@ -311,7 +318,7 @@ def test_the_model_is_freed(build, data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.long)])
 def test_beside_the_callbacks_that_hook_the_train_step(build, data, order):
     """Schedules of other hyperparameters rebuild the train function as training begins and ends."""
 

@@ -143,7 +143,7 @@ def test_gradient_accumulation_counts_updates():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("restart", ["keras file", "weights"])
+@pytest.mark.parametrize("restart", ["keras file", pytest.param("weights", marks=pytest.mark.long)])
 def test_resumed_at_the_right_step_with_the_config_intact(tmp_path, restart):
     whole = _model("weight_decay")
     _fit(whole, HyperparameterScheduler({"weight_decay": LINE}), epochs=4)

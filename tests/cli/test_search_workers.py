@@ -87,7 +87,9 @@ def test_a_worker_that_is_killed_changes_nothing(folder, alone, searches):
     assert searches.left_behind(program) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_nobody_outlives_a_search_that_ends_early_and_it_goes_on_to_the_same_board(folder, alone, searches, number):
     run = f"ended-{number.name}"
     program = searches.begin(folder, *settings(run, "2"))

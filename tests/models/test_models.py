@@ -110,7 +110,7 @@ def test_members_of_classes_average_probabilities():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["realmlp", "tabm"])
+@pytest.mark.parametrize("name", [pytest.param("realmlp", marks=pytest.mark.long), "tabm"])
 def test_mixed_precision(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

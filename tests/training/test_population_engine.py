@@ -64,7 +64,9 @@ def check(plain):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["normalized", "functional"], indirect=True)  # the others have their own tests
+@pytest.mark.parametrize(
+    "model", ["normalized", pytest.param("functional", marks=pytest.mark.long)], indirect=True
+)  # the others have their own tests
 def test_members_are_fresh_builds_and_fits(model, rows, check):
     build, configurations = model
     atol = ATOL_NORMALIZED if build.__name__ == "normalized" else ATOL

@@ -157,7 +157,7 @@ def test_bayesian_search_repeats_no_point(drive):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("batch", [1, pytest.param(8, marks=pytest.mark.long)])
 def test_bayesian_search_finds_what_random_search_does_not(drive, batch):
     """Choices, conditional ranges and logarithms together; the same optimum, in batches as one by one."""
 
