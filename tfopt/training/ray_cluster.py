@@ -1,10 +1,13 @@
 """The workers of a Ray cluster."""
 
+import time
 from typing import Any
 
 import ray
 
 from tfopt.training.worker_process import Source, WorkerDiedError, pack, run
+
+_RESTART_SECONDS = 120
 
 
 class RayCluster:
@@ -38,6 +41,10 @@ class _Actor:
         """Return what `run` returns here."""
         return run(call, key, source)
 
+    def is_there(self) -> bool:
+        """Answer."""
+        return True
+
 
 class _RayWorker:
     def __init__(self, options: dict[str, Any]):
@@ -48,7 +55,22 @@ class _RayWorker:
         try:
             return ray.get(self._actor.run.remote(call, key, source))
         except ray.exceptions.RayActorError as error:
+            if isinstance(error, ray.exceptions.ActorUnavailableError):
+                self._wait()
             raise WorkerDiedError(str(error).splitlines()[0]) from None
+
+    def _wait(self) -> None:
+        """Wait until the actor has begun anew: until then a call ends as if it had ended its process."""
+        deadline = time.monotonic() + _RESTART_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                ray.get(self._actor.is_there.remote())
+            except ray.exceptions.ActorUnavailableError:
+                time.sleep(0.2)
+            except ray.exceptions.RayActorError:  # it was ended for good
+                return
+            else:
+                return
 
     def kill(self) -> None:
         """End the actor."""
