@@ -46,6 +46,14 @@ def rows(num_rows=120):
     return frame
 
 
+@pytest.mark.parametrize("where", [{"folds": 20}, {"inner_folds": 13}, {"holdout": 0.05}])
+def test_no_part_of_one_row_is_scored_by_what_compares_rows(plan_of, where):
+    frame = rows(20)
+    with pytest.raises(UserError, match="needs two rows or more in each test part"):
+        plan_of(frame, target=("price",), **where)
+    plan_of(frame, target=("price",), objective="rmse", **where)
+
+
 def test_a_date_is_said_and_orders_the_folds(plan_of):
     frame = rows()
     plan, said = plan_of(frame, target=("price",))

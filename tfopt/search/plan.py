@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -208,6 +208,7 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
             else "Rows of groups that are tested are not learned from; without --group a group's own past is."
         )
         raise UserError(f"{error} {why}") from None
+    _check_scored((*outer, final), objective)
     if table.times is not None and table.groups is not None:
         earlier = sum(int((table.times < table.times[fold.test].min()).sum()) for fold in outer)
         learned = sum(len(fold.train) for fold in outer)
@@ -328,3 +329,13 @@ def _folds(table: Table, config: SearchConfig) -> tuple[tuple[Fold, ...], Fold]:
     )
     outer = tuple(fold(index, split.train, split.test) for index, split in enumerate(splits))
     return outer, fold("final", np.arange(table.num_rows), np.arange(0))
+
+
+def _check_scored(folds: Sequence[Fold], objective: Objective) -> None:
+    """Complain about test parts that a metric says nothing of: of one row, where it compares rows with one another."""
+    parts = [part for fold in folds for part in (fold.test, *(split.test for split in fold.inner)) if len(part)]
+    if objective.name in ("r2", "explained_variance") and min(map(len, parts)) < 2:
+        raise UserError(
+            f"{objective.name} needs two rows or more in each test part, and there is one of a single row. Use fewer "
+            "--folds or --inner-folds, a larger --holdout, or --objective rmse."
+        )
