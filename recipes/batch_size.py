@@ -193,7 +193,7 @@ with recipe.panels(3) as (figure, (by_epoch, by_second, by_rate)):
         axis.axhline(TARGET, color="#999999", lw=0.8)
         axis.set(xlabel=f"{unit}, at the chosen rate", ylabel="loss on all training rows (nats)", title=title)
     by_epoch.legend(frameon=False, fontsize=8, loc="lower left")
-    by_rate.set(xlabel="learning rate", ylabel="epochs until there", title="The best rate moves with the batch")
+    by_rate.set(xlabel="learning rate", ylabel="epochs until there", title="Epochs to the grey line, by rate")
 
 results = {head.partition("|")[0]: by for head, by in measured.items()}
 results |= {"rates": RATES, "chosen_rate": dict(zip(BATCHES, RATES[chosen], strict=True)), "power": slopes}

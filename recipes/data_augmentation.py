@@ -153,9 +153,9 @@ claims |= {
 
 with recipe.panels(2, width=5.5) as (figure, (left, right)):
     series = {name: np.transpose([errors[name, size] for size in SIZES]) for name in names}
-    recipe.curves(left, SIZES, series, "Rows are worth more than augmentation", "training rows", "test error (%)")
+    recipe.curves(left, SIZES, series, "Error by rows, with each augmentation", "training rows", "test error (%)")
     gained = {name: series["none"] - values for name, values in series.items()}
     what = "points of error less than the plain network"
-    recipe.curves(right, SIZES, gained, "No gain is sure: intervals cross 0", "training rows", what)
+    recipe.curves(right, SIZES, gained, "What each augmentation gains", "training rows", what)
 
 recipe.finish(arguments, claims, {"test_error": errors}, figure)

@@ -178,7 +178,7 @@ claims = {
 with recipe.panels(2, width=5.5) as (figure, (left, right)):
     for key, axis, title, label in (
         ("test loss", left, "Test loss of each method, tuned", "test loss (nats)"),
-        ("test error", right, "A rate of 1 − 1/n learns nothing", "test error (%)"),
+        ("test error", right, "Test error of each method, tuned", "test error (%)"),
     ):
         recipe.dots(axis, {f"{size}: {name}": scores[key] for (size, name), scores in results.items()}, title, label)
 

@@ -198,7 +198,7 @@ claims = {
 with recipe.panels(2, width=6, height=4.8) as (figure, axes):
     for ax, found, labels, title in (
         (axes[0], own, names, f"What is used on {loaded.name}"),
-        (axes[1], known, list(friedman.features), "friedman1: only x1 to x5 matter"),
+        (axes[1], known, list(friedman.features), "What is used on friedman1 (x1 to x5 matter)"),
     ):
         order = np.argsort(-found["integrated gradients"].mean(axis=0))[:12]
         for way, colour in zip(WAYS, recipe.COLOURS, strict=False):

@@ -118,9 +118,9 @@ with recipe.panels(2, width=6) as (figure, (left, right)):
     left.set(
         xlabel="layer (the last is the output)",
         ylabel="median norm of its gradient",
-        title="Towards the input the sigmoid network's vanishes",
+        title="Gradient of each layer, by network",
     )
-    right.set(xlabel="step", ylabel="norm of the whole gradient", title="The recurrent network's leaps (last seed)")
+    right.set(xlabel="step", ylabel="norm of the whole gradient", title="Gradient in each step (last seed)")
     left.legend(frameon=False)
     right.legend(frameon=False)
 

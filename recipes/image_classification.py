@@ -184,11 +184,11 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
         left.plot(np.arange(len(shape)) / steps_per_epoch, shape, color=colour, label=name)
         mean, half = recipe.interval(curves[name], test_to_train=TEST_TO_TRAIN)
         right.errorbar(range(1, epochs + 1), 100 * mean, 100 * half, color=colour, marker="o", ms=4)
-    left.set(xlabel="epoch", ylabel="learning rate, of its highest", title="One cycle goes up and down")
+    left.set(xlabel="epoch", ylabel="learning rate, of its highest", title="Learning rate in each epoch")
     left.legend(frameon=False)
     right.axhline(100 * np.mean(machines), color="#767676", ls=":")
     right.annotate("SVC", (EPOCHS, 100 * np.mean(machines)), color="#767676", va="bottom")
-    right.set(xlabel="epoch", ylabel="accuracy on test rows (%)", title="One cycle begins lower")
+    right.set(xlabel="epoch", ylabel="accuracy on test rows (%)", title="Accuracy after each epoch")
 
 results = {"accuracy_by_epoch": curves, "svc": machines, "chosen": chosen, "goals": goals}
 recipe.finish(arguments, claims, results, figure)

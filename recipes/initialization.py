@@ -177,9 +177,9 @@ claims = {
 
 with recipe.panels(4, width=4) as (figure, axes):
     shown = {
-        "relu: Glorot's activations fade": ("relu", "activations", forward),
-        "tanh: only N(0, 0.01)'s fade": ("tanh", "activations", forward),
-        "sigmoid: all gradients vanish": ("sigmoid", "gradients", backward),
+        "relu: activations, by layer": ("relu", "activations", forward),
+        "tanh: activations, by layer": ("tanh", "activations", forward),
+        "sigmoid: gradients, by layer": ("sigmoid", "gradients", backward),
     }
     for axis, (title, (activation, what, spread)) in zip(axes, shown.items(), strict=False):
         for way, colour in zip([*WAYS][1:], recipe.COLOURS, strict=False):
@@ -188,7 +188,7 @@ with recipe.panels(4, width=4) as (figure, axes):
         axis.set(xlabel="layer", ylabel=f"spread of the {what}", title=title, ylim=(1e-16, 30))
     axes[1].legend(fontsize=8, frameon=False, loc="lower right")
     losses = {way: scores["train loss"] for way, scores in trained.items()}
-    recipe.dots(axes[3], losses, f"{DEPTH} ReLU layers: Glorot's don't learn", "training loss (nats)")
+    recipe.dots(axes[3], losses, f"Loss after training {DEPTH} ReLU layers", "training loss (nats)")
 
 by_layer = {
     name: {f"{activation}, {way}": values.mean(axis=0) for (activation, way), values in spread.items()}

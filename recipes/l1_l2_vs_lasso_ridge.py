@@ -277,16 +277,16 @@ with recipe.panels(3, width=5) as (figure, (left, middle, right)):
     for feature, colour in zip(largest, recipe.COLOURS, strict=False):
         left.semilogx(grid, solver[:, feature], color=colour, linewidth=1.2)
         left.semilogx(grid, network[:, feature], "o", color=colour, markersize=3)
-    left.set(xlabel="α of scikit-learn", ylabel="coefficient", title="Lasso's path: Keras (dots) is on the lines")
+    left.set(xlabel="α of scikit-learn", ylabel="coefficient", title="Lasso's path: scikit-learn (lines), Keras (dots)")
     series = {"training rows": errors[:, :, 0], "new rows": errors[:, :, 1]}
-    title = "L2 raises one error, lowers the other"
+    title = "Error by L2 strength"
     recipe.curves(middle, relative, series, title, "L2 strength", "mean squared error", share)
     middle.set_xscale("log")
     for place, row in enumerate(solved[::-1]):
         right.semilogx(max(row["difference"], 1e-16), place, "o", color="#0072b2")
     right.axvline(1e-6, color="#d55e00", linewidth=1)
     right.set_yticks(range(len(solved)), [row["scikit-learn"] for row in solved[::-1]], fontsize=8)
-    right.set(xlabel="largest difference, relative", title="Keras and the solver agree")
+    right.set(xlabel="largest difference, relative", title="Coefficients of Keras and the solver")
 
 results = {
     "table": solved,

@@ -217,10 +217,8 @@ claims = {
 
 with recipe.panels(2, width=5.5) as (figure, (left, right)):
     rows = {SCHEDULES[i]: ranks.mean(axis=0)[:, i] for i in order}
-    recipe.dots(left, rows, "Convex: linear decay ranks first", "mean rank of the final training loss (1 is best)")
-    recipe.dots(
-        right, errors, "Network: the schedules hardly differ", "test error (%)", recipe.COLOURS[1], test_to_train=shared
-    )
+    recipe.dots(left, rows, "Schedules on convex problems", "mean rank of the final training loss (1 is best)")
+    recipe.dots(right, errors, "Schedules of a network", "test error (%)", recipe.COLOURS[1], test_to_train=shared)
 
 results = {
     "mean_rank": dict(zip(SCHEDULES, rank_mean, strict=True)),

@@ -241,14 +241,14 @@ with recipe.panels(3, width=5) as (figure, axes):
             errors,
             [*LOSSES, "HuberRegressor"],
             LEVELS,
-            "Outliers spoil squared error most",
+            "Losses and outliers",
             "root mean square error",
         ),
-        (axes[1], right, [*CLASS_LOSSES, "SVC"], NOISE, "Wrong labels: the SVC minds least", "accuracy (%)"),
+        (axes[1], right, [*CLASS_LOSSES, "SVC"], NOISE, "Losses and wrong labels", "accuracy (%)"),
     ):
         series = {name: np.transpose([values[name, level] for level in levels]) for name in names}
         recipe.curves(axis, levels, series, title, "share of spoilt training targets", label, TEST_TO_TRAIN)
-    title = "Keras sees only a softmax of its own"
+    title = "With and without from_logits"
     recipe.dots(axes[2], costs, title, "cross-entropy on new rows (nats)", test_to_train=1.0)
 
 logits = {"curves": curves, "cross_entropy": costs, "warned": warned}

@@ -211,7 +211,7 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
     left.set(
         xlabel="saved model (kB)",
         ylabel="test accuracy (%)",
-        title="8 bits: a quarter of the size, as accurate",
+        title="Size and accuracy of each precision",
         xlim=(0, None),
     )
     left.legend(frameon=False, loc="lower center")
@@ -222,6 +222,6 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
         right.plot(ratios, names, "o", color=colour, label=label)
     right.axvline(1, color="#999999", lw=0.8)
     right.legend(frameon=False)
-    right.set(xlabel="time over float32's (median)", title="On a CPU int8 in a graph is slow", xscale="log")
+    right.set(xlabel="time over float32's (median)", title="Time of each precision on a CPU", xscale="log")
 
 recipe.finish(arguments, claims, cpu | {"policies_after_int8": kernels}, figure)

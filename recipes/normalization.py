@@ -215,13 +215,13 @@ for batch in SMALL_BATCHES:
 with recipe.panels(3) as (figure, (left, middle, right)):
     for arm, colour in zip(ARMS, recipe.COLOURS, strict=True):
         left.semilogx(RATES, needed[arm].mean(axis=1), color=colour, marker="o", ms=3, label=arm)
-    left.set(xlabel="learning rate", ylabel=f"epochs to a training loss of {TARGET}", title="Raw inputs learn slowest")
+    left.set(xlabel="learning rate", ylabel=f"epochs to a training loss of {TARGET}", title="Epochs needed, by rate")
     left.legend(frameon=False, fontsize=7.5, loc="lower left")
     spreads = {arm: own["inputs max/min, log10|.1f"] for arm, own in found.items()}
-    recipe.dots(middle, spreads, "Raw inputs' gradients differ most", SPREAD, test_to_train=SHARED)
+    recipe.dots(middle, spreads, "How unlike the inputs' gradients are", SPREAD, test_to_train=SHARED)
     series = {norm: np.transpose([small[norm, batch] for batch in SMALL_BATCHES]) for norm in SMALL_NORMS}
     recipe.curves(
-        right, SMALL_BATCHES, series, "Batch norm fails in batches of 1", "batch size", "test loss (nats)", SHARED
+        right, SMALL_BATCHES, series, "Normalisations in small batches", "batch size", "test loss (nats)", SHARED
     )
 
 arms = {arm: {head.partition("|")[0]: values for head, values in own.items()} for arm, own in found.items()}

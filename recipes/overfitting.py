@@ -167,16 +167,14 @@ with recipe.panels(2, width=5) as (figure, (left, right)):
         left,
         WIDTHS,
         series,
-        "Dropout harms the smallest network",
+        "Error by width of the network",
         "units in a hidden layer",
         "test error on digits (%)",
     )
     series = {
         method: np.transpose([of(method, "test error", USUAL_WIDTH, count) for count in ROWS]) for method in METHODS
     }
-    recipe.curves(
-        right, ROWS, series, "More rows help more than any method", "training rows", "test error on digits (%)"
-    )
+    recipe.curves(right, ROWS, series, "Error by rows, with each method", "training rows", "test error on digits (%)")
 
 results = {"digits": found, "noise": noise, "textbook_program": usual, "searched": searched}
 recipe.finish(arguments, claims, results, figure)

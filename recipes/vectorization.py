@@ -172,7 +172,7 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
         right.loglog(SIZES, ratios, marker="o", ms=4, color=colour)
     left.legend(frameon=False)
     for axis, title, label in (
-        (left, "The loop's time grows with the weights", "microseconds for Wᵀx + b (median)"),
+        (left, "Time of a layer, by size", "microseconds for Wᵀx + b (median)"),
         (right, "Speed-up over the loop, by size", "times as fast as the loop (median)"),
     ):
         axis.set(xlabel="units and inputs of the layer", ylabel=label, title=title)
