@@ -11,6 +11,7 @@ import pytest
 
 from tfopt.training import timeout
 from tfopt.training.choose import engine_for
+from tfopt.training.distribution import OneEngine, trained
 from tfopt.training.fits import FitRequest
 from tfopt.training.timeout import TookTooLong, limited
 from tfopt.training.worker_process import WorkerDiedError
@@ -90,3 +91,19 @@ def test_a_library_that_never_comes_back_ends_its_worker_process_alone():
     [(value, error)] = ended
     assert value is None
     assert isinstance(error, WorkerDiedError)
+
+
+@pytest.mark.long  # in the default run: test_distribution.py, whose workers only seem to die
+def test_of_fits_that_are_sent_together_only_the_one_that_kills_its_process_fails():
+    def deadly(values):
+        if values["rate"] == 0.3 and os.getpid() != HERE:
+            os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does where memory runs out
+        return build(values)
+
+    requests = [FitRequest({"rate": rate / 10}, 1, 1) for rate in range(1, 7)]
+    engine_of = OneEngine(engine_for, "shared", deadly, np.ones((4, 2)), np.ones((4, 1)))
+    with Workers(2) as workers:
+        workers._works = False
+        failures = [result.failure for result in trained(engine_of, requests, workers)]
+    assert [failure is None for failure in failures] == [True, True, False, True, True, True]
+    assert "signal 9" in failures[2]
