@@ -7,6 +7,7 @@ import shutil
 import types
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -100,7 +101,12 @@ def test_what_a_search_leaves_for_use_is_read_back(whole, table_path):
     assert sorted(oof.rows) == list(range(60))
     np.testing.assert_array_equal(oof.target, table.target[oof.rows])
     for row in result["leaderboard"]:
-        if row["model"] != "network":  # whose score is the mean of its seeds'
+        if row["model"] == "network":  # whose score is the mean of its seeds'
+            of_seeds = [
+                line["scores"] for line in lines(folder, "refit") if line["fold"] in (0, 1) and len(line["scores"]) > 1
+            ]
+            assert row["score"] == pytest.approx(np.mean(of_seeds), abs=1e-12)
+        else:
             parts = [
                 (oof.target[oof.folds == fold], oof.predictions[row["model"]][oof.folds == fold]) for fold in (0, 1)
             ]
@@ -198,6 +204,15 @@ def test_hyperbands_rungs_go_on_after_a_resumption_too(quick, tmp_path):
     assert len(promoted(stateless)) < len(whole)
     for trial in lines(stateless, "trial"):
         assert trial["inner_scores"] == pytest.approx(scored[trial["fold"], trial["trial_id"]], abs=1e-4)
+
+
+def test_of_hyperbands_trials_the_longest_are_chosen_from():
+    def trial(epochs, score, status="COMPLETED"):
+        return {"values": {"tuner/epochs": epochs}, "score": score, "status": status}
+
+    trials = [trial(2, 0.9), trial(4, 0.5), trial(4, 0.6), trial(8, 0.7, "FAILED")]
+    search = SimpleNamespace(trials=lambda key: trials)
+    assert NetworkSearch.to_choose_from(search, SimpleNamespace(key=0)) == trials[1:3]
 
 
 def _is_promoted(record: dict) -> bool:
