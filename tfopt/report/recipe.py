@@ -23,6 +23,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
 
 from tfopt import __version__
 from tfopt._escape import printable
@@ -380,9 +381,15 @@ def curves(
         figure.savefig("errors.svg")
         ```
     """
-    for (name, values), colour in zip(series.items(), COLOURS, strict=False):
+    style: dict[str, Any] = {"marker": "o", "ms": 3, "lw": 1.2, "elinewidth": 0.8}
+    for place, ((name, values), colour) in enumerate(zip(series.items(), COLOURS, strict=False)):
         mean, half = interval(np.atleast_2d(values), test_to_train=test_to_train)
-        ax.errorbar(x, mean, np.nan_to_num(half), color=colour, marker="o", ms=3, lw=1.2, elinewidth=0.8, label=name)
+        drawn = ax.errorbar(x, mean, np.nan_to_num(half), color=colour, label=name, **style)
+        # Three points beside one another: intervals at the same place would hide each other.
+        points = 3 * (place - (len(series) - 1) / 2)
+        beside = offset_copy(ax.transData, ax.get_figure(root=True), x=points, units="points")
+        for part in drawn.get_children():
+            part.set_transform(beside)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     ax.legend(frameon=False, fontsize=8)
 
