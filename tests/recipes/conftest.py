@@ -22,21 +22,22 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 # Recipes that are run as the programs that they are; the others in this process, where TensorFlow is loaded already.
 AS_PROGRAMS = {"l1_l2_vs_lasso_ridge": "changes Keras's kind of floats"}
-# Ten seconds and more each: left to `-m long`, with the tests that look at what they leave. Of the others there is one
-# of every way to run: populations, fits, searches, a program.
-DEAR = {
-    "adaptive_regularization", "batch_size", "dropout", "image_classification", "loss_functions",
-    "mixed_precision_and_quantization", "regularization_cocktail",
+# What is run small in the default run; the others, and the tests that look at what they leave, are left to `-m long`.
+# Between them these use most of `tfopt.report.recipe`, whose other parts have tests of their own.
+CHEAP = {
+    "data_augmentation", "gradient_descent_and_adam", "learning_rate_schedules", "search_vs_baselines", "vectorization"
 }  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the dear recipes' tests before pytest selects."""
+    """Mark the other recipes' tests before pytest selects."""
     for item in items:
         if item.path.parent == Path(__file__).parent and {"smoke", "recipe_names"} & set(item.fixturenames):
             recipe = item.path.stem.removeprefix("test_")
-            if DEAR & {recipe, getattr(item, "callspec", None) and item.callspec.params.get("name")}:
+            if recipe == "every_recipe":
+                recipe = item.callspec.params["name"]
+            if recipe not in CHEAP:
                 item.add_marker("long")
 
 

@@ -1,9 +1,12 @@
 """Every recipe runs small, and ends in a verdict on each of its claims, a picture and a result of one form."""
 
 import ast
+import inspect
 import json
 import re
+import sys
 import tomllib
+import types
 import xml.etree.ElementTree
 from pathlib import Path
 
@@ -22,6 +25,54 @@ NAMES = sorted(path.stem for path in RECIPES.glob("*.py"))
 @pytest.fixture(scope="session")
 def chinese():
     return tomllib.loads((RECIPES / "zh-CN.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_begins_and_asks_libraries_only_for_what_they_have(name, chinese, tmp_path, monkeypatch, capsys):
+    """It is read, imports and reads its command line; what it will call later is there and takes those keywords."""
+    text = (RECIPES / f"{name}.py").read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    names = {"__name__": "__main__", "__doc__": ast.get_docstring(tree, clean=False), "__file__": f"{name}.py"}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        exec(compile(text, f"{name}.py", "exec"), names)
+    assert ended.value.code == 0
+    assert f"usage: {name}.py" in capsys.readouterr().out
+
+    claims = catalogue.claims_of(names["__doc__"])
+    assert claims
+    assert set(claims) <= set(chinese["claims"])
+    assert chinese["questions"][name].endswith("？")
+    written = [  # an f-string may stand for several
+        "".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in node.values)
+        if isinstance(node, ast.JoinedStr)
+        else re.escape(str(node.value))
+        for statement in tree.body[1:]
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Constant | ast.JoinedStr)
+    ]
+    written = [pattern for pattern in written if pattern != ".+"]
+    assert [key for key in claims if not any(re.fullmatch(each, key) for each in written)] == [], "without evidence"
+
+    def value(node):
+        """Return what a dotted name stands for, where all but its end are modules."""
+        if isinstance(node, ast.Name):
+            return names.get(node.id)
+        owner = value(node.value) if isinstance(node, ast.Attribute) else None
+        return getattr(owner, node.attr) if isinstance(owner, types.ModuleType) else None
+
+    checked = 0
+    for node in ast.walk(tree):
+        found = value(node.func if isinstance(node, ast.Call) else node)
+        own = inspect.isfunction(found) or (inspect.isclass(found) and "__init__" in vars(found))
+        if isinstance(node, ast.Call) and own and found.__module__.startswith("tfopt."):
+            taken = inspect.signature(found).parameters.values()
+            if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in taken):
+                unknown = {each.arg for each in node.keywords if each.arg} - {parameter.name for parameter in taken}
+                assert not unknown, f"line {node.lineno}: {ast.unparse(node.func)} takes no {unknown}"
+                checked += 1
+    assert checked >= 3
 
 
 @pytest.mark.parametrize("name", NAMES)
