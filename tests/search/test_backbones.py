@@ -1,5 +1,6 @@
 """Frozen networks for images from a local file: what they get, that they stay as they are, and what is refused."""
 
+import hashlib
 import os
 from dataclasses import replace
 
@@ -8,8 +9,10 @@ import keras_tuner
 import numpy as np
 import pytest
 
+from tfopt._files import write_json
 from tfopt.data.examples import InputPart
 from tfopt.errors import UserError
+from tfopt.search import run_folder
 from tfopt.search.array_spaces import cnn
 from tfopt.search.backbones import _architecture, _preprocessed, features_of
 from tfopt.search.config import SearchConfig
@@ -101,3 +104,14 @@ def test_a_damaged_file_is_named(tmp_path):
     keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)]).save(tmp_path / "flat.keras")
     with pytest.raises(UserError, match=r"flat.keras takes inputs of shape \(None, 5\), and it must take images"):
         features_of(str(tmp_path / "flat.keras"), PROBLEM, inputs, inputs)
+
+
+def test_another_file_in_its_place_is_not_resumed(tmp_path):
+    backbone = tmp_path / "own.keras"
+    backbone.write_bytes(b"one")
+    config = SearchConfig(data="digits", as_image=True, backbone=str(backbone))
+    write_json(tmp_path / "environment.json", {"sources": {str(backbone): hashlib.sha256(b"one").hexdigest()}})
+    run_folder.check_same_sources(tmp_path, config)
+    backbone.write_bytes(b"two")
+    with pytest.raises(UserError, match=r"own\.keras has changed since .* Restore the file"):
+        run_folder.check_same_sources(tmp_path, config)

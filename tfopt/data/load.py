@@ -274,7 +274,7 @@ def _numeric_target(reading: Reading, frame: pd.DataFrame, raw: RawTable, task: 
     _complain_about_missing(reading, frame, "the target", raw, "Fill them in or take these rows out.")
     bad = numbers.isna().to_numpy()
     if bad.any():
-        fix = "pass --task classification" if task != "auto" else "pass --task classification if these are classes"
+        fix = "pass --task classification if these are classes" if task == "auto" else "name another target"
         raise UserError(
             f"text in the numeric target {quoted(name)} ({raw.source}: {examples(frame[name], bad, raw)}). "
             f"Correct these values, or {fix}."

@@ -262,9 +262,8 @@ def repeat(run: SearchRun) -> Section:
     if settings:
         section.folded.append(("every setting", PageTable(["setting", "value", "what it is"], settings, text=range(3))))
     about = [[f"{name}", str(version)] for name, version in environment.get("versions", {}).items()]
-    for name in ("platform", "cores", "started", "space_sha256"):
-        if environment.get(name):
-            about.append([name.replace("_", " "), str(environment[name])])
+    about += [[name, str(environment[name])] for name in ("platform", "cores", "started") if environment.get(name)]
+    about += [[f"SHA-256 of {file}", digest] for file, digest in environment.get("sources", {}).items()]
     about += [[name, plain(value)] for name, value in environment.get("device", {}).items()]
     if digest := environment.get("data", {}).get("sha256"):
         about.append(["SHA-256 of the data", digest])

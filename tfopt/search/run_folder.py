@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -229,25 +229,25 @@ def check_same_data(folder: Path, sha256: str) -> None:
         )
 
 
-def check_same_sources(folder: Path, space: str, baselines: Sequence[str]) -> None:
-    """Raise `UserError` when a file of the user's own space or baselines is not the one that the run began with."""
-    stored = read_json(folder / "environment.json")
-    known = {**stored.get("baseline_sha256", {}), space: stored.get("space_sha256")}
-    for source in (space, *baselines):
-        if known.get(source) != space_sha256(source):
+def check_same_sources(folder: Path, config: SearchConfig) -> None:
+    """Raise `UserError` when the user's own space, baselines or backbone are not what the run began with."""
+    known = read_json(folder / "environment.json").get("sources", {})
+    for file, digest in _sources(config).items():
+        if known.get(file) != digest:
             raise UserError(
-                f"{source.rpartition(':')[0]} has changed since {folder} was begun, and what it gives now would not go "
-                "together with what is there. Restore the file, or start a new run without --resume."
+                f"{file} has changed since {folder} was begun, and what it gives now would not go together with what "
+                "is there. Restore the file, or start a new run without --resume."
             )
 
 
-def space_sha256(space: str) -> str | None:
-    """Return the hash of the file of a space `PATH.py:name`; None for tfopt's own spaces."""
-    path = Path(space.rpartition(":")[0])
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" else None
+def _sources(config: SearchConfig) -> dict[str, str]:
+    """Return the SHA-256 of each file of the user's own that networks and baselines are made from."""
+    named = [source.rpartition(":")[0] for source in (config.space, *config.baseline)]
+    files = [*(file for file in named if file.endswith(".py")), *([config.backbone] if config.backbone else [])]
+    return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files}
 
 
-def environment(table: "Table", device: dict[str, Any], space: str, baselines: Sequence[str] = ()) -> dict[str, Any]:
+def environment(table: "Table", device: dict[str, Any], config: SearchConfig) -> dict[str, Any]:
     """Return what a result depends on beside its configuration: data, versions, devices, machine, command."""
     from tfopt.data.examples import ExampleSet, plain_inputs  # pandas, which most of what asks for a run does without
 
@@ -266,8 +266,7 @@ def environment(table: "Table", device: dict[str, Any], space: str, baselines: S
             "classes": list(table.classes),
             **({"inputs": plain_inputs(table)} if isinstance(table, ExampleSet) else {}),
         },
-        "space_sha256": space_sha256(space),
-        "baseline_sha256": {source: space_sha256(source) for source in baselines},
+        "sources": _sources(config),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "platform": platform.platform(),
         "cores": os.cpu_count(),

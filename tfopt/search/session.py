@@ -95,7 +95,7 @@ def run(
             run_folder.check_new(folder, config.overwrite)  # once more, now that nobody else can write there
             device = {"device": config.device, "precision": config.precision, "deterministic": config.deterministic}
             config = replace_fields(config, tries=tuple(map(as_text, search.known)))
-            run_folder.create(folder, config, run_folder.environment(plan.table, device, config.space, config.baseline))
+            run_folder.create(folder, config, run_folder.environment(plan.table, device, config))
         return _search(plan, search, folder, progress, workers, baselines or BaselineRuns(plan, workers))
 
 
@@ -166,7 +166,7 @@ def _checked_folder(plan: Plan) -> Path:
     folder = run_folder.check_existing(config.resume, "environment.json")
     run_folder.refuse_links(folder)
     run_folder.check_same_data(folder, plan.table.sha256)
-    run_folder.check_same_sources(folder, config.space, config.baseline)
+    run_folder.check_same_sources(folder, config)
     return folder
 
 

@@ -119,8 +119,7 @@ FILES: Mapping[str, Object] = {
                     "inputs": Object({"form": str, "parts": [_PART]}, {"series": _SERIES}),
                 }
             ),
-            "space_sha256": TEXT,
-            "baseline_sha256": Object(others=TEXT),
+            "sources": Object(others=str),
             "versions": Object(others=TEXT),
             "platform": str,
             "cores": (int, None),
