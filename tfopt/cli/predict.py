@@ -193,15 +193,16 @@ def _band(folder: Path, name: str, model: Any, confidence: float) -> tuple["Band
 
 
 def _targets(model: Any, trained: dict[str, Any]) -> list[Column]:
-    """Return how targets are read: numbers as in the training table, class labels as written."""
+    """Return how targets are read, as `target_column` has it."""
+    from tfopt.data.rows import target_column
+
     stored = {column["name"]: column for column in trained.get("target_columns", ())}
     kind: Any = "numeric" if model.task == "regression" else "categorical"
     columns = []
     for name in model.target_names:
         held = stored.get(name, {"kind": kind})
-        if model.task == "classification" and held["kind"] != "numeric":
-            held = {"kind": "categorical"}  # yes and no are labels
-        columns.append(Column(**{**held, "name": name, "missing_text": tuple(held.get("missing_text", ()))}))
+        column = Column(**{**held, "name": name, "missing_text": tuple(held.get("missing_text", ()))})
+        columns.append(target_column(column, model.task))
     return columns
 
 

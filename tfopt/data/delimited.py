@@ -42,6 +42,7 @@ def read_delimited(
     separator: str = "auto",
     known_names: Collection[str] = (),
     one_column: bool = False,
+    bare: bool = False,
 ) -> RawTable:
     """Read a CSV or TSV file.
 
@@ -55,6 +56,7 @@ def read_delimited(
         known_names: Names that its columns should have. A first line with one of them is a header, and then one column
             may be all there is; if all are of the form `column_1`, a first line with none of them is no header.
         one_column: Whether one column may be all there is.
+        bare: Whether nothing but names and rows is expected: titles, comments and notes are rows of a wrong width then.
 
     Raises:
         UserError: When it is no text, or its rows are not all of one width.
@@ -62,7 +64,7 @@ def read_delimited(
     text, notes = decode(data, source, encoding)
     if text.isspace() or not text:
         raise UserError(f"the file is empty ({source}). Give a table with a header line and rows.")
-    preamble, text, named = split_preamble(text)
+    preamble, text, named = ([], text, "") if bare else split_preamble(text)
     if separator == "auto":
         separator = named or _separator_of_names(text, known_names) or guess_separator(text)
         if separator != ",":
@@ -74,10 +76,10 @@ def read_delimited(
                 f"a separator is one character (received {quoted(separator)}). "
                 f"Use a character or one of {' '.join(SPELLINGS)}."
             )
-    text, num_comments = blank_out_comments(preamble, text, separator)
+    text, num_comments = (text, 0) if bare else blank_out_comments(preamble, text, separator)
     if num_comments:
         notes.append(f"{num_comments} line{'s' * (num_comments > 1)} beginning with '#' left out")
-    text, said = without_surroundings(text, separator) if header != "no" else (text, [])
+    text, said = (text, []) if bare or header == "no" else without_surroundings(text, separator)
     notes += said
     records = first_records(text, separator)
     if not records:
@@ -130,6 +132,16 @@ def read_delimited(
         read_text=read_text,
         line_of=lambda row: f"line {lines()[row]}" if row < len(lines()) else f"row {row + 1}",
     )
+
+
+def end_of_names(head: str, raw: RawTable) -> int:
+    """Return the line on which the names of a table end, 0 where it has none or they are no line of their own."""
+    names = list(map(str, raw.frame))
+    for line, record in read_records(head, raw.separator) if raw.has_header else ():
+        found = [name or f"column_{place}" for place, name in enumerate(_tidy(record), start=1)]
+        if found[: len(names)] == names:
+            return line
+    return 0
 
 
 def _without_copies_of_header(text: bytes) -> tuple[bytes, int]:

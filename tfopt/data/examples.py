@@ -83,7 +83,6 @@ class ExampleSet(Table):
         shape: Shape of one example's target.
         other_targets: Targets that the network learns too and that nothing is compared by: by name, or by place.
         target_place: Name or place of `target` among the network's targets; None for the only one.
-        test_rows: Examples that the source itself sets apart for testing; None if it does not.
         series: What the examples are windows of; None if they are not.
 
     Example:
@@ -100,7 +99,6 @@ class ExampleSet(Table):
     shape: tuple[int, ...] = ()
     other_targets: dict[Any, np.ndarray] = field(default_factory=dict)
     target_place: str | int | None = None
-    test_rows: np.ndarray | None = None
     series: "Series | None" = None
 
     def take(self, rows: np.ndarray) -> tuple[Nest, Any]:

@@ -90,7 +90,7 @@ def read_files(
         _read_file(file, header, encoding, separator, max_unpacked, known_names, one_column)
         for file in files_of(source)
     ]
-    return parts[0] if len(parts) == 1 else (_joined([raw for raw, _ in parts], source), parts[0][1])
+    return parts[0] if len(parts) == 1 else (joined([raw for raw, _ in parts], source), parts[0][1])
 
 
 def _read_file(
@@ -118,8 +118,15 @@ def _read_file(
     elif kind == "json":
         raw = read_json(data, name, encoding)
     else:
-        as_text = {"header": header, "encoding": encoding, "separator": separator}
-        raw = read_delimited(data, name, **as_text, known_names=known_names, one_column=one_column)
+        raw = read_delimited(
+            data,
+            name,
+            header=header,
+            encoding=encoding,
+            separator=separator,
+            known_names=known_names,
+            one_column=one_column,
+        )
     raw = without_totals(raw) if kind in ("text", "excel") else raw
     return replace(raw, name=stem(name), sha256=sha256), targets
 
@@ -145,7 +152,7 @@ def _kind(data: bytes, ending: str) -> str:
     return kinds.get(ending, "text")
 
 
-def _joined(raws: list[RawTable], source: str) -> RawTable:
+def joined(raws: list[RawTable], source: str) -> RawTable:
     """Return the rows of several files of the same columns, one file after the other."""
     first = raws[0]
     names = list(map(str, first.frame))

@@ -65,7 +65,7 @@ def _plain(values: pd.Series, name: str, source: str) -> pd.Series:
 
 
 # What NumPy, pyarrow, openpyxl and what they stand on raise for archives with bytes changed or missing.
-_DAMAGES = (
+DAMAGES = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, NotImplementedError),
     *(OSError, EOFError, zipfile.BadZipFile, zlib.error),
 )
@@ -108,7 +108,7 @@ def read_arrays(
             held = {name: archive[name] for name in names if only is None or name in only}
     except UserError:
         raise
-    except (*_DAMAGES, MemoryError) as error:
+    except (*DAMAGES, MemoryError) as error:
         raise UserError(f"not an NPZ file ({source}: {error}). {advice}") from None
     for name, array in held.items():
         if array.dtype.kind not in "biufSUMm":
@@ -156,7 +156,7 @@ def read_parquet(data: bytes, source: str, max_unpacked: int) -> RawTable:
         frame = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
     except UserError:
         raise
-    except _DAMAGES as error:
+    except DAMAGES as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"not a Parquet file ({source}: {reason}). Write it again, or give a CSV file.") from None
     return typed_table(frame, stem(source), source)
@@ -174,7 +174,7 @@ def read_excel(data: bytes, source: str, max_unpacked: int, header: str) -> RawT
             frame = book.parse(0, header=None, dtype=object, keep_default_na=False, na_values=["", " ", "  ", "\xa0"])
     except UserError:
         raise
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise UserError(f"not an Excel file ({source}: {error}). Save it again as .xlsx, or as CSV.") from None
     sheets = list(map(str, book.sheet_names))
     notes = [f"read the first of {len(sheets)} sheets, {quoted(sheets[0])}"] if len(sheets) > 1 else []

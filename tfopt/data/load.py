@@ -29,7 +29,7 @@ EMPTY, CONSTANT, IDENTIFIER = "empty", "constant", "an identifier, another value
 
 
 def load_table(
-    source: str | Path | pd.DataFrame | Sequence[str | Path],
+    source: str | Path | pd.DataFrame | RawTable | Sequence[str | Path],
     *,
     target: str | Sequence[str] | None = None,
     task: str = "auto",
@@ -52,7 +52,7 @@ def load_table(
         source: An embedded set (`digits`, `diabetes`, `breast_cancer`, `wine`, `iris`, `linnerud`; generated:
             `friedman1`, `friedman2`, `friedman3`, `moons`), a CSV, TSV, Excel, JSON lines, Parquet or NPZ file (`x`,
             `y`), several files of the same columns, a folder of them, `-` for standard input, a pandas data frame,
-            `openml:NAME` or `keras:NAME`.
+            `openml:NAME` or `keras:NAME`; or the rows of a file that were read already.
         target: The target column, or several for regression; None takes the last column and says so in `notes`.
         task: `"regression"`, `"classification"`, or `"auto"` to tell from the target.
         drop: Columns to leave out.
@@ -85,16 +85,19 @@ def load_table(
     ):
         if value not in choices:
             raise UserError(f"--{option} is one of {', '.join(choices)} (received {value!r}).{nearest(value, choices)}")
-    if not isinstance(source, pd.DataFrame):
-        source = ",".join(map(str, source)) if isinstance(source, list | tuple) else str(source)
-    raw, default_targets = read_source(
-        source,
-        header=header,
-        encoding=encoding,
-        separator=separator,
-        max_unpacked=max_unpacked,
-        one_column=featureless,
-    )
+    if isinstance(source, RawTable):
+        raw, default_targets = source, ()  # type: tuple[RawTable, tuple[str, ...]]
+    else:
+        if not isinstance(source, pd.DataFrame):
+            source = ",".join(map(str, source)) if isinstance(source, list | tuple) else str(source)
+        raw, default_targets = read_source(
+            source,
+            header=header,
+            encoding=encoding,
+            separator=separator,
+            max_unpacked=max_unpacked,
+            one_column=featureless,
+        )
     frame = raw.frame.rename(columns=str)
     told = _told(columns or {}, frame, raw)
     notes, guesses = list(raw.notes), Guesses()

@@ -111,8 +111,7 @@ def read_new_rows(
     Raises:
         UserError: When a column is missing, or holds what its kind cannot.
     """
-    target_names = [column.name for column in targets]
-    allowed = [*(column.name for column in columns), *target_names, *ignored]
+    allowed = [*(column.name for column in (*columns, *targets)), *ignored]
     raw, _ = read_files(
         str(path),
         header=header,
@@ -121,6 +120,19 @@ def read_new_rows(
         max_unpacked=max_unpacked,
         known_names=allowed,
     )
+    return rows_of(raw, columns, targets=targets, ignored=ignored)
+
+
+def rows_of(
+    raw: RawTable, columns: Sequence[Column], *, targets: Sequence[Column] = (), ignored: Sequence[str] = ()
+) -> NewRows:
+    """Return the rows of a table as `read_new_rows` does, whose arguments these are.
+
+    Raises:
+        UserError: When a column is missing, or holds what its kind cannot.
+    """
+    target_names = [column.name for column in targets]
+    allowed = [*(column.name for column in columns), *target_names, *ignored]
     frame = raw.frame.rename(columns=str)
     if not raw.has_header:
         frame = frame.rename(columns=_match_by_position(list(map(str, frame)), columns, target_names, ignored, raw))
@@ -149,6 +161,29 @@ def read_new_rows(
         unnamed=tuple(name for name in unknown if name in raw.unnamed),
         left_out=raw.left_out,
     )
+
+
+def target_column(column: Column, task: str) -> Column:
+    """Return how the targets of new rows are read: numbers as in the training table, class labels as written."""
+    labels = task == "classification" and column.kind != "numeric"  # yes and no are labels
+    return Column(column.name, "categorical") if labels else column
+
+
+def coded_targets(targets: Sequence[pd.Series], classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return targets in the form of `Table.target`, and which rows have one: a number, or one of the classes, if any.
+
+    Args:
+        targets: As `NewRows.targets` has them, in the order of the training table's.
+        classes: The class labels; empty for regression.
+    """
+    if not classes:
+        values = np.column_stack([column.to_numpy(dtype=np.float64) for column in targets])
+        return values[:, 0] if len(targets) == 1 else values, np.isfinite(values).all(axis=1)
+    labels = to_categories(targets[0])
+    codes = {name: code for code, name in enumerate(classes)}
+    places = np.array([*(codes.get(name, -1) for name in labels.cat.categories), -1])
+    target = places[labels.cat.codes.to_numpy()]
+    return target, target >= 0
 
 
 def cells_of(columns_of: pd.DataFrame | Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ class Table:
             them.
         identifiers: Those of them that were dropped because they name the row.
         source_columns: All columns of the source, in its order.
+        test_rows: Rows that are set apart for testing; None if none are.
 
     Example:
         ```python
@@ -69,6 +70,7 @@ class Table:
     ignored: tuple[str, ...] = ()
     identifiers: tuple[str, ...] = ()
     source_columns: tuple[str, ...] = ()
+    test_rows: np.ndarray | None = None
 
     @property
     def num_rows(self) -> int:

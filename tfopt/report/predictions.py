@@ -13,9 +13,8 @@ from tfopt.comparison.objective import get_objective
 from tfopt.data.column import Column
 from tfopt.data.new_examples import NewExamples
 from tfopt.data.raw import RawTable
-from tfopt.data.rows import NewRows, read_as
+from tfopt.data.rows import NewRows, coded_targets, read_as
 from tfopt.data.spelling import quoted
-from tfopt.data.values import to_categories
 from tfopt.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def score(
     if not rows.targets or len(rows.targets) < len(model.target_names):
         return
     objective = get_objective(config.get("objective"), model.task)
-    target, known = _target(model, rows)
+    target, known = coded_targets([rows.targets[name] for name in model.target_names], model.classes)
     if not known.any():
         yield f"not scored: no row holds a {' and '.join(model.target_names)} that the model knows"
         return
@@ -64,19 +63,6 @@ def score(
     if band is not None:
         held = band.holds(target[known], outputs[known])
         yield f"{held.sum()} of {held.size} targets are in their {'sets' if band.classes else 'intervals'}"
-
-
-def _target(model: Any, rows: NewRows | NewExamples) -> tuple[np.ndarray, np.ndarray]:
-    """Return the targets as an objective takes them, and which rows have them."""
-    columns = [rows.targets[name] for name in model.target_names]
-    if model.task == "regression":
-        values = np.column_stack([column.to_numpy(dtype=np.float64) for column in columns])
-        return values[:, 0] if len(columns) == 1 else values, np.isfinite(values).all(axis=1)
-    labels = to_categories(columns[0])
-    codes = {name: code for code, name in enumerate(model.classes)}
-    places = np.array([*(codes.get(name, -1) for name in labels.cat.categories), -1])
-    target = places[labels.cat.codes.to_numpy()]
-    return target, target >= 0
 
 
 def _weights(rows: NewRows | NewExamples, name: str | None) -> np.ndarray | None:
