@@ -35,6 +35,7 @@ PENALTIES = [
 PENALTIES += ["LHalf", "Hoyer", "HoyerSquare", "SLOPE", "Nuclear", "Spectral", "Orthogonality", "TotalVariation"]
 LAYERS = {
     "BatchEnsembleDense": lambda: layers.BatchEnsembleDense(5, 4, "relu"),
+    "CategoryCodes": lambda: layers.CategoryCodes([2, 1]),
     "CategoryEmbedding": lambda: layers.CategoryEmbedding([3, 20, 2], 4),
     "Dropout": lambda: layers.Dropout(0.5),
     "EnsembleScaling": lambda: layers.EnsembleScaling(4),

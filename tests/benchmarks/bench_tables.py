@@ -81,10 +81,15 @@ def small_realmlp(hp: Any, problem: Any) -> Any:
     )
 
 
+def space_of(name: str) -> Space:
+    """Return a space of tfopt's, or that of the small RealMLP."""
+    return Space(name, small_realmlp if name == "realmlp_s" else SPACES[name])
+
+
 def searched(plan: Plan, space: str, ensemble: int) -> dict[str, list[float]]:
     """Search a space in every fold, and return the scores of what was chosen and of the ensemble of trials, if any."""
     plan = replace(plan, config=replace(plan.config, ensemble=ensemble))
-    with opened(plan, space) as search:
+    with opened(plan, space_of(space)) as search:
         search.search(plan.outer)
         search.refit(plan.outer)
         found: dict[str, list[float]] = {}
@@ -93,7 +98,7 @@ def searched(plan: Plan, space: str, ensemble: int) -> dict[str, list[float]]:
         return found
 
 
-def untuned(plan: Plan, space: str) -> dict[str, list[float]]:
+def untuned(plan: Plan, space: Space) -> dict[str, list[float]]:
     """Train a space's default on every fold."""
     with opened(plan, space) as search:
         scores = search.scores_of(plan.outer, {"default": default_values(search.hyperparameters)}, 1)
@@ -101,9 +106,9 @@ def untuned(plan: Plan, space: str) -> dict[str, list[float]]:
 
 
 @contextlib.contextmanager
-def opened(plan: Plan, space: str) -> Iterator[NetworkSearch]:
+def opened(plan: Plan, space: Space) -> Iterator[NetworkSearch]:
     """Yield a `NetworkSearch` of a plan, in a folder of its own that is gone afterwards."""
-    search = NetworkSearch(plan, Space(space, small_realmlp if space == "realmlp_s" else SPACES[space]))
+    search = NetworkSearch(plan, space)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "predictions").mkdir()
         search.open(Journal(Path(folder) / "trials.jsonl"), Path(folder), Progress())
@@ -128,15 +133,15 @@ def tuned(plan: Plan, names: str) -> dict[str, list[float]]:
 MEASURES = {
     "mlp": functools.partial(searched, space="mlp", ensemble=0),
     "default": functools.partial(searched, space="default", ensemble=6),
-    **{name: functools.partial(untuned, space=name) for name in ("realmlp_s", "realmlp", "tabm")},
+    **{name: functools.partial(untuned, space=space_of(name)) for name in ("realmlp_s", "realmlp", "tabm")},
     "scikit-learn": functools.partial(tuned, names="fast"),
     **{name: functools.partial(tuned, names=name) for name in ("lightgbm", "catboost")},
 }
 
 
-def plan_of(name: str, seed: int, folder: Path, drawn: Path) -> Plan:
+def plan_of(settings: dict[str, Any], seed: int, folder: Path, drawn: Path) -> Plan:
     """Return the plan of a table's comparison; a long file is cut to `MOST_ROWS` lines, the same for every seed."""
-    settings = dict(TABLES[name])
+    settings = dict(settings)
     if settings["data"].endswith(".csv"):
         path = folder / settings["data"]
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -159,33 +164,33 @@ def processor_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def kept() -> list[Line]:
+def kept(raw: Path) -> list[Line]:
     """Return the lines that were measured."""
-    return [json.loads(line) for line in RAW.read_text(encoding="utf-8").splitlines()] if RAW.exists() else []
+    return [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()] if raw.exists() else []
 
 
-def append(line: Line) -> None:
+def append(raw: Path, line: Line) -> None:
     """Write a line at the end."""
-    with RAW.open("a", encoding="utf-8") as file:
+    with raw.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
 def run(folder: Path, tables: list[str]) -> None:
     """Measure what is missing, one seed of folds after another."""
-    done = {(line.get("table"), line.get("seed"), line.get("measured")) for line in kept()}
-    append({"environment": environment("tfopt", "tensorflow", "keras", "scikit-learn", "lightgbm", "catboost")})
+    done = {(line.get("table"), line.get("seed"), line.get("measured")) for line in kept(RAW)}
+    append(RAW, {"environment": environment("tfopt", "tensorflow", "keras", "scikit-learn", "lightgbm", "catboost")})
     with tempfile.TemporaryDirectory() as drawn:
         for seed in range(SEEDS):
             for name in tables:
                 wanted = [what for what in MEASURED if (name, seed, what) not in done]
-                plan = plan_of(name, seed, folder, Path(drawn)) if wanted else None
+                plan = plan_of(TABLES[name], seed, folder, Path(drawn)) if wanted else None
                 for what in wanted:
                     begun, wall = processor_seconds(), time.monotonic()
                     scores = MEASURES[what](plan)
                     line = {"table": name, "seed": seed, "measured": what, "objective": plan.objective.name}
                     line |= {"rows": plan.table.num_rows, "scores": scores}
                     line |= {"cpu_seconds": processor_seconds() - begun, "wall_seconds": time.monotonic() - wall}
-                    append(line)
+                    append(RAW, line)
                     print(f"{name} {seed} {what}: {line['cpu_seconds']:.0f} s of processor", flush=True)
 
 
@@ -214,7 +219,7 @@ class Found:
 
 def table() -> str:
     """Return the table of what is complete, which of the goals are met, and where it was measured."""
-    lines = kept()
+    lines = kept(RAW)
     facts = next(line["environment"] for line in lines if "environment" in line)
     measured = [line for line in lines if "table" in line]
     found = _found(measured)

@@ -87,6 +87,19 @@ def test_levels_absent_from_a_fold_leave_their_slots_empty():
     np.testing.assert_array_equal(encoder.transform(pd.DataFrame({"c": ["q", "y", None]}))[:, 4], [1, 0, 1])
 
 
+def test_the_one_hots_of_each_category_are_its_levels():
+    frame = pd.DataFrame({"size": [1.0, 2.0, 3.0], "c": ["x", None, "y"], "full": ["a", "b", "c"], "d": list("pqq")})
+    kinds = {"c": {"num_levels": 3, "has_missing": True}, "full": {"num_levels": 0}, "d": {"num_levels": 2}}
+    columns = [Column("size", "numeric"), *(Column(name, "categorical", **kind) for name, kind in kinds.items())]
+    encoder = TableEncoder(columns).fit(frame)
+    names = encoder.get_feature_names_out()
+    assert [names[list(places)].tolist() for places in encoder.one_hots] == [
+        ["c=x", "c=y", "c=(unused 2)"],
+        ["d=q", "d=p"],
+    ]
+    assert TableEncoder(columns[:1]).one_hots == ()
+
+
 @pytest.mark.parametrize("written", [["1", "2"], [1, 2], [1.0, 2.0], ["1.0", " 2 "]])
 def test_one_level_however_it_is_written(written):
     encoder = TableEncoder([Column("c", "categorical", num_levels=2)]).fit(pd.DataFrame({"c": ["1", "2", "1"]}))

@@ -15,6 +15,7 @@ X = RNG.normal(size=(40, 3)).astype("float32")
 CODES = np.array([[0, 5, 1], [2, 19, 0], [-1, 20, np.nan], [1, 0.5, 1]], "float32")
 EXAMPLES = {
     "BatchEnsembleDense": lambda: layers.BatchEnsembleDense(5, 4, "relu", input_scaling=False),
+    "CategoryCodes": lambda: layers.CategoryCodes([2, 1]),
     "CategoryEmbedding": lambda: layers.CategoryEmbedding([3, 20, 2], 4, 0.1, 0.01),
     "EnsembleScaling": lambda: layers.EnsembleScaling(4, "signs", [2, 1]),
     "FeatureScaling": lambda: layers.FeatureScaling(6.0, schedules.LinearDecay(0.01, 50)),
@@ -68,7 +69,7 @@ def test_shape_type_and_gradients(name, policy):
     model = keras.Model(inputs, layer(inputs))
     outputs = model(X, training=True)
     assert outputs.shape[1:] == model.output_shape[1:]
-    measured = name in ("SelectColumns", "TargetScaling")  # which leave numbers as exact as they come
+    measured = name in ("CategoryCodes", "SelectColumns", "TargetScaling")  # which leave numbers as exact as they come
     assert outputs.dtype == ("float32" if measured else layer.compute_dtype)
     assert all(variable.dtype == "float32" for variable in layer.trainable_weights)
 
@@ -182,6 +183,9 @@ def test_one_hots_and_embeddings_of_categories():
     hot[:, 23] = [1, -1, 0, 1]
     np.testing.assert_array_equal(layers.OneHotCategories([3, 20, 2], signs=True)(CODES), hot)
     assert layers.OneHotCategories([3, 20, 2])(CODES).shape == (4, 25)
+    expected = np.where((CODES >= 0) & (CODES < [3, 20, 2]) & (CODES % 1 == 0), CODES, -1)
+    one_hots = layers.OneHotCategories([3, 20, 2])(CODES)
+    np.testing.assert_array_equal(layers.CategoryCodes([3, 20, 2])(one_hots), expected)
     layer = layers.CategoryEmbedding([3, 20, 2], 4)
     outputs = np.asarray(layer(CODES)).reshape(4, 3, 4)
     table = weight(layer, "table")
@@ -255,6 +259,7 @@ def test_target_scaling_clips_in_inference_only():
         (lambda: layers.BatchEnsembleDense(2, 4)(np.ones((2, 3, 5))), "takes inputs"),
         (lambda: layers.OneHotCategories([]), "must hold at least one number"),
         (lambda: layers.CategoryEmbedding([3, 0]), "`levels` of CategoryEmbedding must be >= 1"),
+        (lambda: layers.CategoryCodes([3, 1])(X), "must add up to the number of columns, 3"),
         (lambda: layers.SelectColumns([-1]), "`columns` of SelectColumns must be >= 0"),
     ],
 )

@@ -131,6 +131,22 @@ def test_any_kind_of_columns_alone(name, columns):
     assert model(np.zeros((3, len(columns)), "float32")).shape == (3, 2)
 
 
+@pytest.mark.parametrize("name", ["mlp", "realmlp", "tabm"])
+def test_one_hots_of_many_levels_are_a_category_and_of_few_are_flags(name):
+    numbers, codes, few = RNG.normal(size=(9, 2)), RNG.integers(-1, 12, 9), np.eye(3)[RNG.integers(0, 3, 9)]
+    make, steps = getattr(models, name), () if name == "tabm" else (60,)
+    settings = {"units": 4, "max_one_hot": 8, "category_units": 3}
+    of_codes = make(["number", 12, "number", *["flag"] * 3], "regression", *steps, **settings)
+    columns = ["number", *["flag"] * 12, "number", *["flag"] * 3]
+    of_one_hots = make(columns, "regression", *steps, one_hots=[range(1, 13), range(14, 17)], **settings)
+    assert of_one_hots.get_layer("category_vectors").levels == [12]
+    of_one_hots.set_weights(of_codes.get_weights())
+    one_hots = (codes[:, None] == np.arange(12)).astype("float32")
+    outputs = np.asarray(of_one_hots(np.column_stack([numbers[:, 0], one_hots, numbers[:, 1], few])))
+    expected = of_codes(np.column_stack([numbers[:, 0], codes, numbers[:, 1], few]))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_the_programs_of_the_docs_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "tabular-networks.md").read_text(encoding="utf-8")
@@ -164,6 +180,11 @@ def test_every_setting_is_described():
             r"`num_layers` of mlp must be < 2\*\*63",
         ),
         (lambda: models.realmlp(["number"], "regression", 10, dropout=np.nan), "`dropout` of realmlp must be finite"),
+        (
+            lambda: models.mlp(["flag", "number"], "regression", 10, one_hots=[[0, 1]]),
+            "columns that `columns` calls 'flag'",
+        ),
+        (lambda: models.tabm(["flag"], "regression", one_hots=[[0], [0]]), "each in one list"),
         (lambda: models.tabm(["number"], "regression", weight_decay=-1), "`weight_decay` of tabm must be >= 0"),
         (lambda: models.realmlp(["number"], "classification", 10), "must be the number of classes"),
         (lambda: models.realmlp(["number"], "classify", 10), "`task` of realmlp must be one of"),

@@ -163,6 +163,16 @@ def test_networks_for_tables_build_what_they_say(name, task, seed):
         assert ("PiecewiseLinearEmbedding" in layers) == (values["tabm_num_bins"] > 0)
 
 
+def test_categories_of_many_levels_become_vectors():
+    one_hots = (tuple(range(1, 9)), tuple(range(9, 29)))
+    of = problem(num_features=30, kinds=("number",) + ("flag",) * 29, one_hots=one_hots)
+    hp = keras_tuner.HyperParameters()
+    hp.values = {"network": "realmlp"}
+    model = SPACES["default"](hp, of)
+    assert model.get_layer("category_vectors").levels == [20]  # eight stay one-hots
+    assert model.get_layer("flags").columns == [*range(1, 9), 29]
+
+
 @pytest.mark.parametrize("name", ["default", "realmlp"])
 def test_realmlp_builds_where_rate_and_decay_are_at_their_largest(name):
     of = problem("regression")

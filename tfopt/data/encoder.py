@@ -153,6 +153,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         names, blocks = self._layout()
         return tuple("number" if place < blocks["values"].stop else "flag" for place in range(len(names)))
 
+    @property
+    def one_hots(self) -> tuple[tuple[int, ...], ...]:
+        """For each categorical column the columns of the matrix that are its levels; not those of other and missing."""
+        starts = np.cumsum([self._layout()[1]["slots"].start, *map(self._slot_width, self._of_kind("categorical"))])
+        slots = zip(starts.tolist(), map(self._num_slots, self._of_kind("categorical")), strict=False)
+        return tuple(tuple(range(start, start + number)) for start, number in slots if number)
+
     def _of_kind(self, kind: str) -> list[Column]:
         return [column for column in self.columns if column.kind == kind]
 

@@ -1,7 +1,7 @@
 """Layers: dropout and noise whose strength can change, gates, and what networks for tables are made of."""
 
 from tfopt.layers.batch_ensemble import BatchEnsembleDense, EnsembleScaling, SeparateDense
-from tfopt.layers.columns import CategoryEmbedding, OneHotCategories, SelectColumns
+from tfopt.layers.columns import CategoryCodes, CategoryEmbedding, OneHotCategories, SelectColumns
 from tfopt.layers.dropout import (
     AlphaDropout,
     Dropout,
@@ -23,6 +23,7 @@ from tfopt.layers.robust_scaling import RobustScaling, TargetScaling
 __all__ = [
     "AlphaDropout",
     "BatchEnsembleDense",
+    "CategoryCodes",
     "CategoryEmbedding",
     "Dropout",
     "EnsembleScaling",

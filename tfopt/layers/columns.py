@@ -1,4 +1,4 @@
-"""Columns of a table inside a network: some of them, categories as one-hots, categories as trained vectors."""
+"""Columns of a table inside a network: some of them, categories as one-hots, as codes, as trained vectors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -92,6 +92,57 @@ class OneHotCategories(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain Python values."""
         return {**super().get_config(), "levels": list(self.levels), "signs": self.signs}
+
+
+@keras.saving.register_keras_serializable(package="tfopt")
+class CategoryCodes(keras.layers.Layer):
+    """Turn the one-hots of categories back into codes, for `CategoryEmbedding`; a row of zeros gives -1.
+
+    Use it where rows come as one-hots and a category has too many levels for them.
+
+    Args:
+        levels: Sequence of ints ≥ 1: how many of the columns, from left to right, are the one-hots of each category.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: There are no categories, one has no level, or the levels do not add up to the columns.
+
+    Example:
+        ```python
+        one_hots = np.array([[0.0, 0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]])
+        print(np.asarray(tfopt.layers.CategoryCodes([3, 2])(one_hots)).tolist())  # [[2.0, 0.0], [-1.0, 1.0]]
+        ```
+    """
+
+    def __init__(self, levels: Sequence[int], **kwargs: Any):
+        super().__init__(autocast=False, **kwargs)  # codes are not exact in half precision
+        self.levels = whole_numbers("levels", levels, minimum=1, owner="CategoryCodes")
+
+    def build(self, input_shape: Any) -> None:
+        """Check the number of columns."""
+        if sum(self.levels) != input_shape[-1]:
+            raise ValueError(
+                f"Argument `levels` of CategoryCodes must add up to the number of columns, {input_shape[-1]}. "
+                f"Received: levels={self.levels}."
+            )
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        """Return a column of codes for each category."""
+        one_hots, ends = ops.cast(inputs, "float32"), np.cumsum(self.levels)
+        sums = [
+            ops.sum(one_hots[..., end - levels : end] * np.arange(1, levels + 1, dtype="float32"), axis=-1)
+            for end, levels in zip(ends, self.levels, strict=True)
+        ]
+        return ops.stack(sums, axis=-1) - 1.0
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the outputs."""
+        return (*input_shape[:-1], len(self.levels))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments as plain Python values."""
+        return {**super().get_config(), "levels": list(self.levels)}
 
 
 @keras.saving.register_keras_serializable(package="tfopt")

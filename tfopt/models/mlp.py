@@ -29,6 +29,7 @@ def mlp(
     weight_decay: float = 1.0,
     label_smoothing: float = 0.0,
     max_one_hot: int | None = 32,
+    one_hots: Sequence[Sequence[int]] = (),
     category_units: int = 8,
     scaling: bool = True,
     metrics: Sequence[Any] | None = None,
@@ -55,6 +56,8 @@ def mlp(
         weight_decay: AdamW's.
         label_smoothing: Of classes.
         max_one_hot: Most levels that become one-hots; None for any number.
+        one_hots: For each category that is given as flags, the columns of these: more than `max_one_hot` are taken as
+            one category of so many levels.
         category_units: Length of the vectors of categories with more levels.
         scaling: Whether numbers are scaled within the model; False where they are already.
         metrics: As in `model.compile`; accuracy for classification by default.
@@ -79,7 +82,7 @@ def mlp(
     )  # fmt: skip
     text("schedule", schedule, "mlp")
     target = Target(task, num_outputs, "mlp")
-    kinds = ColumnKinds(columns, max_one_hot)
+    kinds = ColumnKinds(columns, max_one_hot, one_hots)
     numbers, indicators = kinds.scaled_numbers(scaling), kinds.indicators(signs=False)
     features = joined([numbers, indicators, kinds.category_vectors(category_units)], "features")
     hidden = features

@@ -45,6 +45,7 @@ def realmlp(
     num_frequencies: int = 16,
     frequency_scale: float = 0.1,
     max_one_hot: int | None = 8,
+    one_hots: Sequence[Sequence[int]] = (),
     category_units: int = 8,
     scaling: bool = True,
     start: str = "data",
@@ -94,6 +95,8 @@ def realmlp(
         num_frequencies: Waves of each number.
         frequency_scale: Standard deviation of their frequencies at the start.
         max_one_hot: Most levels that become one-hots; None for any number.
+        one_hots: For each category that is given as flags, the columns of these: more than `max_one_hot` are taken as
+            one category of so many levels.
         category_units: Length of the vectors of categories with more levels.
         scaling: Whether numbers and one-hots are scaled within the model; False where they are already.
         start: `"data"` for kernels and biases that `from_data` sets; `"normal"` for N(0, 1) and an output layer of 0.
@@ -166,7 +169,7 @@ def realmlp(
         options = {"kernel_initializer": kernel, "bias_initializer": bias} | options
         return NeuralTangentDense(units, bias_learning_rate_factor=bias_factor, **paced(factor), **options)
 
-    kinds = ColumnKinds(columns, max_one_hot)
+    kinds = ColumnKinds(columns, max_one_hot, one_hots)
     numbers = kinds.scaled_numbers(scaling)
     if numbers is not None and embedding is not None:
         numbers = PeriodicEmbedding(

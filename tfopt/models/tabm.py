@@ -37,6 +37,7 @@ def tabm(
     num_bins: int | None = 48,
     embedding_units: int = 16,
     max_one_hot: int | None = 32,
+    one_hots: Sequence[Sequence[int]] = (),
     category_units: int = 8,
     scaling: bool = True,
     metrics: Sequence[Any] | None = None,
@@ -77,6 +78,8 @@ def tabm(
         num_bins: Bins of each number's embedding; None for no embeddings.
         embedding_units: Outputs of each number's embedding.
         max_one_hot: Most levels that become one-hots; None for any number.
+        one_hots: For each category that is given as flags, the columns of these: more than `max_one_hot` are taken as
+            one category of so many levels.
         category_units: Length of the vectors of categories with more levels.
         scaling: Whether numbers are scaled within the model; False where they are already.
         metrics: As in `model.compile`; accuracy for classification by default.
@@ -101,7 +104,7 @@ def tabm(
     )  # fmt: skip
     target = Target(task, num_outputs, "tabm")
     choice_argument(variant, "tabm", "variant", VARIANTS)
-    kinds = ColumnKinds(columns, max_one_hot)
+    kinds = ColumnKinds(columns, max_one_hot, one_hots)
     numbers, sections = kinds.scaled_numbers(scaling), [1] * len(kinds.numbers)
     embeds = numbers is not None and num_bins is not None
     if numbers is not None and num_bins is not None:

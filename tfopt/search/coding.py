@@ -130,6 +130,11 @@ class SplitCoder:
         """Kinds of the encoded columns, the same for every split and scaling."""
         return TableEncoder(self._table.columns).kinds
 
+    @property
+    def one_hots(self) -> tuple[tuple[int, ...], ...]:
+        """For each category the encoded columns that are its levels, the same for every split and scaling."""
+        return TableEncoder(self._table.columns).one_hots
+
     def encoder(self, train: np.ndarray, scaling: str) -> TableEncoder:
         """Return the encoder fitted on these rows."""
         return TableEncoder(self._table.columns, scaling=scaling).fit(self._table.features.iloc[train])

@@ -30,6 +30,11 @@ class ExampleCoder(SplitCoder):
         """Nothing: there are no columns."""
         return ()
 
+    @property
+    def one_hots(self) -> tuple[tuple[int, ...], ...]:
+        """Nothing, likewise."""
+        return ()
+
     def is_fixed(self, scaling: str) -> bool:
         """Whether inputs, targets and weights of an example are the same in every split."""
         table = self._table

@@ -74,6 +74,7 @@ class NetworkSearch:
             table_rows=table.num_rows,
             same_units=same_units(table),
             kinds=self.coder.kinds,
+            one_hots=self.coder.one_hots,
             kind="table" if examples is None else examples.kind,
             parts=None if examples is None else examples.parts,
             classes=table.classes,

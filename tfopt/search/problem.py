@@ -30,6 +30,8 @@ class Problem:
         same_units: Whether all columns are numbers of one unit, such as pixels, to be scaled by one factor.
         kinds: Of each column of the encoded input `"number"`, which is scaled, or `"flag"`, 0 or 1 or a sine or cosine.
             Empty where all are numbers.
+        one_hots: For each category the encoded columns that are 1 for one of its levels each; the columns of rare and
+            of missing levels are not among them.
         kind: What an example is: a row of a `"table"`, an `"image"`, a `"sequence"`, a `"text"` or something `"other"`.
         parts: Of examples that are no table what each array of their inputs is, a `tfopt.data.InputPart` by itself or
             in a dict or tuple; None for a table.
@@ -51,6 +53,7 @@ class Problem:
     table_rows: int
     same_units: bool = False
     kinds: tuple[str, ...] = ()
+    one_hots: tuple[tuple[int, ...], ...] = ()
     kind: str = "table"
     parts: Any = None
     classes: tuple[str, ...] = ()

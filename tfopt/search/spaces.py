@@ -142,6 +142,7 @@ def _realmlp(problem: Problem, settings: dict[str, Any], batch_size: int) -> ker
         problem.task,
         problem.total_steps(batch_size),
         problem.num_outputs,
+        one_hots=problem.one_hots,  # more than eight become trained vectors
         scaling=False,
         start="normal",
         metrics=[],

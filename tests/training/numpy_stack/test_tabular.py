@@ -47,7 +47,7 @@ def tabm_of_values(hp):
 
 
 def mlp(hp):
-    return models.mlp(COLUMNS, "regression", STEPS, **SMALL, learning_rate=hp["lr"], max_one_hot=3)
+    return models.mlp(COLUMNS, "regression", STEPS, **SMALL, learning_rate=hp["lr"], max_one_hot=0, one_hots=[[6]])
 
 
 RATES = [{"lr": 0.01}, {"lr": 0.003}]

@@ -337,6 +337,18 @@ class _OneHotCategories(_OfInputs):
         return np.concatenate(parts, axis=-1)
 
 
+class _CategoryCodes(_OfInputs):
+    """`tfopt.layers.CategoryCodes`."""
+
+    def load(self, weights: Views, gradients: Views, states: Views) -> None:
+        super().load(weights, gradients, states)
+        self._starts = np.cumsum([0, *self.layer.levels[:-1]])
+        self._codes = np.concatenate([np.arange(1, levels + 1, dtype="float32") for levels in self.layer.levels])
+
+    def forward(self, inputs: Sequence[Array], training: bool) -> Array:
+        return np.add.reduceat(inputs[0] * self._codes, self._starts, axis=-1) - np.float32(1)
+
+
 class _CategoryEmbedding(_FactoredOperation):
     """`tfopt.layers.CategoryEmbedding`."""
 
@@ -412,6 +424,7 @@ class _Concatenate(Operation):
 
 KINDS: dict[type, type[Operation]] = {
     keras.layers.Concatenate: _Concatenate,
+    tfopt.layers.CategoryCodes: _CategoryCodes,
     tfopt.layers.CategoryEmbedding: _CategoryEmbedding,
     tfopt.layers.FeatureScaling: _FeatureScaling,
     tfopt.layers.NeuralTangentDense: _NeuralTangentDense,
