@@ -247,8 +247,10 @@ target = rows @ [1.0, -2.0, 0.5]
 def train(devices):
     strategy = tfopt.devices.strategy(devices)
     with strategy.scope():
-        model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
-        model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+        penalty = tfopt.regularizers.L1(0.1)  # whose gradient the optimizer takes out again, a share on each device
+        dense = keras.layers.Dense(1, kernel_initializer="zeros", kernel_regularizer=penalty)
+        model = keras.Sequential([keras.layers.Input((3,)), dense])
+        model.compile(tfopt.regularizers.ProximalOptimizer(keras.optimizers.SGD(0.1)), loss="mse")
     model.fit(rows, target, batch_size=16, epochs=5, shuffle=False, verbose=0)
     return strategy.num_replicas_in_sync, np.ravel(model.get_weights()[0]).tolist()
 try:

@@ -93,6 +93,21 @@ def test_gradient_accumulation_takes_one_step_per_update():
     assert seen == [1.0, 1.0, 0.875, 0.875, 0.875, 0.75]
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_accumulating_one_gradient_three_times_is_a_step_with_it(nesterov):
+    def weights(steps, accumulated):
+        model = linear(L1(0.2))
+        momentum = {"momentum": 0.5, "nesterov": nesterov, "gradient_accumulation_steps": accumulated}
+        model.compile(ProximalOptimizer(keras.optimizers.SGD(0.1, **momentum)), "mse", run_eagerly=True)
+        for _ in range(steps):
+            model.train_on_batch(X, Y)
+            yield kernel(model)
+
+    seen = np.stack(list(weights(12, 3))).reshape(4, 3, 10)
+    np.testing.assert_array_equal(seen[:, 0], seen[:, 1])
+    np.testing.assert_allclose(seen[:, 2], list(weights(4, None)), atol=1e-6)
+
+
 @pytest.mark.slow
 def test_loss_scaling_does_not_scale_the_penalty():
     plain, scaled, wrapped = linear(L1(0.2)), linear(L1(0.2)), linear(L1(0.2))

@@ -345,6 +345,7 @@ def test_the_batch_size_of_a_perceptron_counts():
 
     assert strength() == pytest.approx(1 / 200)
     assert strength(batch_size=32) == pytest.approx(1 / 32)
+    assert strength(batch_size=5000) == pytest.approx(1 / 1000)
     assert strength(solver="lbfgs") == pytest.approx(1 / 1000)
 
 

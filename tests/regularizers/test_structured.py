@@ -92,10 +92,15 @@ def test_concentration_values():
 
 def test_matrix_values():
     flat = KERNEL.reshape(-1, 5)
-    for x, matrix in ((MATRIX, MATRIX), (KERNEL, flat), (MATRIX[0], MATRIX[0][:, None])):
+    for x, matrix in (
+        (MATRIX, MATRIX),
+        (1e-20 * MATRIX, 1e-20 * MATRIX),
+        (KERNEL, flat),
+        (MATRIX[0], MATRIX[0][:, None]),
+    ):
         singular = linalg.svdvals(matrix)
-        assert value(Nuclear(0.4), x) == pytest.approx(0.4 * singular.sum(), rel=1e-12)
-        assert value(Spectral(0.4), x) == pytest.approx(0.2 * singular[0] ** 2, rel=1e-12)
+        assert value(Nuclear(0.4), x) == pytest.approx(0.4 * singular.sum(), rel=1e-12, abs=0)
+        assert value(Spectral(0.4), x) == pytest.approx(0.2 * singular[0] ** 2, rel=1e-12, abs=0)
     unit = MATRIX / linalg.norm(MATRIX, axis=0)
     cosines = [abs(unit[:, i] @ unit[:, j]) for i in range(3) for j in range(i)]
     assert value(Orthogonality(0.4), MATRIX) == pytest.approx(0.4 * np.mean(cosines), rel=1e-12)

@@ -78,7 +78,7 @@ def test_r2_is_maximised_where_keras_tuner_minimises_it(tmp_path, quiet_keras_tu
     hp.Choice("learning_rate", [1e-6, 0.1])
 
     def two(hp):
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
         adam = keras.optimizers.Adam(hp.Choice("learning_rate", [1e-6, 0.1]))
         model.compile(adam, "mse", metrics=["r2_score"], run_eagerly=module is keras_tuner)
         return model
