@@ -62,6 +62,7 @@ def test_l1_ball():
     assert np.abs(project(L1Ball(1.0), matrix)).sum() == pytest.approx(1.0, rel=1e-12)
     np.testing.assert_allclose(np.abs(project(L1Ball(0.5, axis=0), matrix)).sum(axis=0), 0.5, rtol=1e-12)
     assert np.any(project(L1Ball(0.5), matrix) == 0)
+    np.testing.assert_allclose(project(L1Ball(1.0), np.full(3, 0.6)), 1 / 3, rtol=1e-12)  # no single one is outside
 
 
 def test_l2_ball_and_box():
