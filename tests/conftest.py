@@ -28,14 +28,24 @@ SLOW_FIXTURES = {"fresh_python", "fresh_keras", "smoke", "run_recipe", "recipe_n
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Mark what is slow by what it uses; files with most of it come first, lest one worker ends late."""
-    slow = Counter()
+def pytest_collection_modifyitems(config, items):
+    """Mark what is slow by what it uses; files with most of it come first, lest one worker ends late.
+
+    `@pytest.mark.long("a", "b")` marks the parameters with these ids only.
+    """
+    slow, unknown = Counter(), {}
     for item in items:
+        for mark in [mark for mark in item.own_markers if mark.name == "long" and mark.args]:
+            name = item.nodeid.partition("[")[0]
+            unknown[name] = unknown.get(name, set(mark.args)) - {item.callspec.id}
+            if item.callspec.id not in mark.args:
+                item.own_markers.remove(mark)
         if SLOW_FIXTURES & set(item.fixturenames) or item.get_closest_marker("long"):
             item.add_marker("slow")
         slow[item.path] += item.get_closest_marker("slow") is not None
     items.sort(key=lambda item: -slow[item.path])
+    if any(unknown.values()) and not any("::" in argument for argument in config.args):
+        raise pytest.UsageError(f"The mark `long` must name ids of parameters. Received others: {unknown}.")
 
 
 def pytest_configure(config):

@@ -186,17 +186,15 @@ SMALL_CELLS = {
 
 
 @pytest.mark.slow
-def test_the_notebooks_run_and_show_the_same_kinds_of_things(tmp_path, monkeypatch):
-    """One kernel runs them all, each from nothing in it. Digits, and so the order of like models, are the machine's."""
+@pytest.mark.long("callbacks_and_diagnosis", "search_and_verdict")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_shows_the_same_kinds_of_things(path, tmp_path, monkeypatch):
+    """Digits, and so the order of like models, are the machine's."""
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a notebook draws in the page
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    shown = nbformat.v4.new_notebook(cells=[])
-    for path in NOTEBOOKS:
-        (tmp_path / path.stem).mkdir()
-        begin = f"%reset -f\nimport os; os.chdir({str(tmp_path / path.stem)!r})"
-        shown.cells += [nbformat.v4.new_code_cell(begin), *nbformat.read(path, 4).cells]
+    shown = nbformat.read(path, 4)
     for cell in shown.cells:
         for written, here in SMALL_CELLS.items():
             cell.source = cell.source.replace(written, here)

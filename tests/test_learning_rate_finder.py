@@ -35,6 +35,7 @@ def test_on_least_squares_it_stops_and_suggests_a_stable_rate():
     assert set(curve.suggestions) == {"valley", "steepest", "minimum"}
 
 
+@pytest.mark.long("<lambda>0", "<lambda>1")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "make",

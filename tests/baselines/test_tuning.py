@@ -54,6 +54,7 @@ def _classification(make_table, classes=3, weights=None):
     return make_table(features, target.astype(np.int64), task="classification", weights=weights)
 
 
+@pytest.mark.long("mlp-2", "random_forest-2", "hist_gradient_boosting-2", "svm-2", "elastic_net-2")
 @pytest.mark.slow
 @pytest.mark.parametrize("targets", [1, 2])
 @pytest.mark.parametrize("name", _installed("regression"))
@@ -66,6 +67,7 @@ def test_every_regression_family(make_table, name, targets):
         assert result.score > 0.9
 
 
+@pytest.mark.long("mlp-accuracy", "random_forest-accuracy", "hist_gradient_boosting-accuracy")
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["accuracy", "log_loss"])
 @pytest.mark.parametrize("name", _installed("classification"))
@@ -225,6 +227,7 @@ def test_the_seed_repeats_the_result(make_table):
     np.testing.assert_array_equal(first.prediction, again.prediction)
 
 
+@pytest.mark.long("hist_gradient_boosting")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["svm", "hist_gradient_boosting"])
 def test_more_jobs_give_the_same_result(make_table, name):

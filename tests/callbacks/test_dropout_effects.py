@@ -118,13 +118,9 @@ class Naive(keras.callbacks.Callback):
         self.model(tf.ones((4, 6)), training=True)
 
 
-ALIKE = ("recurrent", "convolution and attention")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name for name in MODELS]
-)
+@pytest.mark.long("subclassed, shared", "recurrent", "convolution and attention")
+@pytest.mark.parametrize("name", MODELS)
 def test_training_is_untouched(rows, train_plainly, name):
     probe = tuple(part[:24] for part in rows)
     effects = DropoutEffects(probe, draws=2, each_layer=True)
@@ -154,6 +150,7 @@ def test_the_usual_recipe_changes_the_weights(rows, train_plainly):
     assert any(not np.array_equal(a, b) for a, b in zip(naive, expected, strict=True))
 
 
+@pytest.mark.long("{'jit_compile': True}")
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{"jit_compile": True}, {"run_eagerly": True}], ids=str)
 def test_untouched_under_xla_and_eagerly(rows, arguments):

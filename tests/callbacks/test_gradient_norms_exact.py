@@ -25,6 +25,7 @@ def by_variable(norms):
     return norms.to_frame("variable").drop(columns="step").to_numpy()
 
 
+@pytest.mark.long("jit-executions")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",

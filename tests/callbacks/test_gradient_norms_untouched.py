@@ -42,7 +42,7 @@ CASES = {
     "loss scaling": (lambda: ON.LossScaleOptimizer(ON.SGD(0.1), initial_scale=2.0**10), {}),
     "accumulation": (lambda: ON.SGD(0.1, gradient_accumulation_steps=3), {}),
     "accumulation, clipping, jit": (
-        lambda: ON.Adam(0.01, gradient_accumulation_steps=3, global_clipnorm=0.1),
+        lambda: ON.SGD(0.1, gradient_accumulation_steps=3, global_clipnorm=0.1),
         {"jit_compile": True},
     ),
     "MultiOptimizer": (
@@ -52,13 +52,9 @@ CASES = {
 }
 
 
-ALIKE = ("ScheduleFreeAdamW", "clipnorm", "EMA, executions", "accumulation", "MultiOptimizer")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "case", [pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name for name in CASES]
-)
+@pytest.mark.long("ScheduleFreeAdamW", "clipnorm", "EMA, executions", "accumulation", "MultiOptimizer")
+@pytest.mark.parametrize("case", CASES)
 def test_bit_identical(build, data, case):
     make, arguments = CASES[case]
     plain, measured = build(make(), dropout=0.3, **arguments), None
@@ -166,9 +162,8 @@ class Crash(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "after", [*(pytest.param(a, marks=pytest.mark.long) for a in ("fit", "train_on_batch")), "measured fit"]
-)
+@pytest.mark.long("fit", "train_on_batch")
+@pytest.mark.parametrize("after", ["fit", "train_on_batch", "measured fit"])
 def test_after_a_crash_everything_heals(build, data, after):
     model = build(ON.Adam(0.01))
     with pytest.raises(KeyboardInterrupt):
@@ -221,7 +216,9 @@ def test_two_in_one_fit_see_the_same(build, data):
 
 
 @pytest.mark.slow
-def test_recompile_between_and_within_fits(build, data):
+@pytest.mark.long("-1")
+@pytest.mark.parametrize("order", [1, -1])
+def test_recompile_between_and_within_fits(build, data, order):
     class Recompile(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
@@ -229,13 +226,12 @@ def test_recompile_between_and_within_fits(build, data):
                 self.model.compile("sgd", self.model.loss)
                 self.model.make_train_function()
 
-    for order in (1, -1):
-        model, norms = build(ON.Adam(0.01)), tfopt.callbacks.GradientNorms()
-        history = fit(model, data, [norms, Recompile()][::order])
-        assert len(norms.history["step"]) == 15
-        assert np.isfinite(history.history["grad_norm"]).all()
-        assert np.isfinite(norms.history["grad_norm/first"][:3]).all()
-        assert np.isnan(norms.history["grad_norm/first"][3:]).all()
+    model, norms = build(ON.Adam(0.01)), tfopt.callbacks.GradientNorms()
+    history = fit(model, data, [norms, Recompile()][::order])
+    assert len(norms.history["step"]) == 15
+    assert np.isfinite(history.history["grad_norm"]).all()
+    assert np.isfinite(norms.history["grad_norm/first"][:3]).all()
+    assert np.isnan(norms.history["grad_norm/first"][3:]).all()
     model.compile("sgd", model.loss)
     fit(model, data, [norms])
     assert len(norms.history["step"]) == 15
@@ -318,7 +314,8 @@ def test_the_model_is_freed(build, data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.long)])
+@pytest.mark.long("-1")
+@pytest.mark.parametrize("order", [1, -1])
 def test_beside_the_callbacks_that_hook_the_train_step(build, data, order):
     """Schedules of other hyperparameters rebuild the train function as training begins and ends."""
 

@@ -85,6 +85,7 @@ MODES += [("momentum", {"jit_compile": True}), ("momentum", {"steps_per_executio
 MODES += [pytest.param(name, BOTH, marks=pytest.mark.long) for name in OPTIMIZERS if (name, BOTH) not in MODES]
 
 
+@pytest.mark.long("weight_decay-mode0", "momentum-mode1", "beta_2-mode3", "clipnorm-mode6", "l2-mode7")
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), MODES)
 def test_live_in_every_mode(by_hand, name, mode):
@@ -99,6 +100,7 @@ def test_live_in_every_mode(by_hand, name, mode):
     assert "train_step" not in vars(model)
 
 
+@pytest.mark.long("mode1")
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [{"run_eagerly": True}, {"jit_compile": True, "steps_per_execution": 3}])
 def test_dropout_follows_its_schedule(mode):
@@ -143,7 +145,8 @@ def test_gradient_accumulation_counts_updates():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("restart", ["keras file", pytest.param("weights", marks=pytest.mark.long)])
+@pytest.mark.long("weights")
+@pytest.mark.parametrize("restart", ["keras file", "weights"])
 def test_resumed_at_the_right_step_with_the_config_intact(tmp_path, restart):
     whole = _model("weight_decay")
     _fit(whole, HyperparameterScheduler({"weight_decay": LINE}), epochs=4)

@@ -94,6 +94,7 @@ def test_an_explosion_is_called_one():
     assert "They grow: clip the gradient" in guard.message
 
 
+@pytest.mark.long("SGD")
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_restore_goes_back_and_on(optimizer, caplog):

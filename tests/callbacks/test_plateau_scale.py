@@ -69,6 +69,7 @@ def test_plateaus_by_hand(arguments, values, factors, learning_rate):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1 * factors[-1])
 
 
+@pytest.mark.long("arguments1")
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{"patience": 3}, {"patience": 1, "cooldown": 2}])
 def test_same_reductions_as_keras_on_a_plain_rate(arguments):

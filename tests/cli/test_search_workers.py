@@ -87,9 +87,8 @@ def test_a_worker_that_is_killed_changes_nothing(folder, alone, searches):
     assert searches.left_behind(program) == []
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
-)
+@pytest.mark.long  # `training/test_workers.py` ends a smaller program in each of these ways
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nobody_outlives_a_search_that_ends_early_and_it_goes_on_to_the_same_board(folder, alone, searches, number):
     run = f"ended-{number.name}"
     program = searches.begin(folder, *settings(run, "2"))

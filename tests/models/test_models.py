@@ -28,6 +28,7 @@ MAKE = {
 }
 
 
+@pytest.mark.long("realmlp", "tabm")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MAKE)
 def test_regression_on_raw_targets(name):
@@ -44,10 +45,12 @@ def test_regression_on_raw_targets(name):
     assert model.evaluate(X, Y, batch_size=20, verbose=0) == pytest.approx(error, rel=1e-3)
 
 
-def test_classes_and_what_a_fresh_process_makes_of_saved_models(tmp_path, fresh_keras):
+@pytest.mark.long("names1")
+@pytest.mark.parametrize("names", [("realmlp", "tabm"), ("mlp", "realmlp_s")])
+def test_classes_and_what_a_fresh_process_makes_of_saved_models(names, tmp_path, fresh_keras):
     keras.utils.set_random_seed(0)
-    for name, make in MAKE.items():
-        model = make("classification", 3)
+    for name in names:
+        model = MAKE[name]("classification", 3)
         initializers.from_data(model, X)
         history = model.fit(
             X, LABELS, batch_size=20, epochs=6, verbose=0, validation_data=(X, LABELS), validation_freq=6
@@ -68,9 +71,9 @@ for name in sys.argv[2:]:
     model.train_on_batch(data["x"], data["y"])
     print(int(model.optimizer.iterations))
 """
-    done = fresh_keras(code, tmp_path, *MAKE)
+    done = fresh_keras(code, tmp_path, *names)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["37"] * len(MAKE)  # 6 epochs of 6 steps, and then one
+    assert done.stdout.split() == ["37"] * len(names)  # 6 epochs of 6 steps, and then one
 
 
 def test_the_loss_of_labels_is_keras_own():
@@ -110,7 +113,8 @@ def test_members_of_classes_average_probabilities():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param("realmlp", marks=pytest.mark.long), "tabm"])
+@pytest.mark.long("realmlp")
+@pytest.mark.parametrize("name", ["realmlp", "tabm"])
 def test_mixed_precision(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

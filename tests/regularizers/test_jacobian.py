@@ -38,7 +38,7 @@ def test_one_output_is_exact():
     assert float(jacobian_penalty(model, X)) == pytest.approx(exact(model, tf.constant(X)), rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_model_that_moves_less():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     jacobians = []

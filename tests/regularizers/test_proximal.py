@@ -33,6 +33,7 @@ def kernel(model):
     return model.layers[0].get_weights()[0][:, 0]
 
 
+@pytest.mark.long("eager")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
@@ -142,7 +143,7 @@ def test_adaptive_optimizers_give_zeros_but_not_lasso(optimizer):
     assert np.all(kernel(strong) == 0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_adam_is_not_lasso():
     """What the documentation says of the adaptive ones, measured."""
     model = linear(L1(0.2))

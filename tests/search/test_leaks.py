@@ -116,6 +116,7 @@ SEARCHES = {
 }  # fmt: skip
 
 
+@pytest.mark.long("auto-hyperband-resumed")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_other_test_rows_change_no_choice_and_no_prediction(name, search):
@@ -264,6 +265,7 @@ def test_seeds_differ_by_search_purpose_and_index():
 
 
 @pytest.mark.slow
+@pytest.mark.long("regression")
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_noise_that_can_be_memorised_is_not_predicted(task, search):
     random = np.random.default_rng(6)

@@ -187,6 +187,7 @@ def test_realmlp_builds_where_rate_and_decay_are_at_their_largest(name):
     assert 0.9 < float(np.max(decay.curve(np.linspace(0, of.total_steps(32), 2001)))) <= 1
 
 
+@pytest.mark.long("realmlp-price")
 @pytest.mark.slow
 @pytest.mark.parametrize(("space", "target"), [("realmlp", "price"), ("tabm", "city")])
 def test_a_network_for_tables_is_searched_saved_and_predicts(space, target, table_path, configure, tmp_path):

@@ -33,7 +33,8 @@ EXCEPTIONS = {
     },
 }
 
-# Each fit of a tuned network is a search. Beside each of these checks another one sees the same lines of tuned.py.
+# Each fit of a tuned network is a search. Beside each of these checks another one sees the same lines of tuned.py, or
+# a network's the same lines of network.py.
 MORE_SEARCHES = {
     f"check_{name}"
     for name in (
@@ -42,14 +43,15 @@ MORE_SEARCHES = {
         "fit2d_predict1d", "fit_check_is_fitted", "fit_idempotent", "fit_score_takes_y", "n_features_in",
         "pipeline_consistency", "positive_only_tag_during_fit", "regressor_data_not_an_array", "regressors_int",
         "regressors_no_decision_function", "regressors_train", "sample_weights_list", "sample_weights_not_overwritten",
-        "sample_weights_pandas_series",
+        "sample_weights_pandas_series", "supervised_y_2d", "dict_unchanged", "readonly_memmap_input",
+        "estimators_overwrite_params", "sample_weights_not_an_array", "dtype_object", "fit2d_1feature",
     )
 }  # fmt: skip
 
 
 def checks():
     for estimator in ESTIMATORS:
-        name = type(estimator).__name__
+        name, seen = type(estimator).__name__, set()
         for each, check in estimator_checks_generator(estimator, mark=None):
             word = check.func.__name__
             if is_regressor(estimator) and not any(
@@ -58,8 +60,9 @@ def checks():
                 continue  # its code is the classifier's
             why = EXCEPTIONS[name].get(word)
             marks = [] if why is None else [pytest.mark.xfail(reason=why, strict=False)]
-            if isinstance(estimator, TunedNetworkEstimator) and (why or word in MORE_SEARCHES):
+            if word in seen or (isinstance(estimator, TunedNetworkEstimator) and (why or word in MORE_SEARCHES)):
                 marks.append(pytest.mark.long)
+            seen.add(word)
             yield pytest.param(each, check, id=f"{name}-{word}", marks=marks)
 
 

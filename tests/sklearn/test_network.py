@@ -47,6 +47,7 @@ def test_it_learns_and_is_pickled(iris, fitted):
     assert len(fitted.history_["loss"]) == fitted.n_iter_ == 30
 
 
+@pytest.mark.long("NetworkRegressor")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [NetworkClassifier, NetworkRegressor])
 def test_folds_at_once_are_scikit_learns_fold_by_fold(kind):
@@ -91,7 +92,7 @@ def test_pipelines_frames_and_grids():
     assert list(names) == ["city__city_Bonn", "city__city_Trier", "remainder__size"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_in_processes_of_joblib(iris):
     network = NetworkClassifier(**QUICK)
     alone = cross_val_score(network, *iris, cv=2)

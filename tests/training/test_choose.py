@@ -66,6 +66,7 @@ def test_long_work_is_stacked_and_ends_as_the_shared_graph_does(nothing_dense, m
     np.testing.assert_allclose(*found, rtol=1e-4)
 
 
+@pytest.mark.long("True")
 @pytest.mark.slow
 @pytest.mark.parametrize("stack_wins", [True, False])
 def test_where_the_work_is_long_both_are_timed_and_the_faster_one_is_taken(
@@ -125,6 +126,7 @@ def a_gpu(monkeypatch):
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [gpu] if kind == "GPU" else found(kind))
 
 
+@pytest.mark.long("True")
 @pytest.mark.slow
 @pytest.mark.parametrize("numpy_wins", [True, False])
 def test_beside_a_gpu_both_populations_are_timed_and_the_faster_one_is_taken(

@@ -80,6 +80,7 @@ def test_a_population_is_bit_identical_with_any_number_of_workers(workers, rows)
     assert np.array_equal(one.scores("val_loss"), two.scores("val_loss"))
 
 
+@pytest.mark.long("shared")
 @pytest.mark.parametrize("kind", ["shared", "auto"])
 def test_engines_are_chosen_alike_however_fits_are_divided(workers, rows, kind):
     requests = [FitRequest({"lr": 0.01 + 0.001 * i}, i, 1, 16) for i in range(12)]

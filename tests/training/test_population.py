@@ -73,7 +73,7 @@ def test_class_weights_and_example_weights_of_folds(rows):
     assert multiplied[0].history["loss"] == pytest.approx(result[0].history["loss"], rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_class_weights_are_those_of_fit(rows):
     x, y = (part[:48] for part in rows)
     weights = {0: 2.0, 1: 0.5, 2: 1.0}

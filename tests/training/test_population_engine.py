@@ -64,9 +64,8 @@ def check(plain):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "model", ["normalized", pytest.param("functional", marks=pytest.mark.long)], indirect=True
-)  # the others have their own tests
+@pytest.mark.long("functional")
+@pytest.mark.parametrize("model", ["normalized", "functional"], indirect=True)  # the others have their own tests
 def test_members_are_fresh_builds_and_fits(model, rows, check):
     build, configurations = model
     atol = ATOL_NORMALIZED if build.__name__ == "normalized" else ATOL
@@ -129,9 +128,8 @@ def test_layers_of_every_kind(check):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "cell", ["GRU", *(pytest.param(name, marks=pytest.mark.long) for name in ("LSTM", "SimpleRNN"))]
-)
+@pytest.mark.long("GRU", "LSTM")
+@pytest.mark.parametrize("cell", ["SimpleRNN", "GRU", "LSTM"])
 def test_recurrent_layers(cell, rows, check):
     def build(hp):
         hidden = [layers.Reshape((4, 4)), getattr(layers, cell)(5, dropout=hp["rate"]), layers.Dense(4, "softmax")]
@@ -233,13 +231,9 @@ def small(make):
     return build
 
 
-ALIKE = ["tfopt's schedule", "Adamax", "Adagrad", "Adadelta", "Lion"]  # to an optimizer or a schedule of the others
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name for name in OPTIMIZERS]
-)
+@pytest.mark.long("tfopt's schedule", "Adamax", "Nadam", "Adagrad", "Adadelta", "Ftrl", "Lion")  # are like the others
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_elementwise_optimizers(name, rows, check):
     make, (first, second) = OPTIMIZERS[name]
     configurations = [{"lr": 0.02, "b": first, "norm": 1.0}, {"lr": 0.01, "b": second, "norm": 0.7}]
@@ -384,7 +378,7 @@ def test_refused_fits_are_trained_by_the_other_engine(rows):
     assert ended == [0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_number_that_python_decides_on_gets_a_graph_of_its_own(mlp_model, rows, check):
     build, (hp, other, _) = mlp_model
     population = check(build, [hp, {**other, "rate": 0.0}, other], rows)

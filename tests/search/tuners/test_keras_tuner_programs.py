@@ -55,7 +55,9 @@ def by_hand(hypermodel, trial, x, y, **kwargs):
 
 
 @pytest.mark.slow
-def test_hyperparameters_that_appear_in_later_builds_and_a_callback(tmp_path):
+@pytest.mark.long("shared")
+@pytest.mark.parametrize("engine", ["auto", "shared"])
+def test_hyperparameters_that_appear_in_later_builds_and_a_callback(tmp_path, engine):
     def layers(hp):
         model = keras.Sequential([keras.Input((3,))])
         for index in range(hp.Int("num_layers", 1, 3)):
@@ -65,8 +67,7 @@ def test_hyperparameters_that_appear_in_later_builds_and_a_callback(tmp_path):
         return model
 
     stop = keras.callbacks.EarlyStopping(patience=2)
-    for engine in ("auto", "shared"):
-        trials(search(tmp_path, layers, engine=engine, max_trials=4, callbacks=[stop]))
+    trials(search(tmp_path, layers, engine=engine, max_trials=4, callbacks=[stop]))
 
 
 class Looks(keras.callbacks.Callback):
@@ -128,6 +129,7 @@ class Counted(keras.callbacks.Callback):
         Counted.alive -= 1
 
 
+@pytest.mark.long("plain")
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["shared", "plain"])
 def test_callbacks_are_copied_when_their_fit_begins(tmp_path, monkeypatch, engine):

@@ -129,7 +129,7 @@ def test_bayesian_search_leaves_a_region_where_training_diverges(drive):
     with threadpool_limits(1), pytest.raises(RuntimeError, match="consecutive failures"):
         drive(theirs, cliff)
     assert len(theirs.trials) < 25
-    for seed in range(3):
+    for seed in range(2):
         ours = BayesianOptimizationOracle(objective=SCORE, max_trials=25, seed=seed, hyperparameters=floats(1))
         tried = drive(ours, cliff, batch=4)
         assert len(tried) == distinct(tried) == 25
@@ -157,7 +157,8 @@ def test_bayesian_search_repeats_no_point(drive):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [1, pytest.param(8, marks=pytest.mark.long)])
+@pytest.mark.long("8")
+@pytest.mark.parametrize("batch", [1, 8])
 def test_bayesian_search_finds_what_random_search_does_not(drive, batch):
     """Choices, conditional ranges and logarithms together; the same optimum, in batches as one by one."""
 

@@ -52,6 +52,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.slow
+@pytest.mark.long("BayesianOptimization")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_crash_at_any_write_loses_no_finished_trial(kind, fake, tmp_path, monkeypatch):
     fake(curve)

@@ -92,6 +92,7 @@ def test_r2_is_maximised_where_keras_tuner_minimises_it(tmp_path, quiet_keras_tu
     assert chosen == {"keras_tuner": 1e-6, "tfopt.search": 0.1}
 
 
+@pytest.mark.long("GridSearch-kwargs1", "BayesianOptimization-kwargs2")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "kwargs"),
@@ -167,22 +168,24 @@ def test_hyperband_goes_on_with_a_users_own_fit_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_hyperband_goes_on_where_a_trial_stopped(tmp_path, quiet_keras_tuner, monkeypatch):
+@pytest.mark.long("keras_tuner")
+@pytest.mark.parametrize("module", [keras_tuner, tfopt.search], ids=lambda module: module.__name__)
+def test_hyperband_goes_on_where_a_trial_stopped(module, tmp_path, quiet_keras_tuner, monkeypatch):
     """Two steps an epoch, four epochs in two rungs: KerasTuner begins the second rung at step 0 again."""
-    seen = {}
-    for module in (keras_tuner, tfopt.search):
-        monkeypatch.setattr(Steps, "seen", [])
-        one = module.Hyperband(
-            partial(scheduled, run_eagerly=module is keras_tuner), objective="val_loss", max_epochs=4, factor=4, seed=1,
-            directory=str(tmp_path), project_name=module.__name__, overwrite=True,
-        )  # fmt: skip
-        one.search(X[:36], Y[:36], validation_data=(X[36:], Y[36:]), batch_size=18, verbose=0, callbacks=[Steps()])
-        promoted = [trial for trial in one.oracle.trials.values() if "tuner/trial_id" in trial.hyperparameters.values]
-        order = sorted(one.oracle.trials)
-        seen[module.__name__] = [Steps.seen[order.index(trial.trial_id)] for trial in promoted]
-    assert {begin for begin, _ in seen["keras_tuner"]} == {0}
-    assert seen["tfopt.search"]
-    assert all(pair == [2, 8] for pair in seen["tfopt.search"])
+    monkeypatch.setattr(Steps, "seen", [])
+    one = module.Hyperband(
+        partial(scheduled, run_eagerly=module is keras_tuner), objective="val_loss", max_epochs=4, factor=4, seed=1,
+        directory=str(tmp_path), project_name="p",
+    )  # fmt: skip
+    one.search(X[:36], Y[:36], validation_data=(X[36:], Y[36:]), batch_size=18, verbose=0, callbacks=[Steps()])
+    promoted = [trial for trial in one.oracle.trials.values() if "tuner/trial_id" in trial.hyperparameters.values]
+    order = sorted(one.oracle.trials)
+    seen = [Steps.seen[order.index(trial.trial_id)] for trial in promoted]
+    assert seen
+    if module is keras_tuner:
+        assert {begin for begin, _ in seen} == {0}
+        return
+    assert all(pair == [2, 8] for pair in seen)
     # One epoch and three more are the same weights as four at once would give: history goes on without a jump.
     last = promoted[0].members[0]
     assert last.first_epoch == 1

@@ -57,6 +57,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.long("SGD, nesterov", "SGD, momentum 0 before 0.9", "RMSprop, weight decay")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers(name, network, check):
@@ -122,6 +123,7 @@ def test_every_schedule_of_tfopt_is_looked_up_as_it_says_itself(name):
     np.testing.assert_allclose(looked_up, np.transpose(expected), rtol=2e-7)
 
 
+@pytest.mark.long("ExponentialDecay", "InverseTimeDecay", "CosineDecay", "tfopt's cosine, warm-up")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules(name, network, check):
@@ -156,6 +158,7 @@ PENALTIES = {
 }
 
 
+@pytest.mark.long("tfopt's L1", "tfopt's L2", "tfopt's L1L2", "L1", "L2")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PENALTIES)
 def test_penalties(name, network, check):
