@@ -170,6 +170,7 @@ def example_of(name: str, thing: Any) -> Any:
     return pytest.param(thing, id=name, marks=[pytest.mark.slow] if searches else [])
 
 
+@pytest.mark.long("tfopt.sklearn.TunedNetworkRegressor")  # is the classifier's
 @pytest.mark.parametrize("thing", [example_of(name, thing) for name, thing in PUBLIC.items()])
 def test_its_example_runs_and_prints_what_it_says(thing, tmp_path, monkeypatch, request):
     """An example begins with `import keras, numpy as np, tfopt`."""

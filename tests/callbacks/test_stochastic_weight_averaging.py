@@ -124,6 +124,7 @@ def test_training_that_ends_early_says_that_nothing_was_averaged(caplog):
     assert "No weights were averaged" in caplog.text
 
 
+@pytest.mark.long("Keras's own")
 @pytest.mark.parametrize("ema", [False, True], ids=["callback", "Keras's own"])
 def test_the_shared_graph_averages_as_a_plain_fit_does(ema):
     """On the shared graph a callback's work at each epoch's end is its own; Keras's moving average is in the graph."""

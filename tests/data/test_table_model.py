@@ -180,7 +180,7 @@ def test_arguments_that_do_not_fit(columns, make_rows, arguments, message):
         TableModel(layer, network(layer.width, 1), **arguments)
 
 
-def test_saved_model_predicts_the_same_in_a_fresh_process(columns, make_rows, tmp_path, fresh_python):
+def test_saved_model_predicts_the_same_in_a_fresh_process(columns, make_rows, tmp_path, fresh_keras):
     encoder = TableEncoder(columns, scaling="robust").fit(make_rows(0))
     model = TableModel(
         TablePreprocessing.from_encoder(encoder),
@@ -208,7 +208,7 @@ held = np.load("inputs.npz")
 print(model.classes, model.target_names, [column.kind for column in model.columns])
 np.save("given.npy", model.predict({name: held[f"arr_{k}"] for k, name in enumerate(names)}, verbose=0))
 """
-    done = fresh_python("-c", script, cwd=tmp_path)
+    done = fresh_keras(script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "('甲', 'b c', '1') ('what is it?',)" in done.stdout
     np.testing.assert_array_equal(np.load(tmp_path / "given.npy"), expected)

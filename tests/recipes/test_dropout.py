@@ -18,7 +18,7 @@ def test_what_dropout_does(smoke):
     assert {"small, 1 − 1/n", "large, both", "tutorial, dropout"} <= set(results["scores"])
 
 
-@pytest.mark.long  # in the default run: test_gradient_norms.py
+@pytest.mark.long  # in the default run: test_learning_rate_schedules.py
 def test_a_table_of_ones_own(run_recipe, tmp_path):
     rows = "\n".join(f"{i % 7},{i % 3},{'ab'[i % 2]}" for i in range(300))
     (tmp_path / "table.csv").write_text(f"first,second,kind\n{rows}\n")

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tfopt
@@ -16,6 +17,7 @@ def test_what_vanishes(smoke):
     assert "2 seeds; base-10 logarithms" in done.printed
 
 
+@pytest.mark.long  # in the default run: test_learning_rate_schedules.py
 def test_a_table_of_ones_own(run_recipe, tmp_path):
     rows = "\n".join(f"{i % 7},{i % 3},{i % 5},{'ab'[i % 2]}" for i in range(400))
     (tmp_path / "table.csv").write_text(f"first,second,third,kind\n{rows}\n")

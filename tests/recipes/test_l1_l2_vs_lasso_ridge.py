@@ -30,7 +30,7 @@ def test_what_the_tutorials_say(smoke):
     assert done.result["results"]["zeros"]["keras_sgd"] == 0
 
 
-@pytest.mark.long  # in the default run: test_gradient_norms.py
+@pytest.mark.long  # in the default run: test_learning_rate_schedules.py
 def test_a_table_of_ones_own(run_recipe, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 3)).round(3)

@@ -25,6 +25,13 @@ def test_what_the_tutorials_programs_do(smoke):
     assert "10 steps add up to 1.00 and not to the schedule's 0.55" in done.printed
 
 
+def test_a_table_of_ones_own(run_recipe, tmp_path):
+    rows = "\n".join(f"{i % 7},{i % 3},{i % 5},{'ab'[i % 2]}" for i in range(400))
+    (tmp_path / "table.csv").write_text(f"first,second,third,kind\n{rows}\n")
+    done = run_recipe("learning_rate_schedules", "--data", tmp_path / "table.csv", "--target", "kind")
+    assert "table: 400 rows, 3 features, 2 classes" in done.printed
+
+
 def test_keras_has_no_linear_decay():
     """The snippet's line; the straight line is `PolynomialDecay` with power 1, or tfopt's."""
     with pytest.raises(AttributeError, match="LinearDecay"):

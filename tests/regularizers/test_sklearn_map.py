@@ -95,6 +95,7 @@ def test_ridge_without_intercept():
     assert not from_sklearn(estimator, 442).use_bias
 
 
+@pytest.mark.long("0.1-0", "5.0-5")
 @pytest.mark.parametrize(("alpha", "zeros"), [(0.1, 0), (1.0, 3), (5.0, 5), (20.0, 7)])
 def test_lasso(alpha, zeros):
     check(linear_model.Lasso(alpha, **EXACT).fit(*DIABETES), DIABETES, zeros=zeros)
@@ -108,6 +109,7 @@ def test_positive_lasso():
     check(linear_model.Lasso(1.0, positive=True, **EXACT).fit(*DIABETES), DIABETES, zeros=4)
 
 
+@pytest.mark.long("0.5", "0.9")
 @pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.2, 0.5, 0.9])
 def test_elastic_net(ratio):

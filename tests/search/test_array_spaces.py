@@ -40,6 +40,12 @@ def built(name, values, of):
     return SPACES[name](hp, of), hp.values
 
 
+@pytest.mark.long(
+    "cnn-{'filters': 32}",
+    "cnn-{'augmentation': 'none', 'num_blocks': 2}",
+    "text-{'network': 'transformer'}",
+    "sequence-{'network': 'recurrent', 'cell': 'lstm'}",
+)
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "values"), CONFIGURATIONS, ids=str)
 def test_each_network_trains_and_is_finite_for_an_empty_example(name, values):

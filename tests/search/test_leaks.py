@@ -102,7 +102,7 @@ def houses():
 
 
 SEARCHES = {
-    "plain": {"engine": "plain", "tuner": "random", "eager": True, "epochs": 2},
+    "plain": {"engine": "plain", "tuner": "random", "eager": True, "epochs": 1},
     "shared-grid-resumed": {"engine": "shared", "tuner": "grid", "interrupted": True},
     "numpy-bayesian-patience": {
         "engine": "population", "tuner": "bayesian", "patience": 1, "epochs": 12, "max_trials": 5,

@@ -124,7 +124,9 @@ def test_layers_of_every_kind(check):
     x = (random.normal(size=(44, 6)).astype("float32"), random.integers(0, 9, (44, 5)).astype("int32"))
     configurations = [{"lr": 0.01, "penalty": 0.01, "rate": 0.2}, {"lr": 0.02, "penalty": 0.1, "rate": 0.4}]
     y = random.integers(0, 3, 44).astype("int32")
-    check(many_layers, configurations, (x, y), options={"validation": None})  # a second graph of all this takes long
+    check(
+        many_layers, configurations, (x, y), epochs=1, options={"validation": None}
+    )  # a second graph of all this takes long
 
 
 @pytest.mark.slow
