@@ -71,7 +71,7 @@ LOSSES = {
 }
 
 
-@pytest.mark.long("sparse, logits, column", "mse, column", "mae, four numbers", "mse")
+@pytest.mark.long("sparse, logits, column", "mse, column", "mae", "mse")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(name, network, check, rows):

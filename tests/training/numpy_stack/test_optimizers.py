@@ -57,7 +57,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.long("SGD, nesterov", "SGD, momentum 0 before 0.9", "RMSprop, weight decay")
+@pytest.mark.long("SGD, momentum", "SGD, momentum 0 before 0.9", "RMSprop, weight decay")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers(name, network, check):
