@@ -81,6 +81,7 @@ def test_spectral_ball():
     np.testing.assert_allclose(project(SpectralBall(1.0), matrix).reshape(6, 4), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constraint", ALL, ids=repr)
 def test_every_projection(constraint):
     for w in (RNG.normal(size=(4, 3)), np.zeros((4, 3)), np.ones((4, 3))):

@@ -170,6 +170,7 @@ def example_of(name: str, thing: Any) -> Any:
     return pytest.param(thing, id=name, marks=[pytest.mark.slow] if searches else [])
 
 
+@pytest.mark.slow
 @pytest.mark.long("tfopt.sklearn.TunedNetworkRegressor")  # is the classifier's
 @pytest.mark.parametrize("thing", [example_of(name, thing) for name, thing in PUBLIC.items()])
 def test_its_example_runs_and_prints_what_it_says(thing, tmp_path, monkeypatch, request):
@@ -199,6 +200,7 @@ def functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
         yield from (one for one in inner if isinstance(one, ast.FunctionDef))
 
 
+@pytest.mark.slow
 def test_arguments_that_any_function_describes_are_its_own():
     """Methods, and what is not public, need not describe theirs."""
     wrong = []

@@ -86,6 +86,7 @@ def test_every_part_has_a_floor():
     assert set(PARTS_IN_ORDER) >= PARTS - {"__init__"}
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_floors_is_up_to_date():
     draw = runpy.run_path(str(ROOT.parent / "docs" / "images" / "architecture.py"))["picture"]
     picture = (ROOT.parent / "docs" / "images" / "architecture.svg").read_text(encoding="utf-8")
@@ -144,6 +145,7 @@ def private_uses(tree: ast.AST) -> list[tuple[int, str, str, str]]:
 PYTHONS = {"_exit": "os._exit is documented", "_actions": "argparse tells nobody which options there are"}
 
 
+@pytest.mark.slow
 def test_private_attributes_are_used_in_their_place_only():
     """Of `self`, a private attribute is one that the package defines somewhere; of anything else, in the same file."""
     somewhere = set().union(*(own_names(tree) for file, tree in TREES.items() if file.parent != ROOT / "_private"))

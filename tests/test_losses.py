@@ -20,6 +20,7 @@ def test_it_is_scikit_learns_mean_over_the_quantiles(shape):
     np.testing.assert_allclose(float(mine), np.mean(theirs), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_each_output_becomes_its_quantile():
     """Of targets without inputs the minimiser is known: the empirical quantile."""
     target = np.sort(np.random.default_rng(1).exponential(size=401))

@@ -97,6 +97,7 @@ CELLS = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @here
 @given(columns=st.lists(st.lists(CELLS, min_size=12, max_size=12), min_size=2, max_size=4), data=st.data())
 def test_typed_cells_are_a_table_or_are_refused(columns, data):

@@ -55,6 +55,7 @@ def test_trees_get_gaps_as_gaps_and_a_category_as_one_number(frame):
     assert set(other[:, place]) == {number - 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIBRARIES)
 @pytest.mark.parametrize("target", ["price", "kind"])
 def test_a_family_is_tuned_and_the_same_after_a_reload(name, target, frame, tmp_path):

@@ -61,6 +61,7 @@ DATA = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("name", DATA)
 def test_each_is_tuned_saved_and_loaded(name, task, tmp_path):

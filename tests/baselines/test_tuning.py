@@ -278,6 +278,7 @@ def test_a_worker_ends_with_its_parent():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2.0, 90)])
 def test_balanced_classes_are_those_of_scikit_learn(make_table, weights):
     table = _classification(make_table, classes=2)

@@ -29,6 +29,7 @@ def make(**arguments):
     return model
 
 
+@pytest.mark.slow
 def test_activations_are_those_of_predict(data):
     model, x = make(), data[0]
     stats = ActivationStats(x, log_layers=True)

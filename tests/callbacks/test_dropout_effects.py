@@ -273,6 +273,7 @@ def test_every_classification_loss_is_recognised(loss, units, labels):
     assert 0 < measured["mutual_info"] < measured["entropy"] <= np.log(2) + 1e-6
 
 
+@pytest.mark.slow
 def test_gradient_directions_against_tapes(rows):
     """Without dropout the eighths' gradients can be had by plain tapes; dropout turns them away."""
     keras.utils.set_random_seed(0)
@@ -300,6 +301,7 @@ def test_gradient_directions_against_tapes(rows):
     assert measured["direction_error_on"] > measured["direction_error_off"]
 
 
+@pytest.mark.slow
 def test_every_and_the_same_masks(rows):
     effects = DropoutEffects(tuple(part[:24] for part in rows), every=2)
     model, history, _, _ = train(sequential, rows, [effects], run_eagerly=True)

@@ -19,6 +19,7 @@ def fit(model, data, callbacks, **arguments):
     return model.fit(*data, callbacks=callbacks, **options).history
 
 
+@pytest.mark.slow
 def test_keys_without_and_with_clipping(build, data):
     plain = fit(build(), data, [tfopt.callbacks.GradientNorms()])
     assert set(plain) == {"loss", "grad_norm", "grad_norm_max", "grad_norm_nonfinite"}
@@ -57,6 +58,7 @@ def test_tensorboard_gets_the_keys(build, data, tmp_path):
     assert b"epoch_grad_norm" in events.read_bytes()
 
 
+@pytest.mark.slow
 def test_keras_tuner_can_search_on_the_norm(data, build, tmp_path):
     import keras_tuner
 

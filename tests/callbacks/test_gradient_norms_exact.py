@@ -138,6 +138,7 @@ def test_clipping_that_never_bites(build, data):
     assert (norms.history["grad_norm_clipped"] == 0).all()
 
 
+@pytest.mark.slow
 def test_moving_average_of_the_weights(build, data, tape_squares):
     def make():
         return keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=2)
@@ -153,6 +154,7 @@ def test_constant_loss_scale_is_undone(build, data, tape_squares):
     np.testing.assert_allclose(by_variable(norms), expected, rtol=3e-7)
 
 
+@pytest.mark.slow
 def test_several_optimizers_in_one(build, data, tape_squares):
     def make():
         rules = {".*last/.*": keras.optimizers.SGD(0.1, global_clipnorm=0.05)}

@@ -131,6 +131,7 @@ def test_several_at_once_and_by_the_name_of_a_layer():
     assert float(model.layers[0].kernel_regularizer.l2) == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_one_cycle_momentum_beside_a_one_cycle_rate():
     rate = schedules.OneCycle(0.1, 12)
     model = _model(optimizer=keras.optimizers.SGD(rate, momentum=0.9))

@@ -39,6 +39,7 @@ def test_more_steps_than_the_ring_holds(monkeypatch):
     np.testing.assert_allclose(logger.rates["learning_rate"], line.curve(48), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_beside_what_changes_the_rate_in_any_order():
     for first in (True, False):
         logger, driver = LearningRateLogger(), HyperparameterScheduler({"learning_rate": LINE})
@@ -46,6 +47,7 @@ def test_beside_what_changes_the_rate_in_any_order():
         np.testing.assert_allclose(logger.rates["learning_rate"], LINE.curve(12), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_several_optimizers_and_loss_scaling():
     logger = LearningRateLogger()
     inner = keras.optimizers.SGD(LINE, name="slow")

@@ -40,6 +40,7 @@ def test_every_keras_optimizer_is_here():
     assert set(found) == {*OPTIMIZERS, "Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
 
 
+@pytest.mark.slow
 @pytest.mark.long("Adagrad", "Adadelta", "Adamax", "Nadam", "Ftrl", "Lion", "RMSprop")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_first_step_is_that_of_the_multiplied_rate(name):

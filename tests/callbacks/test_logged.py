@@ -57,6 +57,7 @@ def test_it_is_one_that_keeps_what_it_logs(kind):
     assert issubclass(kind, LoggedCallback)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [kind.__name__ for kind in CALLBACKS if kind.__name__ not in {*SILENT, "RunLog"}])
 def test_what_it_logs_is_kept_drawn_and_explained(trained, name):
     callback, history = (part[name] for part in trained)
@@ -101,6 +102,7 @@ def test_it_says_what_it_is_set_to_and_what_it_logged_last(trained):
     assert all(len(repr(callback)) < 500 for callback in callbacks.values())
 
 
+@pytest.mark.slow
 def test_a_new_training_begins_anew_and_copies_are_their_own():
     callback = tfopt.callbacks.LearningRateLogger()
     model = keras.Sequential([keras.layers.Dense(1)])

@@ -37,6 +37,7 @@ def _fit(model, values, *callbacks, name="val_loss"):
     return model.fit(x, y, batch_size=4, epochs=len(values), verbose=0, callbacks=callbacks).history
 
 
+@pytest.mark.slow
 def test_keras_fails_at_the_first_reduction_and_ours_scales_the_schedule():
     values = [1.0, 1.0, 1.0, 1.0]
     line = schedules.LinearDecay(0.1, 100)
@@ -86,6 +87,7 @@ def test_auto_knows_accuracies():
     assert history["learning_rate_factor"] == [1.0, 1.0, 0.5]
 
 
+@pytest.mark.slow
 def test_saved_resumed_and_continued(tmp_path):
     line = schedules.LinearDecay(0.1, 100)
     model = _model(line)
@@ -99,6 +101,7 @@ def test_saved_resumed_and_continued(tmp_path):
         assert float(other.optimizer.learning_rate) == pytest.approx(0.25 * line.curve([8])[0])
 
 
+@pytest.mark.slow
 def test_greedy_by_hand():
     values = [5, 4, 3, 3, 3, 3, 2]
     history = _fit(_model(schedules.Constant(0.1)), values, GreedyScale(factor=0.5, max_factor=4, min_factor=0.6))

@@ -49,6 +49,7 @@ def averaged():
     return model, recorded, averaging
 
 
+@pytest.mark.slow
 def test_weights_are_the_mean_of_the_last_epochs_and_training_is_undisturbed(averaged):
     model, recorded, averaging = averaged
     assert averaging.num_averaged == 3
@@ -79,6 +80,7 @@ class Batches(keras.utils.PyDataset):
         return X[rows], Y[rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data", [X, tf.data.Dataset.from_tensor_slices((X, Y)).batch(BATCH), Batches()], ids=["array", "dataset", "py"]
 )
@@ -124,6 +126,7 @@ def test_training_that_ends_early_says_that_nothing_was_averaged(caplog):
     assert "No weights were averaged" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.long("Keras's own")
 @pytest.mark.parametrize("ema", [False, True], ids=["callback", "Keras's own"])
 def test_the_shared_graph_averages_as_a_plain_fit_does(ema):

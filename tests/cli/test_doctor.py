@@ -39,6 +39,7 @@ def test_trial_that_fails_is_counted_and_its_reason_shown(started, tfopt, monkey
     assert "Ready" not in out
 
 
+@pytest.mark.slow
 def test_private_names_that_are_gone_are_told_and_no_problem(started, tfopt, monkeypatch):
     gone = "AttributeError: no attribute '_symbolic_build'"
     monkeypatch.setattr("tfopt._private.needs.problem", lambda name: gone if name == "first batch" else None)
@@ -49,6 +50,7 @@ def test_private_names_that_are_gone_are_told_and_no_problem(started, tfopt, mon
     assert "Ready to search." in out
 
 
+@pytest.mark.slow
 def test_missing_package_is_a_problem_with_its_remedy(started, tfopt, monkeypatch):
     real = importlib.metadata.version
 

@@ -108,6 +108,7 @@ def test_interval_and_p_value_agree_with_the_normal_limit():
     assert result.p_worse + result.p_equivalent + result.p_better == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_accuracy_interval_covers():
     random = np.random.default_rng(5)
     objective = get_objective("accuracy", "classification")

@@ -136,6 +136,7 @@ def sigmoid(logits):
     return 1.0 / (1.0 + np.exp(-logits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "width", "transform"),
     [

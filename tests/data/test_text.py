@@ -99,6 +99,7 @@ def test_layer_equals_encoder_on_words_and_on_raw_text(scaling):
     np.testing.assert_allclose(layer({**raw, "price": tf.constant(inputs["price"])}), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_is_in_the_saved_model_and_in_the_served_one(tmp_path):
     encoder = TableEncoder(COLUMNS).fit(rows(0))
     network = keras.Sequential([keras.Input((encoder.width,)), keras.layers.Dense(1)])

@@ -118,6 +118,7 @@ def test_a_scheduled_strength_through_json(name):
     np.testing.assert_array_equal(again.schedule.curve(5), RATES.curve(5))
 
 
+@pytest.mark.slow
 def test_the_count_goes_on_where_a_training_is_resumed(tmp_path):
     model = keras.Sequential(
         [keras.Input((3,)), layers.Dropout(RATES), layers.NeuralTangentDense(1, decay=schedules.LinearDecay(0.5, 10))]

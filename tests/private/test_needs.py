@@ -159,6 +159,7 @@ def test_fits_are_those_of_keras_without_a_need(name, hide, told, plain_losses):
     assert told or WITHOUT.get(name) is None or name == "numbers handed to C"
 
 
+@pytest.mark.slow
 def test_gradient_norms_without_its_need(hide, told):
     hide(NEEDS["gradients at the optimizer"].names)
     model = dense({"rate": 0.1})

@@ -46,6 +46,7 @@ def test_it_works_at_once():
     assert float(sum(model.losses)) == pytest.approx(0.5 * np.abs(model.layers[1].kernel.numpy()).sum(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_it_works_after_training_has_begun():
     model = network()
     model.compile(keras.optimizers.SGD(0.0), "mse")

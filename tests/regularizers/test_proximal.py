@@ -243,6 +243,7 @@ def test_a_learning_rate_set_by_a_callback_is_used():
     assert float(model.optimizer.inner_optimizer.learning_rate) == pytest.approx(0.1 / 3)
 
 
+@pytest.mark.slow
 def test_strength_may_change_while_training():
     strength = keras.Variable(0.0)
     model = linear(L1(strength))
@@ -272,6 +273,7 @@ def test_custom_loop():
     np.testing.assert_array_equal(kernel(model) == 0, LASSO.coef_ == 0)
 
 
+@pytest.mark.slow
 def test_inside_a_strategy():
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = linear(L1(0.2))

@@ -95,6 +95,7 @@ def test_ridge_without_intercept():
     assert not from_sklearn(estimator, 442).use_bias
 
 
+@pytest.mark.slow
 @pytest.mark.long("0.1-0", "5.0-5")
 @pytest.mark.parametrize(("alpha", "zeros"), [(0.1, 0), (1.0, 3), (5.0, 5), (20.0, 7)])
 def test_lasso(alpha, zeros):
@@ -125,6 +126,7 @@ def test_multi_task_elastic_net():
     check(estimator, PHYSIQUE, outputs=3, zeros=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.01, 1.0])
 def test_logistic_regression(strength):
     check(
@@ -183,6 +185,7 @@ def test_linear_support_vector_classifier():
     np.testing.assert_allclose(bias, several.intercept_, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_sparse_linear_support_vector_classifier():
     estimator = svm.LinearSVC(C=0.01, penalty="l1", dual=False, tol=1e-10, max_iter=100_000, random_state=0).fit(
         *CANCER
@@ -273,6 +276,7 @@ def test_sgd_regressor_by_its_objective(loss, penalty):
     assert objective(from_sklearn(estimator, 442), x, y, kernel, bias) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_sgd_regressor_comes_near():
     estimator = linear_model.SGDRegressor(
         alpha=0.1, average=True, eta0=0.01, learning_rate="constant", max_iter=2000, tol=None, random_state=0

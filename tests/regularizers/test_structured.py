@@ -282,6 +282,7 @@ def total_variation_by_the_dual(x, threshold):
     return x - difference.T @ dual
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.01, 0.2, 0.8, 3.0, 50.0])
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 40])
 def test_total_variation_proximal_step_against_its_dual(size, threshold):

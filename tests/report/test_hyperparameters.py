@@ -31,6 +31,7 @@ def test_what_the_score_depends_on_is_found_with_its_best_value():
     assert max(effect.share for effect in found.effects[1:]) < 0.1
 
 
+@pytest.mark.slow
 def test_interaction_is_found_as_one():
     def only_together(values):
         return 1.0 if (values["units"] == 64) == (values["optimizer"] == "adam") else -1.0

@@ -74,6 +74,7 @@ def test_run_reads_what_the_search_wrote(run_folder):
     assert run.final()["values"]["optimizer"] == "adamw"
 
 
+@pytest.mark.slow
 def test_report_is_one_page_with_everything_in_it(run_folder, tfopt):
     code, out, err = tfopt("report", run_folder)
     assert (code, out, err) == (0, f"{run_folder / 'report.html'}\n", "")
@@ -212,6 +213,7 @@ def test_damaged_files_are_named(name, content, told, run_folder, tfopt):
     assert told in err
 
 
+@pytest.mark.slow
 def test_folder_that_cannot_be_written(run_folder):
     (run_folder / "figures").write_text("in the way")
     with pytest.raises(UserError, match="the report cannot be written into"):

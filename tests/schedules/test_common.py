@@ -55,6 +55,7 @@ def test_every_type_of_step(example, dtype):
     np.testing.assert_array_equal(example(tf.constant(STEPS, dtype)), example(STEPS))
 
 
+@pytest.mark.slow
 def test_traced_as_eager(all_examples):
     variable, steps = keras.Variable(3, dtype="int32"), tf.constant(STEPS, "int32")
     plain = tf.function(lambda: {name: (one(steps), one(variable)) for name, one in all_examples.items()})()

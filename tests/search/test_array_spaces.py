@@ -62,6 +62,7 @@ def test_each_network_trains_and_is_finite_for_an_empty_example(name, values):
     assert float(model.optimizer.learning_rate) < 1e-3, "the one cycle ends with the training"
 
 
+@pytest.mark.slow
 def test_large_images_are_halved_first_and_small_ones_are_not_worn_away():
     sizes = {}
     for side in (4, 28, 200):

@@ -48,6 +48,7 @@ def test_images_are_bytes_over_255_and_others_stay():
     assert coder.is_fixed(ENCODED)  # so that all splits share one copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x", [TEXTS, SERIES, {"a": SERIES, "b": TEXTS}], ids=["texts", "sequences", "both"])
 def test_the_exported_model_says_what_the_network_says(x, tmp_path):
     examples = examples_of(x, LABELS, source="s")
@@ -147,6 +148,7 @@ def dense(hp, problem):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
 def test_a_series_is_forecast_by_what_was_trained_on_its_windows(tmp_path, capsys, eagerly):
     sold = np.round(np.sin(np.arange(40)) * 9, 2)

@@ -106,6 +106,7 @@ def test_once_the_deadline_has_passed_no_further_fit_is_waited_for(trainer):
     assert not trainer.busy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "shared", "population"])
 @pytest.mark.parametrize("on_workers", [False, True])
 def test_a_fit_that_is_at_work_when_the_deadline_passes_is_given_up(kind, on_workers, monkeypatch):

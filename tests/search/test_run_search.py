@@ -47,6 +47,7 @@ def test_a_frame_gives_what_its_file_gives(result, table_path, configure, tmp_pa
     assert result.verdict.split()[0] == outcome.comparison.verdict.split()[0]
 
 
+@pytest.mark.slow
 def test_predictions_are_the_models_own(result, frame, table_path):
     network = keras.models.load_model(result.folder / "best.keras", compile=False)
     expected = network.predict(frame.drop(columns="price"), verbose=0)[:, 0]

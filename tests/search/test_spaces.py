@@ -33,6 +33,7 @@ def sample(name: str, of: Problem, seed: int) -> tuple[dict, keras.Model]:
     return values, SPACES[name](drawn, of)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_wide_configurations_build_what_they_say(task, seed):
@@ -71,6 +72,7 @@ def test_the_schedule_ends_with_the_training(name):
         assert float(model.optimizer.learning_rate) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_offer_depends_on_the_table_alone():
     names = [p.name for p in discover(Space("default", SPACES["default"]), problem()).space]
     for rows in (10, 90, 140):
@@ -140,6 +142,7 @@ def test_the_first_trials_are_of_the_space_and_differ(task, tmp_path):
     assert [trial.values for trial in trials[first:]] == drawn[first:]  # the oracle's own, as if it had made all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("name", ["default", "realmlp", "tabm"])

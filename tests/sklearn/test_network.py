@@ -29,6 +29,7 @@ def fitted(iris):
     return NetworkClassifier(epochs=30, random_state=0).fit(*iris)
 
 
+@pytest.mark.slow
 def test_the_keras_model_gives_the_same_outputs(iris, fitted, tmp_path):
     fitted.to_keras().save(tmp_path / "iris.keras")
     logits = keras.models.load_model(tmp_path / "iris.keras").predict(iris[0], verbose=0)
@@ -99,6 +100,7 @@ def test_in_processes_of_joblib(iris):
     np.testing.assert_allclose(cross_val_score(network, *iris, cv=2, n_jobs=2), alone)
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_best_epoch():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(60, 20)), random.normal(size=60)  # nothing to learn

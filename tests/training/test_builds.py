@@ -114,6 +114,7 @@ def test_slots_that_a_momentum_of_zero_does_without(kind, momenta, rows):
         assert all(map(np.array_equal, quick.state, whole.state))
 
 
+@pytest.mark.slow
 def test_snapshots_leave_no_memory_behind(mlp_model, rows):
     """Stock: 60 of them would leave 30 MB, a kernel for every name."""
     build, (hp, *_) = mlp_model

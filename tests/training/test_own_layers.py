@@ -34,6 +34,7 @@ def build(kind):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "engine"), [("functional", "auto"), ("sequential", "plain"), ("without input", "auto")]
 )

@@ -26,6 +26,7 @@ def rows():
     return x, np.argmax(x[:, :3], axis=1)
 
 
+@pytest.mark.slow
 def test_folds_and_seeds_are_members(rows):
     x, y = rows
     result = tfopt.search.Population(build, CONFIGURATIONS, grad_norm=True).fit(

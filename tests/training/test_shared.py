@@ -129,6 +129,7 @@ def test_a_decision_that_python_takes_needs_a_graph_of_its_own(mlp_model, rows):
     assert num_graphs(shared) == 2
 
 
+@pytest.mark.slow
 def test_another_structure_is_another_graph(rows):
     def build(hp):
         model = keras.Sequential(
@@ -341,6 +342,7 @@ def test_logs_that_a_callback_adds_can_be_monitored(mlp_model, rows):
         assert result.best_epoch == 2
 
 
+@pytest.mark.slow
 def test_a_closure_over_the_configuration_leaves_it_alone(rows):
     def build(hp):
         class Scale(keras.layers.Layer):

@@ -93,6 +93,7 @@ def test_math_keeps_a_live_number_live(numbers):
     assert symbolic_math.sqrt(rate).value == 2.0
 
 
+@pytest.mark.slow
 def test_a_value_that_a_guarded_formula_cannot_take_breaks_it(numbers):
     assert SymbolicMath().sqrt(numbers.number("rate")) > 0.1
     assert numbers.broken_guard({"rate": 0.81, "steps": 0}) is None

@@ -56,6 +56,7 @@ def test_a_caller_that_leaves_stops_the_workers():
     assert len(begun) == number < 1000
 
 
+@pytest.mark.slow
 def test_the_second_worker_is_hired_here_while_the_first_one_works():
     begun = threading.Event()
 

@@ -61,6 +61,7 @@ def test_a_search_is_reproduced_by_its_seed_keeps_every_curve_and_warns_of_nothi
     assert first.value == [member.history["val_loss"][0] for member in trial.members], "in KerasTuner's own format"
 
 
+@pytest.mark.slow
 def test_one_trial_is_what_keras_does_by_hand(tmp_path):
     one = tuner(tmp_path, max_trials=1)
     one.search(X, Y, **FIT, shuffle=False)  # else each epoch has an order of its own
@@ -292,6 +293,7 @@ def test_a_line_a_trial(fake, tmp_path, capsys):
     assert lines[3] == "3 fits by engine: 3 curve"
 
 
+@pytest.mark.slow
 def test_callbacks_end_trials_and_batch_hooks_are_called(tmp_path):
     class Batches(keras.callbacks.Callback):
         seen: list = []  # noqa: RUF012

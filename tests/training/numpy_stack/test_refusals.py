@@ -164,6 +164,7 @@ def test_a_schedule_that_cannot_be_traced_leaves_strategies_working(rows, monkey
         assert keras.Variable(1.0).shape == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a frozen layer", "LayerNormalization", "weighted_metrics", "AMSGrad"])
 def test_what_is_refused_ends_as_plain_fits_do(name, rows, plain, assert_same):
     build, _ = REFUSED[name]
@@ -199,6 +200,7 @@ def test_numbers_that_no_step_here_reads_are_refused(rows, monkeypatch, caplog):
     assert "ema_momentum differs, whose use is not known here" in caplog.text
 
 
+@pytest.mark.slow
 def test_members_that_differ_in_width_are_kept_apart(rows, network, numpy_engine, plain, assert_same):
     def build(hp):
         return network(lambda hp: layers.Dense(hp["units"], "tanh"))(hp)

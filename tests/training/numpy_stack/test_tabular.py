@@ -86,6 +86,7 @@ def test_every_form_is_in_a_network():
     assert {*tabular.KINDS, *ensembles.KINDS} <= seen
 
 
+@pytest.mark.slow
 def test_one_schedule_in_two_layers_differs_between_members(check):
     """Its numbers are found where the walk met it first."""
 
