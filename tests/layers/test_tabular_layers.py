@@ -193,6 +193,9 @@ def test_one_hots_and_embeddings_of_categories():
     np.testing.assert_allclose(outputs[0], table[[0, 4 + 5, 25 + 1]], rtol=1e-6)
     np.testing.assert_array_equal(outputs[2], 0)
     assert table[:3].std() > 0.3
+    trained = randomized(layers.CategoryEmbedding([3, 20, 2], 4))
+    outputs = np.asarray(trained(CODES)).reshape(4, 3, 4)
+    np.testing.assert_allclose(outputs[2], weight(trained, "table")[[3, 24, 27]], rtol=1e-6)
 
 
 def test_batch_ensemble():
