@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 import tfopt
 from tfopt.callbacks import DropoutEffects, GradientNorms
@@ -216,6 +217,9 @@ def test_units_that_lean_on_each_other_are_seen():
     assert measured["sparsity"] == pytest.approx(1 / 6, abs=1e-3)
     matrix = np.abs(np.corrcoef(np.delete(x, 2, axis=1).T))
     assert measured["coadaptation"] == pytest.approx((matrix.sum() - 5) / 20, abs=1e-3)
+    # The mean size of the correlation of independent units, whose standard deviation is 1 / sqrt(rows - 1).
+    floor = stats.halfnorm(scale=(len(x) - 1) ** -0.5).mean()
+    assert measured["coadaptation_floor"] == pytest.approx(floor, rel=1e-5)
 
 
 def test_only_and_without_add_up_when_layers_do_not_interact():

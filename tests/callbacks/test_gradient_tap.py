@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt.callbacks._gradient_tap import MISSING, OptimizerTap, TapOptions
+from tfopt.callbacks._gradient_tap import MISSING, OptimizerTap, TapOptions, _half_square_sum
 
 
 def test_train_function_is_looked_up_at_every_step():
@@ -23,6 +23,11 @@ def test_train_function_is_looked_up_at_every_step():
     model.compile("sgd", "mse", run_eagerly=True)
     model.fit(np.ones((4, 1)), np.ones((4, 1)), batch_size=2, verbose=0, callbacks=[Replace()])
     assert calls == [0, 1]
+
+
+def test_a_sum_of_squares_in_half_precision_does_not_overflow():
+    assert float(_half_square_sum(tf.fill([1000], tf.constant(20.0, tf.float16)))) == 200_000
+    assert float(_half_square_sum(tf.fill([512], tf.constant(1.0, tf.bfloat16)))) == 256
 
 
 def test_a_tap_outside_of_any_model():

@@ -215,7 +215,7 @@ def test_tabm(task, variant):
             hidden = features if variant == "packed" else features * p["input_factors.factors"][i]
             for name in blocks:
                 if variant == "full":
-                    if f"{name}.input_factors" in p:
+                    if name != blocks[0]:  # whose inputs are scaled already
                         hidden = hidden * p[f"{name}.input_factors"][i]
                     hidden = (hidden @ p[f"{name}.kernel"]) * p[f"{name}.output_factors"][i] + p[f"{name}.bias"][i]
                 elif variant == "mini":
