@@ -171,7 +171,7 @@ def test_realmlp_s_starts_at_zero_under_adam_of_three_rates():
     assert 0.06 < curve.max() <= 0.07
 
 
-@pytest.mark.long("classification-full", "regression-full")
+@pytest.mark.long("classification-mini", "regression-full")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "variant"),

@@ -42,6 +42,7 @@ def scores(outcome) -> dict[str, float]:
     return dict(zip(outcome.comparison.leaderboard["model"], outcome.comparison.leaderboard["score"], strict=True))
 
 
+@pytest.mark.slow
 def test_a_search_leaves_a_complete_run_folder(whole):
     folder = whole.run_folder
     written = ("config.json", "environment.json", "trials.jsonl", "leaderboard.csv", "result.json", "best.keras")
@@ -149,8 +150,8 @@ def test_a_configuration_scores_the_same_alone_and_in_company(whole, quick):
 
 
 @pytest.mark.parametrize("tuner", ["grid", "bayesian"])  # Hyperband: below
-def test_every_tuner_searches_and_resumes(quick, tuner):
-    config = quick(tuner=tuner, baselines="none", max_trials=4, holdout=0.3, seeds=1, ensemble=0)
+def test_every_tuner_searches_and_resumes(quick, rates, tuner):
+    config = quick(space=rates, tuner=tuner, baselines="none", max_trials=4, holdout=0.3, seeds=1, ensemble=0)
     whole = run(config)
     journal = whole.run_folder / "trials.jsonl"
     text = journal.read_text().splitlines(keepends=True)
@@ -169,9 +170,10 @@ def test_every_tuner_searches_and_resumes(quick, tuner):
     assert (whole.run_folder / "best.keras").exists()
 
 
-def test_hyperbands_rungs_go_on_after_a_resumption_too(quick, tmp_path):
+def test_hyperbands_rungs_go_on_after_a_resumption_too(quick, rates, tmp_path):
     """A promoted trial goes on from its state; where that is gone, training it from the start comes to the same."""
-    config = quick(tuner="hyperband", baselines="none", epochs=4, max_trials=None)
+    small = {"baselines": "none", "max_trials": None, "holdout": 0.3, "seeds": 1, "ensemble": 0}
+    config = quick(space=rates, tuner="hyperband", epochs=4, **small)
 
     def promoted(folder: Path) -> dict:
         trials = [t for t in lines(folder, "trial") if t["values"].get("tuner/epochs") == 4]
@@ -219,8 +221,8 @@ def _is_promoted(record: dict) -> bool:
     return record["kind"] == "trial" and any("first_epoch" in fit for fit in record["fits"])
 
 
-def test_a_folder_from_other_data_is_not_resumed(quick, tmp_path, table_path):
-    config = quick(max_trials=1, baselines="none")
+def test_a_folder_from_other_data_is_not_resumed(quick, rates, tmp_path, table_path):
+    config = quick(space=rates, max_trials=1, baselines="none")
     run(config)
     other = tmp_path / "other.csv"
     other.write_text(table_path.read_text() + "1,2,Bonn,3\n")
@@ -303,19 +305,14 @@ def test_divergence_is_a_failed_trial(quick, tmp_path):
     assert np.isfinite(scores(outcome)["network"])
 
 
-def test_the_time_limit_starts_no_further_trial(quick):
-    notes: list[str] = []
-
-    class Notes(Progress):
-        def note(self, text):
-            notes.append(text)
-
-    outcome = run(quick(time_limit=0.001, max_trials=3, baselines="none"), Notes())
+def test_the_time_limit_starts_no_further_trial(quick, rates):
+    progress = Notes()
+    outcome = run(quick(space=rates, time_limit=0.001, max_trials=3, baselines="none"), progress)
     assert {t["trial_id"] for t in lines(outcome.run_folder, "trial") if t["fold"] != "final"} == {"default"}
-    assert any("time limit" in note for note in notes)
+    assert any("time limit" in note for note in progress.notes)
 
 
-def test_a_time_limit_leaves_the_time_for_refits(quick, monkeypatch):
+def test_a_time_limit_leaves_the_time_for_refits(quick, rates, monkeypatch):
     """On a clock by which each line of the journal takes a second, whatever it stands for; the date goes back."""
     clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now, time=lambda: -clock.now)
     append = Journal.append
@@ -329,7 +326,7 @@ def test_a_time_limit_leaves_the_time_for_refits(quick, monkeypatch):
     monkeypatch.setattr(TimeLimit, "trained", lambda self, steps, seconds: trained(self, steps, 1.0))
     for module in ("search.time_limit", "search.loop", "search.parallel", "training.fits"):
         monkeypatch.setattr(f"tfopt.{module}.time", clock)
-    config = quick(time_limit=40, max_trials=60, baselines="none", workers=1)
+    config = quick(space=rates, time_limit=40, max_trials=60, baselines="none", workers=1)
     progress = Notes()
     outcome = run(config, progress, replace(prepare(config), started=0.0))
     assert "The time limit of 40 s is reached: no further trial starts." in progress.notes
@@ -348,15 +345,15 @@ def test_the_dummy_is_tuned_however_short_the_time_is(quick):
     assert "The time limit of 0.001 s leaves out ridge." in progress.notes
 
 
-def test_a_hold_out_gives_bootstrap_intervals(quick):
-    outcome = run(quick(holdout=0.3, max_trials=1))
+def test_a_hold_out_gives_bootstrap_intervals(quick, rates):
+    outcome = run(quick(space=rates, holdout=0.3, max_trials=1))
     board = outcome.comparison.leaderboard.set_index("model")
     assert board.loc["ridge", "low"] < board.loc["ridge", "score"] <= board.loc["ridge", "high"]
     assert board.loc["network", "low"] < board.loc["network", "score"] < board.loc["network", "high"]
 
 
 def test_classes_and_several_targets(quick):
-    iris = run(quick(data="iris", baselines="dummy,knn", max_trials=1, holdout=0.3))
+    iris = run(quick(data="iris", baselines="dummy,knn", max_trials=1, seeds=1, ensemble=0, holdout=0.3))
     assert scores(iris)["knn"] > 0.9
     model = keras.models.load_model(iris.run_folder / "best.keras")
     assert model.classes == ("setosa", "versicolor", "virginica")
@@ -434,8 +431,8 @@ def test_a_network_that_cannot_be_trained_on_all_rows_is_not_exported(quick, tmp
     assert outcome.result["final_failure"] == "ValueError: no room"
 
 
-def test_a_run_folder_has_one_writer(quick):
-    config = quick(max_trials=1, baselines="dummy")
+def test_a_run_folder_has_one_writer(quick, rates):
+    config = quick(space=rates, max_trials=1, baselines="dummy")
     folder = run(config).run_folder
     journal = (folder / "trials.jsonl").read_bytes()
     with locked(folder):
