@@ -175,6 +175,15 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def free_ram() -> int | None:
+    """Return the bytes of memory that the machine has free; None where it does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next((1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable")), None)
+    except OSError:
+        return None
+
+
 def shares_batches() -> bool:
     """Return whether this process has several GPUs, among which each batch of a model is divided."""
     import tensorflow as tf

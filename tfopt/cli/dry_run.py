@@ -33,7 +33,7 @@ def describe(plan: "Plan") -> dict[str, Any]:
     return {
         "data": table.name,
         **({"examples": in_words(table)} if isinstance(table, ExampleSet) else {}),
-        "rows": table.num_rows,
+        "rows": table.num_rows if plan.stream is None else plan.stream.blocks.num_rows,
         "columns": [
             {"name": c.name, "kind": c.kind, "levels": c.num_levels or None, "missing": c.has_missing}
             for c in table.columns

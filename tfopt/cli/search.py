@@ -165,7 +165,7 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
             console.say(
                 f"  {command('predict', outcome.run_folder)} {what}  predictions of {kept} for new {ones}{other}"
             )
-            if not are_windows:
+            if not are_windows and (plan.stream is None or kept == NETWORK):
                 console.say(f"  {command('show', outcome.run_folder, '--code')}       {kept} as a program in Python")
     if failure:
         console.say(
@@ -189,8 +189,9 @@ def _in_words(plan: "Plan") -> str:
     workers = "one process" if config.workers == 1 else f"{config.workers} workers"
     if config.backend != "loky":
         workers = f"the workers of {config.backend} at {config.address}"
+    num_rows = table.num_rows if plan.stream is None else plan.stream.blocks.num_rows
     return (
-        f"{table.name}: {table.num_rows:,} {of_what}, {table.task}; "
+        f"{table.name}: {num_rows:,} {of_what}, {table.task}; "
         f"{trials} and {len(plan.families)} baselines on {folds}, by {workers}."
     )
 

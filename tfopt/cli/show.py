@@ -110,6 +110,11 @@ def _code(folder: Any, result: Mapping[str, Any], which: str | None, space: str 
         if ".py:" in config.space and space is None:
             say(f"note: the program knows no classes of {config.space}. Does the network need them, add --space FILE.")
         return code.network_code(folder / file, result["task"], result["data"], space or "", reading)
+    if config.stream == "yes":
+        raise UserError(
+            f"--code: {name} was trained on a sample, and no program is written that draws it. Use it with: "
+            + command("predict", folder, "TABLE", "--model", name)
+        )
     table = table_of(config)
     check_same_data(folder, table.sha256)
     return code.baseline_code(load_model(folder, name), table, config)

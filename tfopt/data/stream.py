@@ -104,6 +104,11 @@ class Stream:
         if not self.num_tested:
             raise UserError(f"{blocks.num_rows} rows are too few to be streamed ({blocks.source}). Leave --stream out.")
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows are searched, held out, and trained on once `check` has counted them."""
+        return {"sampled": self.num_sampled, "held_out": self.num_tested, "trained_on": self.num_trained}
+
     def table(self, **told: Any) -> Table:
         """Return the sample and the rows to test by, which are its `test_rows`, as one table.
 
@@ -130,12 +135,12 @@ class Stream:
         table = load_table(raw, **told)
         return replace(table, test_rows=np.arange(num_sample, table.num_rows))
 
-    def check(self, table: Table, read: Callable[[], None] = lambda: None) -> Table:
+    def check(self, table: Table, read: Callable[[int], None] = lambda num_rows: None) -> Table:
         """Read all rows once and count them, so that a bad cell is told of before anything is trained.
 
         Args:
             table: What `table` returned.
-            read: Called after each part.
+            read: Called with the number of rows after each part.
 
         Returns:
             The table, in which columns that have missing values anywhere are said to.
@@ -150,7 +155,7 @@ class Stream:
             self.num_trained += len(features)
             if table.classes:
                 self.class_counts += np.bincount(target, minlength=len(table.classes))
-            read()
+            read(len(features))
         columns = tuple(
             replace(column, has_missing=column.has_missing or column.name in missing) for column in table.columns
         )

@@ -83,6 +83,11 @@ class SearchRun:
         """Return the record of the network in `best.keras`: a search that was continued may have made another."""
         return next(reversed(self.of_kind("final")), None)
 
+    @property
+    def of_all_rows(self) -> bool:
+        """Whether rows were read in blocks, and the network was trained on all but those held out."""
+        return bool(self.result.get("stream")) and "predictions" in (self.final() or {})
+
     def best_trials(self) -> list[Record]:
         """Return each fold's completed trial with the best score, of those that were trained the longest."""
         completed = [trial for trial in self.of_kind("trial") if trial["status"] == "COMPLETED"]

@@ -24,7 +24,10 @@ def facts(run: SearchRun) -> str:
     """Return in a line what was searched and how."""
     result, config = run.result, run.config
     rows = result.get("rows") or run.environment.get("data", {}).get("rows")
-    if config.get("holdout"):
+    stream = result.get("stream")
+    if stream:
+        plan = f"{stream['sampled']:,} searched, {stream['held_out']:,} held out"
+    elif config.get("holdout"):
         plan = f"{100 * config['holdout']:g} % held out"
     else:
         repeats = f" × {config['repeats']}" if config.get("repeats", 1) > 1 else ""
@@ -76,7 +79,7 @@ def scores(run: SearchRun) -> Section | None:
     if len(costs.headings) > 1:
         section.folded.append(("tuning and costs", costs))
     caption = "Every model on the same outer folds. Intervals are corrected for overlapping training parts."
-    if run.config.get("holdout"):
+    if run.config.get("holdout") or run.result.get("stream"):
         caption = "Every model on the same held-out rows. Intervals are from a bootstrap of these rows."
     caption += " They are wide because rows differ; models are compared by their differences, above."
     axes = draw.leaderboard(run.leaderboard, objective=run.scale, rope=run.rope)
@@ -93,6 +96,9 @@ def _rows_meant(run: SearchRun) -> str:
     seeds = run.config.get("seeds", 1)
     if network == "network" and seeds > 1:
         said += f", the mean of {seeds} fits that differ in their seed"
+    if run.of_all_rows:
+        trained = run.result["stream"]["trained_on"]
+        return f"{said}, trained on {trained:,} rows in blocks, all but those held out; it is in best.keras."
     return f"{said}; best.keras is one such fit, on all rows."
 
 
@@ -189,7 +195,8 @@ def search(run: SearchRun) -> Section | None:
     final = run.final()
     if final and final.get("curve", {}).get("loss"):
         upper, _ = draw.training_curves(final["curve"])
-        caption = "The network in best.keras, trained on all rows; the loss includes its penalties."
+        rows = "all rows but those held out" if run.of_all_rows else "all rows"
+        caption = f"The network in best.keras, trained on {rows}; the loss includes its penalties."
         section.pictures.append(picture("training", "Training of the best network", caption, upper))
     failures, total = run.failures(), len(run.of_kind("trial"))
     if failures:

@@ -22,6 +22,7 @@ SPACES = (*TABLE_SPACES, *KINDS)
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 TARGET_SCALINGS = ("standard", "none")
+STREAMS = ("auto", "yes", "no")
 DUPLICATES = ("together", "anywhere")
 CLASS_WEIGHTS = ("none", "balanced")
 
@@ -61,6 +62,9 @@ class SearchConfig:
         encoding: Text encoding of the file, or `"auto"`.
         separator: Field separator of the file, or `"auto"`.
         max_unpacked: Bytes that a compressed file may unpack to.
+        stream: Whether the files are read in blocks, `"yes"` or `"no"`, so that they need not fit into memory: a sample
+            is searched, and the network that is chosen is trained on all rows. `"auto"`: where memory is too little.
+        sample: Rows that are searched where the files are read in blocks, and at most so many to test by.
         as_image: Whether `digits`, or the inputs of an NPZ file, are images in their own shape.
         image_column: Column of a table that names images, relative to its file; they alone are learned from.
         text_column: Column of a table that holds texts; they alone are learned from.
@@ -130,6 +134,8 @@ class SearchConfig:
     encoding: str = "auto"
     separator: str = "auto"
     max_unpacked: int = MAX_UNPACKED
+    stream: str = "auto"
+    sample: int = 20_000
     as_image: bool = False
     image_column: str | None = None
     text_column: str | None = None
@@ -184,6 +190,7 @@ class SearchConfig:
             ("precision", PRECISIONS),
             ("target_scaling", TARGET_SCALINGS),
             ("engine", ENGINES),
+            ("stream", STREAMS),
             ("duplicates", DUPLICATES),
             ("class_weight", CLASS_WEIGHTS),
             ("backend", BACKENDS),
@@ -205,6 +212,7 @@ class SearchConfig:
             ("workers", 1),
             ("memory", 1),
             ("max_unpacked", 1),
+            ("sample", 50),
             ("window", 1),
             ("horizon", 1),
         ):
@@ -249,6 +257,8 @@ class SearchConfig:
             raise UserError(f"--backend {self.backend} needs a running cluster. Give its --address, such as HOST:PORT.")
         _validate_device(self.device)
         _validate_columns(self)
+        if self.stream == "yes" and (flag := self.unstreamed):
+            raise UserError(f"{flag} needs the whole table, and --stream reads it in blocks. Leave one of the two out.")
         if self.image_column is not None and self.text_column is not None:
             raise UserError("--image-column and --text-column do not go together. Give one of the two.")
         self.column_kinds()
@@ -257,6 +267,13 @@ class SearchConfig:
         if self.resume is not None and self.overwrite:
             raise UserError("--resume continues a run folder and --overwrite replaces it. Give one of the two.")
         return self
+
+    @property
+    def unstreamed(self) -> str:
+        """The flag of a setting that does not go with data in blocks; empty if there is none."""
+        whole = ("time", "group", "weights", "window", "image_column", "text_column", "as_image", "holdout")
+        given = [name for name in whole if getattr(self, name)] + ["repeats"] * (self.repeats > 1)
+        return _flag(given[0]) if given else ""
 
     def column_kinds(self) -> dict[str, str]:
         """Return what `column` says, by the columns' names."""

@@ -139,14 +139,23 @@ class Fitting:
 
     def trained(self, values: dict[str, Any], task: Task, result: FitResult) -> keras.Model:
         """Return the ordinary Keras model that a fit ended with."""
-        forms = self._forms(values, len(task.split.train))
-        model = self._build(self._request(values, task, False).hyperparameters)
-        features, _ = self._coder.features(task.split.train, task.split.train[:1], self.scaling(values))
-        if forms.adapts:
-            adapt(model, features)
-        complete(model, Examples(each(lambda array: array[:1], features), np.zeros(1)))
+        model = self._completed(self._build(self._request(values, task, False).hyperparameters), values, task)
         assert result.state is not None
         set_state(model, result.state)
+        return model
+
+    def untrained(self, values: dict[str, Any], task: Task, num_rows: int) -> tuple[keras.Model, TargetForm]:
+        """Return a model that is to be trained on so many rows, not those of its split, and the form of its targets."""
+        keras.utils.set_random_seed(task.seed)
+        model = self._completed(self.model(values, num_rows), values, task)
+        return model, self._forms(values, len(task.split.train)).target
+
+    def _completed(self, model: keras.Model, values: dict[str, Any], task: Task) -> keras.Model:
+        """Return a model of a configuration once its weights are made, what it adapts to being a split's rows."""
+        features, _ = self._coder.features(task.split.train, task.split.train[:1], self.scaling(values))
+        if self._forms(values, len(task.split.train)).adapts:
+            adapt(model, features)
+        complete(model, Examples(each(lambda array: array[:1], features), np.zeros(1)))
         return model
 
     def _forms(self, values: dict[str, Any], num_rows: int) -> "_Forms":

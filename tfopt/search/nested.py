@@ -110,7 +110,7 @@ class NetworkSearch:
         workers: Workers | None = None,
     ) -> None:
         """Say where results go, who is told, when to end, and who trains: this process if there are no workers."""
-        self.journal, self.folder, self._progress = journal, folder, progress
+        self.journal, self.folder, self.progress = journal, folder, progress
         self._limit = limit or TimeLimit(None, 0.0)
         engine_of = self.fitting.engine
         self._steps_ahead: Callable[[], float | None] = lambda: None
@@ -118,7 +118,7 @@ class NetworkSearch:
 
     def say(self, text: str) -> None:
         """Say something once."""
-        self._progress.note(text)
+        self.progress.note(text)
 
     # Trials
 
@@ -126,7 +126,7 @@ class NetworkSearch:
         """Run every fold's trials to the end, the time limit, or the oracle's last word."""
         config = self.config
         total = None if config.max_trials is None else config.max_trials * len(folds)
-        self._progress.start(NETWORK, total)
+        self.progress.start(NETWORK, total)
         # The default configuration is the first trial; the oracle proposes the others.
         default = default_values(self.hyperparameters)
         self._told: dict[str, list[Record]] = defaultdict(list)  # of the trials that all folds share, by trial id
@@ -146,7 +146,7 @@ class NetworkSearch:
             self._trainer.drop()
             self.say(str(error))
         self._steps_ahead = self._steps_after_trials
-        self._progress.finish(NETWORK)
+        self.progress.finish(NETWORK)
 
     def told(self, fold: Fold, record: Record, steps: int | None) -> None:
         """Take down a trial or refits that have ended, after `steps` training steps, and report them.
@@ -161,17 +161,17 @@ class NetworkSearch:
         if record["kind"] == "refit":
             if record["values"] == self._chosen.get(fold.key, record["values"]):
                 score = np.mean([_number(score) for score in record["scores"]])
-                self._progress.advance(REFITS, f"fold {fold.key}: {self.objective.name} {score:.4f}")
+                self.progress.advance(REFITS, f"fold {fold.key}: {self.objective.name} {score:.4f}")
             return
         if fold is self._plan.final:
-            self._progress.advance(FINAL)
+            self.progress.advance(FINAL)
             return
         self._num_told += 1
         self._num_completed += record["status"] == "COMPLETED"
         name = record["trial_id"]
         first = name == DEFAULT or (name.isdecimal() and int(name) < MOST_FAILURES - 1)
         self._num_failed += first and record["status"] == "FAILED"
-        self._report(fold, record, self._progress.advance if steps is not None else self._progress.keep)
+        self._report(fold, record, self.progress.advance if steps is not None else self.progress.keep)
         if not self._num_completed and self._num_failed == MOST_FAILURES * len(self._folds):
             raise NothingCompletes(
                 f"The first {MOST_FAILURES} configurations failed in every fold, so no further one is tried."
@@ -191,7 +191,7 @@ class NetworkSearch:
         scores = [each["score"] for each in records if each["score"] is not None]
         if scores:
             text = f"{name}: {self.objective.name} {np.mean(scores):.4f}"
-            self._progress.scored(self.objective.name, float(np.mean(scores)))
+            self.progress.scored(self.objective.name, float(np.mean(scores)))
         else:
             text = f"{name} failed: {one_line(records[0]['message'])}"
         report(NETWORK, text, amount=len(records))
@@ -277,7 +277,7 @@ class NetworkSearch:
         Without a time limit this returns at once: the final network is chosen meanwhile.
         """
         self._chosen = {fold.key: best[0] for fold in folds if (best := self.best_values(fold)) is not None}
-        self._progress.start(REFITS, len(self._chosen))
+        self.progress.start(REFITS, len(self._chosen))
         self._trainer.deadline = math.inf  # without refits there is no result at all
         in_time = self._limit.left() >= self._limit.seconds_for(self._steps_after_trials()) / 2
         if not in_time:
@@ -303,11 +303,11 @@ class NetworkSearch:
 
     def _end_refits(self) -> None:
         loop.run([], self._trainer)
-        self._progress.finish(REFITS)
+        self.progress.finish(REFITS)
 
     def scores_of(self, folds: Sequence[Fold], given: dict[str, dict[str, Any]], num_seeds: int) -> np.ndarray:
         """Return (configurations, folds, seeds) scores of training on all rows of each fold; NaN where a fit failed."""
-        self._progress.start(REFITS, len(given) * len(folds))
+        self.progress.start(REFITS, len(given) * len(folds))
         for fold in folds:
             study = Refits(self, fold, given, dict.fromkeys(given, num_seeds))
             for refit in study.ask(len(given)):
@@ -427,7 +427,7 @@ class NetworkSearch:
             results = self.train(fits)
             failures = [result.failure for result in results]
             if failures[0] is not None:
-                self._say_not_trained(failures[0])
+                self.not_trained(failures[0])
                 return None
             if failure := next(filter(None, failures), None):
                 self.say(f"The ensemble is not kept: one of its networks could not be trained: {one_line(failure)}")
@@ -440,7 +440,7 @@ class NetworkSearch:
             return networks, curve, [fit_facts(fit.member) for fit in fits]
         except Exception as error:
             _log.info("the last training failed", exc_info=True)
-            self._say_not_trained(error)
+            self.not_trained(error)
             return None
 
     def task_of_all(self, fold: Fold, values: dict[str, Any], seed: int = 0) -> Task:
@@ -463,7 +463,8 @@ class NetworkSearch:
             fit.ended(results[place])
         return [results[place] for place in range(len(fits))]
 
-    def _say_not_trained(self, error: Exception | str) -> None:
+    def not_trained(self, error: Exception | str) -> None:
+        """Say, and remember, why there is no network for use."""
         self.final_failure = one_line(error)
         self.say(f"The network could not be trained on all rows: {one_line(error)}")
 

@@ -136,6 +136,15 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option("separator", "field separator, such as ';' or '\\t'", metavar="CHARACTER", default_text="guessed"),
             Option("max_unpacked", "what a compressed file may unpack to: 500MB, 16GB", size, "SIZE", "4GB"),
             Option(
+                "stream",
+                "read the files in blocks, which need not fit into memory: search a sample, train the network that is "
+                "chosen on all rows; or read them whole",
+                choice(*configuration.STREAMS),
+                default_text="in blocks where memory is too little",
+                constants=(("--stream", "yes"), ("--no-stream", "no")),
+            ),
+            Option("sample", "with --stream: rows to search, and at most so many to test by", integer, "N"),
+            Option(
                 "image_size",
                 "height x width that a folder's images are resized to: 64, 48x64",
                 metavar="SIZE",

@@ -17,21 +17,24 @@ from tfopt.comparison.objective import Objective, get_objective
 from tfopt.data import Table, load_table
 from tfopt.data.cautions import cautions
 from tfopt.data.example_columns import examples_of_column
+from tfopt.data.example_folders import is_folder_of_classes
 from tfopt.data.example_sources import load_examples, load_series
 from tfopt.data.examples import ExampleSet, Kind
 from tfopt.data.files import absolute, files_of
 from tfopt.data.raw import stem
 from tfopt.data.repeats import kept_together, repeated_rows
+from tfopt.data.stream import Stream, blocks_of, expected_bytes
 from tfopt.data.user_file import absolute_name, names_python
 from tfopt.data.windows import windows_of
-from tfopt.devices import num_cores
+from tfopt.devices import free_ram, num_cores
 from tfopt.errors import UserError, nearest
 from tfopt.search.config import DEFAULT_TRIALS, GIVEN_TABLE, KINDS, SearchConfig
-from tfopt.search.progress import Progress
+from tfopt.search.progress import Progress, Units
 from tfopt.search.tries import MOST_LIKED, best_of, parsed
 
 # Above this many rows one hold-out tells models apart as well as folds do, for a fraction of the time.
 LARGE_TABLE = 20_000
+READING = "rows read"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Plan:
         final: All rows.
         families: The baselines.
         liked: The best configurations of the earlier run that the search begins with.
+        stream: All rows, where the table is a sample of them and the rows to test by.
         started: From when a time limit counts, by `time.monotonic()`.
     """
 
@@ -73,6 +77,7 @@ class Plan:
     final: Fold
     families: tuple[Family, ...]
     liked: tuple[str, ...] = ()
+    stream: Stream | None = None
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -81,12 +86,37 @@ class Plan:
         return [Split(fold.train, fold.test) for fold in self.outer]
 
 
-def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
-    """Return the table that a search is about.
+def stream_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Stream | None:
+    """Return the rows of a search whose data are read in blocks; None where they are read whole.
+
+    Raises:
+        UserError: They cannot be read in blocks.
+    """
+    if config.stream != "yes":
+        return None
+    if frame is not None or config.data == GIVEN_TABLE:
+        raise UserError("--stream reads files, and this table is in memory already. Leave it out.")
+    reading = {"header": config.header, "encoding": config.encoding, "separator": config.separator}
+    return Stream(blocks_of(config.data, **reading), config.sample, config.seed)
+
+
+def table_of(
+    config: SearchConfig,
+    frame: pd.DataFrame | None = None,
+    stream: Stream | None = None,
+    progress: Progress | None = None,
+) -> Table:
+    """Return the table that a search is about; of a stream the rows that it has drawn.
 
     Raises:
         UserError: It cannot be read, or was given in Python and is not at hand.
     """
+    stream = stream or stream_of(config, frame)
+    if stream is not None:
+        drawn = stream.table(
+            target=list(config.target) or None, task=config.task, drop=config.drop, columns=config.column_kinds()
+        )
+        return _weighed(_checked(stream, drawn, progress or Progress()), config)
     if frame is None and config.data == GIVEN_TABLE:
         raise UserError(
             "the table of this run was given in Python, which the run folder does not hold. Go on from Python: "
@@ -138,6 +168,15 @@ def table_of(config: SearchConfig, frame: pd.DataFrame | None = None) -> Table:
     return _weighed(table, config)
 
 
+def _checked(stream: Stream, drawn: Table, progress: Progress) -> Table:
+    """Return the rows that a stream has drawn, once all of its rows were read."""
+    units = Units(progress, READING, stream.blocks.num_rows - stream.num_tested)
+    table = stream.check(drawn, units.advance)
+    progress.finish(READING)
+    table.notes += [note for note in stream.notes if note not in table.notes]
+    return table
+
+
 def _weighed(table: Table, config: SearchConfig) -> Table:
     if config.class_weight != "none" and table.task == "regression":
         raise UserError(f"--class-weight {config.class_weight} is for classes, but the target is for regression.")
@@ -172,7 +211,9 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
     liked: tuple[str, ...] = ()
     if config.like is not None and config.resume is None:  # else the stored tries hold them
         liked = best_of(config.like, max(min(MOST_LIKED, (max_trials or DEFAULT_TRIALS) // 2), 1))
-    table = table_of(config, frame)
+    config, why = _streamed_or_not(config, frame)
+    stream = stream_of(config, frame)
+    table = table_of(config, frame, stream, progress)
     for note in table.notes:
         progress.note(note)
 
@@ -180,17 +221,27 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         table.notes.append(note)
         progress.note(note)
 
+    if why:
+        say(why)
+    if stream is not None:
+        config = replace(config, seeds=1, ensemble=0)
+        say(
+            f"read in blocks: of {stream.blocks.num_rows:,} rows {stream.num_sampled:,} "
+            f"are searched (--sample) and {stream.num_tested:,} are held out to test by; one network, the one chosen, "
+            f"is trained on {stream.num_trained:,}, all but those held out (--seeds 1, --ensemble 0)"
+        )
+
     objective = get_objective(config.objective, table.task)
     holdout = config.holdout
     is_table = not isinstance(table, ExampleSet)
     for note in cautions(table, objective.name, columns=is_table):
         say(note)
-    if holdout is None and table.num_rows > LARGE_TABLE and _set_apart(table) is None:
+    if holdout is None and table.num_rows > LARGE_TABLE and table.test_rows is None:
         if config.repeats > 1:
             raise UserError(f"--repeats does not go with the hold-out of a table over {LARGE_TABLE:,} rows.")
         holdout = 0.2
         say(f"{table.num_rows:,} rows: one hold-out of 20 % and bootstrap intervals instead of folds.")
-    if holdout is not None or _set_apart(table) is None:
+    if holdout is not None or table.test_rows is None:
         table = _with_copies_together(table, config, say)
     try:
         outer, final = _folds(table, replace(config, holdout=holdout))
@@ -219,12 +270,13 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
             )
     kind = _kind_of(table) if config.window is None else "forecast"
     kind = kind if table.columns else "other"  # of very many numbers none are columns
-    families = select_families(config.baselines, table.task, objective, table.num_rows, kind)
+    num_rows = table.num_rows if stream is None else stream.num_sampled
+    families = select_families(config.baselines, table.task, objective, num_rows, kind)
     if config.baseline:
         from tfopt.baselines.own import own_families  # with scikit-learn, which takes seconds to start
 
         families += own_families(config.baseline, table.task, objective)
-    for reason in dict.fromkeys(left_out_families(config.baselines, table.task, objective, table.num_rows).values()):
+    for reason in dict.fromkeys(left_out_families(config.baselines, table.task, objective, num_rows).values()):
         say(reason)
     if config.patience:
         say(
@@ -246,10 +298,24 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
         holdout=holdout,
         max_trials=max_trials,
         like=config.like and os.path.abspath(config.like),
-        epochs=config.epochs or default_epochs(table.num_rows),
+        epochs=config.epochs or default_epochs(num_rows),
         workers=config.workers or (num_cores() if config.backend == "loky" else None),
     )
-    return Plan(resolved, table, objective, outer, final, families, liked, started)
+    return Plan(resolved, table, objective, outer, final, families, liked, stream, started)
+
+
+def _streamed_or_not(config: SearchConfig, frame: pd.DataFrame | None) -> tuple[SearchConfig, str]:
+    """Return the configuration with whether the data are read in blocks, and why, where that was not said."""
+    if config.stream != "auto":
+        return config, ""
+    free, is_file = free_ram(), frame is None and not is_folder_of_classes(config.data)
+    needed = expected_bytes(config.data) if is_file and free is not None else 0
+    if free is None or needed <= free:
+        return replace(config, stream="no"), ""
+    sizes = f"searched whole the data take about {needed / 1e9:.3g} GB of memory, and {free / 1e9:.3g} are free"
+    if flag := config.unstreamed:
+        return replace(config, stream="no"), f"{sizes}; they cannot be read in blocks, as {flag} needs all of them"
+    return replace(config, stream="yes"), f"{sizes}: they are read in blocks (--no-stream reads them whole)"
 
 
 def _kind_of(table: Table) -> str:
@@ -274,11 +340,6 @@ def _space_for(config: SearchConfig, table: Table) -> str:
 
 def _absolute(data: str) -> str:
     return absolute_name(data) if names_python(data) else absolute(data)
-
-
-def _set_apart(table: Table) -> np.ndarray | None:
-    """Return the rows that the source itself sets apart for testing."""
-    return table.test_rows if isinstance(table, ExampleSet) else None
 
 
 def _with_copies_together(table: Table, config: SearchConfig, say: Callable[[str], None]) -> Table:
@@ -313,7 +374,7 @@ def _folds(table: Table, config: SearchConfig) -> tuple[tuple[Fold, ...], Fold]:
         inner = inner_splits(table, train, folds=config.inner_folds, seed=config.seed, gap=gap)
         return Fold(key, train, test, tuple(inner))
 
-    apart = _set_apart(table)
+    apart = table.test_rows
     if apart is not None and config.holdout is None:
         train = np.setdiff1d(np.arange(table.num_rows), apart)
         check_split(table, Split(train, apart), np.arange(table.num_rows), what="parts")

@@ -47,6 +47,24 @@ class Progress:
         """Take what says how long the whole will still take, None if that is unknown, and what is being done."""
 
 
+class Units:
+    """Starts a phase of very many units, and reports them by fiftieths of all."""
+
+    def __init__(self, progress: Progress, phase: str, total: int, kept: int = 0):
+        self._progress, self._phase, self._total = progress, phase, total
+        self._done, self._told = kept, kept
+        progress.start(phase, total)
+        if kept:
+            progress.keep(phase, amount=kept)
+
+    def advance(self, amount: int) -> None:
+        """Count finished units."""
+        self._done = min(self._done + amount, self._total)
+        if self._done > self._told and (self._done - self._told >= self._total / 50 or self._done == self._total):
+            self._progress.advance(self._phase, amount=self._done - self._told)
+            self._told = self._done
+
+
 def _in_notebook() -> bool:
     """Whether a notebook's kernel runs this; that its packages are loaded says nothing."""
     interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()

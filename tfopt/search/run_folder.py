@@ -189,7 +189,7 @@ def _refuse_special(path: Path) -> None:
 # What of a run is read again; the folders of tuner, TensorBoard and MLflow are looked into when the search goes on.
 _READ = (
     "config.json", "environment.json", "trials.jsonl", "result.json", "best.keras", "best.skops", "ensemble.keras",
-    "ensemble-of-trials.keras", "predictions.npz", "importance.json", "models", "predictions",
+    "ensemble-of-trials.keras", "predictions.npz", "importance.json", "models", "predictions", "all-rows.weights.h5",
 )  # fmt: skip
 _WRITTEN = (
     *_READ,

@@ -40,7 +40,7 @@ class OutOfFold:
     """What the models predicted for the outer folds' test rows; a row stands here once for each fold that tested it.
 
     Args:
-        rows: Row of the table.
+        rows: Row of the table; of a search that read blocks, of the rows that were drawn.
         folds: Outer fold.
         target: (rows,) or (rows, targets) values, or class codes.
         predictions: By the model's name on the leaderboard: (rows, targets) values or (rows, classes) probabilities;

@@ -16,7 +16,7 @@ import numpy as np
 from tfopt._files import replace, write_json
 from tfopt.comparison import Comparison, compare, conformal
 from tfopt.comparison.fold_result import FoldResult
-from tfopt.search import run_folder, saved
+from tfopt.search import run_folder, saved, streamed
 from tfopt.search.baseline_runs import BaselineRuns, prediction_path, workers_of
 from tfopt.search.config import SearchConfig, default_run_folder, tracking_uri
 from tfopt.search.events import write_events
@@ -113,13 +113,15 @@ def _search(
     baselines.open(journal, folder, progress, limit)
     search.search(plan.outer)
     search.refit(plan.outer)
-    progress.start(FINAL, None)
-    _export(search, plan, folder, journal)
-    _export_ensemble(search, plan, folder, journal)
-    progress.finish(FINAL)
-    networks = search.outer_results(plan.outer)
+    networks = streamed.networks(search, plan, limit)
+    if networks is None:
+        progress.start(FINAL, None)
+        _export(search, plan, folder, journal)
+        _export_ensemble(search, plan, folder, journal)
+        progress.finish(FINAL)
+        networks = search.outer_results(plan.outer)
     results = baselines.results() + networks
-    comparison = _compare(plan, results)
+    comparison = streamed.said_of(_compare(plan, results), search, plan)
     if comparison is not None:
         oof = saved.write_oof(folder, plan, results)
         intervals = conformal.of_models(oof, conformal.DEFAULT_CONFIDENCE, plan.table.task == "classification")
@@ -240,7 +242,8 @@ def _outcome(
     result: dict[str, Any] = {
         "data": plan.table.name,
         "task": plan.table.task,
-        "rows": plan.table.num_rows,
+        "rows": plan.table.num_rows if plan.stream is None else plan.stream.blocks.num_rows,
+        "stream": None if plan.stream is None else plan.stream.counts,
         "objective": plan.objective.name,
         "leaderboard": [],
         "verdict": None,

@@ -1,16 +1,15 @@
 """The engine by its name, and the choice of the faster one for each model structure."""
 
-import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
+from tfopt import devices
 from tfopt._private.streams import random_streams_kept
 from tfopt.errors import CannotStack, nearest
 from tfopt.training import ENGINES
@@ -221,8 +220,4 @@ def free_memory() -> int:
         used = tf.config.experimental.get_memory_info(device.name)["current"]
         details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
         return max(int(details.get("memory_limit", _GPU_MEMORY)) - used, _LEAST_MEMORY)
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable"):
-                return max(1024 * int(line.split()[1]), _LEAST_MEMORY)
-    return _LEAST_MEMORY * 4
+    return max(devices.free_ram() or _LEAST_MEMORY * 4, _LEAST_MEMORY)

@@ -1,0 +1,144 @@
+"""A search of data in blocks: a sample chooses, all rows but those held out train, and these judge."""
+
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfopt.data import text_blocks
+from tfopt.errors import UserError
+from tfopt.search import plan as planning
+from tfopt.search import streamed
+from tfopt.search.config import SearchConfig
+from tfopt.search.plan import prepare
+from tfopt.search.result import load
+from tfopt.search.session import run
+from tfopt.search.spaces import Space
+
+NUM_ROWS, NUM_SAMPLE = 2000, 100
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A table sorted by its target, of which a sample says little: a network must see all rows to be any good."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.integers(0, 2, (NUM_ROWS, 6)), columns=list("abcdef")).astype(float)
+    frame += rng.normal(0, 0.05, frame.shape)
+    frame["city"] = rng.choice(["Bonn", "Köln"], NUM_ROWS)
+    odd = (frame[["a", "b", "c"]].round().sum(axis=1) % 2 == 1) ^ (frame["city"] == "Köln")
+    frame["y"] = np.where(odd, "odd", "even")
+    path = tmp_path_factory.mktemp("stream") / "t.csv"
+    frame.sort_values("y").to_csv(path, index=False)
+    return path
+
+
+def build(hp):
+    model = keras.Sequential([keras.layers.Dense(32, "relu"), keras.layers.Dense(1, "sigmoid")])
+    model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy")
+    hp.Fixed("batch_size", 32)
+    return model
+
+
+@pytest.fixture
+def search(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(text_blocks, "BYTES", 32_768)
+    monkeypatch.setattr(streamed, "_SHUFFLED", 400 * 8 * 4)
+
+    def search(out="run", **changes):
+        settings = {"data": str(path), "stream": "yes", "sample": NUM_SAMPLE, "max_trials": 1, "epochs": 6}
+        settings |= {"inner_folds": 2, "baselines": "dummy", "workers": 1, "out": str(tmp_path / out)}
+        return run(SearchConfig(**(settings | changes)), space=Space("mine", lambda hp, problem: build(hp)))
+
+    return search
+
+
+def test_the_network_learns_from_all_rows_and_is_judged_by_rows_that_none_has_seen(search, path, tmp_path):
+    outcome = search()
+    result = outcome.result
+    assert result["rows"] == NUM_ROWS
+    assert result["stream"] == {"sampled": NUM_SAMPLE, "held_out": NUM_SAMPLE, "trained_on": NUM_ROWS - NUM_SAMPLE}
+    [record] = [
+        record
+        for line in (tmp_path / "run" / "trials.jsonl").read_text().splitlines()
+        if (record := json.loads(line))["kind"] == "refit"
+    ]
+    of_sample = record["scores"][0]
+    score = {row["model"]: row["score"] for row in result["leaderboard"]}["network"]
+    assert of_sample < 0.85 < 0.95 < score
+    assert f"on which alone the network's accuracy is {of_sample:.3f}" in result["verdict"]
+    assert "learned from 1,900 rows" in result["verdict"]
+    # What is saved predicts the whole file as well as the rows held out, which are few.
+    frame = pd.read_csv(path)
+    right = load(tmp_path / "run").predict(frame, "network") == frame["y"]
+    assert right.mean() == pytest.approx(score, abs=0.04)
+    assert not (tmp_path / "run" / streamed.WEIGHTS_FILE).exists()
+
+
+def test_training_that_was_killed_goes_on_after_its_last_epoch(search, tmp_path, monkeypatch):
+    kept = streamed._Course.on_epoch_end
+
+    def killed(self, epoch, logs=None):
+        kept(self, epoch, logs)
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(streamed._Course, "on_epoch_end", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search()
+    assert (tmp_path / "run" / streamed.WEIGHTS_FILE).exists()
+    begun = []
+    patched = streamed._Course.on_epoch_begin
+    monkeypatch.setattr(
+        streamed._Course, "on_epoch_begin", lambda self, epoch, logs=None: (begun.append(epoch), patched(self, epoch))
+    )
+    result = search(resume=str(tmp_path / "run"), seeds=1, ensemble=0).result
+    assert begun == [4, 5]
+    # Two epochs from new weights, or from another rate of Adam, would not do.
+    assert {row["model"]: row["score"] for row in result["leaderboard"]}["network"] > 0.95
+
+
+def test_a_table_too_large_for_memory_is_read_in_blocks_and_that_is_said(path, monkeypatch):
+    monkeypatch.setattr(planning, "free_ram", lambda: 100_000)
+    config = SearchConfig(data=str(path), baselines="none", sample=NUM_SAMPLE)
+    plan = prepare(config)
+    assert plan.stream is not None
+    assert plan.config.stream == "yes"
+    assert any("--no-stream" in note for note in plan.table.notes)
+    held = prepare(SearchConfig(data=str(path), baselines="none", holdout=0.3))
+    assert held.stream is None
+    assert any("--holdout needs all of them" in note for note in held.table.notes)
+    monkeypatch.setattr(planning, "free_ram", lambda: 10**12)
+    assert prepare(config).config.stream == "no"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group": "city"}, "--group needs the whole table"),
+        ({"repeats": 2}, "--repeats needs the whole table"),
+        ({"data": "iris"}, "only CSV, TSV and Parquet files can be streamed"),
+        ({"sample": 2}, "--sample must be at least"),
+    ],
+)
+def test_what_does_not_go_with_blocks_is_refused(path, settings, message):
+    with pytest.raises(UserError, match=message):
+        prepare(SearchConfig(**({"data": str(path), "stream": "yes"} | settings)))
+
+
+def test_a_file_that_breaks_during_the_training_ends_the_search_with_its_line(search, path, monkeypatch):
+    def broken(self, table, blocks=None):
+        raise UserError("line 7 is broken (t.csv). Mend it.")
+        yield
+
+    untrained = streamed._trained
+
+    def trained(*args):
+        monkeypatch.setattr("tfopt.data.stream.Stream.rows", broken)
+        return untrained(*args)
+
+    monkeypatch.setattr(streamed, "_trained", trained)
+    with pytest.raises(UserError, match="line 7 is broken"):
+        search()

@@ -1,0 +1,257 @@
+"""The network that a search of a sample has chosen, trained on all rows in blocks."""
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace as replace_fields
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfopt._files import replace
+from tfopt.comparison import Comparison
+from tfopt.comparison.fold_result import FoldResult
+from tfopt.data.stream import Stream
+from tfopt.data.table import Table
+from tfopt.errors import UserError, one_line
+from tfopt.search.coding import code_target, for_objective
+from tfopt.search.fitting import batch_size_of, learning_rates
+from tfopt.search.fold_study import losses
+from tfopt.search.journal import Record
+from tfopt.search.nested import NetworkSearch
+from tfopt.search.plan import Plan
+from tfopt.search.progress import Units
+from tfopt.search.saved import NETWORK, NETWORK_FILE
+from tfopt.search.time_limit import TimeLimit
+from tfopt.training.plain import PlainEngine
+
+_log = logging.getLogger("tfopt")
+
+WEIGHTS_FILE = "all-rows.weights.h5"  # after the last whole epoch, until the training has ended
+PREDICTIONS = "predictions/network-all-rows.npy"
+PHASE = "rows learned"
+_SHUFFLED = 1 << 26  # bytes of encoded rows that are shuffled together
+
+
+def networks(search: NetworkSearch, plan: Plan, limit: TimeLimit) -> list[FoldResult] | None:
+    """Train the configuration that the sample has chosen on all rows but those held out, and save it.
+
+    What was trained is written after each epoch, from where a search that is resumed goes on. A time limit ends the
+    training early.
+
+    Returns:
+        The networks' results, that of the trained network in place of the sample's; None where nothing is read in
+        blocks, or no time is left.
+
+    Raises:
+        UserError: A file cannot be read any more.
+    """
+    if plan.stream is None:
+        return None
+    results = search.outer_results(plan.outer)
+    best, done = search.best_values(plan.outer[0]), search.journal.find("final")
+    if best is None:
+        return results
+    if not (_is_of_all_rows(done) and done["values"] == best[0] and (search.folder / NETWORK_FILE).exists()):
+        if search.time_is_up:
+            search.say("The time limit leaves no time to train on all rows: the network is that of the sample.")
+            return None
+        done = _train(search, plan, best[0], limit)
+    if done is None:
+        return [result for result in results if result.model != NETWORK]
+    outputs = np.load(search.folder / PREDICTIONS)
+    score = search.score(outputs, plan.outer[0].test)
+    prediction = for_objective(outputs, plan.table, plan.objective)
+    of_all_rows = {
+        "score": score,
+        "prediction": prediction,
+        "outputs": outputs,
+        "seed_scores": [score],
+        "seed_predictions": [prediction],
+        "fit_seconds": done["fits"][0]["seconds"],
+    }
+    return [replace_fields(each, **of_all_rows) if each.model == NETWORK else each for each in results]
+
+
+def _is_of_all_rows(done: Record | None) -> TypeGuard[Record]:
+    return done is not None and "predictions" in done
+
+
+def _train(search: NetworkSearch, plan: Plan, values: dict[str, Any], limit: TimeLimit) -> Record | None:
+    """Train, save and take down; return the journal's record, None where the training failed."""
+    fold, kept = plan.outer[0], search.folder / WEIGHTS_FILE
+    started = time.perf_counter()
+    try:
+        network, curve = _trained(search, plan, values, kept, limit)
+        model = search.coder.exported([network], fold.train, search.fitting.scaling(values))
+        outputs = model.predict(plan.table.features.iloc[fold.test], verbose=0)
+        if not np.isfinite(outputs).all():
+            raise ValueError("The network predicts values that are not finite.")
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        _log.info("the training on all rows failed", exc_info=True)
+        search.not_trained(error)
+        return None
+    replace(search.folder / PREDICTIONS, functools.partial(np.save, arr=outputs))
+    replace(search.folder / NETWORK_FILE, model.save)
+    seconds = round(time.perf_counter() - started, 4)
+    facts = {"engine": PlainEngine.name, "reason": "all rows, in blocks", "seconds": seconds}
+    record = {"kind": "final", "values": values, "curve": curve, "fits": [facts], "predictions": PREDICTIONS}
+    done = search.journal.append(record)
+    kept.unlink(missing_ok=True)
+    return done
+
+
+def said_of(comparison: Comparison | None, search: NetworkSearch, plan: Plan) -> Comparison | None:
+    """Return a comparison whose verdict says what each side has learned from, where rows were read in blocks."""
+    stream, objective = plan.stream, plan.objective
+    if comparison is None or stream is None:
+        return comparison
+    said = f"All learned from the sample of {stream.num_sampled:,} rows"
+    if comparison.network == NETWORK and _is_of_all_rows(search.journal.find("final")):
+        [of_sample] = [result.score for result in search.outer_results(plan.outer) if result.model == NETWORK]
+        said = (
+            f"The network learned from {stream.num_trained:,} rows, the baselines from the sample of "
+            f"{stream.num_sampled:,}, on which alone the network's {objective.name} is {objective.raw(of_sample):.3f}"
+        )
+    said += f"; the {stream.num_tested:,} rows held out are the same for all."
+    return replace_fields(comparison, verdict=f"{comparison.verdict} {said}")
+
+
+def _trained(
+    search: NetworkSearch, plan: Plan, values: dict[str, Any], kept: Path, limit: TimeLimit
+) -> tuple[keras.Model, dict[str, list[float]]]:
+    """Return the trained network and its curve, from the last whole epoch on where an earlier run has kept one."""
+    fold, stream = plan.outer[0], plan.stream
+    assert stream is not None
+    task = search.task_of_all(fold, values)
+    model, form = search.fitting.untrained(values, task, stream.num_trained)
+    encoder = search.coder.encoder(fold.train, search.fitting.scaling(values))
+    scaler = search.coder.scaler(fold.train)
+
+    def encode(features: Any, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return encoder.transform(features), code_target(target, form, plan.table.num_outputs, scaler)
+
+    batch_size = batch_size_of(values)
+    steps = -(-stream.num_trained // batch_size)
+    epochs = _restored(model, kept, steps, search)
+    rows = _Rows(stream, plan.table, encode, task.seed)
+    first = tuple(
+        tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+        for array in rows.parts(plan.table.features.iloc[:1], plan.table.target[:1])
+    )
+    # In parts as large as are shuffled together; TensorFlow cuts them into batches, beside the training.
+    data = tf.data.Dataset.from_generator(rows, output_signature=first).prefetch(1).rebatch(batch_size).prefetch(8)
+    data = data.apply(tf.data.experimental.assert_cardinality(steps))
+    total, before = task.epochs * stream.num_trained, epochs * stream.num_trained
+    course = _Course(rows, Units(search.progress, PHASE, total, before), batch_size, kept, limit)
+    try:
+        history = model.fit(
+            data, epochs=task.epochs, initial_epoch=epochs, shuffle=False, verbose=0, callbacks=[course]
+        )
+    except tf.errors.OpError:
+        if rows.error is not None:
+            raise rows.error from None
+        raise
+    finally:
+        search.progress.finish(PHASE)
+    if course.out_of_time:
+        search.say(
+            f"The time limit ended the training on all rows after {int(model.optimizer.iterations):,} of "
+            f"{task.epochs * steps:,} steps."
+        )
+    curve = losses(history.history)
+    unused = search.fitting.model(values, stream.num_trained)
+    curve["learning_rate"] = learning_rates(unused, epochs + len(curve["loss"]), steps)[epochs:]
+    return model, curve
+
+
+def _restored(model: keras.Model, kept: Path, steps: int, search: NetworkSearch) -> int:
+    """Give a model the weights and the optimizer's state that were kept; return of how many epochs."""
+    if not kept.exists():
+        return 0
+    model.optimizer.build(model.trainable_variables)
+    try:
+        model.load_weights(kept)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{kept} is damaged ({one_line(error)[:200]}). Delete it: the training begins anew.") from None
+    epochs = int(model.optimizer.iterations) // steps
+    search.say(f"The training on all rows goes on after epoch {epochs}.")
+    return epochs
+
+
+class _Rows:
+    """The encoded rows of an epoch, in parts that were shuffled, blocks in another order in each epoch."""
+
+    def __init__(self, stream: Stream, table: Table, encode: Callable[..., tuple[np.ndarray, ...]], seed: int):
+        self._stream, self._table, self._encode, self._seed = stream, table, encode, seed
+        self.epoch = 0
+        self.error: Exception | None = None  # TensorFlow turns what is raised here into an error of its own
+        self._weights = None
+        if table.class_weight != "none":
+            counts = stream.class_counts
+            self._weights = np.divide(
+                counts.sum() / (counts > 0).sum(), counts, out=np.zeros(len(counts)), where=counts > 0
+            ).astype("float32")
+
+    def parts(self, features: Any, target: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return rows as the network takes them: inputs, targets and, where classes are balanced, weights."""
+        encoded = self._encode(features, target)
+        return encoded if self._weights is None else (*encoded, self._weights[target])
+
+    def __call__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        try:
+            yield from self._shuffled(np.random.default_rng([self._seed, self.epoch]))
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _shuffled(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+        blocks = self._stream.blocks.blocks
+        if not self._stream.blocks.in_order:
+            blocks = [blocks[place] for place in rng.permutation(len(blocks))]
+        held: list[tuple[np.ndarray, ...]] = []
+        num_bytes = 0
+        for features, target in self._stream.rows(self._table, blocks):
+            held.append(self.parts(features, target))
+            num_bytes += held[-1][0].nbytes
+            if num_bytes >= _SHUFFLED:
+                yield _mixed(held, rng)
+                held, num_bytes = [], 0
+        if held:
+            yield _mixed(held, rng)
+
+
+def _mixed(held: list[tuple[np.ndarray, ...]], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    order = rng.permutation(sum(len(part[0]) for part in held))
+    return tuple(np.concatenate(arrays)[order] for arrays in zip(*held, strict=True))
+
+
+class _Course(keras.callbacks.Callback):
+    """Tells how far the training is, keeps what each epoch ends with, and ends it when the time is up."""
+
+    def __init__(self, rows: _Rows, units: Units, batch_size: int, kept: Path, limit: TimeLimit):
+        super().__init__()
+        self._rows, self._units, self._batch_size = rows, units, batch_size
+        self._kept, self._limit = kept, limit
+        self.out_of_time = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Have the rows in the order of this epoch."""
+        self._rows.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Count, and look at the time."""
+        self._units.advance(self._batch_size)
+        if self._limit.left() <= 0:
+            self.model.stop_training = self.out_of_time = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the weights and the optimizer's state."""
+        if not self.out_of_time:
+            replace(self._kept, self.model.save_weights)
