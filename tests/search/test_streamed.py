@@ -17,7 +17,7 @@ from tfopt.search.result import load
 from tfopt.search.session import run
 from tfopt.search.spaces import Space
 
-NUM_ROWS, NUM_SAMPLE = 2000, 100
+NUM_ROWS, NUM_SAMPLE = 1300, 100
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def build(hp):
 
 @pytest.fixture
 def search(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(text_blocks, "BYTES", 32_768)
-    monkeypatch.setattr(streamed, "_SHUFFLED", 400 * 8 * 4)
+    monkeypatch.setattr(text_blocks, "BYTES", 16_384)
+    monkeypatch.setattr(streamed, "_POOL", 700 * 10 * 4)  # of ten numbers and a target
 
     def search(out="run", **changes):
         settings = {"data": str(path), "stream": "yes", "sample": NUM_SAMPLE, "max_trials": 1, "epochs": 6}
@@ -54,33 +54,14 @@ def search(path, tmp_path, monkeypatch):
     return search
 
 
-def test_the_network_learns_from_all_rows_and_is_judged_by_rows_that_none_has_seen(search, path, tmp_path):
-    outcome = search()
-    result = outcome.result
-    assert result["rows"] == NUM_ROWS
-    assert result["stream"] == {"sampled": NUM_SAMPLE, "held_out": NUM_SAMPLE, "trained_on": NUM_ROWS - NUM_SAMPLE}
-    [record] = [
-        record
-        for line in (tmp_path / "run" / "trials.jsonl").read_text().splitlines()
-        if (record := json.loads(line))["kind"] == "refit"
-    ]
-    of_sample = record["scores"][0]
-    score = {row["model"]: row["score"] for row in result["leaderboard"]}["network"]
-    assert of_sample < 0.85 < 0.95 < score
-    assert f"on which alone the network's accuracy is {of_sample:.3f}" in result["verdict"]
-    assert "learned from 1,900 rows" in result["verdict"]
-    # What is saved predicts the whole file as well as the rows held out, which are few.
-    frame = pd.read_csv(path)
-    right = load(tmp_path / "run").predict(frame, "network") == frame["y"]
-    assert right.mean() == pytest.approx(score, abs=0.04)
-    assert not (tmp_path / "run" / streamed.WEIGHTS_FILE).exists()
-
-
-def test_training_that_was_killed_goes_on_after_its_last_epoch(search, tmp_path, monkeypatch):
-    kept = streamed._Course.on_epoch_end
+def test_the_network_learns_from_all_rows_also_when_it_was_killed_and_is_judged_by_the_others(
+    search, path, tmp_path, monkeypatch
+):
+    ended, begun = streamed._Course.on_epoch_end, streamed._Course.on_epoch_begin
+    epochs = []
 
     def killed(self, epoch, logs=None):
-        kept(self, epoch, logs)
+        ended(self, epoch, logs)
         if epoch == 3:
             raise KeyboardInterrupt
 
@@ -88,16 +69,26 @@ def test_training_that_was_killed_goes_on_after_its_last_epoch(search, tmp_path,
         patch.setattr(streamed._Course, "on_epoch_end", killed)
         with pytest.raises(KeyboardInterrupt):
             search()
-    assert (tmp_path / "run" / streamed.WEIGHTS_FILE).exists()
-    begun = []
-    patched = streamed._Course.on_epoch_begin
+    folder = tmp_path / "run"
+    assert (folder / streamed.WEIGHTS_FILE).exists()
     monkeypatch.setattr(
-        streamed._Course, "on_epoch_begin", lambda self, epoch, logs=None: (begun.append(epoch), patched(self, epoch))
+        streamed._Course, "on_epoch_begin", lambda self, epoch, logs=None: (epochs.append(epoch), begun(self, epoch))
     )
-    result = search(resume=str(tmp_path / "run"), seeds=1, ensemble=0).result
-    assert begun == [4, 5]
-    # Two epochs from new weights, or from another rate of Adam, would not do.
-    assert {row["model"]: row["score"] for row in result["leaderboard"]}["network"] > 0.95
+    result = search(resume=str(folder), seeds=1, ensemble=0).result
+    assert epochs == [4, 5]
+    assert not (folder / streamed.WEIGHTS_FILE).exists()
+    assert result["rows"] == NUM_ROWS
+    assert result["stream"] == {"sampled": NUM_SAMPLE, "held_out": NUM_SAMPLE, "trained_on": NUM_ROWS - NUM_SAMPLE}
+    records = map(json.loads, (folder / "trials.jsonl").read_text().splitlines())
+    [of_sample] = next(record["scores"] for record in records if record["kind"] == "refit")
+    score = {row["model"]: row["score"] for row in result["leaderboard"]}["network"]
+    assert of_sample < 0.85 < 0.95 < score  # two epochs from new weights would not do
+    assert f"on which alone the network's accuracy is {of_sample:.3f}" in result["verdict"]
+    assert "learned from 1,200 rows" in result["verdict"]
+    # What is saved predicts the whole file as well as the rows held out, which are few.
+    frame = pd.read_csv(path)
+    right = load(folder).predict(frame, "network") == frame["y"]
+    assert right.mean() == pytest.approx(score, abs=0.04)
 
 
 def test_a_table_too_large_for_memory_is_read_in_blocks_and_that_is_said(path, monkeypatch):
@@ -142,3 +133,19 @@ def test_a_file_that_breaks_during_the_training_ends_the_search_with_its_line(se
     monkeypatch.setattr(streamed, "_trained", trained)
     with pytest.raises(UserError, match="line 7 is broken"):
         search()
+
+
+def test_the_pool_gives_every_row_once_in_another_order(monkeypatch):
+    monkeypatch.setattr(streamed, "_POOL", 500 * 12)
+    monkeypatch.setattr(streamed, "_PART", 64)
+    rows = np.arange(3000)
+    parts = [
+        (part[:, None].repeat(2, 1).astype("float32"), part.astype("int32")) for part in np.split(rows, [700, 703])
+    ]
+    found = list(streamed._mixed(iter(parts), np.random.default_rng(0)))
+    x, y = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    np.testing.assert_array_equal(x[:, 0], y)
+    np.testing.assert_array_equal(np.sort(y), rows)
+    # Rows that stood side by side stand far from one another, a row about where it stood.
+    assert np.median(np.abs(np.diff(y))) > 100
+    assert np.corrcoef(y, rows)[0, 1] > 0.8

@@ -14,6 +14,7 @@ from tfopt.data.raw import RawTable, stem
 from tfopt.errors import UserError
 
 _CELLS, _LEAST_ROWS = 2_000_000, 1024  # that are in memory at once
+_PAGE = 1 << 16  # bytes
 
 
 class ParquetBlocks(Blocks):
@@ -42,7 +43,8 @@ class ParquetBlocks(Blocks):
         import pyarrow.parquet  # an extra
 
         try:
-            return pyarrow.parquet.ParquetFile(self.files[place])
+            # By pages: what is read at once of a row group may be as large as the file.
+            return pyarrow.parquet.ParquetFile(self.files[place], buffer_size=_PAGE)
         except DAMAGES as error:
             raise self._damaged(place, error) from None
 

@@ -1,6 +1,7 @@
 """The network that a search of a sample has chosen, trained on all rows in blocks."""
 
 import functools
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +35,9 @@ _log = logging.getLogger("tfopt")
 WEIGHTS_FILE = "all-rows.weights.h5"  # after the last whole epoch, until the training has ended
 PREDICTIONS = "predictions/network-all-rows.npy"
 PHASE = "rows learned"
-_SHUFFLED = 1 << 26  # bytes of encoded rows that are shuffled together
+_POOL = 1 << 28  # bytes of encoded rows from which the next ones are drawn
+_OPENED = 4  # blocks that are read side by side
+_PART = 1 << 14
 
 
 def networks(search: NetworkSearch, plan: Plan, limit: TimeLimit) -> list[FoldResult] | None:
@@ -145,7 +148,7 @@ def _trained(
         tf.TensorSpec((None, *array.shape[1:]), array.dtype)
         for array in rows.parts(plan.table.features.iloc[:1], plan.table.target[:1])
     )
-    # In parts as large as are shuffled together; TensorFlow cuts them into batches, beside the training.
+    # TensorFlow cuts the parts into batches, and has them read, beside the training.
     data = tf.data.Dataset.from_generator(rows, output_signature=first).prefetch(1).rebatch(batch_size).prefetch(8)
     data = data.apply(tf.data.experimental.assert_cardinality(steps))
     total, before = task.epochs * stream.num_trained, epochs * stream.num_trained
@@ -186,7 +189,7 @@ def _restored(model: keras.Model, kept: Path, steps: int, search: NetworkSearch)
 
 
 class _Rows:
-    """The encoded rows of an epoch, in parts that were shuffled, blocks in another order in each epoch."""
+    """The encoded rows of an epoch in parts, in another order in each."""
 
     def __init__(self, stream: Stream, table: Table, encode: Callable[..., tuple[np.ndarray, ...]], seed: int):
         self._stream, self._table, self._encode, self._seed = stream, table, encode, seed
@@ -212,24 +215,46 @@ class _Rows:
             raise
 
     def _shuffled(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield parts of several blocks at a time, which are drawn, through a pool."""
         blocks = self._stream.blocks.blocks
+        waiting = iter([self._stream.rows(self._table, blocks)])
         if not self._stream.blocks.in_order:
-            blocks = [blocks[place] for place in rng.permutation(len(blocks))]
-        held: list[tuple[np.ndarray, ...]] = []
-        num_bytes = 0
-        for features, target in self._stream.rows(self._table, blocks):
-            held.append(self.parts(features, target))
-            num_bytes += held[-1][0].nbytes
-            if num_bytes >= _SHUFFLED:
-                yield _mixed(held, rng)
-                held, num_bytes = [], 0
-        if held:
-            yield _mixed(held, rng)
+            waiting = (self._stream.rows(self._table, [blocks[place]]) for place in rng.permutation(len(blocks)))
+        opened = list(itertools.islice(waiting, _OPENED))
+
+        def parts() -> Iterator[tuple[np.ndarray, ...]]:
+            while opened:
+                place = int(rng.integers(len(opened)))
+                found = next(opened[place], None)
+                if found is not None:
+                    yield self.parts(*found)
+                else:
+                    opened[place : place + 1] = itertools.islice(waiting, 1)
+
+        return _mixed(parts(), rng)
 
 
-def _mixed(held: list[tuple[np.ndarray, ...]], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    order = rng.permutation(sum(len(part[0]) for part in held))
-    return tuple(np.concatenate(arrays)[order] for arrays in zip(*held, strict=True))
+def _mixed(parts: Iterator[tuple[np.ndarray, ...]], rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the same rows in another order: each is exchanged for one that is drawn from a pool of many."""
+    pool: list[np.ndarray] = []
+    filled = 0
+    for part in parts:
+        if not pool:
+            size = max(_POOL // sum(array[:1].nbytes for array in part), 1)
+            pool = [np.empty((size, *array.shape[1:]), array.dtype) for array in part]
+        new = min(len(pool[0]) - filled, len(part[0]))
+        for held, array in zip(pool, part, strict=True):
+            held[filled : filled + new] = array[:new]
+        filled += new
+        for start in range(new, len(part[0]), filled):
+            coming = [array[start : start + filled] for array in part]
+            drawn = rng.choice(filled, len(coming[0]), replace=False)
+            yield tuple(held[drawn] for held in pool)
+            for held, array in zip(pool, coming, strict=True):
+                held[drawn] = array
+    order = rng.permutation(filled)
+    for start in range(0, filled, _PART):
+        yield tuple(held[order[start : start + _PART]] for held in pool)
 
 
 class _Course(keras.callbacks.Callback):
