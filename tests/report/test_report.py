@@ -243,3 +243,5 @@ def test_a_short_trial_of_hyperbands_is_not_the_best():
     ]  # fmt: skip
     [best] = SearchRun(Path("run"), {}, {}, records=trials).best_trials()
     assert best["score"] == 0.5
+    whole = {**trials[0], "trial_id": "default", "values": {}, "score": 0.6}  # of no rung: as long as the longest
+    assert SearchRun(Path("run"), {}, {}, records=[*trials, whole]).best_trials() == [whole]

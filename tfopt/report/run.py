@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfopt.search.journal import proposed_before, read_lines
+from tfopt.search.journal import proposed_before, read_lines, to_choose_from
 from tfopt.search.run_folder import check_existing, read_json
 
 Record = dict[str, Any]
@@ -90,13 +90,11 @@ class SearchRun:
 
     def best_trials(self) -> list[Record]:
         """Return each fold's completed trial with the best score, of those that were trained the longest."""
-        completed = [trial for trial in self.of_kind("trial") if trial["status"] == "COMPLETED"]
-        best: dict[Any, Record] = {}
-        for trial in completed:
-            kept = best.get(trial["fold"])
-            if kept is None or _rank(trial) > _rank(kept):
-                best[trial["fold"]] = trial
-        return list(best.values())
+        of_fold: dict[Any, list[Record]] = {}
+        for trial in self.of_kind("trial"):
+            of_fold.setdefault(trial["fold"], []).append(trial)
+        chosen_from = filter(None, map(to_choose_from, of_fold.values()))
+        return [max(trials, key=lambda trial: trial["score"]) for trials in chosen_from]
 
     def network_scores(self) -> dict[Any, float]:
         """Return the mean score of the refits of each outer fold's chosen network; without failed ones."""
@@ -110,11 +108,6 @@ class SearchRun:
     def failures(self) -> list[Record]:
         """Return the failed trials."""
         return [record for record in self.of_kind("trial") if record.get("status") == "FAILED"]
-
-
-def _rank(trial: Record) -> tuple[float, float]:
-    # Hyperband trains most trials for a few epochs only.
-    return trial["values"].get("tuner/epochs", 0), trial["score"]
 
 
 def load_run(folder: str | os.PathLike[str]) -> SearchRun:

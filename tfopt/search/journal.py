@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,13 @@ class Journal:
 def proposed_before(trial: Record) -> tuple:
     """Return what sorts trials in the order of their proposals: the lines stand in the order in which they ended."""
     return trial["trial_id"] != DEFAULT, trial["trial_id"], str(trial["fold"])
+
+
+def to_choose_from(trials: Iterable[Record]) -> list[Record]:
+    """Return the trials that completed; of Hyperband's, which are short for the most part, the longest."""
+    completed = [trial for trial in trials if trial["status"] == "COMPLETED"]
+    longest = max((trial["values"].get("tuner/epochs", 0) for trial in completed), default=0)
+    return [trial for trial in completed if trial["values"].get("tuner/epochs", longest) == longest]
 
 
 _KEYS = ("kind", "fold", "trial_id", "model", "default")

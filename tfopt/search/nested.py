@@ -23,7 +23,7 @@ from tfopt.search.ensemble import TrialsEnsemble
 from tfopt.search.example_coding import ExampleCoder
 from tfopt.search.fitting import Fitting, Task, batch_size_of, learning_rates, scaling_of
 from tfopt.search.fold_study import CHOSEN, FoldStudy, GivenTrials, Refits, fit_facts, losses, seed_of
-from tfopt.search.journal import DEFAULT, Journal, Record, proposed_before
+from tfopt.search.journal import DEFAULT, Journal, Record, proposed_before, to_choose_from
 from tfopt.search.oracles import check_grid, default_values, discover, known_values
 from tfopt.search.parallel import ParallelTrainer
 from tfopt.search.plan import Fold, Plan
@@ -259,10 +259,8 @@ class NetworkSearch:
         return None if best is None else (best["values"], best["score"])
 
     def to_choose_from(self, fold: Fold) -> list[Record]:
-        """Return a fold's trials that completed; of Hyperband's, which are short for the most part, the longest."""
-        completed = [r for r in self.trials(fold.key) if r["status"] == "COMPLETED"]
-        longest = max((r["values"].get("tuner/epochs", 0) for r in completed), default=0)
-        return [r for r in completed if r["values"].get("tuner/epochs", longest) == longest]
+        """Return a fold's trials that its choice is among, in the order in which they were proposed."""
+        return to_choose_from(self.trials(fold.key))
 
     def trials(self, key: int | str) -> list[Record]:
         """Return the trial records of one fold in the order in which they were proposed, not in which they ended."""

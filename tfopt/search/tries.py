@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Any
 
 from tfopt.errors import UserError
-from tfopt.search.journal import Record, read_lines
+from tfopt.search.journal import read_lines, to_choose_from
 from tfopt.search.run_folder import check_existing
 
 MOST_LIKED = 5  # configurations of an earlier run
@@ -69,10 +69,7 @@ def best_of(folder: str, most: int) -> tuple[str, ...]:
     """
     check_existing(folder, "trials.jsonl")
     _, records = read_lines(Path(folder) / "trials.jsonl")
-    trials = [r for r in records if r is not None and r["kind"] == "trial" and r["status"] == "COMPLETED"]
-    # Hyperband's are short for the most part, and say little of a whole training.
-    longest = max((_epochs(record) for record in trials), default=0)
-    trials = [record for record in trials if _epochs(record) == longest or "tuner/epochs" not in record["values"]]
+    trials = to_choose_from(record for record in records if record is not None and record["kind"] == "trial")
     if not trials:
         raise UserError(f"--like {folder}: no trial of that run completed. Name another run.")
     of_fold: dict[str, list[float]] = defaultdict(list)
@@ -84,7 +81,3 @@ def best_of(folder: str, most: int) -> tuple[str, ...]:
         gains[as_text(values)].append(record["score"] - median(of_fold[str(record["fold"])]))
     ranked = sorted(filter(None, gains), key=lambda text: -fmean(gains[text]))
     return tuple(ranked[:most])
-
-
-def _epochs(record: Record) -> int:
-    return record["values"].get("tuner/epochs", 0)
