@@ -13,8 +13,8 @@ OPTIMIZERS = [
 ]  # fmt: skip
 
 
-def measure(model, x, y, epochs=2, **arguments):
-    norms = tfopt.callbacks.GradientNorms()
+def measure(model, x, y, epochs=2, update_ratio=False, **arguments):
+    norms = tfopt.callbacks.GradientNorms(update_ratio=update_ratio)
     history = model.fit(
         x, y, epochs=epochs, batch_size=32, shuffle=False, verbose=0, callbacks=[norms], **arguments
     ).history
@@ -258,12 +258,13 @@ def test_mixed_precision_with_skipped_steps(data, jit_compile):
         return model
 
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, global_clipnorm=0.3), initial_scale=2.0**21)
-    norms, history = measure(make("mixed_float16", scaled), x, y)
+    norms, history = measure(make("mixed_float16", scaled), x, y, update_ratio=True)
     skipped = [entry["step"] for entry in norms.nonfinite]
     assert 1 <= len(skipped) < 6
     assert 6 - len(skipped) == int(scaled.iterations)
     assert all(entry["skipped"] for entry in norms.nonfinite)
     assert sum(history["grad_norm_nonfinite"]) == len(skipped)
+    assert np.flatnonzero(np.isnan(norms.history["update_ratio"])).tolist() == skipped
 
     plain = make("float32", keras.optimizers.SGD(0.1, global_clipnorm=0.3))
     for index, start in enumerate([0, 32, 64] * 2):
@@ -366,6 +367,7 @@ def test_two_networks_with_two_optimizers():
         a, c = a - 0.2 * gradient_a, c - 0.2 * gradient_c
     frame = norms.to_frame()
     for name, values in expected.items():
+        assert frame[frame.optimizer == name].step.tolist() == [0, 1, 2]
         np.testing.assert_allclose(frame[frame.optimizer == name].grad_norm, values, rtol=3e-7)
         np.testing.assert_allclose(history[f"grad_norm_{name}"], [np.mean(values)], rtol=3e-7)
     np.testing.assert_allclose(history["grad_norm"], [np.mean(list(expected.values()))], rtol=3e-7)

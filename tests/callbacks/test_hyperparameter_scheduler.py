@@ -143,6 +143,8 @@ def test_gradient_accumulation_counts_updates():
     model = _model(optimizer=keras.optimizers.SGD(0.05, momentum=0.5, gradient_accumulation_steps=3))
     history = _fit(model, HyperparameterScheduler({"momentum": LINE}), epochs=3)
     assert history["momentum"] == pytest.approx(LINE.curve([1, 3, 5]).tolist())
+    with pytest.raises(ValueError, match="no hyperparameter 'gradient_accumulation_steps'"):
+        _fit(model, HyperparameterScheduler({"gradient_accumulation_steps": 2}))  # a number that Python reads
 
 
 @pytest.mark.slow
