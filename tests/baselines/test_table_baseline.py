@@ -35,6 +35,7 @@ def family_of(name, task):
     return select_families(name, task, get_objective(None, task), 60)[-1]
 
 
+@pytest.mark.long("regression")
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_every_family_is_the_same_after_a_reload(task, frame, tmp_path):

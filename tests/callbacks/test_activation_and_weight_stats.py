@@ -29,11 +29,17 @@ def make(**arguments):
     return model
 
 
+@pytest.fixture(scope="module")
+def measured(data):
+    """Return a model that both callbacks have watched, its history and the callbacks."""
+    model = make()
+    watching = ActivationStats(data[0], log_layers=True), WeightStats(zero=0.1, log_layers=True)
+    return model, model.fit(*data, epochs=2, verbose=0, callbacks=list(watching)).history, *watching
+
+
 @pytest.mark.slow
-def test_activations_are_those_of_predict(data):
-    model, x = make(), data[0]
-    stats = ActivationStats(x, log_layers=True)
-    history = model.fit(*data, epochs=2, verbose=0, callbacks=[stats]).history
+def test_activations_are_those_of_predict(measured, data):
+    (model, history, stats, _), x = measured, data[0]
     frame = stats.to_frame()
     names = ["first", "norm", "second", "squash", "last"]
     assert frame[frame.epoch == 1]["layer"].tolist() == names
@@ -64,10 +70,8 @@ def test_dead_units_are_counted():
 
 
 @pytest.mark.slow
-def test_weights_against_numpy(data):
-    model = make()
-    stats = WeightStats(zero=0.1, log_layers=True)
-    history = model.fit(*data, epochs=2, verbose=0, callbacks=[stats]).history
+def test_weights_against_numpy(measured):
+    model, history, _, stats = measured
     kernels = {name: model.get_layer(name).get_weights()[0] for name in ("first", "second", "last")}
     flat = np.concatenate([kernel.ravel() for kernel in kernels.values()])
     assert history["weight_norm"][1] == pytest.approx(np.linalg.norm(flat), rel=1e-5)
@@ -90,14 +94,12 @@ def test_equal_units_are_found():
 
 
 @pytest.mark.slow
-def test_training_is_untouched(data):
-    results = []
-    for callbacks in ([], [ActivationStats(data[0]), WeightStats()]):
-        model = make()
-        model.fit(*data, epochs=3, batch_size=32, verbose=0, callbacks=callbacks)
-        results.append([np.asarray(v) for v in [*model.variables, *model.optimizer.variables]])
+def test_training_is_untouched(measured, data):
+    plain = make()
+    plain.fit(*data, epochs=2, verbose=0)
+    results = ([*model.variables, *model.optimizer.variables] for model in (measured[0], plain))
     for ours, theirs in zip(*results, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
 @pytest.mark.slow

@@ -132,7 +132,7 @@ def test_the_optimizer_is_clean_inside_other_callbacks(build, data, tmp_path):
     assert is_clean(model)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_saved_files_hold_the_same(build, data, tmp_path):
     for name, callbacks in (("plain", []), ("measured", [tfopt.callbacks.GradientNorms(cosine=True)])):
         model = build(ON.Adam(0.01))
@@ -199,7 +199,7 @@ def test_a_crash_inside_the_step_leaves_no_trace(data):
     assert is_clean(model)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_in_one_fit_see_the_same(build, data):
     plain = build(ON.Adam(0.01))
     fit(plain, data, [])

@@ -60,6 +60,14 @@ PLATEAUS = [
 ]
 
 
+@pytest.mark.long(
+    "0.1-arguments0-values0-factors0",
+    "0.1-arguments1-values1-factors1",
+    "0.1-arguments2-values2-factors2",
+    "0.1-arguments3-values3-factors3",
+    "0.1-arguments4-values4-factors4",
+    "0.1-arguments5-values5-factors5",
+)
 @pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "values", "factors"), PLATEAUS)
 @pytest.mark.parametrize("learning_rate", [0.1, schedules.Constant(0.1)])

@@ -16,6 +16,7 @@ def started(monkeypatch):
     monkeypatch.setattr(startup, "start", lambda *arguments, **settings: contextlib.nullcontext(report))
 
 
+@pytest.mark.long
 def test_healthy_machine_in_a_real_process(fresh_python):
     done = fresh_python("-m", "tfopt", "doctor", "--device", "cpu", "--format", "json")
     assert done.returncode == 0, done.stderr

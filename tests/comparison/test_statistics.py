@@ -112,7 +112,7 @@ def _scores_of_equal_models(random, *, num_rows=50, folds=5, repeats=4):
     return np.array(scores)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_naive_test_cries_wolf_and_the_corrected_one_does_not():
     random = np.random.default_rng(0)
     naive, corrected = [], []

@@ -28,7 +28,7 @@ MAKE = {
 }
 
 
-@pytest.mark.long("realmlp", "tabm")
+@pytest.mark.long("realmlp", "tabm", "mlp")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MAKE)
 def test_regression_on_raw_targets(name):

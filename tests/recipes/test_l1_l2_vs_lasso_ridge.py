@@ -42,6 +42,7 @@ def test_a_table_of_ones_own(run_recipe, tmp_path):
     assert done.verdict("penalty-conversion-is-exact") == "holds"
 
 
+@pytest.mark.long("RandomizedSearchCV")
 @pytest.mark.slow
 @pytest.mark.parametrize("search", [model_selection.GridSearchCV, model_selection.RandomizedSearchCV])
 def test_half_of_a_search_over_l1_and_l2_is_lost(search):

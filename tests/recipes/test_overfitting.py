@@ -56,7 +56,7 @@ def test_the_tutorials_penalty_in_pytorch_does_not_run():
         torch.nn.L2Loss  # noqa: B018
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_dropout_that_stays_on_adds_its_variance_to_the_test_loss():
     """h Σ w m/(1 − p): at p = ½ each product w² adds w² to the mean squared error of a network that is right."""
     weights = np.array([1.0, -2.0, 3.0], "float32")

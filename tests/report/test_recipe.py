@@ -228,6 +228,7 @@ def test_claims_and_evidence_belong_together(parse, claims, match):
         finished(parse, claims=claims)
 
 
+@pytest.mark.long("KeyError-1-Traceback")
 @pytest.mark.slow
 @pytest.mark.parametrize(("error", "code", "line"), [("UserError", 2, "error: no"), ("KeyError", 1, "Traceback")])
 def test_what_the_user_did_wrong_is_one_line(tmp_path, error, code, line):

@@ -51,6 +51,7 @@ def test_too_few_rows():
         samples(X[:60], Y[:60], range(6))
 
 
+@pytest.mark.long("values")
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["classes", "values"])
 def test_a_member_is_the_network_alone(task):

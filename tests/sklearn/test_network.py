@@ -67,7 +67,7 @@ def test_folds_at_once_are_scikit_learns_fold_by_fold(kind):
     assert not hasattr(network, "weights_")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_estimator_is_scikit_learns_affair(iris):
     expected = cross_validate(make_pipeline(StandardScaler(), NetworkClassifier(**QUICK)), *iris, cv=2)
     found = tfopt.sklearn.cross_validate(make_pipeline(StandardScaler(), NetworkClassifier(**QUICK)), *iris, cv=2)

@@ -103,6 +103,7 @@ def both_worked(workers, maker, requests):
     pytest.fail("The other process was never busy.")
 
 
+@pytest.mark.long
 def test_callbacks_travel_and_come_back_with_what_they_saw(workers, rows):
     requests = [FitRequest({"lr": 0.01, "units": 4 + i}, i, 3, 16) for i in range(8)]
     results, callbacks = both_worked(workers, maker_of(rows=rows), requests)

@@ -152,7 +152,7 @@ def scheduled(hp, run_eagerly=False):
     return model
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_hyperband_goes_on_with_a_users_own_fit_too(tmp_path, monkeypatch):
     class Own(keras_tuner.HyperModel):
         def build(self, hp):

@@ -60,6 +60,13 @@ LAYERS = {
 }
 
 
+@pytest.mark.long(
+    "Dense without bias",
+    "Dropout of rate 1 beside others",
+    "BatchNormalization without scale",
+    "BatchNormalization without centre",
+    "Dropout",
+)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")  # Keras, of what a rate of 1 cuts off
 @pytest.mark.parametrize("name", LAYERS)

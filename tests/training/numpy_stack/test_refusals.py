@@ -164,6 +164,7 @@ def test_a_schedule_that_cannot_be_traced_leaves_strategies_working(rows, monkey
         assert keras.Variable(1.0).shape == ()
 
 
+@pytest.mark.long("AMSGrad", "weighted_metrics")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a frozen layer", "LayerNormalization", "weighted_metrics", "AMSGrad"])
 def test_what_is_refused_ends_as_plain_fits_do(name, rows, plain, assert_same):
