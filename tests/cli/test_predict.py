@@ -246,6 +246,32 @@ def test_targets_in_the_table_are_scored(regression, tfopt, tmp_path):
     assert err == f"r2 {expected:.6g} on 3 rows; 1 without a known price, net left out\n"
 
 
+@pytest.mark.parametrize("how", ["--stream", "too large"])
+def test_a_table_in_blocks_gets_the_same_predictions_and_the_same_words(regression, tfopt, tmp_path, monkeypatch, how):
+    monkeypatch.setattr("tfopt.data.text_blocks.BYTES", 1000)
+    table, output = tmp_path / "new.csv", tmp_path / "out.csv"
+    rows = [f"p{k},{k / 7:.2f},{k % 5 or ''},{k},{k / 3:.1f}\n" for k in range(500)]
+    table.write_text('parcel,size,年龄,z,"price, net"\n' + "".join(rows), encoding="utf-8")
+    _, whole, said = tfopt("predict", regression, table)
+    assert "on 500 rows" in said
+    assert "'年龄': 100 of 500 cells are missing" in said
+    if how == "too large":
+        monkeypatch.setattr("tfopt.devices.free_ram", lambda: 1000)
+        code, _, again = tfopt("predict", regression, table, "--output", output)
+        expected = f"{6 * table.stat().st_size / 1e9:.3g} GB"
+        assert again == f"read in blocks: whole, {table} may take {expected} of memory\n{said}"
+    else:
+        code, _, again = tfopt("predict", regression, table, "--output", output, "--stream")
+        assert again == said
+    assert code == 0
+    assert output.read_text(encoding="utf-8") == whole
+    table.write_text(table.read_text(encoding="utf-8").replace("p400,57.14", "p400,far"), encoding="utf-8")
+    code, _, err = tfopt("predict", regression, table, "--output", output, "--stream")
+    assert code == 2
+    assert f"'size' holds 'far' (line 402) where training had a number ({table})" in err
+    assert output.read_text(encoding="utf-8") == whole
+
+
 def test_classes_in_the_table_are_scored_and_what_is_new_is_counted(run_folder, tfopt, tmp_path):
     columns = [Column("city", "categorical", num_levels=2), Column("a", "numeric")]
     rows = pd.DataFrame({"city": pd.Categorical(["Bonn", "Ulm", "Bonn"]), "a": [0.0, 1.0, 2.0]})

@@ -119,6 +119,12 @@ def test_what_does_not_go_with_blocks_is_refused(path, settings, message):
         prepare(SearchConfig(**({"data": str(path), "stream": "yes"} | settings)))
 
 
+def test_a_fit_of_ones_own_is_refused(path, tmp_path):
+    config = SearchConfig(data=str(path), stream="yes", sample=NUM_SAMPLE, baselines="none", out=str(tmp_path / "run"))
+    with pytest.raises(UserError, match="`fit` of its own"):
+        run(config, space=Space("mine", lambda hp, problem: build(hp), fit=lambda *args: None))
+
+
 def test_a_file_that_breaks_during_the_training_ends_the_search_with_its_line(search, path, monkeypatch):
     def broken(self, table, blocks=None):
         raise UserError("line 7 is broken (t.csv). Mend it.")

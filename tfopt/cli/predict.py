@@ -7,11 +7,11 @@ Columns that name the rows stand before them. Where the table holds the targets,
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfopt._files import write_text
+from tfopt._files import replace
 from tfopt._words import names, share, size
 from tfopt.cli.parser import Parser
 from tfopt.data.column import Column
@@ -86,6 +86,11 @@ def add_arguments(parser: Parser) -> None:
         metavar="SIZE",
         help="what a compressed file may unpack to, such as 16GB (default: 4GB)",
     )
+    reading.add_argument(
+        "--stream",
+        action="store_true",
+        help="in blocks, so that it need not fit into memory (default: where memory is too little)",
+    )
     machine = parser.add_argument_group("the machine")
     machine.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, gpu or gpu:N (default: auto)")
 
@@ -110,8 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     if model_file(name).endswith(".keras") or names_python(arguments.table):
         with start(arguments.device, debug=arguments.debug):
             pass
-    from tfopt.data.rows import read_new_rows, to_inputs
-    from tfopt.report.predictions import as_csv, score, surprises
+    from tfopt.data.rows import to_inputs
+    from tfopt.report.predictions import Score, Surprises, as_csv
 
     searched = load_run(folder)
     classes = {}
@@ -128,32 +133,56 @@ def run(arguments: argparse.Namespace) -> int:
     band, covered = (None, "") if arguments.interval is None else _band(folder, name, model, arguments.interval)
     if "inputs" in trained:
         return _predict_examples(arguments, searched, model, band, [f"model: {name}, {why}", covered])
-    rows = read_new_rows(
-        arguments.table,
-        model.columns,
-        targets=_targets(model, trained),
-        ignored=trained.get("ignored", ()),  # columns that the search left out
-        header=arguments.header,
-        encoding=arguments.encoding,
-        separator=arguments.separator,
-        max_unpacked=arguments.max_unpacked,
-    )
-    inputs = to_inputs(rows.features, model.columns)
-    copied = _copied(rows, arguments.id, trained.get("identifiers", ()))
-    outputs = outputs_of(model, rows.features)
-    if arguments.model is None and not arguments.quiet:
-        say(f"model: {name}, {why}")
-    _write(as_csv(model, outputs, copied, band), arguments.output)
+    surprises, score = Surprises(model), Score(model, searched.config, band)
+    unused: list[str] = []
+    left_out: list[str] = []
+
+    def predicted() -> Iterator[str]:
+        for place, rows in enumerate(_parts(arguments, model, trained)):
+            surprises.add(to_inputs(rows.features, model.columns))
+            copied = _copied(rows, arguments.id, trained.get("identifiers", ()))
+            outputs = outputs_of(model, rows.features)
+            score.add(rows, outputs)
+            unused[:] = [name for name in rows.unknown if name not in copied]
+            left_out.extend(rows.left_out)
+            if place == 0 and arguments.model is None and not arguments.quiet:
+                say(f"model: {name}, {why}")
+            yield as_csv(model, outputs, copied, band, named=place == 0)
+
+    _write(predicted(), arguments.output)
     if not arguments.quiet:
-        unused = [name for name in rows.unknown if name not in copied]
-        lines = list(rows.left_out)
+        lines = list(left_out)
         if unused:
             lines.append(f"not used: {', '.join(unused)}, unknown to the model")
         if band is not None:
             lines.append(covered)
-        for line in [*lines, *surprises(model, inputs), *score(model, rows, outputs, searched.config, band)]:
+        for line in [*lines, *surprises, *score]:
             say(line)
     return 0
+
+
+def _parts(arguments: argparse.Namespace, model: Any, trained: dict[str, Any]) -> Iterator["NewRows"]:
+    """Yield the rows of the table, all at once or, where memory is too little or it was asked for, in blocks."""
+    from tfopt.cli.console import say
+    from tfopt.data.rows import read_new_rows, rows_of
+    from tfopt.data.stream import blocks_of, expected_bytes
+    from tfopt.devices import free_ram
+
+    targets, ignored = _targets(model, trained), trained.get("ignored", ())  # what the search left out
+    reading = {name: getattr(arguments, name) for name in ("header", "encoding", "separator")}
+    if not arguments.stream:
+        needed, free = expected_bytes(arguments.table), free_ram()
+        if free is None or needed <= free:
+            most = arguments.max_unpacked
+            yield read_new_rows(
+                arguments.table, model.columns, targets=targets, ignored=ignored, max_unpacked=most, **reading
+            )
+            return
+        if not arguments.quiet:
+            say(f"read in blocks: whole, {arguments.table} may take {needed / 1e9:.3g} GB of memory")
+    known = [*(column.name for column in (*model.columns, *targets)), *ignored]
+    for raw in blocks_of(arguments.table, known_names=known, **reading).tables():
+        yield rows_of(raw, model.columns, targets=targets, ignored=ignored)
 
 
 def _predict_examples(
@@ -162,7 +191,7 @@ def _predict_examples(
     """Predict examples that are no rows of a table."""
     from tfopt.cli.console import say
     from tfopt.data.new_examples import inputs_for, read_new_examples
-    from tfopt.report.predictions import as_csv, score
+    from tfopt.report.predictions import Score, as_csv
     from tfopt.search.saved import outputs_of
 
     if arguments.id:
@@ -172,11 +201,13 @@ def _predict_examples(
     config = {**config, **{name: value for name, value in asked.items() if value != "auto"}}
     new = read_new_examples(arguments.table, trained["inputs"], config, model.target_names, model.classes)
     outputs = outputs_of(model, inputs_for(model, new.x, trained["inputs"], config))
-    _write(as_csv(model, outputs, new.others, band), arguments.output)
+    _write([as_csv(model, outputs, new.others, band)], arguments.output)
     if not arguments.quiet:
+        score = Score(model, config, band)
+        score.add(new, outputs)
         chosen, covered = said
         of_model = [] if arguments.model is not None else [chosen]
-        for line in [*of_model, *([covered] if covered else []), *new.notes, *score(model, new, outputs, config, band)]:
+        for line in [*of_model, *([covered] if covered else []), *new.notes, *score]:
             say(line)
     return 0
 
@@ -217,11 +248,16 @@ def _copied(rows: "NewRows", asked: list[str] | None, identifiers: Sequence[str]
     return {name: ["" if value is None or value != value else str(value) for value in held[name]] for name in asked}
 
 
-def _write(text: str, output: str | None) -> None:
+def _write(texts: Iterable[str], output: str | None) -> None:
     if output is None:
-        sys.stdout.write(text)
+        sys.stdout.writelines(texts)
         return
+
+    def write(beside: Path) -> None:
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(texts)
+
     try:
-        write_text(Path(output), text)
+        replace(Path(output), write)
     except OSError as error:
         raise UserError(f"--output {output} cannot be written: {error.strerror}.") from None

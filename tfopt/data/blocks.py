@@ -85,6 +85,12 @@ class Blocks(ABC):
     def take(self, blocks: Iterable[Block], wanted: Wanted) -> Iterator[tuple[Piece, ...]]:
         """Yield the rows of blocks, some thousand at a time: for each mask that is wanted of a block a piece."""
 
+    def tables(self) -> Iterator[RawTable]:
+        """Yield all rows, some thousand at a time."""
+        for (piece,) in self.take(self.blocks, lambda block: (np.ones(block.num_rows, bool),)):
+            if len(piece.places):
+                yield self.read([piece])
+
     @abstractmethod
     def read(self, pieces: Sequence[Piece]) -> RawTable:
         """Return the rows of pieces as one table."""

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,52 +18,98 @@ from tfopt.data.rows import NewRows, coded_targets, read_as
 from tfopt.data.spelling import quoted
 from tfopt.errors import UserError
 
+_MOST_SHOWN = 3
+
 if TYPE_CHECKING:
     from tfopt.comparison.conformal import Band
 
 
-def surprises(model: Any, inputs: dict[str, np.ndarray]) -> Iterator[str]:
-    """Yield what the model has not met in training: levels, and missing values where there were none."""
-    levels = model.levels
-    for column in model.columns:
-        values = inputs[column.name]
-        missing = np.isnan(values) if values.dtype.kind == "f" else values == ""
-        if missing.any() and not column.has_missing and column.kind != "text":
-            yield f"{column.name!r}: {missing.sum()} of {len(values)} cells are missing, where training had every one"
-        if column.kind == "categorical":
-            others = values[~missing & ~np.isin(values, levels[column.name])]
-            if len(others):
-                known = len(levels[column.name])
+class Surprises:
+    """Counts what a model has not met in training: levels, and missing values where there were none."""
+
+    def __init__(self, model: Any):
+        self._model, self._num_rows = model, 0
+        self._missing: Counter[str] = Counter()
+        self._others: Counter[str] = Counter()
+        self._shown: dict[str, dict[str, None]] = {}
+
+    def add(self, inputs: dict[str, np.ndarray]) -> None:
+        """Count rows that are in the form that the model takes."""
+        levels = self._model.levels
+        self._num_rows += len(next(iter(inputs.values()))) if inputs else 0
+        for column in self._model.columns:
+            values = inputs[column.name]
+            missing = np.isnan(values) if values.dtype.kind == "f" else values == ""
+            if missing.any() and not column.has_missing and column.kind != "text":
+                self._missing[column.name] += int(missing.sum())
+            if column.kind == "categorical":
+                others = values[~missing & ~np.isin(values, levels[column.name])]
+                shown = self._shown.setdefault(column.name, {})
+                shown |= dict.fromkeys(list(dict.fromkeys(others.tolist()))[: _MOST_SHOWN - len(shown)])
+                self._others[column.name] += len(others)
+
+    def __iter__(self) -> Iterator[str]:
+        for column in self._model.columns:
+            name = column.name
+            if count := self._missing[name]:
+                yield f"{name!r}: {count} of {self._num_rows} cells are missing, where training had every one"
+            if count := self._others[name]:
+                known = len(self._model.levels[name])
                 beyond = f", or not among the {known} most frequent there" if column.num_levels > known else ""
-                shown = ", ".join(map(quoted, list(dict.fromkeys(others.tolist()))[:3]))
-                cells = f"{len(others)} of {len(values)} cells"
-                yield f"{column.name!r}: {cells} hold a level unseen in training{beyond}: {shown}"
+                cells, shown = f"{count} of {self._num_rows} cells", ", ".join(map(quoted, self._shown[name]))
+                yield f"{name!r}: {cells} hold a level unseen in training{beyond}: {shown}"
 
 
-def score(
-    model: Any, rows: NewRows | NewExamples, outputs: np.ndarray, config: dict[str, Any], band: "Band | None" = None
-) -> Iterator[str]:
-    """Yield the score of the predictions, and how many of the band's promises hold, where the rows hold the targets."""
-    if not rows.targets or len(rows.targets) < len(model.target_names):
-        return
-    objective = get_objective(config.get("objective"), model.task)
-    target, known = coded_targets([rows.targets[name] for name in model.target_names], model.classes)
-    if not known.any():
-        yield f"not scored: no row holds a {' and '.join(model.target_names)} that the model knows"
-        return
-    prediction = outputs[:, 0] if model.task == "regression" and outputs.shape[1] == 1 else outputs
-    weights = _weights(rows, config.get("weights"))
-    try:
-        score = objective.score(target[known], prediction[known], None if weights is None else weights[known])
-    except UserError as error:
-        yield f"not scored: {error}"
-        return
-    gone = f"; {(~known).sum()} without a known {' and '.join(model.target_names)} left out" if not known.all() else ""
-    weighted = ", weighted" if weights is not None else ""
-    yield f"{objective.name} {objective.raw(score):.6g} on {known.sum()} rows{weighted}{gone}"
-    if band is not None:
-        held = band.holds(target[known], outputs[known])
-        yield f"{held.sum()} of {held.size} targets are in their {'sets' if band.classes else 'intervals'}"
+class Score:
+    """Scores predictions, and counts how many of the band's promises hold, where the rows hold the targets.
+
+    Args:
+        model: Who predicts.
+        config: The search's settings.
+        band: What was promised; None for nothing.
+    """
+
+    def __init__(self, model: Any, config: dict[str, Any], band: "Band | None" = None):
+        self._model, self._config, self._band = model, config, band
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
+        self._num_unknown = self._held = self._promised = 0
+
+    def add(self, rows: NewRows | NewExamples, outputs: np.ndarray) -> None:
+        """Take down what was predicted for rows."""
+        model, band = self._model, self._band
+        if not rows.targets or len(rows.targets) < len(model.target_names):
+            return
+        target, known = coded_targets([rows.targets[name] for name in model.target_names], model.classes)
+        self._num_unknown += int((~known).sum())
+        weights = _weights(rows, self._config.get("weights"))
+        self._parts.append((target[known], outputs[known], None if weights is None else weights[known]))
+        if band is not None and known.any():
+            held = band.holds(target[known], outputs[known])
+            self._held, self._promised = self._held + int(held.sum()), self._promised + held.size
+
+    def __iter__(self) -> Iterator[str]:
+        if not self._parts:
+            return
+        model, named = self._model, " and ".join(self._model.target_names)
+        targets, all_outputs, weighted = zip(*self._parts, strict=True)
+        target, outputs = np.concatenate(targets), np.concatenate(all_outputs)
+        if not len(target):
+            yield f"not scored: no row holds a {named} that the model knows"
+            return
+        objective = get_objective(self._config.get("objective"), model.task)
+        prediction = outputs[:, 0] if model.task == "regression" and outputs.shape[1] == 1 else outputs
+        weights = None if weighted[0] is None else np.concatenate(weighted)
+        try:
+            score = objective.score(target, prediction, weights)
+        except UserError as error:
+            yield f"not scored: {error}"
+            return
+        gone = f"; {self._num_unknown} without a known {named} left out" if self._num_unknown else ""
+        said = ", weighted" if weights is not None else ""
+        yield f"{objective.name} {objective.raw(score):.6g} on {len(target)} rows{said}{gone}"
+        if self._band is not None:
+            kind = "sets" if self._band.classes else "intervals"
+            yield f"{self._held} of {self._promised} targets are in their {kind}"
 
 
 def _weights(rows: NewRows | NewExamples, name: str | None) -> np.ndarray | None:
@@ -77,8 +124,11 @@ def as_csv(
     outputs: np.ndarray,
     copied: Mapping[str, Sequence[str]] | None = None,
     band: "Band | None" = None,
+    named: bool = True,
 ) -> str:
     """Return predictions as CSV text, with all the digits that the model knows, behind the columns `copied`.
+
+    The columns' names are the first line, if they are to be `named`.
 
     With a band each target is followed by `TARGET_low` and `TARGET_high`, and a class by `set`, its labels joined by
     `|` (a `|` within a label is written `\\|`).
@@ -107,7 +157,8 @@ def as_csv(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     copied = copied or {}
-    writer.writerow(map(csv_cell, [*copied, *columns]))
+    if named:
+        writer.writerow(map(csv_cell, [*copied, *columns]))
     writer.writerows(zip(*(map(csv_cell, cells) for cells in copied.values()), *columns.values(), strict=True))
     return text.getvalue()
 

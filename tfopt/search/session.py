@@ -16,6 +16,7 @@ import numpy as np
 from tfopt._files import replace, write_json
 from tfopt.comparison import Comparison, compare, conformal
 from tfopt.comparison.fold_result import FoldResult
+from tfopt.errors import UserError
 from tfopt.search import run_folder, saved, streamed
 from tfopt.search.baseline_runs import BaselineRuns, prediction_path, workers_of
 from tfopt.search.config import SearchConfig, default_run_folder, tracking_uri
@@ -85,7 +86,13 @@ def run(
     if workers is None:
         with workers_of(config) as own:
             return run(config, progress, plan, own, space=space)
-    search = NetworkSearch(plan, space or load_space(config.space))
+    space = space or load_space(config.space)
+    if plan.stream is not None and space.fit is not None:
+        raise UserError(
+            f"space {space.name} has a `fit` of its own, which takes arrays, and the data are read in blocks. Give a "
+            "space without, or --no-stream."
+        )
+    search = NetworkSearch(plan, space)
     for note in search.notes:
         plan.table.notes.append(note)
         progress.note(note)
