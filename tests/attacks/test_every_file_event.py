@@ -172,6 +172,7 @@ def test_a_search_that_was_killed_or_lost_its_power_goes_on_to_the_same_board(
         assert found(config(out, resume=str(out) if can_resume else None, **changes)) == expected, what
 
 
+@pytest.mark.long
 def test_a_disk_that_is_full_is_said_and_the_search_goes_on_once_there_is_space(
     config, found, file_events, tmp_path, long, capsys
 ):

@@ -53,7 +53,9 @@ CASES = {
 
 
 @pytest.mark.slow
-@pytest.mark.long("ScheduleFreeAdamW", "clipnorm", "EMA, executions", "accumulation", "MultiOptimizer")
+@pytest.mark.long(
+    "ScheduleFreeAdamW", "clipnorm", "EMA, executions", "accumulation", "MultiOptimizer", "global_clipnorm"
+)
 @pytest.mark.parametrize("case", CASES)
 def test_bit_identical(build, data, case):
     make, arguments = CASES[case]

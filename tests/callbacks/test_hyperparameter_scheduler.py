@@ -85,7 +85,9 @@ MODES += [("momentum", {"jit_compile": True}), ("momentum", {"steps_per_executio
 MODES += [pytest.param(name, BOTH, marks=pytest.mark.long) for name in OPTIMIZERS if (name, BOTH) not in MODES]
 
 
-@pytest.mark.long("weight_decay-mode0", "momentum-mode1", "beta_2-mode3", "clipnorm-mode6", "l2-mode7")
+@pytest.mark.long(
+    "weight_decay-mode0", "momentum-mode1", "beta_2-mode3", "clipnorm-mode6", "l2-mode7", "l1-mode8", "momentum-mode12"
+)
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), MODES)
 def test_live_in_every_mode(by_hand, name, mode):

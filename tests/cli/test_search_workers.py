@@ -13,7 +13,9 @@ import pytest
 
 from tfopt.cli import main
 
-pytestmark = pytest.mark.slow
+# In the default run `training/test_workers.py` ends a smaller program, and its workers, in each of these ways, and
+# `search/test_leaks.py` compares a search of two workers with that of one.
+pytestmark = pytest.mark.long
 
 SPACE = """
 import keras
@@ -87,7 +89,6 @@ def test_a_worker_that_is_killed_changes_nothing(folder, alone, searches):
     assert searches.left_behind(program) == []
 
 
-@pytest.mark.long  # `training/test_workers.py` ends a smaller program in each of these ways
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nobody_outlives_a_search_that_ends_early_and_it_goes_on_to_the_same_board(folder, alone, searches, number):
     run = f"ended-{number.name}"

@@ -143,7 +143,9 @@ WITHOUT = {  # what trains a dense model; and what one of other layers, where th
 }
 
 
-@pytest.mark.long("stacked optimizer", "numbers handed to C", "calls of layers", "batching rules")
+@pytest.mark.long(
+    "stacked optimizer", "numbers handed to C", "calls of layers", "batching rules", "moments", "learning rate"
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NEEDS if NEEDS[name].used_by != "tuners"])
 def test_fits_are_those_of_keras_without_a_need(name, hide, told, plain_losses):

@@ -136,6 +136,7 @@ def test_logistic_regression(strength):
     )
 
 
+@pytest.mark.long("1.0-20")
 @pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "zeros"), [(1.0, 20), (0.5, 10)])
 def test_sparse_logistic_regression(ratio, zeros):
@@ -173,7 +174,7 @@ def test_poisson_regression():
     check(estimator, COUNTS, curvature=30.0, steps=4000)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_linear_support_vector_classifier():
     estimator = svm.LinearSVC(C=0.01, tol=1e-10, max_iter=100_000, random_state=0).fit(*CANCER)
     check(estimator, CANCER, curvature=2.0)
@@ -276,7 +277,7 @@ def test_sgd_regressor_by_its_objective(loss, penalty):
     assert objective(from_sklearn(estimator, 442), x, y, kernel, bias) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sgd_regressor_comes_near():
     estimator = linear_model.SGDRegressor(
         alpha=0.1, average=True, eta0=0.01, learning_rate="constant", max_iter=2000, tol=None, random_state=0

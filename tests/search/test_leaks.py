@@ -116,7 +116,7 @@ SEARCHES = {
 }  # fmt: skip
 
 
-@pytest.mark.long("auto-hyperband-resumed", "two-workers")
+@pytest.mark.long("auto-hyperband-resumed")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_other_test_rows_change_no_choice_and_no_prediction(name, search):

@@ -38,7 +38,7 @@ def result(frame, tmp_path_factory):
     return tfopt.search.run(frame, "price", out=tmp_path_factory.mktemp("python") / "run", **QUICK)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_frame_gives_what_its_file_gives(result, table_path, configure, tmp_path):
     settings = QUICK | {"baselines": "dummy,ridge"}
     outcome = session.run(configure(tmp_path / "run", data=str(table_path), target=("price",), **settings))

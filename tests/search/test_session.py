@@ -244,6 +244,7 @@ def write_space(tmp_path: Path, body: str) -> str:
     return f"{path}:build"
 
 
+@pytest.mark.long
 def test_a_space_that_raises_now_and_then_is_searched_all_the_same(quick, tmp_path):
     space = write_space(tmp_path, "if units == 3: raise ValueError('three is odd')")
     outcome = run(quick(space=space, tuner="grid", max_trials=None, baselines="dummy"))
@@ -253,7 +254,6 @@ def test_a_space_that_raises_now_and_then_is_searched_all_the_same(quick, tmp_pa
     assert "network" in scores(outcome)
 
 
-@pytest.mark.long("2")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_where_every_fit_fails_nothing_is_left_to_train(quick, tmp_path, workers):
     path = tmp_path / "space.py"
@@ -290,6 +290,7 @@ def test_a_search_in_which_all_fails_ends_after_three_configurations(quick, tmp_
     assert "The first 3 configurations failed in every fold, so no further one is tried." in progress.notes
 
 
+@pytest.mark.long
 def test_divergence_is_a_failed_trial(quick, tmp_path):
     path = tmp_path / "space.py"
     path.write_text(

@@ -45,6 +45,7 @@ MORE_SEARCHES = {
         "regressors_no_decision_function", "regressors_train", "sample_weights_list", "sample_weights_not_overwritten",
         "sample_weights_pandas_series", "supervised_y_2d", "dict_unchanged", "readonly_memmap_input",
         "estimators_overwrite_params", "sample_weights_not_an_array", "dtype_object", "fit2d_1feature",
+        "n_features_in_after_fitting", "sample_weights_shape",
     )
 }  # fmt: skip
 

@@ -48,7 +48,7 @@ def test_it_learns_and_is_pickled(iris, fitted):
     assert len(fitted.history_["loss"]) == fitted.n_iter_ == 30
 
 
-@pytest.mark.long("NetworkRegressor")
+@pytest.mark.long("NetworkClassifier")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [NetworkClassifier, NetworkRegressor])
 def test_folds_at_once_are_scikit_learns_fold_by_fold(kind):

@@ -72,7 +72,7 @@ def test_members_are_fresh_builds_and_fits(model, rows, check):
     check(build, configurations, rows, atol, batch_size=32, monitor=Monitor("val_loss", "min"), predict=np.arange(9))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fits_of_the_plain_engine_as_it_is(mlp_model, rows):
     """The other tests take Keras's steps eagerly; this one traces them, as users do."""
     build, configurations = mlp_model

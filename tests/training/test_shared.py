@@ -44,7 +44,7 @@ def assert_same(mine, theirs, atol=0.0):
         np.testing.assert_allclose(mine.history[name], theirs.history[name], rtol=1e-6, atol=atol)
 
 
-@pytest.mark.long("recurrent", "functional")
+@pytest.mark.long("mlp", "recurrent", "functional")
 @pytest.mark.slow
 def test_weights_slots_and_logs_are_those_of_a_fresh_build_and_fit(model, rows):
     build, configurations = model

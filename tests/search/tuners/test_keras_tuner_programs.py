@@ -87,6 +87,7 @@ class Looks(keras.callbacks.Callback):
         logs["text"], logs["three"] = "yes", np.arange(3.0)
 
 
+@pytest.mark.long("plain")
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["shared", "plain"])
 def test_callbacks_see_what_keras_gives_them(tmp_path, monkeypatch, engine):
@@ -185,6 +186,7 @@ def test_a_metric_of_several_numbers_may_stand_beside_the_objective(tmp_path):
         search(tmp_path, model, y=y, objective=keras_tuner.Objective("val_f1", "max"))
 
 
+@pytest.mark.long("plain")
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["population", "shared", "plain"])
 def test_class_weights_never_reach_the_validation(tmp_path, engine):

@@ -71,7 +71,7 @@ LOSSES = {
 }
 
 
-@pytest.mark.long("sparse, logits, column", "mse, column", "mae", "mse")
+@pytest.mark.long("sparse, logits, column", "categorical, softmax", "mse, column", "mae", "mse")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(name, network, check, rows):
@@ -151,6 +151,7 @@ def _again(metric):
     return metric if isinstance(metric, str) else type(metric).from_config(metric.get_config())
 
 
+@pytest.mark.long("sparse, softmax")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sparse, softmax", "mse, four numbers"])
 def test_weights_of_rows(kind, network, check, rows):

@@ -113,6 +113,7 @@ def without_input(hp):
     return compiled(keras.Sequential([layers.Dense(8, "tanh"), layers.Dropout(0.2), layers.Dense(4)]), hp)
 
 
+@pytest.mark.long("shortcut")
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [shortcut, residual, without_input])
 def test_functional_models_and_one_without_input(build, check):

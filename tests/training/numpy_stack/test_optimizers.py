@@ -177,6 +177,7 @@ def test_penalties_of_a_normalization(network, check):
     check(network(dense, hidden, optimizer=lambda hp: optimizers.SGD(0.1)), members(l2=L2))
 
 
+@pytest.mark.long("<lambda>1")
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [lambda hp: optimizers.SGD(hp["lr"], 0.9), lambda hp: optimizers.AdamW(hp["lr"])])
 def test_rates_by_weight(optimizer, network, numpy_engine):

@@ -71,7 +71,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.long("RealMLP of values", "RealMLP-S", "RealMLP, PL", "TabM-mini", "TabM of values", "MLP")
+@pytest.mark.long("RealMLP of values", "RealMLP-S", "RealMLP, PL", "RealMLP, PLR", "TabM-mini", "TabM of values", "MLP")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks(name, check):
