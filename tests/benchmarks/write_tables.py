@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import bench_categories
 import bench_reading
 import bench_search
 import bench_tables
@@ -78,6 +79,7 @@ TABLES: tuple[tuple[str, str, str, Callable[[], str], str], ...] = (
     ("benchmarks.md", "workers", "workers", bench_workers.table, "bench_workers.py calls --workers 8 1"),
     ("reading-tables.md", "reading", "reading", bench_reading.table, "bench_reading.py"),
     ("tabular-networks.md", "tables", "tables", bench_tables.table, "bench_tables.py FOLDER"),
+    ("tabular-networks.md", "categories", "categories", bench_categories.table, "bench_categories.py FOLDER"),
     ("comparison.md", "searches", "searches", search_table.table, "search_table.py runs/*"),
 )
 
