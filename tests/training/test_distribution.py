@@ -1,7 +1,9 @@
 """Fits divided among worker processes: the same, whoever trains them."""
 
+import itertools
 import os
 import threading
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -91,6 +93,18 @@ def test_engines_are_chosen_alike_however_fits_are_divided(workers, rows, kind):
     assert [result.engine for result in here] == [result.engine for result in there]
     assert [result.failure for result in there] == [None] * 12
     assert states(here) == states(there)
+
+
+def test_each_part_of_the_fits_knows_how_many_of_a_structure_there_are(rows):
+    """What the choice of an engine goes by."""
+    requests = [FitRequest({"lr": 0.1, "units": units}, seed, 1) for units in (4, 8) for seed in range(units)]
+    calls = []
+    two = SimpleNamespace(number=2, submit=calls.append)
+    submit(two, Shared(Engines(maker_of(rows))), requests, lambda *ended: None)
+    parts = [call.made_arguments()[1] for call in calls]
+    assert len(parts) > 2
+    for request in itertools.chain(*parts):
+        assert request.together == request.hyperparameters["units"]
 
 
 def both_worked(workers, maker, requests):

@@ -68,6 +68,7 @@ class HyperparameterScheduler(LoggedCallback):
         self.log = flag("log", log)
         self._slots: list[Slot] = []
         self._driven: list[tuple[str, Any]] = []
+        self._hooked: Any = None  # the model that is trained, until its training ends
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Put the variables in place; the next step traces the graph anew."""
@@ -80,6 +81,7 @@ class HyperparameterScheduler(LoggedCallback):
                     self._slots.append(slot)
         self._set_all()
         _train_step_hooks.install(self.model, self._set_all, _train_step_hooks.DRIVE)
+        self._hooked = self.model
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Publish the values that the last step used."""
@@ -97,11 +99,11 @@ class HyperparameterScheduler(LoggedCallback):
             variable.assign(ops.cast(inner_value(self.schedules[name], step), variable.dtype))
 
     def _release(self) -> None:
-        if self._slots:
-            _train_step_hooks.remove(self.model, self._set_all)
+        if self._hooked is not None:
+            _train_step_hooks.remove(self._hooked, self._set_all)
         for slot in reversed(self._slots):
             slot.detach()
-        self._slots, self._driven = [], []
+        self._slots, self._driven, self._hooked = [], [], None
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain values."""

@@ -231,7 +231,8 @@ def divided(alike: Sequence[Any], work: Sequence[float], number: int) -> list[li
 
 def _alike(request: FitRequest) -> Any:
     """Return what tells structures apart before they are built: values that are no fractions, and the batch size."""
-    values = getattr(request.hyperparameters, "values", request.hyperparameters)  # KerasTuner's, or a mapping
+    given = request.hyperparameters
+    values = given if isinstance(given, Mapping) else getattr(given, "values", None)  # KerasTuner's
     if not isinstance(values, Mapping):
         return request.batch_size
     shape = {name: v for name, v in values.items() if not isinstance(v, float) and not str(name).startswith("tuner/")}
