@@ -18,6 +18,7 @@ from typing import Any
 import bench_categories
 import bench_reading
 import bench_search
+import bench_stream
 import bench_tables
 import bench_workers
 import search_table
@@ -77,6 +78,7 @@ TABLES: tuple[tuple[str, str, str, Callable[[], str], str], ...] = (
     ("benchmarks.md", "engines", "engines", engines, "bench_engines.py grid"),
     ("benchmarks.md", "gradient norms", "gradient_norms", gradient_norms, "bench_gradient_norms.py"),
     ("benchmarks.md", "workers", "workers", bench_workers.table, "bench_workers.py calls --workers 8 1"),
+    ("large-data.md", "stream", "stream", bench_stream.table, "bench_stream.py"),
     ("reading-tables.md", "reading", "reading", bench_reading.table, "bench_reading.py"),
     ("tabular-networks.md", "tables", "tables", bench_tables.table, "bench_tables.py FOLDER"),
     ("tabular-networks.md", "categories", "categories", bench_categories.table, "bench_categories.py FOLDER"),
