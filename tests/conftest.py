@@ -50,6 +50,8 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_configure(config):
     config.option.loadscopereorder = False  # by number of tests, which says little
+    if config.getoption("hypothesis_profile") == "long" and config.option.markexpr == "not long":
+        config.option.markexpr = ""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -67,7 +67,13 @@ def test_every_regression_family(make_table, name, targets):
         assert result.score > 0.9
 
 
-@pytest.mark.long("mlp-accuracy", "random_forest-accuracy", "hist_gradient_boosting-accuracy")
+@pytest.mark.long(
+    "mlp-accuracy",
+    "mlp-log_loss",
+    "random_forest-accuracy",
+    "random_forest-log_loss",
+    "hist_gradient_boosting-accuracy",
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["accuracy", "log_loss"])
 @pytest.mark.parametrize("name", _installed("classification"))

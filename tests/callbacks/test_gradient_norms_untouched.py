@@ -54,7 +54,13 @@ CASES = {
 
 @pytest.mark.slow
 @pytest.mark.long(
-    "ScheduleFreeAdamW", "clipnorm", "EMA, executions", "accumulation", "MultiOptimizer", "global_clipnorm"
+    "ScheduleFreeAdamW",
+    "clipnorm",
+    "EMA, executions",
+    "accumulation",
+    "MultiOptimizer",
+    "global_clipnorm",
+    "clipvalue, loss_scale_factor",
 )
 @pytest.mark.parametrize("case", CASES)
 def test_bit_identical(build, data, case):

@@ -24,7 +24,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 AS_PROGRAMS = {"l1_l2_vs_lasso_ridge": "changes Keras's kind of floats"}
 # What is run small in the default run; the others, and the tests that look at what they leave, are left to `-m long`.
 # Between them these use most of `tfopt.report.recipe`, whose other parts have tests of their own.
-CHEAP = {"data_augmentation", "gradient_descent_and_adam", "learning_rate_schedules", "vectorization"}
+CHEAP = {"gradient_descent_and_adam", "learning_rate_schedules", "vectorization"}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -38,7 +38,7 @@ def test_the_rates_of_a_graph_of_many_steps(name, all_examples):
     assert model.optimizer.iterations == 12
 
 
-@pytest.mark.long("Nadam", "Ftrl", "Lion", "Muon", "Adafactor", "ScheduleFreeAdamW")
+@pytest.mark.long("Nadam", "Ftrl", "Lion", "Muon", "Adafactor", "ScheduleFreeAdamW", "SGD")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_saved_and_continued(name, tmp_path):

@@ -105,7 +105,7 @@ def test_what_only_this_process_can_build_is_said(tmp_path, workers, rows, caplo
     assert caplog.text.count("cannot be sent to worker processes") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_that_is_one_trial_after_another_says_so(tmp_path, rows, caplog):
     class Own(keras_tuner.HyperModel):
         def build(self, hp):
