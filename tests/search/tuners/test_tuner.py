@@ -142,6 +142,13 @@ class Steps(keras.callbacks.Callback):
         self.seen[-1].append(int(self.model.optimizer.iterations.numpy()))
 
 
+class EndsAfterOne(keras.callbacks.Callback):
+    """Ends a training after its first epoch, unless it goes on from another."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch == 0
+
+
 def scheduled(hp, run_eagerly=False):
     keras.utils.clear_session()
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
@@ -172,13 +179,14 @@ def test_hyperband_goes_on_with_a_users_own_fit_too(tmp_path, monkeypatch):
 @pytest.mark.long("keras_tuner")
 @pytest.mark.parametrize("module", [keras_tuner, tfopt.search], ids=lambda module: module.__name__)
 def test_hyperband_goes_on_where_a_trial_stopped(module, tmp_path, quiet_keras_tuner, monkeypatch):
-    """Two steps an epoch, four epochs in two rungs: KerasTuner begins the second rung at step 0 again."""
+    """Two steps an epoch; of the first rung's two epochs one is trained. KerasTuner begins the next at step 0 again."""
     monkeypatch.setattr(Steps, "seen", [])
     one = module.Hyperband(
-        partial(scheduled, run_eagerly=module is keras_tuner), objective="val_loss", max_epochs=4, factor=4, seed=1,
+        partial(scheduled, run_eagerly=module is keras_tuner), objective="val_loss", max_epochs=8, factor=4, seed=1,
         directory=str(tmp_path), project_name="p",
     )  # fmt: skip
-    one.search(X[:36], Y[:36], validation_data=(X[36:], Y[36:]), batch_size=18, verbose=0, callbacks=[Steps()])
+    callbacks = [Steps(), EndsAfterOne()]
+    one.search(X[:36], Y[:36], validation_data=(X[36:], Y[36:]), batch_size=18, verbose=0, callbacks=callbacks)
     promoted = [trial for trial in one.oracle.trials.values() if "tuner/trial_id" in trial.hyperparameters.values]
     order = sorted(one.oracle.trials)
     seen = [Steps.seen[order.index(trial.trial_id)] for trial in promoted]
@@ -186,11 +194,11 @@ def test_hyperband_goes_on_where_a_trial_stopped(module, tmp_path, quiet_keras_t
     if module is keras_tuner:
         assert {begin for begin, _ in seen} == {0}
         return
-    assert all(pair == [2, 8] for pair in seen)
-    # One epoch and three more are the same weights as four at once would give: history goes on without a jump.
+    assert all(pair == [2, 16] for pair in seen)
+    # One epoch and seven more are the same weights as eight at once would give: history goes on without a jump.
     last = promoted[0].members[0]
     assert last.first_epoch == 1
-    assert len(last.history["val_loss"]) == 3
+    assert len(last.history["val_loss"]) == 7
     assert (
         last.history["val_loss"][0]
         < one.oracle.trials[promoted[0].hyperparameters.values["tuner/trial_id"]].members[0].history["val_loss"][-1]
