@@ -15,6 +15,12 @@ from tfopt.training.population_engine import PopulationEngine
 from tfopt.training.shared import SharedGraphEngine
 
 
+@pytest.fixture(scope="module")
+def rows(rows):
+    """Return full batches of them: Keras traces its step anew for a partial one."""
+    return tuple(part[:64] for part in rows)
+
+
 def requests(hp, number, epochs=2):
     return [FitRequest({**hp, "lr": 1e-3 * (1 + i)}, i, epochs) for i in range(number)]
 
