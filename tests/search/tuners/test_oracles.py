@@ -1,6 +1,7 @@
 """Where KerasTuner's oracles go wrong (1.4.8), and what ours do there."""
 
 import math
+from collections import Counter
 
 import keras_tuner
 import numpy as np
@@ -12,8 +13,9 @@ from tfopt.search.tuners import (
     GridSearchOracle,
     HyperbandOracle,
     RandomSearchOracle,
+    bayesian,
 )
-from tfopt.search.tuners.gaussian_process import Coding
+from tfopt.search.tuners.gaussian_process import Coding, suggest
 
 SCORE = keras_tuner.Objective("score", "max")
 NAN = float("nan")
@@ -137,6 +139,19 @@ def test_bayesian_search_leaves_a_region_where_training_diverges(drive):
         assert sum(v["x0"] > 0.5 for v in tried[6:]) < 12
 
 
+def test_each_trial_of_a_batch_knows_the_scores_before_the_batch_and_the_trials_before_it(drive, monkeypatch):
+    seen = []
+
+    def spied(coding, known, scores, pending, *rest):
+        seen.append(([each["x0"] for each in known], [each["x0"] for each in pending]))
+        return suggest(coding, known, scores, pending, *rest)
+
+    monkeypatch.setattr(bayesian, "suggest", spied)
+    options = {"max_trials": 12, "num_initial_points": 4, "batch_trials": 4, "seed": 1, "hyperparameters": floats(1)}
+    x = [v["x0"] for v in drive(BayesianOptimizationOracle(objective=SCORE, **options), lambda v: v["x0"], batch=4)]
+    assert seen == [(x[:start], x[start:end]) for start in (4, 8) for end in range(start, start + 4)]
+
+
 @pytest.mark.slow
 def test_bayesian_search_repeats_no_point(drive):
     def whole():
@@ -221,6 +236,8 @@ def test_hyperband_promotes_in_a_small_space(drive, size):
     )
     promoted = [values for values in ours if values["tuner/epochs"] == 27 and values["tuner/bracket"] == 3]
     assert [values["c0"] for values in promoted] == [size - 1], "the best one, trained to the end"
+    rounds = Counter(values["tuner/round"] for values in ours if values["tuner/bracket"] == 3)
+    assert rounds == {number: math.ceil(size / 3**number) for number in range(4)}, "a third of each rung goes on"
 
 
 def test_hyperband_has_the_published_rungs_in_a_large_space_and_takes_the_best(drive):
