@@ -57,7 +57,7 @@ def numbers_of(result):
     return result if isinstance(result, int | float | np.ndarray | tuple) else 0.0
 
 
-@pytest.mark.long("mlp")
+@pytest.mark.long("mlp", "lsuv")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in BUILDS else name for name in CALLS]
 )

@@ -224,7 +224,7 @@ def test_each_part_is_encoded_once_for_each_scaling(make_table, monkeypatch):
     assert len(calls) <= 8
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_seed_repeats_the_result(make_table):
     table = _classification(make_table)
     first, again = (_tuned("random_forest", table, seed=3)[0] for _ in range(2))

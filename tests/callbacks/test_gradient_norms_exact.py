@@ -93,7 +93,7 @@ CLIPPING = {
 }
 
 
-@pytest.mark.long("clipvalue-None-False", "clipnorm-None-False", "clipnorm-3-False", "global_clipnorm-3-False")
+@pytest.mark.long("clipvalue-None-False", "clipnorm-None-False", "clipnorm-3-False", "global_clipnorm-3-True")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "steps", "jit_compile"),
@@ -180,7 +180,7 @@ def test_learning_rate_of_a_schedule_is_that_of_the_step(build, data):
     np.testing.assert_allclose(norms.history["learning_rate"], 0.1 * (1 - np.arange(6) / 6), rtol=1e-5)
 
 
-@pytest.mark.long("arguments2-False", "arguments3-False")
+@pytest.mark.long("arguments2-False", "arguments3-False", "arguments4-True")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "jit_compile"),
@@ -243,6 +243,7 @@ def test_a_variable_without_gradient_is_left_out(data):
     assert history["grad_norm_nonfinite"] == [0.0]
 
 
+@pytest.mark.long("jit")
 @pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "jit"])
 def test_mixed_precision_with_skipped_steps(data, jit_compile):

@@ -21,6 +21,7 @@ def _fit(optimizer, *callbacks, epochs=2, batch_size=4, **compile_arguments):
     return history
 
 
+@pytest.mark.long("mode2")
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [{}, {"run_eagerly": True}, {"jit_compile": True, "steps_per_execution": 4}])
 def test_the_rate_of_the_step_just_taken(mode):

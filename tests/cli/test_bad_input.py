@@ -175,7 +175,7 @@ def test_space_that_sometimes_raises_goes_on(folder, tfopt):
     assert "run folder: run" in err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_build_that_hangs_fails_by_itself_and_the_search_goes_on(folder, tfopt):
     (folder / "hangs.py").write_text(
         "import time, keras\n"

@@ -112,8 +112,7 @@ def test_members_of_classes_average_probabilities():
     np.testing.assert_allclose(models.MeanOfMembers(True)(logits), np.log(probabilities), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.long("realmlp")
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["realmlp", "tabm"])
 def test_mixed_precision(name):
     keras.config.set_dtype_policy("mixed_bfloat16")

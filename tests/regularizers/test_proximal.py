@@ -33,7 +33,7 @@ def kernel(model):
     return model.layers[0].get_weights()[0][:, 0]
 
 
-@pytest.mark.long("eager")
+@pytest.mark.long("eager", "single_steps")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",

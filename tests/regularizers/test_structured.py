@@ -310,6 +310,7 @@ PROXIMAL = [MCP(0.3), SCAD(0.3), LogSum(0.1), L21(0.3), GroupLasso(0.3), SparseG
 PROXIMAL += [TotalVariation(0.3, 0.1), L2SP(0.3), L1(0.3)]
 
 
+@pytest.mark.long("True")
 @pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_proximal_step_in_a_graph(jit_compile):

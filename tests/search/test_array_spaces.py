@@ -97,8 +97,7 @@ def test_the_space_fits_the_examples(space, told):
         assert prepare(config, frame=examples).config.space == "cnn"
 
 
-@pytest.mark.long("data0-cnn")
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
 @pytest.mark.parametrize(("data", "space"), [(IMAGES, "cnn"), (TEXTS, "text")])
 def test_a_search_of_examples_takes_the_space_of_their_kind(data, space, tmp_path, eagerly):

@@ -264,8 +264,7 @@ def test_seeds_differ_by_search_purpose_and_index():
 # Noise
 
 
-@pytest.mark.slow
-@pytest.mark.long("regression")
+@pytest.mark.long
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_noise_that_can_be_memorised_is_not_predicted(task, search):
     random = np.random.default_rng(6)

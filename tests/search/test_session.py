@@ -254,6 +254,7 @@ def test_a_space_that_raises_now_and_then_is_searched_all_the_same(quick, tmp_pa
     assert "network" in scores(outcome)
 
 
+@pytest.mark.long("1")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_where_every_fit_fails_nothing_is_left_to_train(quick, tmp_path, workers):
     path = tmp_path / "space.py"

@@ -93,7 +93,7 @@ def test_r2_is_maximised_where_keras_tuner_minimises_it(tmp_path, quiet_keras_tu
     assert chosen == {"keras_tuner": 1e-6, "tfopt.search": 0.1}
 
 
-@pytest.mark.long("GridSearch-kwargs1", "BayesianOptimization-kwargs2")
+@pytest.mark.long("RandomSearch-kwargs0", "GridSearch-kwargs1", "BayesianOptimization-kwargs2")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "kwargs"),
