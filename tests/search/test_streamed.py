@@ -3,15 +3,19 @@
 import json
 
 import keras
+import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.utils import compute_sample_weight
 
 from tfopt.data import text_blocks
 from tfopt.errors import UserError
+from tfopt.report.run import load_run
 from tfopt.search import plan as planning
 from tfopt.search import streamed
 from tfopt.search.config import SearchConfig
+from tfopt.search.nested import NetworkSearch
 from tfopt.search.plan import prepare
 from tfopt.search.result import load
 from tfopt.search.session import run
@@ -49,25 +53,26 @@ def search(path, tmp_path, monkeypatch):
     def search(out="run", **changes):
         settings = {"data": str(path), "stream": "yes", "sample": NUM_SAMPLE, "max_trials": 1, "epochs": 6}
         settings |= {"inner_folds": 2, "baselines": "dummy", "workers": 1, "out": str(tmp_path / out)}
+        settings |= {"class_weight": "balanced"}
         return run(SearchConfig(**(settings | changes)), space=Space("mine", lambda hp, problem: build(hp)))
 
     return search
 
 
-def test_the_network_learns_from_all_rows_also_when_it_was_killed_and_is_judged_by_the_others(
+def test_the_network_learns_from_all_rows_also_after_an_interruption_and_is_judged_by_the_others(
     search, path, tmp_path, monkeypatch
 ):
-    ended, begun = streamed._Course.on_epoch_end, streamed._Course.on_epoch_begin
+    shuffled, begun = streamed._Rows._shuffled, streamed._Course.on_epoch_begin
     epochs = []
 
-    def killed(self, epoch, logs=None):
-        ended(self, epoch, logs)
-        if epoch == 3:
-            raise KeyboardInterrupt
+    def broken(self, rng):
+        if self.epoch == 4:
+            raise UserError("line 7 is broken (t.csv). Mend it.")
+        return shuffled(self, rng)
 
     with monkeypatch.context() as patch:
-        patch.setattr(streamed._Course, "on_epoch_end", killed)
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(streamed._Rows, "_shuffled", broken)
+        with pytest.raises(UserError, match="line 7 is broken"):
             search()
     folder = tmp_path / "run"
     assert (folder / streamed.WEIGHTS_FILE).exists()
@@ -119,26 +124,34 @@ def test_what_does_not_go_with_blocks_is_refused(path, settings, message):
         prepare(SearchConfig(**({"data": str(path), "stream": "yes"} | settings)))
 
 
+def test_without_time_the_network_of_the_sample_is_kept_and_said_to_be(search, tmp_path, monkeypatch):
+    monkeypatch.setattr(NetworkSearch, "time_is_up", True)
+    result = search(epochs=1).result
+    assert "All learned from the sample of 100 rows; the 100 rows held out" in result["verdict"]
+    assert (tmp_path / "run" / "best.keras").exists()
+    assert not load_run(tmp_path / "run").of_all_rows
+
+
+def test_classes_weigh_the_same_whatever_they_are_in_the_sample(path):
+    plan = prepare(SearchConfig(data=str(path), stream="yes", sample=60, baselines="none", class_weight="balanced"))
+    rows = streamed._Rows(plan.stream, plan.table, lambda features, target: (features, target), seed=0)
+    parts = [rows.parts(features, target) for features, target in plan.stream.rows(plan.table)]
+    target, weights = (np.concatenate([part[place] for part in parts]) for place in (1, 2))
+    np.testing.assert_allclose(weights, compute_sample_weight("balanced", target), rtol=1e-6)
+
+
+def test_damaged_weights_are_named(tmp_path):
+    (tmp_path / "w.weights.h5").write_bytes(b"no weights")
+    model = build(keras_tuner.HyperParameters())
+    model.build((None, 3))
+    with pytest.raises(UserError, match=r"w\.weights\.h5 is damaged .* Delete it"):
+        streamed._restored(model, tmp_path / "w.weights.h5", 10, None)
+
+
 def test_a_fit_of_ones_own_is_refused(path, tmp_path):
     config = SearchConfig(data=str(path), stream="yes", sample=NUM_SAMPLE, baselines="none", out=str(tmp_path / "run"))
     with pytest.raises(UserError, match="`fit` of its own"):
         run(config, space=Space("mine", lambda hp, problem: build(hp), fit=lambda *args: None))
-
-
-def test_a_file_that_breaks_during_the_training_ends_the_search_with_its_line(search, path, monkeypatch):
-    def broken(self, table, blocks=None):
-        raise UserError("line 7 is broken (t.csv). Mend it.")
-        yield
-
-    untrained = streamed._trained
-
-    def trained(*args):
-        monkeypatch.setattr("tfopt.data.stream.Stream.rows", broken)
-        return untrained(*args)
-
-    monkeypatch.setattr(streamed, "_trained", trained)
-    with pytest.raises(UserError, match="line 7 is broken"):
-        search()
 
 
 def test_the_pool_gives_every_row_once_in_another_order(monkeypatch):
