@@ -60,6 +60,7 @@ def session(monkeypatch):
     monkeypatch.setitem(sys.modules, "tfopt.search.session", module)
     planning = types.ModuleType("tfopt.search.plan")
     planning.prepare = lambda config, progress: types.SimpleNamespace(
+        stream=None,
         config=config,
         table=types.SimpleNamespace(name=config.data, num_rows=442, columns=[0] * 10, task="regression"),
         outer=[0] * 5,
