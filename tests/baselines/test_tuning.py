@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn import datasets
+from sklearn import datasets, metrics
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -313,10 +313,11 @@ def test_balanced_classes_are_those_of_scikit_learn(make_table, weights):
 
 def test_the_dummy_guesses_by_the_shares_that_there_are(make_table):
     table = _classification(make_table, classes=2)
-    table.target = (np.arange(90) % 10 == 0).astype(np.int64)[::-1].copy()
+    table.target = (np.arange(90) % 10 > 0).astype(np.int64)
     table.class_weight = "balanced"
-    result, split, _ = _tuned("dummy", table)
-    assert result.score == pytest.approx((table.target[split.test] == 0).mean())
+    result, split, _ = _tuned("dummy", table, objective=get_objective("log_loss", "classification"))
+    share = table.target[split.train].mean()
+    assert -result.score == pytest.approx(metrics.log_loss(table.target[split.test], np.full(len(split.test), share)))
 
 
 def test_neighbours_are_no_more_than_the_rows_of_an_early_fold(make_table):

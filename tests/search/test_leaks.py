@@ -250,6 +250,7 @@ def test_every_fit_has_its_own_rows_and_its_own_seed(search, fits, monkeypatch):
 
     fitted = {rows for _, rows in ridge}
     assert fitted <= learned
+    assert [rows for _, rows in ridge].count(ids(number)) == 1, "for use"
     # Where all folds choose alike, nothing is left to be chosen by the inner splits of all rows.
     assert learned - fitted <= {ids(number[split.train]) for split in plan.final.inner}
     for x, rows in ridge:

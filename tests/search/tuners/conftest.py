@@ -14,7 +14,7 @@ from tfopt.training.fits import Engine, FitResult
 
 
 class CurveEngine(Engine):
-    """Fits nothing: the score of epoch e is `curve(values, e, seed)`; the state is the number of epochs."""
+    """Fits nothing: the score of epoch e is `curve(values, e, seed)`; the state is the number of epochs and the seed."""
 
     name = "curve"
 
@@ -31,7 +31,7 @@ class CurveEngine(Engine):
                 epochs = range(request.initial_epoch, request.epochs)
                 scores = [float(self.curve(request.hyperparameters.values, e, request.seed)) for e in epochs]
                 result.history = {"loss": [1.0] * len(scores), "score": scores}
-                result.state = [np.array([request.epochs])]
+                result.state = [np.array([request.epochs, request.seed])]
                 result.best_state = result.state
             except ArithmeticError as error:
                 result.failure = f"{type(error).__name__}: {error}"

@@ -205,13 +205,18 @@ def test_hyperband_goes_on_where_a_trial_stopped(module, tmp_path, quiet_keras_t
     )
 
 
-@pytest.mark.slow
-def test_cross_validation_keeps_folds_and_seeds(tmp_path):
-    one = tuner(tmp_path, max_trials=1)
+def test_cross_validation_keeps_folds_and_seeds(fake, tmp_path):
+    engine = fake(lambda values, epoch, seed: [-0.3, 0.1][epoch] * seed)
+    one = tuner(tmp_path, objective=keras_tuner.Objective("score", "max"), max_trials=1)
     one.search(X, Y, epochs=2, batch_size=16, folds=3, seeds=[7, 8], verbose=0)
     trial = one.oracle.get_best_trials()[0]
     assert [(member.fold, member.seed) for member in trial.members] == [(f, s) for f in range(3) for s in (7, 8)]
-    assert trial.score == pytest.approx(np.mean([member.score for member in trial.members]))
+    assert [member.score for member in trial.members] == pytest.approx([0.7, 0.8] * 3)
+    assert trial.score == pytest.approx(0.75)
+    assert one.get_best_models()[0].state[0][1] == 8, "the model of the best fit"
+    rows = list(range(len(X)))
+    assert all(sorted([*request.rows, *request.validation]) == rows for request in engine.requests)
+    assert sorted(np.concatenate([request.validation for request in engine.requests if request.seed == 7])) == rows
     with pytest.raises(ValueError, match="brings its own validation rows"):
         one.search(X, Y, folds=3, **FIT)
 
