@@ -113,6 +113,12 @@ def test_suggestions_on_a_made_curve():
     assert rates[40] < found["steepest"] < rates[79]
 
 
+def test_the_steepest_place_is_that_of_a_logarithmic_axis():
+    rates, place = np.geomspace(1e-6, 1, 100), np.arange(100)
+    losses = np.interp(place, [0, 40, 60, 80, 99], [1.0, 1.0, 0.8, 0.0, 20.0])  # by rate the slope at 40 is steeper
+    assert rates[59] < _suggest(rates, losses, 100)["steepest"] < rates[80]
+
+
 def test_no_suggestion_where_the_loss_never_falls():
     curve = tfopt.find_learning_rate(_model(), (x, y), 1.0, 10.0, num_steps=10)
     assert curve.suggestion is None

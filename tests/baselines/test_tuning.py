@@ -67,6 +67,15 @@ def test_every_regression_family(make_table, name, targets):
         assert result.score > 0.9
 
 
+def test_penalties_do_not_depend_on_the_targets_unit(make_table):
+    table = _regression(make_table)
+    one, *_ = _tuned("lasso", table)
+    table.target = 1000 * table.target
+    other, *_ = _tuned("lasso", table)
+    assert one.chosen == other.chosen
+    np.testing.assert_allclose(1000 * one.prediction, other.prediction, rtol=1e-6)
+
+
 @pytest.mark.long(
     "mlp-accuracy",
     "mlp-log_loss",

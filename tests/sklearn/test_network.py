@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import tfopt
 from tfopt.sklearn import NetworkClassifier, NetworkRegressor
+from tfopt.sklearn.network import _mean_and_scale
 
 QUICK = {"epochs": 3, "units": 8, "random_state": 0}
 
@@ -112,6 +113,19 @@ def test_early_stopping_keeps_the_best_epoch():
     assert network.n_iter_ == len(losses) == np.argmin(losses) + 4 < 60
     repeated = NetworkRegressor(epochs=60, patience=3, random_state=0, dropout=0.0).fit(x, y)
     np.testing.assert_array_equal(repeated.predict(x), network.predict(x))
+    # At a rate that makes each epoch worse than the one before, the first one's weights stay.
+    wild = NetworkRegressor(epochs=60, patience=3, random_state=0, dropout=0.0, learning_rate=3.0).fit(x, y)
+    first, *_, last = wild.history_["val_loss"]
+    assert first < last / 10
+    assert np.mean((wild.predict(x) - y) ** 2) < last / 5
+
+
+def test_scales_are_weighted():
+    values, weights = np.random.default_rng(0).normal(size=(9, 2)), np.arange(9)
+    mean, scale = _mean_and_scale(values, weights.astype(float))
+    repeated = np.repeat(values, weights, axis=0)
+    np.testing.assert_allclose(mean, repeated.mean(axis=0))
+    np.testing.assert_allclose(scale, repeated.std(axis=0))
 
 
 @pytest.mark.slow

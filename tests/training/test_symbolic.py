@@ -53,6 +53,12 @@ def test_pythons_decisions_become_guards(numbers, decide, kept, broken_guard):
     assert len(numbers.guards) <= 2
 
 
+def test_a_decision_between_two_numbers_becomes_a_guard(numbers):
+    assert numbers.number("rate") < numbers.number("steps")
+    assert numbers.broken_guard({"rate": 0.9, "steps": 1}) is None
+    assert "rate" in numbers.broken_guard({"rate": 0.9, "steps": 0})
+
+
 def test_the_same_formula_is_read_from_one_place(numbers):
     rate = numbers.number("rate")
     for _ in range(400):  # more than there are places

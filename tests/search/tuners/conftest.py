@@ -14,7 +14,7 @@ from tfopt.training.fits import Engine, FitResult
 
 
 class CurveEngine(Engine):
-    """Fits nothing: the score of epoch e is `curve(values, e, seed)`; the state is the number of epochs and the seed."""
+    """Fits nothing: the score of epoch e is `curve(values, e, seed)`; the state is epochs and seed."""
 
     name = "curve"
 

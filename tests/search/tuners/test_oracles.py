@@ -15,7 +15,7 @@ from tfopt.search.tuners import (
     RandomSearchOracle,
     bayesian,
 )
-from tfopt.search.tuners.gaussian_process import Coding, suggest
+from tfopt.search.tuners.gaussian_process import Coding, _squeezed, suggest
 
 SCORE = keras_tuner.Objective("score", "max")
 NAN = float("nan")
@@ -204,6 +204,11 @@ def test_bayesian_search_finds_what_random_search_does_not(drive, batch):
         best[oracle] = np.mean([max(map(loss, run)) for run in runs])
     assert best[BayesianOptimizationOracle] > best[RandomSearchOracle]
     assert best[BayesianOptimizationOracle] > -0.1
+
+
+def test_a_failure_counts_as_the_worst_loss():
+    squeezed = _squeezed(np.array([1.0, NAN, 3.0, 2.0, 1.5]))
+    assert squeezed[1] == squeezed[2] == squeezed.max()
 
 
 def test_the_features_tell_apart_what_differs_and_nothing_else():

@@ -192,6 +192,14 @@ def test_a_resumed_search_may_be_made_longer(fake, tmp_path, monkeypatch):
     assert len(engine.requests) == 2
 
 
+def test_trials_that_ended_after_the_oracles_file_was_written_have_ended(fake, tmp_path):
+    fake(curve)
+    before = search("RandomSearch", tmp_path, overwrite=True).oracle
+    path = before.folder / "oracle.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"end_order": before.end_order[:2]}))
+    assert search("RandomSearch", tmp_path).oracle.end_order == before.end_order
+
+
 def test_a_search_without_a_seed_keeps_the_one_it_drew(fake, tmp_path):
     fake(curve)
     kwargs = {"objective": SCORE, "max_trials": 2, "directory": str(tmp_path), "project_name": "p"}
