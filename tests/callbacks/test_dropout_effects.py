@@ -423,9 +423,13 @@ def test_named_inputs_and_several_outputs(rows):
 
     plain, measured = make(), make()
     expected = plain.fit(inputs, targets, epochs=2, verbose=0).history
-    history = measured.fit(inputs, targets, epochs=2, verbose=0, callbacks=[DropoutEffects((inputs, targets))]).history
+    effects = DropoutEffects((inputs, targets))
+    history = measured.fit(inputs, targets, epochs=2, verbose=0, callbacks=[effects]).history
     assert 0 < history["dropout_flip_rate"][-1] < 1
     assert history["dropout_gap"][-1] > 0
     assert {key: history[key] for key in expected} == expected
     for ours, theirs in zip(measured.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    means = [float(variable) for variable in measured.metrics_variables]
+    effects.measure()
+    assert [float(variable) for variable in measured.metrics_variables] == means

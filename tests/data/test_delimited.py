@@ -92,6 +92,11 @@ def test_lines_longer_than_the_sample(write):
     assert frame["pixel 17999"].tolist() == [1, 2, 3]
 
 
+def test_a_comma_within_a_name_and_in_every_number(write):
+    lines = ["price, incl. tax;weight,kg;y", *(f"{k},25;1,{k};{k}" for k in range(9))]
+    assert list(read_raw(write("\n".join(lines))).frame) == ["price, incl. tax", "weight,kg", "y"]
+
+
 def test_a_header_broken_over_lines(write):
     raw = read_raw(write('"size\n (cm)",y\n1,2\n3,4\n5,x\n'))
     assert list(raw.frame) == ["size (cm)", "y"]

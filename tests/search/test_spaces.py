@@ -67,9 +67,13 @@ def test_the_schedule_ends_with_the_training(name):
     hp.values = {**default_values(hp), "schedule": name}
     model = SPACES["mlp"](hp, of)
     model.optimizer.build(model.trainable_variables)
-    for steps, expected in ((0, hp.values["learning_rate"]), (of.total_steps(hp.values["batch_size"]), 0.0)):
+    end = of.epochs * -(-of.num_rows // hp.values["batch_size"])
+    assert of.num_rows % hp.values["batch_size"]
+    for steps, expected in ((0, hp.values["learning_rate"]), (end, 0.0)):
         model.optimizer.iterations.assign(steps)
         assert float(model.optimizer.learning_rate) == pytest.approx(expected, rel=1e-5)
+    model.optimizer.iterations.assign(end - 1)
+    assert float(model.optimizer.learning_rate) > 0
 
 
 @pytest.mark.slow

@@ -207,7 +207,7 @@ def _allow_trailing_separator(
     body = records[has_header:]
     width = max(map(len, body), default=0)
     kept = len(names) if has_header else max((_last_filled(record) for record in body), default=0)
-    if kept < width and all(len(record) == width and _last_filled(record) <= kept for record in body):
+    if kept < width and all(len(record) == width for record in body):
         return names[:kept], [f"(nothing {place})" for place in range(kept, width)]
     return names, []
 
