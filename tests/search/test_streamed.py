@@ -107,7 +107,9 @@ def test_a_table_too_large_for_memory_is_read_in_blocks_and_that_is_said(path, m
     assert held.stream is None
     assert any("--holdout needs all of them" in note for note in held.table.notes)
     monkeypatch.setattr(planning, "free_ram", lambda: 10**12)
-    assert prepare(config).config.stream == "no"
+    whole = prepare(config)
+    assert whole.config.stream == "no"
+    assert any("--stream reads it so" in note for note in whole.table.notes)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def blocks_of(source: str, **reading: Any) -> Blocks:
     files = files_of(source)
     kinds = set(map(_kind, files))
     if "" in kinds:
-        raise UserError(f"only CSV, TSV and Parquet files can be streamed ({source}). Save it as one of these.")
+        raise UserError(
+            f"only CSV, TSV and Parquet files can be streamed ({source}). Save it as one, or leave --stream out."
+        )
     if len(kinds) > 1:
         raise UserError(f"files of several formats ({source}). To be streamed, they must be of one.")
     return ParquetBlocks(files) if kinds == {"parquet"} else TextBlocks(files, **reading)

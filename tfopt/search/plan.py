@@ -230,6 +230,8 @@ def prepare(config: SearchConfig, progress: Progress | None = None, frame: pd.Da
             f"are searched (--sample) and {stream.num_tested:,} are held out to test by; one network, the one chosen, "
             f"is trained on {stream.num_trained:,}, all but those held out (--seeds 1, --ensemble 0)"
         )
+    elif config.sample != SearchConfig.sample:
+        say("the table is read whole, and --sample is of tables in blocks (--stream reads it so)")
 
     objective = get_objective(config.objective, table.task)
     holdout = config.holdout
