@@ -54,9 +54,7 @@ def test_they_learn_from_the_training_rows_alone(kind, engine):
 
 def test_a_tuner_refuses_what_it_could_not_keep(tmp_path):
     def of_texts(hp):
-        # Layers of one name share their vocabulary, in Keras 3.15, with what other tests of this process have adapted.
-        of_its_own = {"name": "words_of_this_tuner", "output_mode": "multi_hot", "pad_to_max_tokens": True}
-        words = keras.layers.TextVectorization(max_tokens=9, **of_its_own)
+        words = keras.layers.TextVectorization(max_tokens=9, output_mode="multi_hot", pad_to_max_tokens=True)
         model = keras.Sequential([keras.Input((), dtype="string"), words, keras.layers.Dense(1)])
         model.compile("sgd", "mse")
         return model
