@@ -159,7 +159,7 @@ class Searches:
         """Return the processes of an ended search that are still there half a minute later."""
         deadline = time.monotonic() + 30
         while cls.members(program) and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(0.02)  # and they are looked for again
         return cls.members(program)
 
 

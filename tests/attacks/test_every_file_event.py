@@ -152,12 +152,11 @@ def drawn(long):
 TUNERS = {"random": {}, "bayesian": {"max_trials": 4}, "hyperband": {"max_trials": None, "epochs": 4}}
 
 
+@pytest.mark.long("bayesian", "hyperband")
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_a_search_that_was_killed_or_lost_its_power_goes_on_to_the_same_board(
     tuner, recorded, config, found, tmp_path, long
 ):
-    if tuner != "random" and not long:
-        pytest.skip("one tuner is enough: --hypothesis-profile long")
     changes = {"tuner": tuner, **TUNERS[tuner]}
     expected, states = recorded(**changes)
     assert len(states) > 100

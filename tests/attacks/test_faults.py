@@ -34,10 +34,8 @@ def board(text):
     return [(row["model"], row["score"], row["low"]) for row in json.loads(text)["leaderboard"]]
 
 
-def test_each_fault_is_said_and_can_be_gone_on_from(tmp_path, long):
-    if not long:
-        pytest.skip("many whole searches: --hypothesis-profile long")
-
+@pytest.mark.long
+def test_each_fault_is_said_and_can_be_gone_on_from(tmp_path):
     def shell(command, folder):
         return subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, timeout=600)
 

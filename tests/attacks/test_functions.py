@@ -57,14 +57,12 @@ def numbers_of(result):
     return result if isinstance(result, int | float | np.ndarray | tuple) else 0.0
 
 
-@pytest.mark.long("mlp", "lsuv")
+@pytest.mark.long("mlp", "lsuv", "realmlp", "tabm")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in BUILDS else name for name in CALLS]
 )
-def test_arguments_are_refused_by_name_or_give_numbers(name, long):
+def test_arguments_are_refused_by_name_or_give_numbers(name):
     function, given, *signature = CALLS[name]
-    if name in ("realmlp", "tabm") and not long:
-        pytest.skip("builds many networks: --hypothesis-profile long")
     faults = []
     inputs = ("x", "y") if signature else ()  # of a network, which may be of any form
     for parameter in inspect.signature(*signature or [function]).parameters.values():

@@ -1,7 +1,7 @@
 """A search on several processes that is ended at any moment: nobody outlives it, and it goes on to the same board.
 
-`python -m pytest tests/attacks/test_signals.py --hypothesis-profile long` ends it at moments from 1 s to its end; the
-suite has one moment for each signal, in `tests/cli/test_search_workers.py`.
+At moments from 1 s to its end; one moment for each signal is in `tests/cli/test_search_workers.py`, long too. The suite
+has workers that outlive nobody, in `tests/training/test_workers.py`.
 """
 
 import os
@@ -17,9 +17,8 @@ SEARCH += " --baselines dummy,ridge,random_forest"
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL]
 
 
-def test_signals_to_a_process_group_at_any_moment(tmp_path, long, searches):
-    if not long:
-        pytest.skip("twenty searches, each of them twice: --hypothesis-profile long")
+@pytest.mark.long
+def test_signals_to_a_process_group_at_any_moment(tmp_path, searches):
     begun = time.monotonic()
     out, err = searches.begin(tmp_path, *SEARCH.split(), "--out", "whole").communicate(timeout=600)
     whole, seconds = searches.board(out), time.monotonic() - begun

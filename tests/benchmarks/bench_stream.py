@@ -84,7 +84,7 @@ def measure(case: str) -> None:
         with (folder / "said.txt").open("w") as said, subprocess.Popen(command, stdout=said, stderr=said) as search:
             while search.poll() is None:
                 peak = max(peak, resident(search.pid))
-                time.sleep(0.1)
+                time.sleep(0.1)  # between two looks
         seconds = time.monotonic() - begun
         text = (folder / "said.txt").read_text()
         if search.returncode:

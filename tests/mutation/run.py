@@ -134,7 +134,7 @@ def failing(base: Path, tests: list[str]) -> set[str]:
     pid, status = begun(base, tests), None
     deadline = time.monotonic() + 20 * TIMEOUT
     while status is None:
-        time.sleep(0.2)
+        time.sleep(0.2)  # and is looked at again
         status = ended(pid, deadline)
     if status not in ("survived", "killed"):
         sys.exit(f"error: the tests cannot be run ({status}):\n{(base / 'log').read_text()[-2000:]}")
@@ -170,7 +170,7 @@ def judged(chosen: list[dict], trees: Trees):
                     sys.exit(f"error: {bug['file']} holds {bug['old']!r} not once. Mend mutations.toml.")
                 (tree / bug["file"]).write_text(text.replace(bug["old"], bug["new"]), encoding="utf-8")
                 running[begun(tree, bug["tests"], "-x", seconds=TIMEOUT)] = bug, tree, time.monotonic()
-            time.sleep(0.1)
+            time.sleep(0.1)  # and all are looked at again
             for pid, (bug, tree, started) in list(running.items()):
                 status = ended(pid, started + PATIENCE * TIMEOUT)
                 if status is not None:

@@ -94,6 +94,9 @@ class Table:
         if self.class_weight == "none" or self.task == "regression":
             return weights
         weights = np.ones(len(rows)) if weights is None else weights
-        sums = np.bincount(self.target[rows], weights)
-        factors = np.divide(weights.sum() / (sums > 0).sum(), sums, out=np.zeros(len(sums)), where=sums > 0)
-        return weights * factors[self.target[rows]]
+        return weights * balancing(np.bincount(self.target[rows], weights))[self.target[rows]]
+
+
+def balancing(sums: np.ndarray) -> np.ndarray:
+    """Return by what to multiply the weights of each class, whose sums these are, so that all weigh the same."""
+    return np.divide(sums.sum() / (sums > 0).sum(), sums, out=np.zeros(len(sums)), where=sums > 0)

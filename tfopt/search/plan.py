@@ -116,7 +116,7 @@ def table_of(
         drawn = stream.table(
             target=list(config.target) or None, task=config.task, drop=config.drop, columns=config.column_kinds()
         )
-        return _weighed(_checked(stream, drawn, progress or Progress()), config)
+        return _checked(stream, _weighed(drawn, config), progress or Progress())
     if frame is None and config.data == GIVEN_TABLE:
         raise UserError(
             "the table of this run was given in Python, which the run folder does not hold. Go on from Python: "

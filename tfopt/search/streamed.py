@@ -17,7 +17,7 @@ from tfopt._files import replace
 from tfopt.comparison import Comparison
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.data.stream import Stream
-from tfopt.data.table import Table
+from tfopt.data.table import Table, balancing
 from tfopt.errors import UserError, one_line
 from tfopt.search.coding import code_target, for_objective
 from tfopt.search.fitting import batch_size_of, learning_rates
@@ -197,10 +197,7 @@ class _Rows:
         self.error: Exception | None = None  # TensorFlow turns what is raised here into an error of its own
         self._weights = None
         if table.class_weight != "none":
-            counts = stream.class_counts
-            self._weights = np.divide(
-                counts.sum() / (counts > 0).sum(), counts, out=np.zeros(len(counts)), where=counts > 0
-            ).astype("float32")
+            self._weights = balancing(stream.class_counts).astype("float32")
 
     def parts(self, features: Any, target: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return rows as the network takes them: inputs, targets and, where classes are balanced, weights."""
