@@ -185,6 +185,18 @@ def test_finish_leaves_a_picture_and_a_result(parse, capsys):
     assert not plt.get_fignums()
 
 
+def test_the_verdicts_are_printed_where_no_file_can_be_written(parse, capsys, monkeypatch):
+    """A recipe takes minutes: a full disk at its end must not take them all."""
+
+    def write_text(path, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recipe, "write_text", write_text)
+    with pytest.raises(UserError, match=r"cannot be written into runs/toy: No space left on device\..*--out"):
+        finished(parse, [])
+    assert "holds: It is so" in capsys.readouterr().out
+
+
 def test_claims_are_kept_in_the_order_of_the_docstring(parse):
     arguments = parse()
     arguments.doc = TWO

@@ -411,6 +411,7 @@ def finish(
 
     Raises:
         ValueError: A claim has no evidence, or a piece of evidence no claim or no numbers.
+        UserError: The files cannot be written, as on a full disk; the verdicts are printed then.
 
     Example:
         ```python
@@ -443,8 +444,6 @@ def finish(
         raise ValueError(f"A claim's numbers must be one line of text. Received others for {wrong}.")
     claims = {key: claims[key] for key in sentences if key in claims}  # as the docstring has them
     judged = verdicts(claims)
-    files = [*save(figure, arguments.out, arguments.name), arguments.out / f"{arguments.name}.json"]
-    plt.close(figure)
     # Where other programs hold the recipe up, the processors' time is nearer to what it takes.
     seconds = min(time.perf_counter() - arguments.started, sum(os.times()[:4]))
     result = {
@@ -462,12 +461,22 @@ def finish(
         ],
         "results": json.loads(json.dumps(as_json(results)), parse_float=_few_digits),
     }
-    write_text(files[-1], json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print()
     for key, carried in claims.items():
         print(f"{judged[key]}: {sentences[key]} ({carried})")
     if so := advice(arguments.doc):
         print(f"\nSo: {so}")
+    numbers = arguments.out / f"{arguments.name}.json"
+    try:
+        files = [*save(figure, arguments.out, arguments.name), numbers]
+        write_text(numbers, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"The picture and the numbers cannot be written into {arguments.out}: {error.strerror}. "
+            "The verdicts above are all there is; make room, or name another folder with --out."
+        ) from None
+    finally:
+        plt.close(figure)
     print(f"\n{', '.join(file.name for file in files)} in {arguments.out}; {seconds:.0f} s")
 
 
