@@ -17,6 +17,9 @@ from hypothesis import settings
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Else each process that a test starts compiles the whole package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Property tests draw new examples on a developer's machine, and the same ones where a change is judged.
 settings.register_profile("default", deadline=None, max_examples=40, derandomize="CI" in os.environ)
@@ -24,7 +27,17 @@ settings.register_profile("long", deadline=None, max_examples=2000)
 settings.load_profile("default")  # `--hypothesis-profile long` for the other
 
 # What starts processes, runs a recipe or searches is slow, whichever test asks for it.
-SLOW_FIXTURES = {"fresh_python", "fresh_keras", "smoke", "run_recipe", "recipe_names", "quick", "searched", "workers"}
+SLOW_FIXTURES = {
+    "fresh_python",
+    "fresh_keras",
+    "smoke",
+    "run_recipe",
+    "recipe_names",
+    "quick",
+    "searched",
+    "whole",
+    "workers",
+}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -76,6 +89,10 @@ def _old_objects_are_set_aside():
     """
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish():
+    gc.freeze()  # spares the collections with which pytest ends, as below
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import importlib.metadata
 import runpy
 import sys
@@ -14,7 +15,6 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1] / "tfopt"
 FILES = sorted(ROOT.rglob("*.py"))
-TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 # From the bottom up: a module imports from its own line, from those above it in this list, and from itself.
 FLOORS = [
@@ -38,6 +38,12 @@ STRANGERS = [
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("search", "report"): "a result draws itself and writes its report",
 }
+
+
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    """Return what each file says; parsed when a test first asks, as both processes of a run import this one."""
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 
 PARTS = {entry.stem for entry in ROOT.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").exists()}
@@ -66,7 +72,7 @@ def imported(tree: ast.AST) -> list[tuple[int, str]]:
 def test_imports_go_down_only():
     order = PARTS_IN_ORDER
     wrong, used = [], set()
-    for file, tree in TREES.items():
+    for file, tree in trees().items():
         own = part_of(name_of(file))
         for line, module in imported(tree):
             other = part_of(module)
@@ -108,7 +114,7 @@ OUTSIDE = {
 def test_private_modules_are_imported_in_their_place_only():
     found = {
         (file.relative_to(ROOT).as_posix(), module)
-        for file, tree in TREES.items()
+        for file, tree in trees().items()
         if file.parent != ROOT / "_private"
         for _, module in imported(tree)
         if module.startswith(PRIVATE_MODULES)
@@ -148,9 +154,9 @@ PYTHONS = {"_exit": "os._exit is documented", "_actions": "argparse tells nobody
 @pytest.mark.slow
 def test_private_attributes_are_used_in_their_place_only():
     """Of `self`, a private attribute is one that the package defines somewhere; of anything else, in the same file."""
-    somewhere = set().union(*(own_names(tree) for file, tree in TREES.items() if file.parent != ROOT / "_private"))
+    somewhere = set().union(*(own_names(tree) for file, tree in trees().items() if file.parent != ROOT / "_private"))
     wrong = []
-    for file, tree in TREES.items():
+    for file, tree in trees().items():
         here = own_names(tree)
         for line, owner, name, text in private_uses(tree):
             known = somewhere if owner in ("self", "cls", "super()") else here
@@ -168,7 +174,7 @@ EXTRAS = {Requirement(text).name for extra in PROJECT["optional-dependencies"].v
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
-    used = {module.split(".")[0] for tree in TREES.values() for _, module in imported(tree)}
+    used = {module.split(".")[0] for tree in trees().values() for _, module in imported(tree)}
     used = {DISTRIBUTIONS.get(name, name) for name in used - set(sys.stdlib_module_names) - {"tfopt"}}
     assert used - EXTRAS <= set(DECLARED) | set(BROUGHT)
     assert set(DECLARED) <= used
@@ -192,7 +198,7 @@ def test_dependencies_are_bounded_by_what_is_tested(name):
 
 def test_no_name_stands_for_two_classes():
     homes: dict[str, list[str]] = {}
-    for file, tree in TREES.items():
+    for file, tree in trees().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(file.relative_to(ROOT).as_posix())

@@ -87,6 +87,7 @@ def test_the_rate_really_is_the_one_of_the_curve():
         np.testing.assert_allclose(seen, w, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_datasets_and_py_datasets():
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
 

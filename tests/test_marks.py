@@ -12,6 +12,7 @@ WHOLE_ONLY = {  # files that the quick run leaves out, each with its reason
     "callbacks/test_gradient_norms_replicas.py": "two replicas are made in a fresh process only",
     "cli/test_search_workers.py": "searches on several processes",
     "report/test_in_browser.py": "starts a browser",
+    "search/test_damaged_runs.py": "damages what a search has left",
     "sklearn/test_contract.py": "scikit-learn's own battery, which fits hundreds of networks",
     "test_backends.py": "each of Keras's backends is a process",
     "training/test_clusters.py": "starts Ray or Dask",

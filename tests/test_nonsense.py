@@ -94,7 +94,11 @@ def fault(cls, given, name, value, may_do):
     return None if outputs is None or np.isfinite(np.asarray(outputs)).all() else "accepted, and gives no number"
 
 
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package",
+    [pytest.param(each, marks=[pytest.mark.slow] if each is layers else []) for each in PACKAGES],  # calls them
+    ids=lambda package: package.__name__,
+)
 def test_nonsense_is_refused_by_the_name_of_its_argument(package):
     classes = [getattr(package, name) for name in package.__all__ if name not in LEFT_OUT]
     faults, num_tried = [], 0

@@ -21,7 +21,7 @@ def imports() -> tuple[list[list[str]], dict[str, set[str]]]:
     floors = [[p for p in floor.split() if p in test["PARTS"] and p not in left_out] for floor in test["FLOORS"]]
     drawn = {part for floor in floors[1:] for part in floor}
     found: dict[str, set[str]] = {part: set() for part in drawn}
-    for file, tree in test["TREES"].items():
+    for file, tree in test["trees"]().items():
         own = test["part_of"](test["name_of"](file))
         for _, module in test["imported"](tree):
             other = test["part_of"](module)

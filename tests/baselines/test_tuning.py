@@ -67,6 +67,7 @@ def test_every_regression_family(make_table, name, targets):
         assert result.score > 0.9
 
 
+@pytest.mark.slow
 def test_penalties_do_not_depend_on_the_targets_unit(make_table):
     table = _regression(make_table)
     one, *_ = _tuned("lasso", table)

@@ -131,6 +131,7 @@ def test_before_and_after_clipping(build, data, kind, steps, jit_compile):
         np.testing.assert_allclose(ours, plain, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_clipping_that_never_bites(build, data):
     norms, history = measure(build(keras.optimizers.SGD(0.01, clipvalue=50.0)), *data)
     assert history["grad_norm_clipped"] == [0.0, 0.0]
@@ -405,6 +406,7 @@ def test_several_applies_in_each_batch(data, monkeypatch):
     assert np.isfinite(norms.history["grad_norm"]).all()
 
 
+@pytest.mark.slow
 def test_update_ratio_and_cosine(build, data):
     """For plain gradient descent ``Δw = −ηg``, so both follow from the weights before and after each step."""
     x, y = data

@@ -61,6 +61,7 @@ CASES = {
     "MultiOptimizer",
     "global_clipnorm",
     "clipvalue, loss_scale_factor",
+    "momentum, schedule",
 )
 @pytest.mark.parametrize("case", CASES)
 def test_bit_identical(build, data, case):
@@ -74,6 +75,7 @@ def test_bit_identical(build, data, case):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_bit_identical_with_every_option(build, data):
     plain = build(ON.Adam(0.01), dropout=0.3)
     fit(plain, data, [])

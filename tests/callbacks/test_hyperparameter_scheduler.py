@@ -86,7 +86,15 @@ MODES += [pytest.param(name, BOTH, marks=pytest.mark.long) for name in OPTIMIZER
 
 
 @pytest.mark.long(
-    "weight_decay-mode0", "momentum-mode1", "beta_2-mode3", "clipnorm-mode6", "l2-mode7", "l1-mode8", "momentum-mode12"
+    "weight_decay-mode0",
+    "momentum-mode1",
+    "beta_2-mode3",
+    "clipnorm-mode6",
+    "l2-mode7",
+    "l1-mode8",
+    "momentum-mode12",
+    "rho-mode4",
+    "ema_momentum-mode5",
 )
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), MODES)
@@ -117,6 +125,7 @@ def test_dropout_follows_its_schedule(mode):
         assert model.layers[1].get_config()["rate"] == 0.5
 
 
+@pytest.mark.slow
 def test_several_at_once_and_by_the_name_of_a_layer():
     hidden = [layers.Dropout(0.1, name="drop"), layers.GaussianNoise(0.1)]
     model = _model("l2", hidden=hidden)
@@ -141,6 +150,7 @@ def test_one_cycle_momentum_beside_a_one_cycle_rate():
     assert history["momentum"] == pytest.approx(schedules.OneCycleMomentum(12).curve([5, 11]).tolist())
 
 
+@pytest.mark.slow
 def test_gradient_accumulation_counts_updates():
     model = _model(optimizer=keras.optimizers.SGD(0.05, momentum=0.5, gradient_accumulation_steps=3))
     history = _fit(model, HyperparameterScheduler({"momentum": LINE}), epochs=3)
@@ -205,6 +215,7 @@ def test_mixed_precision_and_a_distribution_strategy():
     assert history["dropout"] == pytest.approx([0, 0.3])
 
 
+@pytest.mark.slow
 def test_a_training_that_crashes_leaves_the_next_one_right():
     model, scheduler = _model(), HyperparameterScheduler({"momentum": LINE})
 
@@ -249,6 +260,7 @@ def test_config_and_deepcopy():
     assert copy.deepcopy(scheduler).get_config() == scheduler.get_config()
 
 
+@pytest.mark.slow
 def test_label_smoothing_of_a_loss_that_holds_a_variable():
     class Smoothed(keras.losses.Loss):
         def __init__(self):

@@ -44,7 +44,7 @@ def trained(tmp_path_factory):
     layers = [keras.Input((4,)), hidden, tfopt.layers.Dropout(0.3), keras.layers.Dense(3, name="last")]
     model = keras.Sequential(layers)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.1, clipnorm=0.1), loss)
+    model.compile(keras.optimizers.SGD(0.1, clipnorm=0.1), loss, run_eagerly=True)
     data = {"validation_data": (X[:8], Y[:8]), "verbose": 0}
     others = [callback for name, callback in callbacks.items() if name != "GreedyScale"]  # it logs PlateauScale's key
     history = model.fit(X, Y, batch_size=20, epochs=3, callbacks=others, **data).history

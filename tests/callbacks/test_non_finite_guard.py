@@ -85,6 +85,7 @@ def test_a_gradient_is_caught_while_the_loss_is_fine(jit_compile):
         fit(model, x, y, [guard])
 
 
+@pytest.mark.slow
 def test_an_explosion_is_called_one():
     _, x, y = regression()
     guard = NonFiniteGuard()
@@ -115,6 +116,7 @@ def test_restore_goes_back_and_on(optimizer, caplog):
     assert "Went back to the last good weights" in caplog.text
 
 
+@pytest.mark.slow
 def test_restore_without_a_good_step_stops(caplog):
     model, x, y = regression(bad_row=0, optimizer=keras.optimizers.Adam(0.01))
     guard = NonFiniteGuard(action="restore")
@@ -123,6 +125,7 @@ def test_restore_without_a_good_step_stops(caplog):
     assert "Training stops." in caplog.text
 
 
+@pytest.mark.slow
 def test_restore_gives_up_in_the_end(caplog):
     model, x, y = regression(bad_row=4)
     before = model.get_weights()

@@ -37,6 +37,7 @@ def test_steps(build, data, tmp_path):
     assert steps[2]["logs"]["loss"] == history["loss"][0]
 
 
+@pytest.mark.slow
 def test_a_second_fit_appends_and_a_cut_line_is_skipped(build, data, tmp_path):
     path = tmp_path / "run.jsonl"
     fit(build(), data, [RunLog(path)])

@@ -58,7 +58,8 @@ def test_it_leaves_sentences_a_chart_and_a_space_that_search_takes(tfopt, houses
     assert (tmp_path / "abl" / "trials.jsonl").read_bytes() == journal, "nothing is trained again"
     code, _, err = tfopt("ablate", *words, "--seed", 1)
     assert (code, "holds an ablation of other data or with other settings" in err) == (2, True)
-    small = ["--max-trials", 2, "--epochs", 2, "--folds", 2, "--baselines", "none", "--workers", 1, "--out", "run"]
+    small = ["--max-trials", 1, "--epochs", 1, "--holdout", 0.3, "--seeds", 1, "--ensemble", 0, "--baselines", "none"]
+    small += ["--workers", 1, "--out", "run"]
     code, _, err = tfopt("search", "houses.csv", "--space", "abl/space.py:build", *small)
     assert code == 0, err
 

@@ -105,6 +105,7 @@ def test_output_folder_without_permission(refused, folder, monkeypatch):
     assert "no permission" in refused("search", "houses.csv", "--out", "run")
 
 
+@pytest.mark.slow
 def test_run_folder_of_other_data(refused, folder):
     run = folder / "run"
     run.mkdir()

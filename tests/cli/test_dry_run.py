@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 
 def test_dry_run_says_what_would_be_done_and_writes_nothing(tfopt, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -23,6 +25,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(tfopt, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_dry_run_with_a_tuner_that_chooses_its_own_number(tfopt):
     words = ["search", "iris", "--baselines", "none", "--dry-run"]
     plan = json.loads(tfopt(*words, "--tuner", "hyperband", "--format", "json")[1])

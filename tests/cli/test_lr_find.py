@@ -19,6 +19,7 @@ def test_a_table_gives_one_line_of_json_and_a_picture(tfopt, tmp_path):
     assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_saved_model_and_a_regression_table(tfopt, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 3))

@@ -42,6 +42,7 @@ def test_csv_holds_the_curves(tfopt):
     np.testing.assert_array_equal(values[:, 1], expected)
 
 
+@pytest.mark.long("words1")
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["linear", "--compare", "rex", "cosine"], ["--gallery"]])
 def test_pictures_are_the_same_each_time(tfopt, tmp_path, words):

@@ -246,6 +246,7 @@ def test_targets_in_the_table_are_scored(regression, tfopt, tmp_path):
     assert err == f"r2 {expected:.6g} on 3 rows; 1 without a known price, net left out\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["--stream", "too large"])
 def test_a_table_in_blocks_gets_the_same_predictions_and_the_same_words(regression, tfopt, tmp_path, monkeypatch, how):
     monkeypatch.setattr("tfopt.data.text_blocks.BYTES", 1000)

@@ -83,6 +83,7 @@ def test_decimal_commas(write):
     assert raw.decimal == ","
 
 
+@pytest.mark.slow
 def test_lines_longer_than_the_sample(write):
     width = 18_000
     header = ",".join(f"pixel {place}" for place in range(width))

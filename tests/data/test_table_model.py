@@ -110,6 +110,7 @@ def test_predict_takes_text_arrays_of_both_kinds(columns, make_rows, dtype):
     np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_predict_takes_a_frame_and_values_as_they_come(columns, make_rows):
     encoder = TableEncoder(columns).fit(make_rows(0))
     inner = network(encoder.width, 1)
@@ -217,6 +218,7 @@ np.save("given.npy", model.predict({name: held[f"arr_{k}"] for k, name in enumer
         assert set(archive.namelist()) >= {"config.json", "model.weights.h5"}
 
 
+@pytest.mark.slow
 def test_preprocessing_stays_float32_in_mixed_precision(columns, make_rows):
     encoder = TableEncoder(columns).fit(make_rows(0))
     new = make_rows(1)

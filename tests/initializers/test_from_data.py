@@ -50,11 +50,12 @@ def test_one_row_is_where_its_unit_bends():
 @pytest.mark.slow
 def test_a_mean_of_five_rows_spreads_as_its_weights_say():
     # Normalised exponential weights are uniform on the simplex: the expected sum of their squares is 2/(5 + 1).
-    biases = HePlusBias(5).of_outputs(RNG.normal(size=(5000, 20_000)), np.random.default_rng(1))
+    biases = HePlusBias(5).of_outputs(RNG.normal(size=(500, 20_000)), np.random.default_rng(1))
     assert biases.std() == pytest.approx(np.sqrt(2 / 6), rel=0.02)
     assert biases.mean() == pytest.approx(0, abs=0.02)
 
 
+@pytest.mark.slow
 def test_layers_measure_what_the_layers_before_pass_on():
     inputs = keras.Input((4,))
     scaled = layers.RobustScaling(name="scaling")(inputs)

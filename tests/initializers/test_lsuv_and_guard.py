@@ -26,6 +26,7 @@ def sums_before_activation(model, x):
     return spreads
 
 
+@pytest.mark.slow
 def test_deep_network_with_an_activation_that_no_rule_knows():
     layers = [keras.layers.Dense(64, lambda z: keras.ops.sin(z) * 0.3, name=f"d{i}") for i in range(12)]
     model = keras.Sequential([keras.Input((12,)), *layers])
@@ -73,6 +74,7 @@ class Twin(keras.Model):
         return self.late(self.attend(sequence, sequence)[:, 0])
 
 
+@pytest.mark.slow
 def test_subclassed_model_in_the_order_of_its_forward_pass():
     model = Twin()
     report = lsuv(model, ROWS)

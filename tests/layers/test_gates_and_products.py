@@ -114,6 +114,7 @@ def test_mixed_precision(layer):
     assert keras.backend.standardize_dtype(type(layer).from_config(config)(X[:3].astype("float32")).dtype) == "float16"
 
 
+@pytest.mark.slow
 def test_live_strengths():
     strength = keras.Variable(0.0, trainable=False)
     for layer in (L0Gate(strength), ProductDense(1, strength)):

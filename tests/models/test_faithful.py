@@ -152,6 +152,7 @@ def test_realmlp_drops_units_as_flat_cos_says():
         assert float(layer.rate) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_realmlp_s_starts_at_zero_under_adam_of_three_rates():
     model = models.realmlp_s(COLUMNS, "regression", T, units=6)
     initializers.from_data(model, X, VALUES)

@@ -46,7 +46,7 @@ def test_regression_on_raw_targets(name):
 
 
 @pytest.mark.long("names1")
-@pytest.mark.parametrize("names", [("realmlp", "tabm"), ("mlp", "realmlp_s")])
+@pytest.mark.parametrize("names", [("mlp",), ("realmlp", "tabm", "realmlp_s")])
 def test_classes_and_what_a_fresh_process_makes_of_saved_models(names, tmp_path, fresh_keras):
     keras.utils.set_random_seed(0)
     for name in names:
@@ -90,6 +90,7 @@ def test_the_loss_of_labels_is_keras_own():
         assert float(again(labels, logits)) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_each_member_is_trained_on_its_own_loss_with_the_weights_of_rows():
     inputs = keras.Input((2,))
     members = tfopt.layers.SeparateDense(1, num_members=4)(inputs)

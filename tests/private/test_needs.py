@@ -144,7 +144,7 @@ WITHOUT = {  # what trains a dense model; and what one of other layers, where th
 
 
 @pytest.mark.long(
-    "stacked optimizer", "numbers handed to C", "calls of layers", "batching rules", "moments", "learning rate"
+    "stacked optimizer", "numbers handed to C", "calls of layers", "batching rules", "moments", "learning rate", "seeds"
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NEEDS if NEEDS[name].used_by != "tuners"])
@@ -226,7 +226,8 @@ with hiding.private_modules_missing():
             tfopt.layers.Dropout(0.5),
             keras.layers.Dense(1, kernel_regularizer=regularizers.ElasticNet(0.01)),
         ])
-        model.compile(keras.optimizers.SGD(schedules.LinearDecay(0.1, 4), momentum=0.5), "mse")
+        rate = schedules.LinearDecay(0.1, 4)
+        model.compile(keras.optimizers.SGD(rate, momentum=0.5), "mse", run_eagerly=True)
         callbacks = [tfopt.callbacks.HyperparameterScheduler({"momentum": schedules.LinearDecay(0.9, 4)})]
         model.fit(rows, target, epochs=2, verbose=0, callbacks=[*callbacks, tfopt.callbacks.LearningRateLogger()])
         model.save(sys.argv[2] + "/model.keras")
@@ -240,10 +241,10 @@ with hiding.private_modules_missing():
             model.compile(keras.optimizers.SGD(hp.Float("rate", 0.01, 0.1)), "mse")
             return model
         tuner = tfopt.search.RandomSearch(
-            build, objective="loss", max_trials=2, seed=0, directory=sys.argv[2], project_name="search"
+            build, objective="loss", max_trials=1, seed=0, directory=sys.argv[2], project_name="search"
         )
         tuner.search(rows, target, epochs=1, verbose=0)
-        trials = tuner.oracle.get_best_trials(2)
+        trials = tuner.oracle.get_best_trials(1)
     told = [str(one.message) for one in caught if "another inside" in str(one.message)]
     engines = sorted({member.engine for trial in trials for member in trial.members})
     from tfopt._private.needs import needs, problem
@@ -258,7 +259,7 @@ def test_without_any_private_module_all_pieces_and_a_plain_search_work(tmp_path,
     done = fresh_keras(SCRIPT, str(Path(__file__).with_name("conftest.py")), str(tmp_path))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["trials"] == 2
+    assert found["trials"] == 1
     assert found["engines"] == ["plain"]
     assert len(found["told"]) == len(set(found["told"])), "each is said once"
     of_modules = {"generator of unseeded draws", "seeds", "calls of layers", "custom gradients", "batching rules"}

@@ -26,6 +26,7 @@ def test_a_schedule_of_the_rate_is_felt(recipe_names):
     assert len(set(losses)) == 4
 
 
+@pytest.mark.slow
 def test_the_usual_snippet_changes_nothing_and_the_layer_of_tfopt_does():
     def units_dropped(layer):
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(4000, bias_initializer="ones"), layer])

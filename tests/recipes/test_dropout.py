@@ -44,6 +44,7 @@ def test_the_formula_for_the_rate_leaves_one_unit():
         assert np.mean(left == 0) == pytest.approx(np.exp(-1), abs=0.03)  # often none at all
 
 
+@pytest.mark.slow
 def test_a_test_in_training_mode_shows_another_loss(network):
     """The tutorial's test loop without `eval()`, in Keras: dropout is on, and each test gives another loss."""
     rng = np.random.default_rng(0)
@@ -56,6 +57,7 @@ def test_a_test_in_training_mode_shows_another_loss(network):
     assert network.evaluate(x, y, verbose=0) == pytest.approx(off, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_look_in_training_mode_changes_the_training(network):
     """`model(x, training=True)` in a callback draws from the stream that the training's masks come from."""
 

@@ -26,6 +26,7 @@ def test_a_table_of_ones_own(run_recipe, tmp_path):
     assert "table: 400 rows, 3 features, 2 classes" in done.printed
 
 
+@pytest.mark.slow
 def test_the_usual_snippet_for_gradients_sees_another_gradient():
     """A second tape after the step has other weights: the norm it shows is not that of the step that was taken."""
 

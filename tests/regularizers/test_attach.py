@@ -136,6 +136,7 @@ def test_penalties_by_layer():
     assert sum(costs.values()) == pytest.approx(float(sum(model.losses)), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_monitor_takes_the_penalty_out_of_the_loss():
     model = network()
     attach(model, L2(0.3))

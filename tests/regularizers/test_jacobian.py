@@ -53,6 +53,7 @@ def test_a_model_that_moves_less():
     assert max(jacobians[1:]) < 0.3 * jacobians[0]
 
 
+@pytest.mark.slow
 def test_save_and_load(tmp_path):
     model = JacobianModel(classifier(), keras.Variable(0.5), 2)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

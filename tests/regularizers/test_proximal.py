@@ -67,6 +67,7 @@ def test_keras_own_penalties_too():
         np.testing.assert_array_equal(kernel(model) == 0, LASSO.coef_ == 0)
 
 
+@pytest.mark.slow
 def test_the_step_is_that_of_the_schedule():
     """One weight, no data gradient: every step must take off exactly its own rate times the strength."""
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0, 1, 2], [0.5, 0.25, 0.125, 0.0625])
@@ -120,6 +121,7 @@ def test_loss_scaling_does_not_scale_the_penalty():
     np.testing.assert_allclose(kernel(wrapped), kernel(plain), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_mixed_precision():
     model = linear(L1(0.2), dtype="mixed_float16")
     fit(model, ProximalOptimizer(keras.optimizers.SGD(0.1)), 300)
@@ -234,6 +236,7 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_happened(tmp_path):
     np.testing.assert_array_equal(loaded.get_weights()[1], whole.get_weights()[1])
 
 
+@pytest.mark.slow
 def test_a_learning_rate_set_by_a_callback_is_used():
     model = linear(L1(0.2))
     callback = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (1 + epoch))
@@ -283,6 +286,7 @@ def test_inside_a_strategy():
     np.testing.assert_allclose(kernel(model), LASSO.coef_, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_says_so_when_there_is_nothing_to_do(caplog):
     with caplog.at_level(logging.WARNING, logger="tfopt"):
         fit(linear(L2(0.1)), ProximalOptimizer("adam"), 1)

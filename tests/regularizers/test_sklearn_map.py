@@ -117,10 +117,12 @@ def test_elastic_net(ratio):
     check(linear_model.ElasticNet(1.0, l1_ratio=ratio, **EXACT).fit(*DIABETES), DIABETES, zeros=0)
 
 
+@pytest.mark.slow
 def test_multi_task_lasso():
     check(linear_model.MultiTaskLasso(0.3, **EXACT).fit(*PHYSIQUE), PHYSIQUE, outputs=3, zeros=3)
 
 
+@pytest.mark.slow
 def test_multi_task_elastic_net():
     estimator = linear_model.MultiTaskElasticNet(0.5, l1_ratio=0.6, **EXACT).fit(*PHYSIQUE)
     check(estimator, PHYSIQUE, outputs=3, zeros=3)

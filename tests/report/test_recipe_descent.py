@@ -40,6 +40,7 @@ def test_steps_are_gradient_descent(descent):
         np.testing.assert_allclose(weight, expected, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_training_and_another_another(descent):
     parts = {"train": ROWS[:30], "test": ROWS[30:]}, {"train": LABELS[:30], "test": LABELS[30:]}
     once, again, other = (descent.train(Sample(seed, *parts), 8, 0.1, 3) for seed in (3, 3, 4))

@@ -141,6 +141,7 @@ def test_a_setting_is_chosen_without_the_seed_it_is_judged_on():
         assert without[place] == without.min()
 
 
+@pytest.mark.slow
 def test_a_fit_after_a_restart_is_the_first_again():
     layers = [keras.layers.Dense(3, "relu"), keras.layers.ReLU(), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((4,)), *layers])

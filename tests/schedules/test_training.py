@@ -61,6 +61,7 @@ def test_every_optimizer_saved_and_continued(name, tmp_path):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_keras_restarts_adam_at_step_0_when_it_resumes_from_weights(tmp_path):
     schedule = schedules.LinearDecay(0.05, 20)
     half = _model(keras.optimizers.Adam(schedule))
@@ -89,6 +90,7 @@ def test_a_fresh_process_loads_nested_schedules_with_import_tfopt_alone(tmp_path
     assert float(rate) == pytest.approx(float(schedule(12)))
 
 
+@pytest.mark.slow
 def test_a_variable_in_a_schedule_changes_a_running_graph():
     peak = keras.Variable(0.1, trainable=False)
     model = _model(keras.optimizers.SGD(schedules.LinearDecay(peak, 100)))

@@ -45,6 +45,7 @@ def built(name, values, of):
     "cnn-{'augmentation': 'none', 'num_blocks': 2}",
     "text-{'network': 'transformer'}",
     "sequence-{'network': 'recurrent', 'cell': 'lstm'}",
+    "cnn-{}",
 )
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "values"), CONFIGURATIONS, ids=str)

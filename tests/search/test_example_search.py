@@ -180,6 +180,7 @@ def test_the_networks_of_the_docs_page_take_the_examples_of_the_docs_page():
         examples = load_examples("digits", as_image=True) if load is None else given_examples(load(), {})
         problem = Problem(examples.task, 1, examples.num_outputs, 8, 1, 8, kind=examples.kind, parts=examples.parts)
         model = build(keras_tuner.HyperParameters(), problem)
+        model.run_eagerly = True  # one step
         coder = ExampleCoder(examples, "standard")
         x, _ = coder.features(TRAIN, TEST, ENCODED)
         output = coder.compared(model(x))

@@ -102,7 +102,7 @@ def houses():
 
 
 SEARCHES = {
-    "plain": {"engine": "plain", "tuner": "random", "eager": True, "epochs": 1},
+    "plain": {"engine": "plain", "tuner": "random", "eager": True, "epochs": 1, "seeds": 1},
     "shared-grid-resumed": {"engine": "shared", "tuner": "grid", "interrupted": True},
     "numpy-bayesian-patience": {
         "engine": "population", "tuner": "bayesian", "patience": 1, "epochs": 12, "max_trials": 5,
@@ -116,7 +116,7 @@ SEARCHES = {
 }  # fmt: skip
 
 
-@pytest.mark.long("auto-hyperband-resumed")
+@pytest.mark.long("auto-hyperband-resumed", "two-workers")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_other_test_rows_change_no_choice_and_no_prediction(name, search):

@@ -59,6 +59,7 @@ def search(path, tmp_path, monkeypatch):
     return search
 
 
+@pytest.mark.slow
 def test_the_network_learns_from_all_rows_also_after_an_interruption_and_is_judged_by_the_others(
     search, path, tmp_path, monkeypatch
 ):
@@ -126,6 +127,7 @@ def test_what_does_not_go_with_blocks_is_refused(path, settings, message):
         prepare(SearchConfig(**({"data": str(path), "stream": "yes"} | settings)))
 
 
+@pytest.mark.slow
 def test_without_time_the_network_of_the_sample_is_kept_and_said_to_be(search, tmp_path, monkeypatch):
     monkeypatch.setattr(NetworkSearch, "time_is_up", True)
     result = search(epochs=1).result

@@ -60,5 +60,12 @@ def test_a_tuner_refuses_what_it_could_not_keep(tmp_path):
         return model
 
     tuner = tfopt.search.RandomSearch(of_texts, "loss", max_trials=1, directory=tmp_path)
-    with pytest.raises(TypeError, match=r"\(TextVectorization\) has not been adapted.*Adapt it in `build`"):
+
+    def search():
         tuner.search(np.array(["a", "b"] * 4), np.zeros(8), verbose=0)
+        [trial] = tuner.oracle.trials.values()
+        engines = [(member.engine, member.reason, member.failure) for member in trial.members]
+        pytest.fail(f"{trial.status} by {engines}: {trial.message}, of what was raised: {tuner.raised}")
+
+    with pytest.raises(TypeError, match=r"\(TextVectorization\) has not been adapted.*Adapt it in `build`"):
+        search()

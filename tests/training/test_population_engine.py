@@ -241,8 +241,8 @@ def small(make):
 
 @pytest.mark.slow
 @pytest.mark.long(
-    "tfopt's schedule", "Adamax", "Nadam", "RMSprop", "Adagrad", "Adadelta", "Ftrl", "Lion"
-)  # are like the others
+    "tfopt's schedule", "Adamax", "Nadam", "RMSprop", "Adagrad", "Adadelta", "Ftrl", "Lion", "momentum, clipnorm"
+)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_elementwise_optimizers(name, rows, check):
     make, (first, second) = OPTIMIZERS[name]

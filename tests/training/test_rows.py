@@ -2,11 +2,13 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfopt.training.rows import row_order
 
 
+@pytest.mark.slow
 def test_a_seeded_fit_takes_the_same_order_in_every_epoch_and_which():
     """Keras 3.15: the shuffle sits in a tf.data function whose stream starts anew with each epoch's iterator."""
     seen = []

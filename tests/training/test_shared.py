@@ -304,14 +304,16 @@ def test_callbacks_run_each_epoch_with_true_logs_and_a_plain_model(mlp_model, ro
         def on_epoch_end(self, epoch, logs=None):
             self.logs.append(dict(logs))
             self.rates.append(self.model.layers[1].rate)
+
+        def on_train_end(self, logs=None):
             self.model.save(tmp_path / "model.keras")
 
     seen = [Seen(), Seen()]
     reduce = [keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10.0) for _ in seen]
-    requests = [FitRequest(c, 1, 4) for c in (hp, other)]
+    requests = [FitRequest(c, 1, 3) for c in (hp, other)]
     results = shared.fit(requests, callbacks=[[a, b] for a, b in zip(seen, reduce, strict=True)])
     assert [result.engine for result in results] == ["shared", "shared"]
-    assert seen[0].rates == [hp["rate"]] * 4
+    assert seen[0].rates == [hp["rate"]] * 3
     assert [logs["loss"] for logs in seen[1].logs] == results[1].history["loss"]
     assert keras.models.load_model(tmp_path / "model.keras").layers[1].rate == other["rate"]
     again = [keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10.0)]

@@ -59,6 +59,7 @@ def build(values):
     return model
 
 
+@pytest.mark.long("shared")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "shared", "population"])
 def test_a_build_that_hangs_and_a_training_without_end_fail_and_the_others_do_not(kind):

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -149,13 +148,11 @@ class EndsAfterOne(keras.callbacks.Callback):
         self.model.stop_training = epoch == 0
 
 
-def scheduled(hp, run_eagerly=False):
+def scheduled(hp):
     keras.utils.clear_session()
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     hp.Float("x", 0, 1)
-    model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 8)), "mse", run_eagerly=run_eagerly
-    )
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 8)), "mse", run_eagerly=True)
     return model
 
 
@@ -182,7 +179,7 @@ def test_hyperband_goes_on_where_a_trial_stopped(module, tmp_path, quiet_keras_t
     """Two steps an epoch; of the first rung's two epochs one is trained. KerasTuner begins the next at step 0 again."""
     monkeypatch.setattr(Steps, "seen", [])
     one = module.Hyperband(
-        partial(scheduled, run_eagerly=module is keras_tuner), objective="val_loss", max_epochs=8, factor=4, seed=1,
+        scheduled, objective="val_loss", max_epochs=8, factor=4, seed=1,
         directory=str(tmp_path), project_name="p",
     )  # fmt: skip
     callbacks = [Steps(), EndsAfterOne()]
@@ -289,6 +286,7 @@ def test_a_build_that_raises_is_traced_and_a_fatal_one_ends_the_search(tmp_path)
         tuner(tmp_path, "GridSearch", broken, max_trials=20).search(X, Y, **FIT | {"epochs": 1})
 
 
+@pytest.mark.slow
 def test_an_objective_that_is_not_logged_is_named_beside_those_that_are(tmp_path):
     with pytest.raises((ValueError, KeyError), match=r"val_accuracy.*[Ll]ogged: .*val_loss"):
         tuner(tmp_path, objective="val_accuracy").search(X, Y, **FIT)
@@ -350,7 +348,7 @@ def test_a_hypermodel_with_its_own_fit_and_a_data_set_run_as_in_keras_tuner(tmp_
         def fit(self, hp, model, *args, **kwargs):
             return model.fit(*args, **{**kwargs, "batch_size": hp.Choice("batch_size", [12, 36])})
 
-    one = tuner(tmp_path, hypermodel=Own(), max_trials=2)
+    one = tuner(tmp_path, hypermodel=Own(), max_trials=1)
     one.search(X, Y, **FIT)
     assert {p.name for p in one.oracle.get_space().space} == {"learning_rate", "batch_size"}
     assert one.get_best_models()[0].evaluate(X[36:], Y[36:], verbose=0)[0] == pytest.approx(
@@ -387,7 +385,7 @@ def test_several_objectives_are_summed_with_their_signs(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_that_is_not_kept_says_so_and_one_too_large_is_not_trained(tmp_path):
+def test_a_model_that_is_not_kept_says_so_and_one_too_large_is_not_trained(tmp_path, caplog):
     one = tuner(tmp_path, keep_models=1)
     one.search(X, Y, **FIT)
     assert len(one.get_best_models(1)) == 1
@@ -396,6 +394,7 @@ def test_a_model_that_is_not_kept_says_so_and_one_too_large_is_not_trained(tmp_p
     one = tuner(tmp_path, max_model_size=3, max_retries_per_trial=2, max_consecutive_failed_trials=4)
     one.search(X, Y, **FIT)
     assert {(trial.status, trial.attempts) for trial in one.oracle.trials.values()} == {("FAILED", 1)}
+    assert "No trial was completed. 3 failed, the first: FailedTrialError: Oversized model: 4 weights" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_losses(name, network, check, rows):
     regression = name.startswith("m")
     metrics = ["mae", "mse"] if regression else [] if name == "quantiles" else ["accuracy"]
     build = network(dense, loss=loss, units=units, last=last, metrics=metrics)
-    _, [result, _] = check(build, RATES, engine={"y": targets(*rows)}, predict=np.arange(9))
+    _, [result, _] = check(build, RATES, epochs=1, engine={"y": targets(*rows)}, predict=np.arange(9))
     assert set(result.history) == {prefix + log for prefix in ("", "val_") for log in ("loss", *metrics)}
 
 
@@ -94,7 +94,7 @@ def test_losses(name, network, check, rows):
 )
 def test_label_smoothing_of_each_member(loss, targets, units, network, check, rows):
     build = network(dense, loss=lambda hp: loss(label_smoothing=hp["smoothing"]), units=units)
-    check(build, SMOOTH, engine={"y": targets(*rows)})
+    check(build, SMOOTH, epochs=1, engine={"y": targets(*rows)})
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_an_activation_layer_at_the_output(function, check, rows):
         model.compile(keras.optimizers.SGD(hp["lr"]), loss, metrics=["mae"])
         return model
 
-    check(build, RATES, engine={"y": one_hot(*rows)}, predict=np.arange(9))
+    check(build, RATES, epochs=1, engine={"y": one_hot(*rows)}, predict=np.arange(9))
 
 
 def test_the_loss_without_penalties(check, rows):

@@ -72,7 +72,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name, network, check):
     hidden, configurations = LAYERS[name]
-    check(network(*hidden), configurations)
+    check(network(*hidden), configurations, epochs=1)
 
 
 @pytest.mark.slow
@@ -120,10 +120,12 @@ def test_functional_models_and_one_without_input(build, check):
     check(build, RATES)
 
 
+@pytest.mark.slow
 def test_flattened_inputs(check, rows):
     check(flattened, RATES, engine={"x": rows[0].reshape(-1, 4, 4)})
 
 
+@pytest.mark.slow
 def test_every_form_is_in_a_network(network):
     models = [network(*hidden)(configurations[0]) for hidden, configurations in LAYERS.values()]
     models += [build(RATES[0]) for build in (shortcut, residual, flattened)]
@@ -224,6 +226,7 @@ def test_a_stack_is_halved_where_memory_runs_out(network, numpy_engine, assert_s
     assert "training 2 at a time" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_member_is_the_same_to_the_last_bit_in_any_company(numpy_engine, rows, monkeypatch):
     monkeypatch.setattr(numpy_model, "_AT_A_TIME", 16)  # as if there were many rows
     everyone = np.arange(70)
@@ -299,6 +302,7 @@ def two_threads(monkeypatch):
     return parts
 
 
+@pytest.mark.slow
 def test_two_threads_train_the_same_to_the_last_bit(numpy_engine, rows, two_threads, monkeypatch):
     monitor = Monitor("val_loss", "min", patience=2)
     requests = [FitRequest(hp, s, 4, monitor=monitor, predict=np.arange(7)) for s in (1, 2) for hp in VARIED]

@@ -81,6 +81,7 @@ def test_networks(name, check):
     check(build, configurations, engine={"x": X, "y": targets}, predict=np.arange(9))
 
 
+@pytest.mark.slow
 def test_every_form_is_in_a_network():
     seen = {type(layer) for build, hps in NETWORKS.values() for layer in build(hps[0]).layers}
     assert {*tabular.KINDS, *ensembles.KINDS} <= seen

@@ -180,10 +180,14 @@ class KeepsModels(TunerMethods, keras_tuner.Tuner):
     def _best(self, count: int) -> list[Trial]:
         best = self.oracle.get_best_trials(count)
         if not best:
-            failed = [trial for trial in self.oracle.trials.values() if trial.status == "FAILED"]
-            why = f" {len(failed)} failed, the first: {one_line(failed[0].message or '')}" if failed else ""
-            raise RuntimeError(f"No trial was completed.{why}")
+            raise RuntimeError(self.none_completed())
         return best
+
+    def none_completed(self) -> str:
+        """Return that no trial was completed, how many failed, and why the first did."""
+        failed = [trial for trial in self.oracle.trials.values() if trial.status == "FAILED"]
+        why = f" {len(failed)} failed, the first: {one_line(failed[0].message or '')}" if failed else ""
+        return f"No trial was completed.{why}"
 
     def results_summary(self, num_trials: int = 10) -> None:
         """Print the best trials, and how many failed and why."""

@@ -180,6 +180,8 @@ class Tuner(KeepsModels):
         if fits is not None:
             self.write_checkpoints()
         study.progress.finished(study.trained)
+        if not self.oracle.get_best_trials():
+            _log.warning("%s", self.none_completed())  # fewer than end a search with an error may be all there are
         self.on_search_end()
 
     def _engine_of(self, fits: Fits, kind: str, workers: int | Workers) -> OneEngine:
