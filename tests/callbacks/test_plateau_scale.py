@@ -82,7 +82,7 @@ def test_plateaus_by_hand(arguments, values, factors, learning_rate):
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{"patience": 3}, {"patience": 1, "cooldown": 2}])
 def test_same_reductions_as_keras_on_a_plain_rate(arguments):
-    values = np.random.default_rng(0).normal(size=10).cumsum() * -0.01
+    values = np.random.default_rng(0).normal(size=15).cumsum() * -0.01
     mine, theirs = (_model(1.0, run_eagerly=True) for _ in range(2))
     history = _fit(mine, values, PlateauScale(factor=0.7, **arguments), LearningRateLogger())
     expected = _fit(theirs, values, keras.callbacks.ReduceLROnPlateau(factor=0.7, **arguments))
