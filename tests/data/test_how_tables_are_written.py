@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tfopt.data import load_table, read_rows
+from tfopt.data.cautions import cautions
 from tfopt.errors import UserError
 
 NUM_ROWS = 60
@@ -220,6 +221,7 @@ def test_what_looks_like_numbers_and_is_not_read_so_is_said(read, written, words
         (["1:23.45", "0:59.99"], [83.45, 59.99]),
         (["1h 20m", "45 min", "2 hours", "1d 3h", "30 sec", "13h45"], [4800, 2700, 7200, 97200, 30, 49500]),
         (["0 days 00:10:00", "2 days 01:00:00"], [600, 176400]),
+        (["1 year 2 months", "5 mo", "3 wks"], [14 * 2629800, 5 * 2629800, 21 * 86400]),
         (["40°30'N", "33° 15′ 36″ S", "0°0'36\"W", "12.5° E"], [40.5, -33.26, -0.01, 12.5]),
         (["40.5° N", "33.25° S"], [40.5, -33.25]),
     ],
@@ -246,6 +248,21 @@ def test_leading_zeros_are_said_and_can_be_levels(read):
     assert said(table, "leading zeros", "'zip'", "--column zip=category")
     table = read({"zip": codes, "y": texts(TARGET)}, columns={"zip": "category"})
     assert table.features["zip"].iloc[0] == "01234"
+    for gap in ("", "-"):
+        assert said(read({"zip": every(codes, 9, gap), "y": texts(TARGET)}), "leading zeros", "'zip'")
+
+
+def test_a_unit_may_be_plural(read):
+    table = read({"stay": [f"{k % 3 + 1} night{'s' * (k % 3 > 0)}" for k in range(NUM_ROWS)], "y": texts(TARGET)})
+    assert table.features["stay"].tolist() == [k % 3 + 1 for k in range(NUM_ROWS)]
+
+
+def test_nines_far_from_all_other_numbers_are_named(read):
+    table = read({"a": every(texts(VALUES), 9, "-999"), "b": every(texts(VALUES), 9, "99"), "y": texts(TARGET)})
+    (note,) = (note for note in cautions(table, "r2") if "missing" in note)
+    assert note.startswith("'a' is -999 in several rows and otherwise")
+    (note,) = cautions(read({"a": texts(VALUES), "y": every(texts(TARGET), 9, "9999")}), "r2")
+    assert note.startswith("'y' is 9999")
 
 
 def test_digits_of_one_width_are_labels_as_written(read):
@@ -315,6 +332,21 @@ def test_dates_that_are_missing(read):
     table = read({"date": written, "y": texts(TARGET)})
     assert table.features["date"].isna().sum() == sum(text in ("00/00/0000", "n.a.") for text in written)
     assert said(table, "missing among dates", "'00/00/0000' in")
+    written = every(every(dates(LOW_DAYS.sort_values(), "%d/%m/%Y"), 7, "-"), 11, "n.a.")
+    assert said(read({"date": written, "y": texts(TARGET)}), "day first, which makes them a series")
+
+
+def test_dates_of_the_years_1_and_9999_stand_for_none(read, tmp_path):
+    written = every(every(dates(WEEKS, "%Y-%m-%d"), 2, "9999-12-31"), 11, "0001-01-01")
+    table = read({"end": written, "z": texts(VALUES), "y": texts(TARGET)})
+    assert table.features["end"].isna().tolist() == [text[:2] in ("99", "00") for text in written]
+    assert said(table, "missing among dates", "'9999-12-31' in", "'0001-01-01' in")
+    (tmp_path / "new.csv").write_text("end,z\n9999-01-01,1\n2020-01-01,2\n", encoding="utf-8")
+    assert read_rows(tmp_path / "new.csv", table.columns)["end"].isna().tolist() == [True, False]
+    typed = pd.DataFrame({"end": pd.to_datetime(written).astype("datetime64[s]"), "z": VALUES, "y": TARGET})
+    table = load_table(typed, target="y")
+    assert said(table, "missing among dates", "of the years 1 or 9999")
+    assert table.columns[0].has_missing
 
 
 def test_the_order_of_dates_can_be_told_or_told_by_the_file(read):

@@ -8,6 +8,7 @@ import pytest
 from sklearn import datasets
 
 from tfopt.data import load_table, sources
+from tfopt.data.rows import coded_targets
 from tfopt.errors import UserError
 
 NUM_ROWS = 40
@@ -467,5 +468,14 @@ def test_thousands_points_beside_decimal_commas_are_said(tmp_path):
 def test_levels_that_differ_in_case_are_said(write):
     path = write({"a": np.arange(40) / 3, "city": ["Rome", "ROME"] * 20, "y": ["Yes", "yes", "no", "NO"] * 10})
     notes = load_table(path).notes
-    assert "levels of 'y' that differ in case only are kept apart: 'NO' and 'no', 'Yes' and 'yes'" in notes
     assert any(note.startswith("levels of 'city' that differ") for note in notes)
+    assert any(note.startswith("classes of 'y' that differ in case only are one: ") for note in notes)
+    assert load_table(path, columns={"y": "category"}).classes == ("NO", "Yes", "no", "yes")
+
+
+def test_truth_values_of_a_target_are_two_classes_however_spelled(write):
+    table = load_table(write({"a": np.arange(40) / 3, "y": ["Yes", "yes", "no", "yes ", "NO"] * 7 + ["no"] * 5}))
+    assert table.classes == ("no", "yes")
+    assert table.target.tolist() == [1, 1, 0, 1, 0] * 7 + [0] * 5
+    target, known = coded_targets([pd.Series(["YES", "No", "perhaps"])], table.classes)
+    assert (target[known].tolist(), known.tolist()) == ([1, 0], [True, True, False])

@@ -44,6 +44,8 @@ def test_time_that_counts_up_is_a_feature(read, name, numbers):
         ("customer_id", texts(RNG.permutation(np.arange(1000, 9000, 131))[:NUM_ROWS], "{:.0f}")),
         ("PassengerId", texts(np.arange(1, NUM_ROWS + 1), "{:.0f}")),
         ("order nr", texts(np.arange(NUM_ROWS) * 7, "{:.0f}")),
+        ("Kundennr", texts(np.arange(NUM_ROWS) * 7, "{:.0f}")),
+        ("contact", [f"ann.smith{place}@example.com" for place in range(NUM_ROWS)]),
         ("rownum", texts(np.arange(NUM_ROWS), "{:.0f}")),
         ("observation no", texts(np.arange(NUM_ROWS), "{:.0f}")),
         ("ref", [f"A{place * place}x" for place in range(NUM_ROWS)]),

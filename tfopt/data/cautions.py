@@ -13,13 +13,43 @@ from tfopt.errors import with_name
 # Shares under which a class counts as rare; of many classes each has little, so it must also have less than its due.
 _RARE, _RARE_OF_EVEN = 0.10, 1 / 2
 _FEW, _FEW_OF_EVEN = 0.20, 2 / 3
+_MOST_CELLS = 4_000_000
+_NINES = [float("9" * digits + decimals) for digits in range(2, 11) for decimals in ("", ".9", ".99")]
 _TIME_NAME = re.compile(r"(date|time|datetime|timestamp|year|day|t|epoch)s?", re.IGNORECASE)
 
 
 def cautions(table: Table, objective: str, columns: bool = True) -> list[str]:
     """Return what should be said aloud about a table that is scored by `objective`; if asked for, of its columns."""
-    of_columns = [*_about_leaks(table), *_about_time(table)] if columns else []
+    of_columns = [*_about_placeholders(table), *_about_leaks(table), *_about_time(table)] if columns else []
     return [*of_columns, *_about_classes(table, objective)]
+
+
+def _about_placeholders(table: Table) -> list[str]:
+    """Name columns where a number of nines, such as -999, recurs far from all others, as where a value is missing."""
+    names = [column.name for column in table.columns if column.kind == "numeric"]
+    rows = slice(None, None, 1 + table.num_rows * len(names) // _MOST_CELLS)
+    values = table.features[names].iloc[rows].to_numpy(dtype=np.float64)
+    if table.task == "regression":
+        names += table.target_names
+        values = np.column_stack([values, table.target[rows]])
+    lowest, highest = np.fmin.reduce(values), np.fmax.reduce(values)
+    notes = []
+    for place in np.flatnonzero(np.isin(np.abs([lowest, highest]), _NINES).any(axis=0)):
+        numbers, counts = np.unique(values[:, place], return_counts=True)
+        numbers = numbers[~np.isnan(numbers)]
+        for end, others in ((0, numbers[1:]), (len(numbers) - 1, numbers[:-1])):
+            nines = numbers[end]
+            if (
+                abs(nines) in _NINES
+                and counts[end] > 1
+                and len(others) > 2
+                and min(abs(others - nines)) > np.ptp(others)
+            ):
+                notes.append(
+                    f"{quoted(names[place])} is {nines:.10g} in several rows and otherwise {others[0]:.6g} to "
+                    f"{others[-1]:.6g}. If that stands for a missing value, leave these cells empty"
+                )
+    return notes
 
 
 def _about_leaks(table: Table) -> list[str]:

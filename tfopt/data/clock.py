@@ -1,4 +1,4 @@
-"""Times of day and durations as seconds (`13:45`, `1:30 pm`, `1h 20m`, `2 days 03:00:00`), places in degrees."""
+"""Times of day and durations as seconds (`13:45`, `1:30 pm`, `1h 20m`, `2 years 3 months`), places in degrees."""
 
 import math
 import re
@@ -17,7 +17,9 @@ _COLONS = re.compile(
 _HALVES = re.compile(r"(?P<h>1[0-2]|0?\d)(?::(?P<m>[0-5]\d))?(?::(?P<s>[0-5]\d))? ?(?P<half>[ap])\.?m\.?", re.ASCII)
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _SPAN = re.compile(
-    rf"{_SIGN}(?:(?P<d>{_NUMBER}) ?(?:d|days?),? ?)?(?:(?P<h>{_NUMBER}) ?(?:h|hrs?|hours?)\.?,? ?(?P<bare>[0-5]\d)?)?"
+    rf"{_SIGN}(?:(?P<y>{_NUMBER}) ?(?:y|yrs?|years?)\.?,? ?)?(?:(?P<mo>{_NUMBER}) ?(?:mos?|mths?|months?)\.?,? ?)?"
+    rf"(?:(?P<w>{_NUMBER}) ?(?:w|wks?|weeks?)\.?,? ?)?(?:(?P<d>{_NUMBER}) ?(?:d|days?),? ?)?"
+    rf"(?:(?P<h>{_NUMBER}) ?(?:h|hrs?|hours?)\.?,? ?(?P<bare>[0-5]\d)?)?"
     rf"(?:(?P<m>{_NUMBER}) ?(?:m|mins?|minutes?)\.?,? ?)?(?:(?P<s>{_NUMBER}) ?(?:s|secs?|seconds?)\.?)?",
     re.ASCII,
 )
@@ -26,7 +28,17 @@ _PLACE = re.compile(
     rf"(?:(?P<s>{_NUMBER}) ?(?:\"|″|”|'') ?)?(?P<side>[nsew])?",
     re.ASCII,
 )
-_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "bare": 60.0, "s": 1.0}
+_DAY = 86400.0
+_SECONDS = {
+    "y": 365.25 * _DAY,
+    "mo": 365.25 / 12 * _DAY,
+    "w": 7 * _DAY,
+    "d": _DAY,
+    "h": 3600.0,
+    "m": 60.0,
+    "bare": 60.0,
+    "s": 1.0,
+}
 
 
 def clock_unit(texts: Sequence[str], counts: np.ndarray) -> tuple[str, float]:
@@ -59,7 +71,7 @@ def _seconds(text: str, unit: str) -> float:
     if match := _COLONS.fullmatch(text):
         parts = [_number(part) for part in (match["one"], match["two"], match["three"]) if part is not None]
         parts = [0.0, *parts] if len(parts) == 2 and unit == MINUTES else [*parts, 0.0][:3]
-        total = _number(match["d"]) * 86400.0 + parts[0] * 3600.0 + parts[1] * 60.0 + parts[2]
+        total = _number(match["d"]) * _DAY + parts[0] * 3600.0 + parts[1] * 60.0 + parts[2]
     elif match := _HALVES.fullmatch(text):
         hours = int(match["h"]) % 12 + 12 * (match["half"] == "p")
         return hours * 3600.0 + _number(match["m"]) * 60.0 + _number(match["s"])

@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 
 from tfopt.data.column import Column
-from tfopt.data.date_formats import ISO, is_day_first, naive, order_of_rows, other_order, parse_dates
+from tfopt.data.date_formats import (
+    ISO,
+    is_day_first,
+    naive,
+    order_of_rows,
+    other_order,
+    parse_dates,
+    without_placeholders,
+)
 from tfopt.data.drafts import DATE_KINDS, Cells, Draft, Habits, Reading
 from tfopt.data.guesses import Guesses, cells
 from tfopt.data.number_columns import as_numbers, say_missing
@@ -20,6 +28,7 @@ from tfopt.data.values import checked, to_categories, to_truth
 from tfopt.errors import UserError
 
 _WORDS = re.compile(r"[^\W\d_]{2,}")
+_BLANK = re.compile(r"\S\s+\S")
 _CHINESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
 
 
@@ -92,7 +101,11 @@ def _decide(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) -> Re
         if draft.told == "category" or isinstance(values.dtype, pd.CategoricalDtype):
             return Reading(Column(name, "categorical"), to_categories(values))
         if pd.api.types.is_datetime64_any_dtype(values.dtype):
-            return Reading(Column(name, "date", date_format=ISO), naive(values))
+            dates = without_placeholders(naive(values))
+            if num_placeholders := int(dates.isna().sum() - values.isna().sum()):
+                detail = f"{cells(num_placeholders)} of the years 1 or 9999"
+                guesses.add("read as missing among dates", name, detail, "category")
+            return Reading(Column(name, "date", date_format=ISO), dates)
         if values.dtype in ("bool", "boolean"):
             return Reading(Column(name, "boolean"), values.astype("Float64").astype("float64"))
         if pd.api.types.is_timedelta64_dtype(values.dtype):
@@ -131,7 +144,11 @@ def is_text(found: "Cells") -> bool:
     if num_cells < 10 or len(texts) <= 0.5 * num_cells:
         return False
     sample = texts[:: max(1, len(texts) // 1000)]
-    several = sum(len(_WORDS.findall(text)) >= 2 or len(_CHINESE.findall(text)) >= 6 for text in sample)
+    several = sum(
+        (len(_WORDS.findall(text)) >= 2 and _BLANK.search(text) is not None)  # no address such as ann@example.com
+        or len(_CHINESE.findall(text)) >= 6
+        for text in sample
+    )
     return several > 0.5 * len(sample)
 
 
@@ -143,9 +160,10 @@ def _as_dates(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) -> 
     if other := other_order(date_format):
         if told in ("day-first", "month-first"):
             date_format = date_format if is_day_first(date_format) == (told == "day-first") else other
-        elif guess.swapped is not None:  # the guess is month first, and both fit
-            nothing = np.datetime64("NaT", "s")
-            order = order_of_rows(found.spread(guess.dates, nothing), found.spread(guess.swapped, nothing))
+        elif guess.in_doubt:  # the guess is month first, and both fit
+            order = order_of_rows(
+                *(found.spread(parse_dates(texts, order), np.datetime64("NaT", "s")) for order in (date_format, other))
+            )
             order_of_file = habits.day_first - habits.month_first or (habits.decimal() == ",")
             swap = order == "swapped" or (not order and order_of_file > 0)
             date_format = other if swap else date_format
@@ -156,7 +174,7 @@ def _as_dates(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) -> 
                 if order_of_file
                 else "though the day may come first"
             )
-    dates = parse_dates(texts, date_format)
+    dates = without_placeholders(parse_dates(texts, date_format))
     if date_format not in (guess.date_format, ISO) and why == "" and not dates.notna().any():
         return None
     good = dates.notna().to_numpy()

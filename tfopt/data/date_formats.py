@@ -65,13 +65,11 @@ class DateGuess:
 
     Args:
         date_format: `strptime` codes, or `"ISO8601"`.
-        dates: The date of each distinct text, NaT where it is none.
-        swapped: The dates with day and month exchanged, where as many texts are dates that way; None elsewhere.
+        in_doubt: Whether as many texts are dates with day and month exchanged.
     """
 
     date_format: str
-    dates: pd.Series
-    swapped: pd.Series | None = None
+    in_doubt: bool = False
 
 
 def guess_dates(
@@ -92,19 +90,15 @@ def guess_dates(
             continue
         if sum(weight for shape, weight in weights.items() if pattern.fullmatch(shape)) < enough:
             continue
-        dates = parse_dates(series, date_format)
-        valid = counts[dates.notna().to_numpy()].sum()
+        valid = counts[parse_dates(series, date_format).notna().to_numpy()].sum()
         if not (other := other_order(date_format)):
             if valid >= enough:
-                return DateGuess(date_format, dates)
+                return DateGuess(date_format)
             continue
-        swapped = parse_dates(series, other)
-        swapped_valid = counts[swapped.notna().to_numpy()].sum()
+        swapped_valid = counts[parse_dates(series, other).notna().to_numpy()].sum()
         if max(valid, swapped_valid) < enough:
             continue
-        if valid == swapped_valid:
-            return DateGuess(date_format, dates, swapped)
-        return DateGuess(date_format, dates) if valid > swapped_valid else DateGuess(other, swapped)
+        return DateGuess(date_format if valid >= swapped_valid else other, in_doubt=valid == swapped_valid)
     return None
 
 
@@ -132,6 +126,11 @@ def naive(dates: pd.Series) -> pd.Series:
     if dates.dt.tz is not None:
         dates = dates.dt.tz_convert("UTC").dt.tz_localize(None)
     return dates.astype("datetime64[s]")
+
+
+def without_placeholders(dates: pd.Series) -> pd.Series:
+    """Return the dates with NaT for those of the years 1 and 9999, which databases write where there is no date."""
+    return dates.mask(dates.dt.year.isin((1, 9999)))
 
 
 def other_order(date_format: str) -> str:

@@ -26,6 +26,7 @@ from tfopt.data.guesses import shown
 from tfopt.data.raw import RawTable, stem
 from tfopt.data.spelling import MISSING_TEXT, quoted
 from tfopt.data.surroundings import without_surroundings
+from tfopt.data.values import is_whole
 from tfopt.errors import UserError
 
 _NUMBERED = re.compile(r"column_\d+")
@@ -293,9 +294,9 @@ def _padded(
     text: bytes, frame: pd.DataFrame, separator: str, read_text: Callable[[list[str]], pd.DataFrame]
 ) -> dict[str, str]:
     """Return the columns of whole numbers that hold a number with a leading zero, each with one of them."""
-    whole = [str(name) for name, dtype in frame.dtypes.items() if dtype == "int64"]
-    if not whole or not _has_padding(text, separator):
+    if not _has_padding(text, separator):
         return {}
+    whole = [str(name) for name in frame if frame[name].dtype.kind in "if" and is_whole(frame[name].to_numpy())]
     written = read_text(whole)
     found = {}
     for name in whole:

@@ -130,7 +130,7 @@ class Habits:
             decimal = draft.numbers.decimal if draft.numbers and draft.numbers.share >= 0.5 else ""
             habits.comma += decimal == ","
             habits.point += decimal == "."
-            if draft.dates and draft.dates.swapped is None:
+            if draft.dates and not draft.dates.in_doubt:
                 habits.day_first += draft.dates.date_format.startswith(("%d/%m", "%d-%m", "%d.%m"))
                 habits.month_first += draft.dates.date_format.startswith(("%m/%d", "%m-%d"))
         return habits

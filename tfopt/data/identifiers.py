@@ -16,7 +16,8 @@ _ENOUGH_ROWS = 100
 _MOST_ROWS = 2000
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|#|№")
 _ID_WORDS = frozenset(("id", "ids", "uuid", "guid", "oid", "pk", "rowid"))
-_ID_ENDINGS = frozenset(("key", "nr", "no", "num", "number", "#", "№", "编号", "序号", "号", "番号"))
+_ID_ENDINGS = ("key", "nr", "no", "num", "number", "numero", "número", "numéro", "#", "№", "编号", "序号", "号", "番号")
+_COMPOUNDS = ("nr", "nummer")  # kundennr, ordernummer
 _INDEX_WORDS = frozenset(("index", "idx", "row", "rows", "rownum", "rownames", "unnamed"))
 _ROW_WORDS = _INDEX_WORDS | frozenset(("sample", "record", "obs", "observation", "case", "level", "names"))
 _TIMES = """time times t timestamp ts date year yr month day week quarter hour minute second seconds epoch step tick
@@ -65,7 +66,7 @@ def is_identifier(reading: Reading, others: Iterable[Reading], nameless: bool) -
 def _is_id_name(words: list[str]) -> bool:
     if not words:
         return False
-    ends = _ID_WORDS.intersection((words[0], words[-1])) or words[-1] in _ID_ENDINGS
+    ends = _ID_WORDS.intersection((words[0], words[-1])) or words[-1] in _ID_ENDINGS or words[-1].endswith(_COMPOUNDS)
     return bool(ends) or (_ROW_WORDS.issuperset(words) and not _INDEX_WORDS.isdisjoint(words))
 
 

@@ -227,6 +227,7 @@ def _read_target(
         return "regression", numbers, ()
     _complain_about_missing(reading, frame, "the target", raw, "Fill them in or take these rows out.")
     labels = to_categories(reading.values if kind in ("numeric", "categorical") else frame[name])
+    labels = _in_one_spelling(labels, name, notes) if kind == "boolean" else labels
     counts = labels.value_counts()
     if say_task:
         many = ", which is many" if len(counts) > _MAX_NUMBERED_CLASSES else ""
@@ -301,6 +302,20 @@ def _complain_about_missing(reading: Reading, frame: pd.DataFrame, what: str, ra
         count = f"{len(rows)} missing value{'s' * (len(rows) > 1)}"
         names = " If the first line holds the names, pass --header." if rows[0] == 0 and not raw.has_header else ""
         raise UserError(f"{count} in {what} {quoted(reading.column.name)} ({raw.source}: {places}). {fix}{names}")
+
+
+def _in_one_spelling(labels: pd.Series, name: str, notes: list[str]) -> pd.Series:
+    """Return labels of two truth values with `yes`, `Yes` and `YES` as one class, spelled as most rows are."""
+    common = labels.value_counts().index  # the commonest first
+    spelling: dict[str, str] = {}
+    for level in common:
+        spelling.setdefault(level.casefold(), level)
+    if others := [level for level in common if level not in spelling.values()]:
+        notes.append(
+            f"classes of {quoted(name)} that differ in case only are one: {shown(map(quoted, others))} as "
+            f"{shown(map(quoted, spelling.values()))} (keep them apart with {with_name('--column', name, 'category')})"
+        )
+    return to_categories(labels.astype(object).map(lambda level: spelling[level.casefold()], na_action="ignore"))
 
 
 def _say_of_levels(name: str, levels: list[str], notes: list[str]) -> None:

@@ -23,6 +23,7 @@ _PLAIN_NUMBERS = {
     ",": re.compile(r"[-+]?0+([eE][-+]?0+)?"),
 }
 _TIME_WORD = re.compile(r"(^|[^a-z])(time|timestamp|ts|epoch|date|ns)([^a-z]|$)", re.IGNORECASE)
+_PADDED = re.compile(r"[-+]?0\d+")
 _SEPARATED = re.compile(r"0([,. '_])(?=000)")
 _THOUSANDS = {
     ",": "thousands commas",
@@ -67,6 +68,8 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
         guesses.add("whole numbers too long for exact arithmetic, compared as text", draft.name, detail, "number")
         return Reading(Column(draft.name, "categorical"), found.categories())
     _say_how_written(draft, found, values, decimal, known, habits, guesses)
+    if not told and (padded := next((text for text in found.texts if _PADDED.fullmatch(text)), "")):
+        guesses.add("read as numbers in spite of leading zeros", draft.name, quoted(padded), "category")
     missing = say_missing(draft, found, good, limits, "numbers", guesses)
     column = Column(draft.name, "numeric", missing_text=missing, decimal=decimal, unit=known.unit)
     return Reading(column, checked(found.spread(pd.Series(values), np.nan), raw))

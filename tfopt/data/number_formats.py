@@ -244,7 +244,9 @@ def _fit(shape: str, decimal: str) -> _Fit | None:
 
 
 def _same(unit: str) -> str:
-    return unit.casefold().rstrip(".").replace(" ", "")
+    """Return one spelling of a unit, of `1 year` and `2 years` too."""
+    plain = unit.casefold().rstrip(".").replace(" ", "")
+    return plain.removesuffix("s") if len(plain) > 2 else plain
 
 
 def _commonest(weights: Counter[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tfopt.data.column import Column
-from tfopt.data.date_formats import ISO, naive, parse_dates
+from tfopt.data.date_formats import ISO, naive, parse_dates, without_placeholders
 from tfopt.data.drafts import Cells
 from tfopt.data.files import read_files
 from tfopt.data.number_formats import starts_as_limit, to_numbers
@@ -180,8 +180,8 @@ def coded_targets(targets: Sequence[pd.Series], classes: Sequence[str]) -> tuple
         values = np.column_stack([column.to_numpy(dtype=np.float64) for column in targets])
         return values[:, 0] if len(targets) == 1 else values, np.isfinite(values).all(axis=1)
     labels = to_categories(targets[0])
-    codes = {name: code for code, name in enumerate(classes)}
-    places = np.array([*(codes.get(name, -1) for name in labels.cat.categories), -1])
+    codes = {name.casefold(): code for code, name in enumerate(classes)} | {name: k for k, name in enumerate(classes)}
+    places = np.array([*(codes.get(name, codes.get(name.casefold(), -1)) for name in labels.cat.categories), -1])
     target = places[labels.cat.codes.to_numpy()]
     return target, target >= 0
 
@@ -230,7 +230,7 @@ def read_as(column: Column, values: pd.Series, raw: RawTable) -> pd.Series:
     if pd.api.types.is_timedelta64_dtype(values.dtype):
         values = values.dt.total_seconds()
     if column.kind == "date" and pd.api.types.is_datetime64_any_dtype(values.dtype):
-        return naive(values)
+        return without_placeholders(naive(values))
     if column.kind == "numeric" and is_numeric(values):
         return checked(values, raw, math.inf)
     found = Cells(values)
@@ -243,7 +243,7 @@ def read_as(column: Column, values: pd.Series, raw: RawTable) -> pd.Series:
     bad = read.isna().to_numpy() & ~np.array([_is_gap(text, column) for text in found.texts], dtype=bool)
     _complain(found.where(bad), values, column, raw, "a date" if column.kind == "date" else "a number")
     if column.kind == "date":
-        return found.spread(read, np.datetime64("NaT", "s"))
+        return found.spread(without_placeholders(read), np.datetime64("NaT", "s"))
     return checked(found.spread(read, np.nan), raw, math.inf)
 
 
