@@ -45,3 +45,4 @@ def test_bad_space_file_is_one_line(tfopt, tmp_path):
         code, out, err = tfopt("search", "iris", "--dry-run", "--space", tmp_path / space)
         assert (code, out) == (2, "")
         assert told in err.splitlines()[-1]
+    assert len(err.splitlines()) == 1, "a file that is not there is named before the table is read"

@@ -244,6 +244,8 @@ def test_targets_in_the_table_are_scored(regression, tfopt, tmp_path):
     assert predicted == pytest.approx([26, 11, 12, 22])
     expected = r2_score([27, 11, 10], predicted[:3])
     assert err == f"r2 {expected:.6g} on 3 rows; 1 without a known price, net left out\n"
+    table.write_text('size,年龄,"price, net"\n2,1,27\n')
+    assert tfopt("predict", regression, table)[2] == "not scored: r2 of 1 row is not defined\n"
 
 
 @pytest.mark.slow

@@ -210,9 +210,16 @@ def _dry_run(config: SearchConfig, arguments: argparse.Namespace) -> int:
 def _prepare(config: SearchConfig, progress: "Progress") -> "Plan":
     from tfopt.cli.startup import start
     from tfopt.data.example_folders import is_folder_of_classes
-    from tfopt.data.user_file import names_python
+    from tfopt.data.user_file import check_file, names_python
     from tfopt.search import plan
 
+    for option, source in (
+        ("--data", config.data),
+        ("--space", config.space),
+        *(("--baseline", own) for own in config.baseline),
+    ):
+        if names_python(source):
+            check_file(Path(source.rpartition(":")[0]), option)
     # Keras itself reads some, and a function of the user's own may use it: it is to start as quietly as it does later.
     if config.data.startswith("keras:") or names_python(config.data) or is_folder_of_classes(config.data):
         with start(config.device, config.precision, config.deterministic):

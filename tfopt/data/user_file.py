@@ -23,6 +23,13 @@ def absolute_name(source: str) -> str:
     return f"{os.path.abspath(path)}:{name}"
 
 
+def check_file(path: Path, option: str) -> None:
+    """Complain where there is no such file; `option` is what named it, for the message: `--space`."""
+    if not path.is_file():
+        siblings = [sibling.name for sibling in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise UserError(f"no file {path}.{nearest(path.name, siblings)} {option} takes PATH.py:function.")
+
+
 def import_file(path: Path, option: str, kind: str) -> Any:
     """Return the module of a file that the user named.
 
@@ -34,9 +41,7 @@ def import_file(path: Path, option: str, kind: str) -> Any:
     Raises:
         UserError: There is no such file, or it cannot be imported.
     """
-    if not path.is_file():
-        siblings = [sibling.name for sibling in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise UserError(f"no file {path}.{nearest(path.name, siblings)} {option} takes PATH.py:function.")
+    check_file(path, option)
     name = f"tfopt_{kind}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

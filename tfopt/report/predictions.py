@@ -104,9 +104,13 @@ class Score:
         except UserError as error:
             yield f"not scored: {error}"
             return
+        rows = f"{len(target)} row{'s' * (len(target) != 1)}"
+        if np.isnan(score):
+            yield f"not scored: {objective.name} of {rows} is not defined"
+            return
         gone = f"; {self._num_unknown} without a known {named} left out" if self._num_unknown else ""
         said = ", weighted" if weights is not None else ""
-        yield f"{objective.name} {objective.raw(score):.6g} on {len(target)} rows{said}{gone}"
+        yield f"{objective.name} {objective.raw(score):.6g} on {rows}{said}{gone}"
         if self._band is not None:
             kind = "sets" if self._band.classes else "intervals"
             yield f"{self._held} of {self._promised} targets are in their {kind}"
