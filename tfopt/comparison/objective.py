@@ -67,6 +67,11 @@ class Objective:
         raw = _METRICS[self.task][self.name].function(target, prediction, sample_weight)
         return float(raw) if self.greater_is_better else -float(raw)
 
+    @property
+    def compares_rows(self) -> bool:
+        """Whether the metric compares rows with one another, so that it says nothing of one row."""
+        return self.name in ("r2", "explained_variance")
+
     def read(self, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """Return `prediction` in the form that the metric takes: float64 values, class codes or probabilities."""
         return _READERS[self.needs](np.asarray(target), np.asarray(prediction))

@@ -97,16 +97,16 @@ class Score:
             yield f"not scored: no row holds a {named} that the model knows"
             return
         objective = get_objective(self._config.get("objective"), model.task)
+        rows = f"{len(target)} row{'s' * (len(target) > 1)}"
+        if objective.compares_rows and len(target) < 2:
+            yield f"not scored: {objective.name} of {rows} is not defined"
+            return
         prediction = outputs[:, 0] if model.task == "regression" and outputs.shape[1] == 1 else outputs
         weights = None if weighted[0] is None else np.concatenate(weighted)
         try:
             score = objective.score(target, prediction, weights)
         except UserError as error:
             yield f"not scored: {error}"
-            return
-        rows = f"{len(target)} row{'s' * (len(target) != 1)}"
-        if np.isnan(score):
-            yield f"not scored: {objective.name} of {rows} is not defined"
             return
         gone = f"; {self._num_unknown} without a known {named} left out" if self._num_unknown else ""
         said = ", weighted" if weights is not None else ""

@@ -397,7 +397,7 @@ def _folds(table: Table, config: SearchConfig) -> tuple[tuple[Fold, ...], Fold]:
 def _check_scored(folds: Sequence[Fold], objective: Objective) -> None:
     """Complain about test parts that a metric says nothing of: of one row, where it compares rows with one another."""
     parts = [part for fold in folds for part in (fold.test, *(split.test for split in fold.inner)) if len(part)]
-    if objective.name in ("r2", "explained_variance") and min(map(len, parts)) < 2:
+    if objective.compares_rows and min(map(len, parts)) < 2:
         raise UserError(
             f"{objective.name} needs two rows or more in each test part, and there is one of a single row. Use fewer "
             "--folds or --inner-folds, a larger --holdout, or --objective rmse."
