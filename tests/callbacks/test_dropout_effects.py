@@ -398,8 +398,9 @@ def test_mixed_precision_is_untouched(rows):
         finally:
             keras.mixed_precision.set_global_policy("float32")
 
-    _, _, expected, _ = train(make, rows, [])
-    _, history, measured, _ = train(make, rows, [DropoutEffects(tuple(part[:24] for part in rows))])
+    _, _, expected, _ = train(make, rows, [], run_eagerly=True)
+    effects = DropoutEffects(tuple(part[:24] for part in rows))
+    _, history, measured, _ = train(make, rows, [effects], run_eagerly=True)
     assert all(np.isfinite(history["dropout_gap"]))
     for ours, theirs in zip(measured, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -210,7 +210,7 @@ def test_weight_decay_stays_with_the_wrapped_optimizer():
         for strength in (0.0, 1e-12):  # a proximal step of nothing
             model = linear(L1(strength) if strength else None)
             optimizer = keras.optimizers.SGD(0.05, momentum=momentum, nesterov=nesterov, weight_decay=0.1)
-            fit(model, ProximalOptimizer(optimizer), 20, **EAGERLY)
+            fit(model, ProximalOptimizer(optimizer), 6, **EAGERLY)
             weights.append(kernel(model))
         np.testing.assert_allclose(weights[1], weights[0], atol=1e-5)
 

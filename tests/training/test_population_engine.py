@@ -18,7 +18,7 @@ ATOL, ATOL_NORMALIZED = 2e-6, 2e-3
 
 @pytest.fixture(scope="module")
 def rows(rows):
-    """Return full batches of them: a partial one is traced anew, which `test_layers_of_every_kind` here has."""
+    """Return full batches of them: a partial one is traced anew, which `test_members_are_fresh_builds_and_fits` has."""
     return tuple(part[:64] for part in rows)
 
 
@@ -75,7 +75,7 @@ def check(plain):
 def test_members_are_fresh_builds_and_fits(model, rows, check):
     build, configurations = model
     atol = ATOL_NORMALIZED if build.__name__ == "normalized" else ATOL
-    check(build, configurations, rows, atol, batch_size=32, monitor=Monitor("val_loss", "min"), predict=np.arange(9))
+    check(build, configurations, rows, atol, batch_size=24, monitor=Monitor("val_loss", "min"), predict=np.arange(9))
 
 
 @pytest.mark.long
@@ -127,9 +127,9 @@ def many_layers(hp):
 @pytest.mark.slow
 def test_layers_of_every_kind(check):
     random = np.random.default_rng(0)
-    x = (random.normal(size=(44, 6)).astype("float32"), random.integers(0, 9, (44, 5)).astype("int32"))
+    x = (random.normal(size=(32, 6)).astype("float32"), random.integers(0, 9, (32, 5)).astype("int32"))
     configurations = [{"lr": 0.01, "penalty": 0.01, "rate": 0.2}, {"lr": 0.02, "penalty": 0.1, "rate": 0.4}]
-    y = random.integers(0, 3, 44).astype("int32")
+    y = random.integers(0, 3, 32).astype("int32")
     check(
         many_layers, configurations, (x, y), epochs=1, options={"validation": None}
     )  # a second graph of all this takes long
@@ -168,7 +168,8 @@ def test_outputs_losses_and_metrics_of_a_model_with_two_heads(rows, check):
     names = ("lr", "penalty", "smoothing", "delta", "weight")
     configurations = [dict(zip(names, (0.01, 0.01, 0.1, 1.0, 0.5))), dict(zip(names, (0.02, 0.1, 0.2, 0.5, 2.0)))]  # noqa: B905
     # The logged losses of each output are weighted otherwise in eager steps.
-    check(build, configurations, (x, y), predict=np.arange(30), batch_size=32, traced=True)
+    options = {"validation": None}
+    check(build, configurations, (x, y), predict=np.arange(30), batch_size=32, traced=True, options=options)
 
 
 @pytest.mark.slow
@@ -395,7 +396,7 @@ def test_a_number_that_python_decides_on_gets_a_graph_of_its_own(mlp_model, rows
     assert len(population.pool.stacks()) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long  # in NumPy by default
 def test_memory_bounds_the_stack_and_is_halved_when_it_runs_out(rows, monkeypatch, caplog):
     build = small(lambda a, b: optimizers.Adam(a, beta_1=b))
     requests = [FitRequest({"lr": lr, "b": 0.9, "norm": 1.0}, 1, 2, 16) for lr in (0.01, 0.02, 0.03, 0.04, 0.05)]

@@ -195,7 +195,7 @@ def without_effect(where):
     return build
 
 
-@pytest.mark.long("closure-1", "lambda-1")
+@pytest.mark.long("closure-1", "lambda-1", "global-3")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "graphs"),

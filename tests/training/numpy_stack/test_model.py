@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import tfopt
@@ -215,7 +216,7 @@ def test_a_stack_is_halved_where_memory_runs_out(network, numpy_engine, assert_s
     def scarce(self, orders, batch_size):
         sizes.append(len(orders))
         if len(orders) > 2 and len(sizes) > 1:  # not in the check of the first step
-            raise MemoryError
+            raise tf.errors.ResourceExhaustedError(None, None, "as a graph's stack raises it")
         return train(self, orders, batch_size)
 
     monkeypatch.setattr(numpy_model.NumpyStack, "train", scarce)
