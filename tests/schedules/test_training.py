@@ -90,7 +90,6 @@ def test_a_fresh_process_loads_nested_schedules_with_import_tfopt_alone(tmp_path
     assert float(rate) == pytest.approx(float(schedule(12)))
 
 
-@pytest.mark.slow
 def test_a_variable_in_a_schedule_changes_a_running_graph():
     peak = keras.Variable(0.1, trainable=False)
     model = _model(keras.optimizers.SGD(schedules.LinearDecay(peak, 100)))
