@@ -265,6 +265,14 @@ def test_nines_far_from_all_other_numbers_are_named(read):
     assert note.startswith("'y' is 9999")
 
 
+def test_a_metric_that_hangs_on_a_few_rows_is_said(read):
+    far = read({"x": texts(VALUES), "y": [*texts(np.abs(TARGET))[:-1], "90000"]})
+    (note,) = cautions(far, "r2")
+    assert note.startswith("r2 hangs on 1 row of 60, where 'y' is as far off as 90000: 100% of all squared")
+    assert "logarithm" in note
+    assert cautions(far, "mae") == cautions(read({"x": texts(VALUES), "y": texts(TARGET)}), "r2") == []
+
+
 def test_digits_of_one_width_are_labels_as_written(read):
     codes = [f"{1 + place % 12:02}" for place in range(NUM_ROWS)]
     table = read({"x": texts(VALUES), "month": codes}, target="month")

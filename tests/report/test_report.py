@@ -3,14 +3,17 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tfopt import report
+from tfopt.comparison import objective_names
 from tfopt.errors import UserError
 from tfopt.report import load_run, write_report
 from tfopt.report.page import Picture
 from tfopt.report.run import SearchRun
+from tfopt.report.sections import meaning
 from tfopt.search.config import GIVEN_TABLE
 
 
@@ -88,6 +91,7 @@ def test_report_is_one_page_with_everything_in_it(run_folder, tfopt):
         "Keep the support vector machine: the network is worse, and costs 20 times as much to fit.",
         "Keep svm: the network is worse.",
         "random_forest",
+        "r2 is 1 where every prediction is right",
         "0.429 … 0.569",
         "regression · 442 rows · scored by r2 · 2 folds · seed 0 · 61 s",
         "The last column, 'target', is the target.",
@@ -218,6 +222,11 @@ def test_folder_that_cannot_be_written(run_folder):
 def test_no_run_is_needed_to_be_told_so(tfopt, tmp_path):
     assert "no run folder" in tfopt("report", tmp_path / "nothing")[2]
     assert "is missing" in tfopt("report")[2]
+
+
+def test_every_metric_is_explained():
+    for name in (*objective_names("regression"), *objective_names("classification")):
+        assert meaning(SimpleNamespace(objective=name, result={})).startswith(f"{name} is "), name
 
 
 def test_templates_are_installed_with_the_package():

@@ -13,6 +13,7 @@ from tfopt.errors import with_name
 # Shares under which a class counts as rare; of many classes each has little, so it must also have less than its due.
 _RARE, _RARE_OF_EVEN = 0.10, 1 / 2
 _FEW, _FEW_OF_EVEN = 0.20, 2 / 3
+_MOST_OF_SQUARES, _FEWEST_ROWS = 0.5, 50
 _MOST_CELLS = 4_000_000
 _NINES = [float("9" * digits + decimals) for digits in range(2, 11) for decimals in ("", ".9", ".99")]
 _TIME_NAME = re.compile(r"(date|time|datetime|timestamp|year|day|t|epoch)s?", re.IGNORECASE)
@@ -21,7 +22,7 @@ _TIME_NAME = re.compile(r"(date|time|datetime|timestamp|year|day|t|epoch)s?", re
 def cautions(table: Table, objective: str, columns: bool = True) -> list[str]:
     """Return what should be said aloud about a table that is scored by `objective`; if asked for, of its columns."""
     of_columns = [*_about_placeholders(table), *_about_leaks(table), *_about_time(table)] if columns else []
-    return [*of_columns, *_about_classes(table, objective)]
+    return [*of_columns, *_about_far_targets(table, objective), *_about_classes(table, objective)]
 
 
 def _about_placeholders(table: Table) -> list[str]:
@@ -59,6 +60,31 @@ def _about_leaks(table: Table) -> list[str]:
         + with_name("--drop", column.name)
         for column, targets in leaks(table)
     ]
+
+
+def _about_far_targets(table: Table, objective: str) -> list[str]:
+    """Say where a metric of squared errors hangs on a few rows, as of money, durations and counts, or of a slip."""
+    if (
+        table.num_rows < _FEWEST_ROWS
+        or table.task == "classification"
+        or objective not in ("r2", "explained_variance", "mse", "rmse")
+    ):
+        return []
+    notes = []
+    targets = table.target.reshape(table.num_rows, -1).T
+    for name, values in zip(table.target_names, targets, strict=True):
+        squares = np.sort((values - values.mean()) ** 2)[::-1]
+        few = max(1, len(squares) // 100)
+        if (part := squares[:few].sum() / squares.sum()) > _MOST_OF_SQUARES:
+            farthest = values[np.argmax(np.abs(values - values.mean()))]
+            rows = f"{few} row{'s' * (few > 1)} of {len(squares)}"
+            logarithm = "; or write its logarithm in its place" if values.min() > 0 else ""
+            notes.append(
+                f"{objective} hangs on {rows}, where {quoted(name)} is as far off as {farthest:.6g}: "
+                f"{part:.0%} of all squared differences from its mean. Correct them if they are wrong; "
+                f"--objective mae counts all rows more alike{logarithm}"
+            )
+    return notes
 
 
 def _about_classes(table: Table, objective: str) -> list[str]:

@@ -109,7 +109,7 @@ def _values(
             picture(
                 "residuals",
                 "Residuals",
-                f"Predicted less true{of_first}: right of the line is too high.",
+                f"Predicted minus true{of_first}: right of the line is too high.",
                 draw.residuals(target[:, 0], first, name=names[0]),
             )
         )

@@ -34,11 +34,12 @@ def matters(run: SearchRun) -> Section | None:
     section.note = (
         "Of columns that tell the same, each seems to matter little. A curve is what a model says, not a cause."
     )
+    of_all = f"{_MOST_COLUMNS} of " if len(columns) > _MOST_COLUMNS else ""
     section.pictures.append(
         picture(
             "importance",
             "Importance of the columns",
-            f"The {min(len(columns), _MOST_COLUMNS)} of {len(columns)} columns that matter most.",
+            f"{of_all}{len(columns)} columns, what matters most first.",
             importance(columns[:_MOST_COLUMNS], models, objective=run.scale),
             broad=True,
         )

@@ -19,6 +19,34 @@ from tfopt.search.options import OPTIONS
 
 _OF_COSTS = 5  # the rank from which on a column of the leaderboard is about tuning and costs
 
+# For readers who have never met the metric.
+_MEANINGS = {
+    "r2": "1 where every prediction is right, 0 where they are no better than the target's mean, below 0 where worse",
+    "explained_variance": "r2 for predictions that may all be off by the same amount",
+    "mse": "the mean of the squared errors",
+    "rmse": "the root of the mean squared error, in the target's unit; large errors count most",
+    "mae": "the mean error, whichever way it goes, in the target's unit",
+    "median_absolute_error": "half of the errors are smaller, in the target's unit",
+    "mape": "the mean error as a share of the true value",
+    "max_error": "the largest error, in the target's unit",
+    "accuracy": "the share of rows whose class is right",
+    "balanced_accuracy": "the share of each class's rows whose class is right, the mean of the classes",
+    "f1": "how many of a class are found, and how many called so belong to it; the mean of the classes",
+    "f1_weighted": "how many of a class are found, and how many called so belong to it; larger classes count more",
+    "matthews_corrcoef": "the correlation of true and predicted classes: 1 where all are right, 0 where it is chance",
+    "log_loss": "how far the probabilities are from the true classes; being sure and wrong costs most",
+    "brier": "the mean squared error of the probabilities",
+    "roc_auc": "how often a row of a class gets a higher probability of it than a row of another; 0.5 is chance",
+    "average_precision": "how many of the rows thought most likely to be of a class are, over all thresholds",
+}
+
+
+def meaning(run: SearchRun) -> str:
+    """Return in a sentence what the metric of a run tells, an empty one where it is not known."""
+    told = _MEANINGS.get(run.objective)
+    minus = " (with a minus, so that higher is better)" if run.result.get("negated") else ""
+    return f"{run.objective} is {told}{minus}." if told else ""
+
 
 def facts(run: SearchRun) -> str:
     """Return in a line what was searched and how."""
@@ -50,8 +78,8 @@ def lead(run: SearchRun) -> Section | None:
     if best is None or len(run.leaderboard) < 2:
         return None
     caption = (
-        f"Each model less {best} on the same held-out rows. A bar that crosses the line leaves open which of the two "
-        "is better; inside the grey band the difference does not matter in practice."
+        f"The score of each model minus that of {best} on the same held-out rows. A bar that crosses the line leaves "
+        "open which of the two is better; inside the grey band the difference does not matter in practice."
     )
     axes = draw.differences(run.leaderboard, best, objective=run.scale, rope=run.rope)
     return Section("", pictures=[picture("differences", f"Difference to {best}, the best baseline", caption, axes)])
@@ -74,7 +102,10 @@ def scores(run: SearchRun) -> Section | None:
 
     costs = table(range(_OF_COSTS, 100))
     section = Section(
-        "Scores", tables=[("", table(range(_OF_COSTS)))], note=f"{board.legend} {_rows_meant(run)}".strip()
+        "Scores",
+        text=meaning(run),
+        tables=[("", table(range(_OF_COSTS)))],
+        note=f"{board.legend} {_rows_meant(run)}".strip(),
     )
     if len(costs.headings) > 1:
         section.folded.append(("tuning and costs", costs))
