@@ -15,6 +15,7 @@ _RARE, _RARE_OF_EVEN = 0.10, 1 / 2
 _FEW, _FEW_OF_EVEN = 0.20, 2 / 3
 _MOST_OF_SQUARES, _FEWEST_ROWS = 0.5, 50
 _MOST_CELLS = 4_000_000
+_NEGATIVE = -9.0
 _NINES = [float("9" * digits + decimals) for digits in range(2, 11) for decimals in ("", ".9", ".99")]
 _TIME_NAME = re.compile(r"(date|time|datetime|timestamp|year|day|t|epoch)s?", re.IGNORECASE)
 
@@ -26,7 +27,10 @@ def cautions(table: Table, objective: str, columns: bool = True) -> list[str]:
 
 
 def _about_placeholders(table: Table) -> list[str]:
-    """Name columns where a number of nines, such as -999, recurs far from all others, as where a value is missing."""
+    """Name columns where a number recurs that may stand for a missing value.
+
+    It is of nines, such as -999, and far from all others, or it is the one that is negative, such as -200.
+    """
     names = [column.name for column in table.columns if column.kind == "numeric"]
     rows = slice(None, None, 1 + table.num_rows * len(names) // _MOST_CELLS)
     values = table.features[names].iloc[rows].to_numpy(dtype=np.float64)
@@ -34,20 +38,19 @@ def _about_placeholders(table: Table) -> list[str]:
         names += table.target_names
         values = np.column_stack([values, table.target[rows]])
     lowest, highest = np.fmin.reduce(values), np.fmax.reduce(values)
+    suspect = np.isin(np.abs([lowest, highest]), _NINES).any(axis=0) | (lowest <= _NEGATIVE)
     notes = []
-    for place in np.flatnonzero(np.isin(np.abs([lowest, highest]), _NINES).any(axis=0)):
+    for place in np.flatnonzero(suspect):
         numbers, counts = np.unique(values[:, place], return_counts=True)
         numbers = numbers[~np.isnan(numbers)]
         for end, others in ((0, numbers[1:]), (len(numbers) - 1, numbers[:-1])):
-            nines = numbers[end]
-            if (
-                abs(nines) in _NINES
-                and counts[end] > 1
-                and len(others) > 2
-                and min(abs(others - nines)) > np.ptp(others)
-            ):
+            number, recurs = numbers[end], counts[end] >= max(2, len(values) // 100)
+            if not recurs or len(others) < 3:
+                continue
+            far = abs(number) in _NINES and min(abs(others - number)) > np.ptp(others)
+            if far or (number <= _NEGATIVE and number == np.floor(number) and others[0] >= 0):
                 notes.append(
-                    f"{quoted(names[place])} is {nines:.10g} in several rows and otherwise {others[0]:.6g} to "
+                    f"{quoted(names[place])} is {number:.10g} in several rows and otherwise {others[0]:.6g} to "
                     f"{others[-1]:.6g}. If that stands for a missing value, leave these cells empty"
                 )
     return notes
