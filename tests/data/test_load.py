@@ -412,7 +412,7 @@ def test_downloaded_sets_become_tables(monkeypatch):
         ("t.npz", {"x": np.ones((0, 2)), "y": np.ones(0)}, "no rows ({path}"),
         ("t.npz", {"x": np.array([{}, {}]), "y": np.ones(2)}, "not an NPZ file ({path}: Object arrays"),
         ("t.parquet", b"nonsense", "not a Parquet file ({path}"),
-        ("t.parquet", pd.DataFrame({"a": [[1], [2]], "y": [1, 2]}), "column 'a' holds a ndarray in each row ({path})"),
+        ("t.parquet", pd.DataFrame({"a": [[1], [2]], "y": [1, 2]}), "column 'a' holds a list in each row ({path})"),
         ("t.parquet", pd.DataFrame({"a": [], "y": []}), "no rows ({path}: columns a, y)"),
     ],
 )

@@ -8,6 +8,8 @@ import zipfile
 import numpy as np
 import openpyxl
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from tfopt.cli import main
@@ -63,6 +65,12 @@ def parquet_of_one_text():
     return parquet(["x" * 10_000] * 100)
 
 
+def parquet_of_columns(**columns):
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    return file.getvalue()
+
+
 FILES = [gzipped_csv, npz, excel, excel_with_a_cell_far_off, parquet_of_one_number, parquet_of_one_text]
 
 
@@ -110,3 +118,30 @@ def test_an_array_of_values_without_a_size_is_refused(tmp_path):
         archive.writestr("y.npy", npy)
     with pytest.raises(UserError, match="'x' claims shape"):
         load_table(path)
+
+
+OPTIONAL, REQUIRED = b"\x25\x02\x18\x04size", b"\x25\x00\x18\x04size"  # of a column in a Parquet file's footer
+DAMAGED = {
+    "pyarrow ends the process over this one where it is asked about a column": (
+        parquet_of_columns(size=range(9), y=range(9)).replace(OPTIONAL, REQUIRED), "not a Parquet file .*histogram",
+    ),
+    "a text is not UTF-8, which pyarrow says only where it is shown": (
+        parquet_of_columns(
+            size=pyarrow.Array.from_buffers(
+                pyarrow.string(), 3, [None, *map(pyarrow.py_buffer, [np.int32([0, 1, 2, 3]), b"\xff\xfe\xfd"])]
+            ), y=[1, 2, 3],
+        ), "column 'size' holds text that is not UTF-8",
+    ),
+    "a list unpacks to as much as it likes, in one row": (
+        parquet_of_columns(size=[np.zeros(ROWS)], y=[1]), "column 'size' holds a list in each row",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_parquet_file_is_refused_in_a_line(tmp_path, name):
+    content, message = DAMAGED[name]
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_files(str(path))

@@ -1,12 +1,13 @@
 """Files whose columns have types already: NPZ, Parquet, Excel and JSON lines, and data frames."""
 
+import contextlib
 import importlib.util
 import io
 import json
 import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ def _plain(values: pd.Series, name: str, source: str) -> pd.Series:
         return pd.Series(np.asarray(values), index=values.index, name=name)
     if isinstance(values.dtype, pd.PeriodDtype):
         return values.dt.to_timestamp()
+    _check_utf8(values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values, name, source)
     if values.dtype.kind == "c":
         raise UserError(f"complex numbers in column {quoted(name)} ({source}). Split it into two columns of numbers.")
     if values.dtype == object:
@@ -62,6 +64,19 @@ def _plain(values: pd.Series, name: str, source: str) -> pd.Series:
             )
         return values.infer_objects()
     return values
+
+
+def _check_utf8(texts: pd.Series | pd.Index, name: str, source: str) -> None:
+    """Complain about texts that pyarrow holds and no reader has looked at: it fails only where one is shown."""
+    if getattr(texts.dtype, "storage", "") != "pyarrow" and not isinstance(texts.dtype, pd.ArrowDtype):
+        return
+    try:
+        texts.array.__arrow_array__().validate(full=True)
+    except ValueError:
+        raise UserError(
+            f"column {quoted(name)} holds text that is not UTF-8 ({source}). Write it again in UTF-8, or give a CSV "
+            "file with its --encoding."
+        ) from None
 
 
 # What NumPy, pyarrow, openpyxl and what they stand on raise for archives with bytes changed or missing.
@@ -147,18 +162,27 @@ def element_names(stem_name: str, shape: tuple[int, ...]) -> list[str]:
     return ["_".join([stem_name, *map(str, place)]) for place in np.ndindex(*shape)]
 
 
+@contextlib.contextmanager
+def parquet_damage_said(source: str) -> Iterator[None]:
+    """Say in one line what pyarrow complains of while a file is read."""
+    import pyarrow  # an extra
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (*DAMAGES, pyarrow.ArrowException) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"not a Parquet file ({source}: {reason}). Write it again, or give a CSV file.") from None
+
+
 def read_parquet(data: bytes, source: str, max_unpacked: int) -> RawTable:
     """Return a Parquet file's columns."""
     if not importlib.util.find_spec("pyarrow"):
         raise UserError(f"Parquet needs a reader ({source}). Install it: pip install pyarrow.")
-    try:
+    with parquet_damage_said(source):
         check_parquet(data, source, max_unpacked)
         frame = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
-    except UserError:
-        raise
-    except DAMAGES as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"not a Parquet file ({source}: {reason}). Write it again, or give a CSV file.") from None
     return typed_table(frame, stem(source), source)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfopt.data.blocks import BYTES, Block, Blocks, Piece, Wanted
-from tfopt.data.formats import DAMAGES, typed_table
+from tfopt.data.formats import parquet_damage_said, typed_table
 from tfopt.data.raw import RawTable, stem
 from tfopt.errors import UserError
 
@@ -42,15 +42,9 @@ class ParquetBlocks(Blocks):
     def _file(self, place: int) -> Any:
         import pyarrow.parquet  # an extra
 
-        try:
+        with parquet_damage_said(self.files[place]):
             # By pages: what is read at once of a row group may be as large as the file.
             return pyarrow.parquet.ParquetFile(self.files[place], buffer_size=_PAGE)
-        except DAMAGES as error:
-            raise self._damaged(place, error) from None
-
-    def _damaged(self, place: int, error: Exception) -> UserError:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return UserError(f"not a Parquet file ({self.files[place]}: {reason}). Write it again, or give a CSV file.")
 
     def take(self, blocks: Iterable[Block], wanted: Wanted) -> Iterator[tuple[Piece, ...]]:
         """Yield the rows of each mask, some thousand rows at a time."""
@@ -72,19 +66,19 @@ class ParquetBlocks(Blocks):
                 first += len(batch)
 
     def _batches(self, block: Block) -> Iterator[Any]:
-        try:
+        with parquet_damage_said(self.files[block.file]):
             yield from self._file(block.file).iter_batches(
                 batch_size=max(_CELLS // len(self.names), _LEAST_ROWS), row_groups=[block.start], use_threads=False
             )
-        except DAMAGES as error:
-            raise self._damaged(block.file, error) from None
 
     def read(self, pieces: Sequence[Piece]) -> RawTable:
         """Return the table of pieces, which knows the number of each row."""
         import pyarrow
 
         table = pyarrow.concat_tables([piece.content for piece in pieces], promote_options="permissive")
-        raw = typed_table(table.unify_dictionaries().to_pandas(), stem(self.files[0]), self.source, self.sha256)
+        with parquet_damage_said(self.source):
+            frame = table.unify_dictionaries().to_pandas()
+        raw = typed_table(frame, stem(self.files[0]), self.source, self.sha256)
         files = np.repeat([piece.file for piece in pieces], [len(piece.places) for piece in pieces])
         rows = np.concatenate([piece.places for piece in pieces])
         return replace(raw, line_of=lambda row: self._place(files[row], f"row {rows[row] + 1}"))

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from typing import Any
 
+from tfopt.data.spelling import quoted
 from tfopt.errors import UserError
 
 MAX_UNPACKED = 4 * 10**9  # bytes
@@ -70,13 +71,19 @@ def check_parquet(data: bytes, source: str, most: int) -> None:
     import pyarrow.parquet  # an extra
 
     file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
+    for field in file.schema_arrow:
+        if pyarrow.types.is_nested(field.type):
+            kind = str(field.type).partition("<")[0]
+            raise UserError(
+                f"column {quoted(field.name)} holds a {kind} in each row ({source}). Split it into columns of its own."
+            )
+    # What is said of a column in a group is not asked for: where it is damaged, pyarrow ends the process.
     groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
-    parts = [group.column(column) for group in groups for column in range(group.num_columns)]
-    least = sum(max(part.total_uncompressed_size, _VALUE * part.num_values) for part in parts)
+    least = sum(max(group.total_byte_size, _VALUE * group.num_rows * group.num_columns) for group in groups)
     _check(least, len(data), source, most)
     texts = [field.name for field in file.schema_arrow if str(field.type) in _TEXTS]
-    # No text is longer than the part of the file that holds it.
-    longest = sum(part.total_uncompressed_size * part.num_values for part in parts if part.path_in_schema in texts)
+    # No text is longer than the group that holds it.
+    longest = sum(group.total_byte_size * group.num_rows for group in groups) if texts else 0
     if least + longest <= most:
         return
     coded = pyarrow.parquet.ParquetFile(io.BytesIO(data), read_dictionary=texts)
