@@ -55,9 +55,12 @@ _REMEDIES = {
 }
 
 
+_NO_MEMORY = ("failed to map segment", "cannot allocate memory", "oom when allocating")  # of loaders and TensorFlow
+
+
 def no_memory(error: BaseException) -> bool:
-    """Return whether memory, or a limit on it, ran out: of Python, or of what loads a library."""
-    return isinstance(error, MemoryError) or (isinstance(error, ImportError) and "failed to map segment" in str(error))
+    """Return whether memory, or a limit on it, ran out: of Python, of what loads a library, or of TensorFlow."""
+    return isinstance(error, MemoryError) or any(said in str(error).lower() for said in _NO_MEMORY)
 
 
 def of_system(error: Exception, then: str = "") -> UserError:

@@ -136,8 +136,8 @@ def _search(config: SearchConfig, arguments: argparse.Namespace) -> int:
         if (folder / "config.json").exists():
             interruption.args = (f"go on with: {resume_command(config, folder)}",)
         raise
-    except (OSError, MemoryError, ImportError) as error:
-        if isinstance(error, ImportError) and not no_memory(error):
+    except Exception as error:
+        if not (isinstance(error, OSError) or no_memory(error)):
             raise
         begun = (folder / "config.json").exists()
         raise of_system(error, f"go on with: {resume_command(config, folder)}" if begun else "") from error
