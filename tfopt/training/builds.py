@@ -6,6 +6,7 @@ random layers and every number come from a real one.
 
 import itertools
 import logging
+import math
 import operator
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import keras
 import numpy as np
 
+from tfopt._private.keras_models import layers_of
 from tfopt._private.keras_random import global_generator, seeded, stateful_stream
 from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.training.fits import Build, FitRequest, State, checked, complete
@@ -24,6 +26,13 @@ from tfopt.training.timeout import limited
 
 # Hyperparameters that the search itself uses: that a build ignores them hides nothing.
 _OF_THE_SEARCH = ("batch_size", "epochs", "scaling")
+
+CONVOLUTIONS = (
+    keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, keras.layers.ConvLSTM1D,
+    keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D,
+)  # fmt: skip
 
 
 @dataclass
@@ -37,6 +46,7 @@ class BuildSnapshot:
         extra: Values of the other variables found, such as those of a schedule.
         generator: State of the generator of `keras.random` functions without a seed.
         draws: Whether the build drew from TensorFlow's stateful random stream.
+        shared: Multiplications of a row that convolutions take beyond one for each weight.
     """
 
     signature: str
@@ -45,6 +55,7 @@ class BuildSnapshot:
     extra: State
     generator: np.ndarray
     draws: bool
+    shared: int
 
     def same_as(self, other: "BuildSnapshot") -> bool:
         """Return whether nothing tells the two builds apart."""
@@ -103,7 +114,16 @@ def take_snapshot(
         generator = keras.ops.convert_to_numpy(global_generator().state).copy()
     state = [_copy(v) for v in (*model.variables, *model.optimizer.variables)] + (added or [])
     extra = [_copy(walk.variables[path]) for path in sorted(walk.variables)]
-    return BuildSnapshot(walk.signature, walk.numbers, state, extra, generator, draws), model, walk
+    shared = sum(map(_shared_multiplications, layers_of(model)))
+    return BuildSnapshot(walk.signature, walk.numbers, state, extra, generator, draws, shared), model, walk
+
+
+def _shared_multiplications(layer: keras.layers.Layer) -> int:
+    """Return how many more multiplications a row takes than a convolution has weights: each is used at every place."""
+    output = getattr(layer, "output", None) if isinstance(layer, CONVOLUTIONS) else None
+    if output is None or None in output.shape[1:]:
+        return 0
+    return (math.prod(output.shape[1:-1]) - 1) * sum(math.prod(v.shape) for v in layer.trainable_variables)
 
 
 def configuration_key(hyperparameters: Any) -> Any:

@@ -24,7 +24,7 @@ _log = logging.getLogger("tfopt")
 
 # What holds on two cores for dense layers, where nothing was measured: see tests/benchmarks/bench_engines.py.
 _FEWEST_MEMBERS = 4
-_MOST_WEIGHTS = 60_000
+_MOST_WORK = 60_000  # multiplications of a row
 _STEP_SECONDS = 2.5e-4
 _ON_TWO_GRAPHS = 0.65  # of the time of a fit on the shared graph, where two cores train two of them at once
 # Seconds on the shared graph from which a stack, half as long but traced 1.5 s longer, is done first; and from which
@@ -37,9 +37,10 @@ _TIMED_EPOCHS = 2
 class FasterEngine:
     """Decides whether fits of one structure train in a population or one after another on the shared graph.
 
-    Small dense networks, and larger ones of short work, are a population in NumPy, however few. Of the others, where
-    the work is long, one fit on the shared graph and an epoch of the stack are timed first; else the number of fits
-    and weights decides. Beside a GPU, where the work is long, a stack of NumPy's and one on the GPU are timed too.
+    Small networks that NumPy knows, and larger ones of short work, are a population in NumPy, however few. Of the
+    others, where the work is long, one fit on the shared graph and an epoch of the stack are timed first; else the
+    number of fits and their multiplications decide. Beside a GPU, where the work is long, a stack of NumPy's and one on
+    the GPU are timed too.
 
     Args:
         population: The engine that asks; what it refuses goes to its `fallback`, the shared graph.
@@ -85,7 +86,7 @@ class FasterEngine:
         """Return whether NumPy trains these members, and sooner than a graph that is yet to be traced."""
         if not self._pool.numpy_wins.get(members[0].structure, True):
             return False
-        worth_it = members[0].num_weights <= _MOST_WEIGHTS or _seconds_alone(members) < _WORTH_STACKING
+        worth_it = members[0].work <= _MOST_WORK or _seconds_alone(members) < _WORTH_STACKING
         return worth_it and self._pool.numpy_stack(members) is not None
 
     def _timed_alone(self, members: list[StackMember]) -> tuple[list[StackMember], Outcomes]:
@@ -114,9 +115,9 @@ class FasterEngine:
         alone = self._alone.get(structure)
         if alone is None:
             on_gpu = bool(tf.config.list_logical_devices("GPU"))
-            weights, seconds = members[0].num_weights, _seconds_alone(members)
-            if weights > _MOST_WEIGHTS and not on_gpu:
-                return f"models of {weights} weights are faster one after another"
+            work, seconds = members[0].work, _seconds_alone(members)
+            if work > _MOST_WORK and not on_gpu:
+                return f"models of {work} multiplications a row are faster one after another"
             # What this process has traced already counts only where it trains all of them.
             traced = members[0].request.together is None and self._pool.has_stack(members)
             if seconds < _WORTH_STACKING and not traced:
@@ -153,7 +154,7 @@ class FasterEngine:
 def _seconds_alone(members: list[StackMember]) -> float:
     """Return about how long these members take on the shared graph."""
     steps = sum(member.num_steps for member in members) * _number(members) / len(members)
-    return _STEP_SECONDS * steps * max(1.0, members[0].num_weights / 30_000)
+    return _STEP_SECONDS * steps * max(1.0, members[0].work / 30_000)
 
 
 def _number(members: list[StackMember]) -> int:

@@ -143,8 +143,8 @@ class Population:
     The members of one structure share a graph with an axis over members; only values differ (learning rates, schedule
     numbers, penalties, dropout rates, weight decay, seeds, rows). Each is what `keras.utils.set_random_seed(seed)`,
     `build(hyperparameters)` and `fit` on its rows give, within rounding. Use it for many small networks: a grid, seeds
-    for an error bar, cross-validation. Structures form stacks of their own; what cannot be stacked (convolutions,
-    Lamb, a `train_step` of one's own) is trained by another engine, and `result.reason` says why.
+    for an error bar, cross-validation. Structures form stacks of their own; what cannot be stacked (Lamb, a
+    `train_step` of one's own) is trained by another engine, and `result.reason` says why.
 
     Args:
         build: Returns a compiled model of given hyperparameters, as for KerasTuner.

@@ -29,11 +29,11 @@ from tfopt.training.two_threads import Worker, in_two_threads
 
 _log = logging.getLogger("tfopt")
 
-# A population in NumPy is shared by two threads from so many weights of all members and seconds of work: below, a
-# second stack and waiting for Python's lock cost more.
+# A population in NumPy is shared by two threads from so many multiplications of a row of all members and seconds of
+# work: below, a second stack and waiting for Python's lock cost more.
 _WORTH_A_THREAD = 40_000
 _WORTH_A_SECOND_STACK = 0.2
-_SECONDS_A_WEIGHT = 5e-9  # of a step
+_SECONDS_A_MULTIPLICATION = 5e-9  # of a row, in a step
 _SPARSE = 0.75  # with fewer members left than this share of the stack, the finished ones are taken out of it
 
 Outcomes = list[tuple[int, FitResult | str]]
@@ -46,7 +46,7 @@ class PopulationEngine(Engine):
 
     A member's weights are those of a fresh build and `fit` up to the rounding of batched products, alone or in any
     company: the same initial weights, order of rows and dropout masks, its own normalisation statistics, penalties,
-    learning rate, clipping and early stopping. Best for many small models. Convolutions, optimizers that look at more
+    learning rate, clipping and early stopping. Best for many small models. Optimizers that look at more
     than one weight at a time (Lamb, Adafactor, Muon, loss scaling), a `train_step` of one's own and fits with
     callbacks (but for `LearningRateMultipliers`, which NumPy knows) go to the other engine.
 
@@ -325,7 +325,7 @@ def _frozen_by_others() -> bool:
 
 def _worth_two_threads(stack: NumpyStack, members: list[StackMember]) -> bool:
     """Return whether a half of the members in each of two threads is faster: NumPy lets go of Python's lock."""
-    weights = len(members) * members[0].num_weights
-    seconds = _SECONDS_A_WEIGHT * weights * members[0].num_steps
-    worth_it = weights >= _WORTH_A_THREAD and seconds >= _WORTH_A_SECOND_STACK and len(members) > 1
+    work = len(members) * members[0].work
+    seconds = _SECONDS_A_MULTIPLICATION * work * members[0].num_steps
+    worth_it = work >= _WORTH_A_THREAD and seconds >= _WORTH_A_SECOND_STACK and len(members) > 1
     return worth_it and num_cores() > 1 and not stack.is_threaded(members[0].request.batch_size)

@@ -133,9 +133,12 @@ class StackMember:
         return -(-len(self.rows) // self.request.batch_size)
 
     @property
-    def num_weights(self) -> int:
-        """About how many weights it has: a third of what Adam keeps."""
-        return sum(array.size for array in self.snapshot.state) // 3
+    def work(self) -> int:
+        """About how many multiplications a row takes: one for each weight, a third of what Adam keeps.
+
+        A convolution takes them at each of its places.
+        """
+        return sum(array.size for array in self.snapshot.state) // 3 + self.snapshot.shared
 
     @property
     def generators(self) -> bytes:

@@ -16,7 +16,7 @@ from tfopt._private.needs import missing
 from tfopt._private.tensorflow_graphs import variables_alike
 from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.errors import CannotStack, one_line
-from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, take_snapshot
+from tfopt.training.builds import CONVOLUTIONS, BuildRegistry, BuildSnapshot, LRULists, take_snapshot
 from tfopt.training.first_step import stack_differs
 from tfopt.training.fits import Build, Engine, FitRequest, checked, make_weights
 from tfopt.training.graph_random import quiet_tensorflow
@@ -32,15 +32,7 @@ _log = logging.getLogger("tfopt")
 _MAX_STRUCTURES = 32  # whose graphs are kept
 _MAX_STACKS = 4  # of one structure kept, for values that Python decides differently on and numbers of streams
 _MAX_TRACES = 12  # of one structure; more cost more than they save
-_MOST_WEIGHTS_BESIDE_A_GPU = 60_000  # of a dense network that NumPy trains where nothing was measured
-
-_CONVOLUTIONS = (
-    keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose, keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, keras.layers.ConvLSTM1D,
-    keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D,
-)  # fmt: skip
-
+_MOST_WORK_BESIDE_A_GPU = 60_000  # of a network that NumPy trains where nothing was measured
 
 Candidates = Sequence[tuple[FitRequest, BuildSnapshot]]  # configurations of one structure, and their snapshots
 
@@ -48,7 +40,7 @@ Candidates = Sequence[tuple[FitRequest, BuildSnapshot]]  # configurations of one
 class StackPool:
     """Stacks by structure: NumPy's where it knows every part of the model, a traced graph's for the others.
 
-    Beside a GPU, NumPy trains small dense networks only, unless both were timed.
+    Beside a GPU, NumPy trains small networks only, unless both were timed.
 
     Attributes:
         refused: Why a structure is not stacked at all, by its signature.
@@ -132,7 +124,7 @@ class StackPool:
         structure = member.structure
         if structure in self.numpy_wins or not tf.config.list_logical_devices("GPU"):
             return self.numpy_wins.get(structure, True)
-        return member.num_weights <= _MOST_WEIGHTS_BESIDE_A_GPU
+        return member.work <= _MOST_WORK_BESIDE_A_GPU
 
     def _at_hand(self, members: list[StackMember], kind: type) -> Any:
         for stack in self._kept(members):
@@ -173,7 +165,7 @@ def make_numpy_stack(multipliers: LearningRateMultipliers | None = None, **given
     """Make a stack that NumPy trains, as `_made` does.
 
     Raises:
-        CannotStack: The model is not a dense network, or the check refuses.
+        CannotStack: The model has something that NumPy does not know, or the check refuses.
     """
     kind = functools.partial(NumpyStack, multipliers=multipliers)
     return _made(kind, ("loss and metrics", "moments", "learning rate"), multipliers=multipliers, **given)
@@ -186,9 +178,11 @@ def make_graph_stack(streams: int, **given: Any) -> Stack:
         CannotStack: TensorFlow or the check refuses.
     """
 
-    def traced(**parts: Any) -> Stack:
+    def traced(model: keras.Model, **parts: Any) -> Stack:
+        if reason := _never_stacked(model):
+            raise CannotStack(reason)
         with quiet_tensorflow():
-            return GraphStack(streams=streams, **parts)
+            return GraphStack(model=model, streams=streams, **parts)
 
     return _made(traced, ("stacked optimizer", "learning rate", "batching rules"), **given)
 
@@ -217,8 +211,7 @@ def _made(
             model = checked(build(copy.deepcopy(request.hyperparameters)))
             if not model.built:  # a Sequential without `Input` gets one, before its layers
                 make_weights(model, train)
-            reason = needs_plain_fit(model) or _never_stacked(model)
-            if reason:
+            if reason := needs_plain_fit(model):
                 raise CannotStack(reason)
             walk = ModelWalk(model)
             if set(walk.numbers) != set(snapshot.numbers):
@@ -246,6 +239,6 @@ def _made(
 
 def _never_stacked(layer: keras.layers.Layer) -> str | None:
     """Return which layer within has no batched form, before a graph is traced in vain; None if none is known."""
-    if isinstance(layer, _CONVOLUTIONS):
+    if isinstance(layer, CONVOLUTIONS):
         return f"TensorFlow cannot batch the filters of {type(layer).__name__}"
     return next(filter(None, map(_never_stacked, layers_of(layer))), None)

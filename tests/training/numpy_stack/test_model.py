@@ -107,7 +107,8 @@ def residual(hp):
 
 def flattened(hp):
     inputs = keras.Input((4, 4))
-    return compiled(keras.Model(inputs, layers.Dense(4)(layers.Dense(8, "silu")(layers.Flatten()(inputs)))), hp)
+    hidden = layers.Reshape((2, 8))(inputs)
+    return compiled(keras.Model(inputs, layers.Dense(4)(layers.Flatten()(layers.Dense(3, "silu")(hidden)))), hp)
 
 
 def without_input(hp):

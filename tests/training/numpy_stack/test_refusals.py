@@ -25,9 +25,9 @@ def of(*hidden, optimizer=lambda hp: optimizers.SGD(hp["lr"]), loss=None, **comp
     return build
 
 
-def functional(make):
+def functional(make, shape=(16,)):
     def build(hp):
-        inputs = keras.Input((16,))
+        inputs = keras.Input(shape)
         model = keras.Model(inputs, make(inputs))
         model.compile(optimizers.SGD(hp["lr"]), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         return model
@@ -95,6 +95,22 @@ REFUSED = {
     "an unknown activation": (of(lambda: layers.Dense(8, "log_softmax")), "is not known here"),
     "a slope of ReLU": (of(lambda: layers.ReLU(negative_slope=0.1)), "ReLU has a negative_slope"),
     "noise_shape": (of(lambda: layers.Dropout(0.2, noise_shape=(None, 1))), "Dropout has a noise_shape"),
+    "groups": (
+        of(lambda: layers.Reshape((2, 2, 2)), lambda: layers.Conv2D(4, 1, groups=2, name="grouped"), layers.Flatten),
+        "grouped has groups",
+    ),
+    "recurrent_dropout": (
+        of(lambda: layers.Reshape((2, 4)), lambda: layers.LSTM(3, recurrent_dropout=0.2)),
+        "LSTMCell has a recurrent_dropout",
+    ),
+    "another gate": (
+        of(lambda: layers.Reshape((2, 4)), lambda: layers.GRU(3, activation="relu", name="gru")),
+        "gru has activations other than tanh and sigmoid",
+    ),
+    "no fixed shape": (
+        functional(lambda i: layers.Dense(4)(layers.GlobalMaxPooling1D()(layers.Conv1D(2, 1)(i))), (None, 2)),
+        "has no fixed shape",
+    ),
     "a layer of one's own": (of(lambda: Doubled(8)), "Doubled has no form in NumPy"),
     "a loss of one's own": (of(loss=Squared()), "is not known here"),
     "a metric of one's own": (of(metrics=[Right()]), "is not Keras's"),
@@ -148,7 +164,8 @@ def test_what_is_refused_goes_on_to_a_graph(name, rows, monkeypatch, caplog):
             model.compile(model.optimizer, ["sparse_categorical_crossentropy"] * 2)
             return model
 
-    engine = PopulationEngine(build, rows[0], targets(name, rows))
+    x = rows[0].reshape(-1, 8, 2) if name == "no fixed shape" else rows[0]
+    engine = PopulationEngine(build, x, targets(name, rows))
     results, refused = engine.attempt([FitRequest(LR, 1, 1)])
     assert (results, refused) == ([None], {0: "the next one asked"})
     [said] = [record.getMessage() for record in caplog.records if "not trained by NumPy" in record.getMessage()]

@@ -1,1 +1,1 @@
-"""Populations of dense networks in NumPy: no graph to trace, and products that small steps do not drown in calls."""
+"""Populations of small networks in NumPy: no graph to trace, and products that small steps do not drown in calls."""

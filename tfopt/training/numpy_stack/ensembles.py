@@ -25,7 +25,7 @@ def _gathered(gradient: Array, like: Array) -> Array:
 class _EnsembleScaling(Operation):
     """`tfopt.layers.EnsembleScaling`."""
 
-    has_members = True
+    has_axes = True
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
@@ -44,7 +44,7 @@ class _EnsembleScaling(Operation):
 class _BatchEnsembleDense(Operation):
     """`tfopt.layers.BatchEnsembleDense`."""
 
-    has_members = True
+    has_axes = True
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
@@ -89,7 +89,7 @@ class _BatchEnsembleDense(Operation):
 class _SeparateDense(KernelOperation):
     """`tfopt.layers.SeparateDense`: products of each member are (rows, units) inside."""
 
-    has_members = True
+    has_axes = True
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (self._input,) = inputs
@@ -114,7 +114,7 @@ class _SeparateDense(KernelOperation):
 class _Mean(Operation):
     """`tfopt.models.MeanOfMembers`: passes members on in training."""
 
-    has_members = True
+    has_axes = True
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         return inputs[0] if training else mean_of_members(self.layer, inputs[0])

@@ -49,11 +49,13 @@ class Operation(ABC):
         units: Numbers of a row of its output.
         activation: What it ends with; None if that has no form here.
         of_inputs: Whether it has no gradient by its inputs here: nothing that is trained may come before it.
-        has_members: Whether the layer has members of its own, an axis after the rows; else all rows of all of them are
-            rows to it.
+        has_axes: Whether it looks at the axes between the rows and the last one: positions in an image or a sequence,
+            or members of the layer's own; else all of them are rows to it.
+        kept: Numbers of a row that it keeps beside what it passes on.
     """
 
-    of_inputs = has_members = False
+    of_inputs = has_axes = False
+    kept = 0
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         self.layer = layer
@@ -154,15 +156,20 @@ class _Dropout(Operation):
     Attributes:
         rate: Gives the (members,) shares that are dropped.
         always: Whether it draws even where it drops nothing, or all.
+        drawn: Numbers of a row that it draws.
+        draws_in_evaluation: Whether Keras draws in evaluation too, in vain.
     """
+
+    always = draws_in_evaluation = False
+    _schedule: Any = None
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         super().__init__(layer, numbers)
         plain(layer, ("noise_shape",))
+        self.drawn = self.units
         self.generator = layer.seed_generator.state if hasattr(layer, "seed_generator") else None  # of rate 0
         self.always = isinstance(layer, tfopt.layers.Dropout)
         self.rate: Column
-        self._schedule = None
         if not self.always:
             self.rate = numbers.column(layer.rate)
             return
@@ -219,7 +226,7 @@ class _BatchNormalization(Operation):
     def __init__(self, layer: keras.layers.BatchNormalization, numbers: MemberNumbers):
         super().__init__(layer, numbers)
         plain(layer, ("renorm", "synchronized", "gamma_constraint", "beta_constraint"))
-        if layer.axis not in (-1, 1):
+        if layer.axis not in (-1, len(layer.output.shape) - 1):
             raise CannotStack("its batch normalisation is not of the last axis")
         self._momentum, self._epsilon = numbers.column(layer.momentum), numbers.column(layer.epsilon)
 
@@ -272,6 +279,8 @@ class _Add(Operation):
 
     def __init__(self, layer: keras.layers.Add, numbers: MemberNumbers):
         super().__init__(layer, numbers)
+        if len({tuple(part.shape) for part in layer.input}) > 1:
+            raise CannotStack(f"{layer.name} adds outputs of different shapes")
         self._number = 0
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
@@ -285,19 +294,19 @@ class _Add(Operation):
         return [gradient] * self._number
 
 
-class _Flatten(Operation):
-    """`keras.layers.Flatten`."""
+class _Reshape(Operation):
+    """`keras.layers.Reshape` and `Flatten`."""
 
-    has_members = True  # further axes of its inputs are no members, but it takes them as they are
+    has_axes = True
 
-    def __init__(self, layer: keras.layers.Flatten, numbers: MemberNumbers):
+    def __init__(self, layer: keras.layers.Layer, numbers: MemberNumbers):
         super().__init__(layer, numbers)
-        if layer.data_format != "channels_last":
+        if getattr(layer, "data_format", "channels_last") != "channels_last":
             raise CannotStack("it flattens channels first")
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         self._shape = inputs[0].shape
-        return inputs[0].reshape(*self._shape[:2], -1)
+        return inputs[0].reshape(*self._shape[:2], *self.layer.output.shape[1:])
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
         return [gradient.reshape(self._shape)]
@@ -319,7 +328,8 @@ KINDS: dict[type, type[Operation]] = {
     tfopt.layers.Dropout: _Dropout,
     keras.layers.BatchNormalization: _BatchNormalization,
     keras.layers.Add: _Add,
-    keras.layers.Flatten: _Flatten,
+    keras.layers.Flatten: _Reshape,
+    keras.layers.Reshape: _Reshape,
 }
 
 

@@ -1,4 +1,4 @@
-"""A stack of dense networks that NumPy trains: the layers' own formulas, the members' weights side by side."""
+"""A stack of small networks that NumPy trains: the layers' own formulas, the members' weights side by side."""
 
 import copy
 import itertools
@@ -19,6 +19,7 @@ from tfopt.training.fits import State, UnpenalizedLoss, complete
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.numpy_stack.activations import ACTIVATIONS, LINEAR, softmax
 from tfopt.training.numpy_stack.ensembles import mean_of_members
+from tfopt.training.numpy_stack.layers import _Dropout
 from tfopt.training.numpy_stack.losses import EpochMeans, Loss, metric_of
 from tfopt.training.numpy_stack.masks import DropoutDraws, DropoutMasks
 from tfopt.training.numpy_stack.network import Network
@@ -60,7 +61,7 @@ _one_blas_thread = _OneBlasThread()
 
 
 class NumpyStack(Stack):
-    """A population of dense networks in NumPy.
+    """A population of small networks in NumPy.
 
     For models made of the layers in `network`, trained in single precision by SGD, Adam, AdamW or RMSprop on a stock
     loss: nothing has to be traced, and a step is a few calls
@@ -185,8 +186,9 @@ class NumpyStack(Stack):
 
     def member_bytes(self, batch_size: int) -> int:
         """Return about how many bytes a member takes."""
-        units = sum(operation.units for operation in self._network.operations)
-        return 4 * ((4 + len(self._update.slots)) * self._size + 6 * batch_size * units)
+        operations = self._network.operations
+        numbers = sum(6 * operation.units + operation.kept for operation in operations)
+        return 4 * ((4 + len(self._update.slots)) * self._size + batch_size * numbers)
 
     def is_threaded(self, batch_size: int) -> bool:
         """Return whether a product of one member is large enough for several threads."""
@@ -330,12 +332,15 @@ class NumpyStack(Stack):
         """Return the dropout masks of each step, and move the generators on to where Keras leaves them."""
         drawn = []
         for operation in self._dropping:
-            states = self._own[self._variables.index(id(operation.generator))]
+            states = self._generator_states(operation)
             # Those of the epoch after it are drawn ahead.
             rates = operation.rates(2 * len(sizes))
-            drawn.append(DropoutDraws(states.copy(), rates, operation.units, operation.always))
+            drawn.append(DropoutDraws(states.copy(), rates, operation.drawn, operation.always))
             states[:] = drawn[-1].after(len(sizes)).seeds
         return self._drawing.epoch(drawn, sizes)
+
+    def _generator_states(self, operation: _Dropout) -> Array:
+        return self._own[self._variables.index(id(operation.generator))]
 
     def _mean(self, losses: Array, weight: Array | None) -> Array:
         return np.mean(losses if weight is None else losses * weight, axis=1)
@@ -362,6 +367,11 @@ class NumpyStack(Stack):
             for run, _ in _runs(rows):
                 part = self._part(run)
                 penalty = part._penalties.add(part._buffers["weights"])
+                batches = -(-len(rows[run.start]) // batch_size)
+                for operation in part._dropping:
+                    if operation.draws_in_evaluation:
+                        states = part._generator_states(operation)
+                        states[:, 1] += (batches * (operation.rate() > 0)).astype(states.dtype)
                 for picked in self._pieces(np.stack(rows[run])):
                     x, y, weight = part._taken(self._validation, picked)
                     out = part._network.forward(x, training=False)

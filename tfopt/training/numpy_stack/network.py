@@ -7,11 +7,17 @@ import keras
 from tfopt._private.keras_models import calls_of
 from tfopt.errors import CannotStack
 from tfopt.training.ensemble import EnsembleModel, MeanOfMembers
-from tfopt.training.numpy_stack import ensembles, layers, tabular
+from tfopt.training.numpy_stack import ensembles, images, layers, recurrent, tabular
 from tfopt.training.numpy_stack.layers import Array, Operation
 from tfopt.training.numpy_stack.numbers import MemberNumbers
 
-_KINDS: dict[type, type[Operation]] = {**layers.KINDS, **tabular.KINDS, **ensembles.KINDS}
+_KINDS: dict[type, type[Operation]] = {
+    **layers.KINDS,
+    **images.KINDS,
+    **recurrent.KINDS,
+    **tabular.KINDS,
+    **ensembles.KINDS,
+}
 
 
 class Network:
@@ -40,13 +46,14 @@ class Network:
             if kind is None:
                 raise CannotStack(f"{type(layer).__name__} has no form in NumPy here")
             self._sources.append([places[source] for source in sources])
-            before = [self.operations[source - 1] for source in self._sources[-1] if source]
-            _stock(layer, may_have_members=kind.has_members or any(len(one.layer.output.shape) == 3 for one in before))
+            _stock(layer)
             self.operations.append(kind(layer, numbers))
             places[position] = len(self.operations)
         if not any(hasattr(operation.layer, "kernel") for operation in self.operations):
-            raise CannotStack("it has no dense layer")
+            raise CannotStack("it has no layer with a kernel")
         self.output = self.operations[-1]
+        if len(self.output.layer.output.shape) != 2:
+            raise CannotStack(f"the output of {self.output.layer.name} is not (rows, units)")
         if isinstance(self.output.layer, MeanOfMembers) != isinstance(model, EnsembleModel):
             raise CannotStack("an EnsembleModel ends with a MeanOfMembers, and no other model does")
         self.dropouts = layers.dropouts(self.operations)
@@ -75,9 +82,9 @@ class Network:
         values = [x]
         for operation, sources in zip(self.operations, self._sources, strict=True):
             inputs = [values[source] for source in sources]
-            merged = inputs[0].ndim == 4 and not operation.has_members
+            merged = inputs[0].ndim > 3 and not operation.has_axes
             if merged:
-                shape = inputs[0].shape[:3]
+                shape = inputs[0].shape[:-1]
                 inputs = [part.reshape(len(part), -1, part.shape[-1]) for part in inputs]
             out = operation.forward(inputs, training)
             values.append(out.reshape(*shape, -1) if merged else out)
@@ -92,16 +99,16 @@ class Network:
             if not self._wanted[place]:
                 continue
             own = gradients.pop(place)
-            merged = own.ndim == 4 and not operation.has_members
+            merged = own.ndim > 3 and not operation.has_axes
             found = operation.backward(own.reshape(len(own), -1, own.shape[-1]) if merged else own, wanted)
             if merged and found:
-                found = [part.reshape(*own.shape[:3], -1) for part in found]
+                found = [part.reshape(*own.shape[:-1], -1) for part in found]
             for source, part in zip(sources, found if wanted and found else (), strict=False):
                 if self._wanted[source]:
                     gradients[source] = gradients[source] + part if source in gradients else part
 
 
-def _stock(layer: keras.layers.Layer, may_have_members: bool) -> None:
+def _stock(layer: keras.layers.Layer) -> None:
     """Refuse what a layer of a known kind may still be told to do otherwise."""
     if not layer.trainable:
         raise CannotStack(f"{layer.name} is frozen")
@@ -109,5 +116,5 @@ def _stock(layer: keras.layers.Layer, may_have_members: bool) -> None:
         raise CannotStack(f"{layer.name} computes in {layer.dtype_policy.compute_dtype}")
     if getattr(layer, "activity_regularizer", None) is not None:
         raise CannotStack(f"{layer.name} has an activity_regularizer")
-    if len(layer.output.shape) != 2 and not (may_have_members and len(layer.output.shape) == 3):
-        raise CannotStack(f"the output of {layer.name} is not (rows, units)")
+    if None in layer.output.shape[1:]:
+        raise CannotStack(f"the output of {layer.name} has no fixed shape")
