@@ -65,7 +65,7 @@ class _Windows:
             outputs.append(number)
         self.inputs, self.padded, self.outputs = (*lengths, channels), (*padded, channels), tuple(outputs)
         places = (slice(start, start + length) for start, length in zip(before, lengths, strict=True))
-        self._inside = (..., *places, slice(None))
+        self._inside: tuple[Any, ...] = (..., *places, slice(None))
 
     def pad(self, images: Array, value: float, workspace: Workspace) -> Array:
         """Return images (…, height, width, channels) with a value around them."""
@@ -80,7 +80,7 @@ class _Windows:
         """Return a view of the images within what was padded."""
         return padded[self._inside]
 
-    def places(self) -> Iterator[tuple]:
+    def places(self) -> Iterator[tuple[Any, ...]]:
         """Yield where in a padded image all windows have their first number, their second, …"""
         for place in itertools.product(*map(range, self.size)):
             starts = [number * distance for number, distance in zip(place, self.apart, strict=True)]
