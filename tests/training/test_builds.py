@@ -129,3 +129,11 @@ def test_snapshots_leave_no_memory_behind(mlp_model, rows):
 
     before = cast(10)
     assert cast(60) - before < 10
+
+
+def test_a_convolution_multiplies_by_its_weights_at_every_place(rows):
+    parts = [layers.Reshape((4, 4, 1)), layers.Conv2D(2, 3), layers.Flatten()]
+    snapshot, model, _ = take_snapshot(lambda hp: network(hp, *parts), FitRequest({}, 1, 1), Examples(*rows))
+    convolution = 2 * (9 + 1)
+    assert snapshot.shared == 2 * 2 * convolution - convolution
+    assert sum(np.prod(v.shape) for v in model.trainable_variables) == convolution + 8 * 4 + 4

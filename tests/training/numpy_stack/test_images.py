@@ -111,14 +111,17 @@ def recurrences(hp):
     return crossentropy(keras.Sequential([keras.Input((4, 4)), *hidden, layers.Dense(4)]), hp)
 
 
+@pytest.mark.slow
 def test_networks_of_images(check, rows):
     check(pictures, RATES, epochs=3, engine={"x": rows[0].reshape(-1, 4, 4, 1)})
 
 
+@pytest.mark.slow
 def test_networks_of_sequences(check):
     check(sequences, RATES)
 
 
+@pytest.mark.slow
 def test_recurrent_networks(check, rows):
     """Their masks are drawn in evaluation too: the second epoch's are others."""
     check(recurrences, RATES, engine={"x": rows[0].reshape(-1, 4, 4)})
