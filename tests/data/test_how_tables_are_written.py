@@ -257,6 +257,24 @@ def test_a_unit_may_be_plural(read):
     assert table.features["stay"].tolist() == [k % 3 + 1 for k in range(NUM_ROWS)]
 
 
+@pytest.mark.parametrize("ending", ["/100", " out of 5 stars", " l/100 km"])
+def test_numbers_that_all_end_alike(read, tmp_path, ending):
+    table = read({"x": every([f"{v:.1f}{ending}" for v in VALUES], 9, "-"), "y": texts(TARGET)})
+    numbers = [np.nan if place % 9 == 0 else float(f"{value:.1f}") for place, value in enumerate(VALUES)]
+    np.testing.assert_allclose(table.features["x"], numbers)
+    assert said(table, f"the unit {ending.strip()}", "'x'")
+    (tmp_path / "new.csv").write_text(f"x\n7{ending}\n", encoding="utf-8")
+    assert read_rows(tmp_path / "new.csv", table.columns)["x"].tolist() == [7]
+
+
+def test_codes_with_a_sign_between_are_no_numbers(read):
+    table = read(
+        {"code": [f"{8352 + place}-GBBCA" for place in range(NUM_ROWS)], "z": texts(VALUES), "y": texts(TARGET)}
+    )
+    assert said(table, "dropped as an identifier", "code")
+    assert not said(table, "not read as numbers")
+
+
 def test_nines_far_from_all_other_numbers_are_named(read):
     table = read({"a": every(texts(VALUES), 9, "-999"), "b": every(texts(VALUES), 9, "99"), "y": texts(TARGET)})
     (note,) = (note for note in cautions(table, "r2") if "missing" in note)

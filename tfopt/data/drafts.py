@@ -8,7 +8,7 @@ import pandas as pd
 
 from tfopt.data.column import Column
 from tfopt.data.date_formats import ENOUGH, DateGuess, guess_dates
-from tfopt.data.number_formats import MOSTLY, Evidence, evidence, shapes
+from tfopt.data.number_formats import MOSTLY, Evidence, evidence, evidence_of_ending, shapes
 from tfopt.data.raw import RawTable
 from tfopt.data.spelling import is_missing_mark, is_missing_text, level_text
 from tfopt.data.values import is_numeric
@@ -109,6 +109,8 @@ class Draft:
             texts, kept_shapes = [cells.texts[k] for k in kept], [cells.shapes[k] for k in kept]
             if cells.counts[kept].sum() * 2 >= cells.counts.sum():
                 self.dates = guess_dates(texts, kept_shapes, cells.counts[kept], 0.5 if told else ENOUGH)
+        if self.dates is None and self.numbers is not None and self.numbers.share < MOSTLY:
+            self.numbers = evidence_of_ending(cells.texts, cells.counts) or self.numbers
 
 
 @dataclass

@@ -57,7 +57,7 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
             guesses.add(
                 "not read as numbers, though most cells look like them",
                 draft.name,
-                f"not {stray}",
+                f"none in {stray}",
                 "number" if good.any() else "drop",
                 always=bool(good.any()),
             )

@@ -6,7 +6,7 @@ Everything is decided on shapes, texts whose digits are all written `0`: a colum
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -64,6 +64,8 @@ _PATTERNS = {decimal: _pattern(decimal) for decimal in ".,"}
 MOSTLY = 0.8
 _MOST_DIGITS = 15  # of a whole number that float64 holds
 _POWER = re.compile(r"(?<=[mtn])[23](?!\w)")  # in m2, ft3, in2
+_WITH_ENDING = re.compile(r"[-+]?\d+(?:[.,]\d+)?\s*(?P<ending>(?:[^\W\d_]|/ ?(?=\d)).*\d.*)")
+_OF_A_YEAR = re.compile(r"/ ?(19|20)\d\d")
 _LIMIT = re.compile(r"\s*[<>≤≥]=?\s*")
 
 
@@ -133,6 +135,27 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
     return Evidence(decimal, "" if decisive else sign, spellings[unit], share)
 
 
+def evidence_of_ending(texts: Sequence[str], counts: np.ndarray) -> Evidence | None:
+    """Return what the numbers of a column say that all end alike with digits, as 69/100 or 4.5 out of 5 stars."""
+    sample = texts[:: max(1, len(texts) // 1000)]
+    if 2 * sum(_WITH_ENDING.fullmatch(text) is not None for text in sample) < len(sample):
+        return None
+    endings = Counter[str]()
+    for text, count in zip(texts, counts.tolist(), strict=True):
+        if match := _WITH_ENDING.fullmatch(text):
+            endings[match["ending"]] += count
+    ending = _commonest(endings)
+    if endings[ending] < MOSTLY * counts.sum() or _OF_A_YEAR.fullmatch(ending):
+        return None
+    bare = _without_ending(texts, ending)
+    known = evidence(bare, shapes(bare), counts)
+    return None if known.unit else replace(known, unit=ending)
+
+
+def _without_ending(texts: Sequence[str], ending: str) -> list[str]:
+    return [text.removesuffix(ending).rstrip() for text in texts]
+
+
 def _base_of_factors(scaled: Mapping[str, "_Fit"], units: Counter[str]) -> str | None:
     """Return the currency, or `""`, of a column whose numbers have several factors behind them, else None."""
     factors = {fit.factor for fit in scaled.values()} - {1.0}
@@ -155,6 +178,9 @@ def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, u
     clean |= {ord(decimal): ".", (0xFF0C if decimal == "," else 0xFF0E): "."}
     if unit in (HOURS, MINUTES, DEGREES):
         return clock_numbers(texts, unit)
+    if re.search("[0-9]", unit):
+        bare = _without_ending(texts, unit)
+        return to_numbers(bare, shapes(bare), decimal, "")
     multiplied, unit = unit.endswith(MULTIPLIED), unit.removesuffix(MULTIPLIED)
     wanted, bare = _same(unit), not _FACTOR.fullmatch(unit) or bool(_CURRENCY_ONLY.fullmatch(unit))
     values = np.full(len(texts), np.nan)
@@ -234,6 +260,8 @@ def _fit(shape: str, decimal: str) -> _Fit | None:
     signs = [sign for sign in (match["sign"], match["sign2"], match["sign3"]) if sign]
     if bool(opened) != bool(closed) or len(signs) + bool(opened) > 1 or (match["open"] and match["open2"]):
         return None
+    if match["sign3"] and match["after"] and shape[match.end("sign3")] != " ":
+        return None  # a code such as 8352-GBBCA
     start, end = match.start("body"), match.end("exponent") if match["exponent"] else match.end("body")
     value_shape = re.sub(r"[ '_]", "", shape[start:end]).replace("." if decimal == "," else ",", "").replace(",", ".")
     unit = " ".join(part.strip() for part in (match["before"], match["after"]) if part)

@@ -232,7 +232,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "none",
             ),
             Option("patience", "epochs without a better validation loss that end a trial; 0 never", integer, "N"),
-            Option("objective", "metric that chooses and scores", metavar="METRIC", default_text="r2 or accuracy"),
+            Option(
+                "objective",
+                "metric that chooses and scores: r2, mae, rmse, …; accuracy, balanced_accuracy, roc_auc, log_loss, …",
+                metavar="METRIC",
+                default_text="r2 or accuracy",
+            ),
             Option("seed", "seed of folds, configurations and weights", integer, "N"),
         ),
     ),
