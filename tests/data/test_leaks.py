@@ -35,6 +35,7 @@ REGRESSION = {
     "another currency": lambda f: (f["price"] * 1.0853).round(2),
     "logarithm": lambda f: np.log(f["price"]).round(4),
     "rank": lambda f: f["price"].rank(method="first") * 3 + 0.5,
+    "with noise": lambda f: f["price"] * 1.19 + np.random.default_rng(1).normal(0, 0.05 * f["price"].std(), len(f)),
     "with gaps": lambda f: (f["price"] * 2).mask(f["a"] > 1),
 }
 

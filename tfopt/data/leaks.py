@@ -10,7 +10,7 @@ from tfopt.data.table import Table
 _MOST_ROWS, _FEWEST_ROWS, _MOST_CELLS, _CELLS_AT_ONCE = 4000, 500, 4_000_000, 500_000
 # Fewer rows outside the largest class, or fewer rows in all, are put in order by chance.
 _FEWEST_OTHERS, _FEWEST_NUMBERS = 10, 20
-_UNEXPLAINED = 0.001  # share of a target's variance
+_UNEXPLAINED = 0.005  # share of a target's variance
 _WRONG = 0.02  # share of the rows outside the largest class
 _ROWS_PER_LEVEL = 10
 
