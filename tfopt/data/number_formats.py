@@ -179,8 +179,8 @@ def to_numbers(texts: Sequence[str], cell_shapes: Sequence[str], decimal: str, u
     if unit in (HOURS, MINUTES, DEGREES):
         return clock_numbers(texts, unit)
     if re.search("[0-9]", unit):
-        bare = _without_ending(texts, unit)
-        return to_numbers(bare, shapes(bare), decimal, "")
+        without = _without_ending(texts, unit)
+        return to_numbers(without, shapes(without), decimal, "")
     multiplied, unit = unit.endswith(MULTIPLIED), unit.removesuffix(MULTIPLIED)
     wanted, bare = _same(unit), not _FACTOR.fullmatch(unit) or bool(_CURRENCY_ONLY.fullmatch(unit))
     values = np.full(len(texts), np.nan)
