@@ -189,6 +189,16 @@ def searches():
 
 
 @pytest.fixture
+def eagerly():
+    """Have TensorFlow trace nothing, which takes longer than a few steps."""
+    import tensorflow as tf  # here, as a run of few files does without
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def long(request):
     """Whether the long form of a test is asked for: --hypothesis-profile long."""
     return request.config.getoption("hypothesis_profile") == "long"

@@ -152,6 +152,8 @@ def test_one_hots_of_many_levels_are_a_category_and_of_few_are_flags(name):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
 def test_the_programs_of_the_docs_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "tabular-networks.md").read_text(encoding="utf-8")
     x = np.column_stack([RNG.normal(size=(64, 8)), *(RNG.integers(-1, levels, 64) for levels in (2, 5, 300))])

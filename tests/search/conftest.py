@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
 from tfopt.search.config import SearchConfig
 from tfopt.search.session import run
@@ -71,11 +70,3 @@ def rates(tmp_path) -> str:
         "    return model\n"
     )
     return f"{path}:build"
-
-
-@pytest.fixture
-def eagerly():
-    """Have TensorFlow trace nothing, which takes longer than the few steps of a small search."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)

@@ -105,7 +105,7 @@ SEARCHES = {
     "plain": {"engine": "plain", "tuner": "random", "eager": True, "epochs": 1, "seeds": 1},
     "shared-grid-resumed": {"engine": "shared", "tuner": "grid", "interrupted": True},
     "numpy-bayesian-patience": {
-        "engine": "population", "tuner": "bayesian", "patience": 1, "epochs": 12, "max_trials": 5,
+        "engine": "population", "tuner": "bayesian", "patience": 1, "epochs": 12, "max_trials": 4, "seeds": 1,
         "baselines": "dummy,knn",
     },
     "graph-random": {

@@ -76,7 +76,7 @@ def test_hyperband_goes_on_from_the_rung_below_wherever_it_was_trained(tmp_path,
     assert run("one", 1) == run("two", workers)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_callbacks_see_their_fits(tmp_path, workers, rows):
     class Log(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
