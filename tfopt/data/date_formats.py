@@ -37,7 +37,8 @@ _MONTH_WORDS = """
     december dec dezember dez décembre déc decembre diciembre dic dicembre dezembro
 """
 _MONTH_OF = {word: line.split()[0] for line in _MONTH_WORDS.strip().splitlines() for word in line.split()}
-_LETTERS = re.compile(r"[^\W\d_]{3,10}\.?")
+# Whatever is not ASCII counts as a letter: where Arrow matches for pandas 3.0, `\w` is ASCII alone, without `Jän`.
+_LETTERS = re.compile(r"[^\x00-@\[-`{-\x7f]{3,10}\.?")
 _CODES = {
     "%Y": r"\d{4}",
     **dict.fromkeys(("%m", "%d", "%H", "%I"), r"\d{1,2}"),
