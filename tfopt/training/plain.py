@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfopt._private.streams import random_streams_kept
+from tfopt._private.tensorflow_graphs import gradients_forgotten
 from tfopt.errors import one_line
 from tfopt.training.fits import (
     Callbacks,
@@ -56,7 +57,7 @@ class PlainEngine(Engine):
         started = time.perf_counter()
         result = FitResult(engine=self.name, reason=self._reason)
         try:
-            with limited(request.timeout), random_streams_kept():
+            with limited(request.timeout), random_streams_kept(), gradients_forgotten():
                 self._train(request, result, callbacks() if callable(callbacks) else callbacks)
         except Exception as error:
             result.failure = one_line(error)

@@ -385,6 +385,26 @@ def test_several_objectives_are_summed_with_their_signs(tmp_path):
 
 
 @pytest.mark.slow
+def test_of_trials_that_are_level_the_first_is_kept_though_it_ended_last(tmp_path):
+    class Level(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val_level"] = 1.0
+
+    def build(hp):
+        hidden = [keras.layers.Dense(2)] * hp.Choice("hidden", [0, 1])
+        model = keras.Sequential([keras.Input((X.shape[1],)), *hidden, keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(hp.Float("learning_rate", 1e-3, 1e-2)), "mse")
+        return model
+
+    one = tfopt.search.RandomSearch(
+        build, keras_tuner.Objective("val_level", "max"), max_trials=4, seed=0, directory=tmp_path, keep_models=1
+    )
+    one.search(X, Y, validation_data=(X, Y), epochs=1, verbose=0, callbacks=[Level()])
+    assert one.oracle.end_order[0] != "0"  # larger groups are trained first
+    assert len(one.get_best_models()) == 1
+
+
+@pytest.mark.slow
 def test_a_model_that_is_not_kept_says_so_and_one_too_large_is_not_trained(tmp_path, caplog):
     one = tuner(tmp_path, keep_models=1)
     one.search(X, Y, **FIT)

@@ -209,7 +209,7 @@ class TunerStudy(Study):
         sign = -1 if self.oracle.objective.direction == "max" else 1
         best = self.oracle.get_best_trials(self._tuner.keep_models)
         score = float(np.mean([member.score for member in members]))
-        return len(best) < self._tuner.keep_models or sign * score < sign * best[-1].score
+        return len(best) < self._tuner.keep_models or sign * score <= sign * best[-1].score
 
 
 def seed_of(*numbers: int) -> int:
