@@ -19,6 +19,8 @@ def test_the_nearest_choice_is_named_when_one_is_close():
     assert nearest("rigde", ["ridge", "lasso"]) == " Did you mean 'ridge'?"
     assert nearest("Y", ["x", "y"]) == " Did you mean 'y'?", "short names that differ in case only"
     assert nearest("xyz", ["ridge", "lasso"]) == ""
+    assert nearest("--trails", ["--max-trials", "--task"]) == " Did you mean '--max-trials'?", "a word of the name"
+    assert nearest("--taks", ["--max-trials", "--task"]) == " Did you mean '--task'?"
 
 
 @pytest.mark.parametrize(

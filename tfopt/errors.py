@@ -94,7 +94,16 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     names = sorted(choices)  # a folder's entries come in any order
     matches = [choice for choice in names if choice.lower() == name.lower()]
     matches = matches or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    # `--trails` is near one word of `--max-trials`, nearer than the whole of `--task` is.
+    word, words = name.strip("-"), {part: choice for choice in names for part in re.split(r"[-_ ]", choice.strip("-"))}
+    parts = difflib.get_close_matches(word, words, n=1, cutoff=0.8)
+    if parts and (not matches or _likeness(word, parts[0]) > _likeness(name, matches[0])):
+        matches = [words[parts[0]]]
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def one_line(failure: Exception | str) -> str:

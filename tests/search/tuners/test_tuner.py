@@ -419,7 +419,11 @@ def test_a_model_that_is_not_kept_says_so_and_one_too_large_is_not_trained(tmp_p
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
-    [({"engine": "warp"}, "`engine` must be one of"), ({"keep_models": -1}, "`keep_models` of RandomSearch must be")],
+    [
+        ({"engine": "warp"}, "`engine` must be one of"),
+        ({"keep_models": -1}, "`keep_models` of RandomSearch must be"),
+        ({"max_trial": 2}, r"Unrecognized arguments \['max_trial'\] of `RandomSearch`. Did you mean 'max_trials'"),
+    ],
 )
 def test_bad_arguments_are_refused(tmp_path, kwargs, message):
     with pytest.raises(ValueError, match=message):

@@ -1,5 +1,6 @@
 """The tuners' base: KerasTuner's interface over the search loop."""
 
+import inspect
 import logging
 import os
 import time
@@ -100,6 +101,10 @@ class Tuner(KeepsModels):
             known = ", ".join(map(repr, ENGINES))
             hint = nearest(str(engine), ENGINES)
             raise ValueError(f"Argument `engine` must be one of {known}. Received: {engine!r}.{hint}")
+        known = {name for one in type(self).__mro__ for name in inspect.signature(one.__init__).parameters}
+        if unknown := sorted(set(kwargs) - known):
+            hint = nearest(unknown[0], known - {"self", "kwargs"})
+            raise ValueError(f"Unrecognized arguments {unknown} of `{type(self).__name__}`.{hint}")
         if "KERASTUNER_ORACLE_IP" in os.environ:
             raise RuntimeError("This tuner runs in one process. Unset KERASTUNER_ORACLE_IP, or use KerasTuner's own.")
         for name, value, minimum in (
