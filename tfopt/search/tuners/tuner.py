@@ -101,9 +101,10 @@ class Tuner(KeepsModels):
             known = ", ".join(map(repr, ENGINES))
             hint = nearest(str(engine), ENGINES)
             raise ValueError(f"Argument `engine` must be one of {known}. Received: {engine!r}.{hint}")
-        known = {name for one in type(self).__mro__ for name in inspect.signature(one.__init__).parameters}
-        if unknown := sorted(set(kwargs) - known):
-            hint = nearest(unknown[0], known - {"self", "kwargs"})
+        makers = [vars(one)["__init__"] for one in type(self).__mro__ if "__init__" in vars(one)]
+        own = {name for maker in makers for name in inspect.signature(maker).parameters}
+        if unknown := sorted(set(kwargs) - own):
+            hint = nearest(unknown[0], own - {"self", "kwargs"})
             raise ValueError(f"Unrecognized arguments {unknown} of `{type(self).__name__}`.{hint}")
         if "KERASTUNER_ORACLE_IP" in os.environ:
             raise RuntimeError("This tuner runs in one process. Unset KERASTUNER_ORACLE_IP, or use KerasTuner's own.")
