@@ -52,6 +52,7 @@ def test_other_callbacks_see_the_keys(build, data, tmp_path):
     assert [float(row["grad_norm"]) for row in rows] == history["grad_norm"]
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_the_keys(build, data, tmp_path):
     fit(build(), data, [tfopt.callbacks.GradientNorms(), keras.callbacks.TensorBoard(tmp_path)])
     (events,) = (tmp_path / "train").glob("events*")
@@ -89,6 +90,7 @@ def test_frames_and_files(build, data, tmp_path):
         norms.to_frame("weight")
 
 
+@pytest.mark.slow
 def test_picture_has_a_row_a_layer(build, data):
     import matplotlib.pyplot as plt
 

@@ -46,6 +46,7 @@ def test_every_way_to_run_a_step(build, data, tape_squares, arguments):
     assert all(type(value) is float for values in history.values() for value in values)
 
 
+@pytest.mark.slow
 def test_dropout_masks_are_those_of_the_step(build, data, tape_squares):
     expected = np.sqrt(tape_squares(build(dropout=0.4), *data))
     norms, _ = measure(build(dropout=0.4), *data)
@@ -149,6 +150,7 @@ def test_moving_average_of_the_weights(build, data, tape_squares):
     np.testing.assert_allclose(by_variable(norms), expected, rtol=3e-7)
 
 
+@pytest.mark.slow
 def test_constant_loss_scale_is_undone(build, data, tape_squares):
     expected = np.sqrt(tape_squares(build(keras.optimizers.SGD(0.1)), *data))
     norms, _ = measure(build(keras.optimizers.SGD(0.1, loss_scale_factor=128.0)), *data)
@@ -175,6 +177,7 @@ def test_several_optimizers_in_one(build, data, tape_squares):
     np.testing.assert_allclose(next(rates[key] for key in rates if "adam" in key), 0.01, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_learning_rate_of_a_schedule_is_that_of_the_step(build, data):
     schedule = keras.optimizers.schedules.PolynomialDecay(0.1, 6, end_learning_rate=0.0)
     norms, _ = measure(build(keras.optimizers.SGD(schedule)), *data)

@@ -145,6 +145,7 @@ def test_restore_refuses_a_schedule():
     assert len(fit(model, x, y, []).history["loss"]) == 2
 
 
+@pytest.mark.slow
 def test_skipped_float16_steps_pass(caplog):
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=2.0**24)
     keras.utils.set_random_seed(0)

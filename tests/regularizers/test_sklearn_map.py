@@ -196,6 +196,7 @@ def test_sparse_linear_support_vector_classifier():
     check(estimator, CANCER, zeros=15)
 
 
+@pytest.mark.slow
 def test_linear_support_vector_regression():
     table = SCALED
     estimator = svm.LinearSVR(

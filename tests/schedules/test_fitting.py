@@ -94,6 +94,7 @@ def _applied(schedule, accumulate, batches):
     return [float(change) for change in changes[accumulate - 1 :: accumulate]]
 
 
+@pytest.mark.slow
 def test_keras_runs_a_schedule_too_fast_under_accumulation_and_ours_does_not():
     keras_rates = _applied(keras.optimizers.schedules.PolynomialDecay(1.0, 4, 0.0), 2, 8)
     np.testing.assert_allclose(keras_rates, [0.75, 0.25, 0.0, 0.0], atol=1e-6)  # batches 1, 3, 5, 7 of a decay of 4

@@ -59,6 +59,7 @@ def test_pixels_are_preprocessed_as_the_named_network_was(tmp_path):
         _architecture("mine.weights.h5")
 
 
+@pytest.mark.slow
 def test_space_cnn_trains_what_follows_it_alone(file, tmp_path):
     hp = keras_tuner.HyperParameters()
     model = cnn(hp, replace(PROBLEM, backbone=str(file)))
