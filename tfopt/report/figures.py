@@ -155,7 +155,7 @@ def _intervals(
             label.set(color=ACCENT, fontweight="bold")
     ax.tick_params(axis="y", length=0, pad=9)
     ax.spines["left"].set_visible(False)
-    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     return ax
 
 
