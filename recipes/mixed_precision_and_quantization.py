@@ -30,7 +30,7 @@ Claims:
     precision-int8-faster-xla: An int8 model predicts faster than a float32 one when both are compiled by XLA
     precision-convolutions-quantised: Keras's quantize covers convolutions
 
-    python recipes/mixed_precision_and_quantization.py            # about a minute on two cores
+    python recipes/mixed_precision_and_quantization.py   # a minute where 16 bits are fast, or 15
     python recipes/mixed_precision_and_quantization.py --data table.csv --target label
 """
 
