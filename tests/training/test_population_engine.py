@@ -1,11 +1,15 @@
 """The traced population against the plain engine: the same fits, within the rounding of batched products."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfopt
+from tfopt.training import population_engine as module
 from tfopt.training.fits import FitRequest, Monitor
 from tfopt.training.plain import PlainEngine
 from tfopt.training.population_engine import PopulationEngine
@@ -457,3 +461,20 @@ def test_bad_arguments(rows):
     for name in ("max_members", "memory"):
         with pytest.raises(ValueError, match=f"`{name}` must be >= 1"):
             PopulationEngine(lambda hp: None, *rows, **{name: 0})
+
+
+def test_what_a_call_leaves_is_collected_before_it_stands_among_the_old(monkeypatch):
+    """Else the memory of a worker, which goes from call to call, grows: the old are hardly ever gone through."""
+    monkeypatch.setattr(module, "_frozen_by_others", lambda: False)
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # the tests' own objects stay set aside
+    monkeypatch.setattr(gc, "unfreeze", lambda: None)
+
+    class Cycle:
+        pass
+
+    with module._old_objects_left_alone():
+        cycle = Cycle()
+        cycle.itself = cycle
+        alive = weakref.ref(cycle)
+        del cycle
+    assert alive() is None

@@ -314,6 +314,7 @@ def _old_objects_left_alone() -> Iterator[None]:
         yield
     finally:
         if not _frozen_by_others():
+            gc.collect()  # what was made since; among the old it would stay, where call follows call, as in a worker
             gc.unfreeze()
 
 
