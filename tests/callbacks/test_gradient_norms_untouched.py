@@ -299,7 +299,6 @@ def test_a_step_that_bypasses_the_optimizer_is_told(data):
     assert np.isnan(history["grad_norm"]).all()
 
 
-@pytest.mark.slow
 def test_copies_keep_settings_and_numbers_only(build, data):
     norms = tfopt.callbacks.GradientNorms(log_layers=True, prefix="g")
     assert copy.deepcopy(norms).prefix == "g"

@@ -22,7 +22,6 @@ def clock(monkeypatch):
     return clock
 
 
-@pytest.mark.slow
 def test_calls_take_what_others_of_their_kind_took(clock):
     with Workers(1) as workers:
         seen = []
