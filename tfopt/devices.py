@@ -1,5 +1,6 @@
 """Where and how TensorFlow computes: CPU or GPU, memory growth, precision, determinism, several devices."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -173,6 +174,16 @@ def num_cores() -> int:
     if share:
         return int(share)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of a package; None where it is not installed. TensorFlow has a second name."""
+    from importlib import metadata  # which the command line's `--help` does without
+
+    for name in (package, f"{package}-cpu"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None
 
 
 def free_ram() -> int | None:

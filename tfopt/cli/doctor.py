@@ -5,10 +5,8 @@ KerasTuner's own `search()` returns normally when every trial has failed, so fin
 
 import argparse
 import contextlib
-import importlib.metadata
 import io
 import json
-import os
 import platform
 import tempfile
 import time
@@ -17,6 +15,7 @@ from typing import Any
 from tfopt import __version__
 from tfopt._words import choice
 from tfopt.cli.parser import Parser
+from tfopt.devices import installed_version, num_cores
 from tfopt.errors import UserError
 
 EXAMPLES = """
@@ -37,7 +36,6 @@ _PACKAGES = (
     "matplotlib",
     "rich",
 )
-_EITHER = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -55,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         "tfopt": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "cores": num_cores(),
+        "versions": {name: installed_version(name) for name in _PACKAGES},
     }
     report["problems"] = [
         f"{name} is not installed: pip install {name}" for name, v in report["versions"].items() if not v
@@ -70,13 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
     if "devices" in report and not report["devices"]:
         return 2
     return 1 if report["problems"] else 0
-
-
-def _version(name: str) -> str | None:
-    for distribution in _EITHER.get(name, (name,)):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(distribution)
-    return None
 
 
 def _devices(arguments: argparse.Namespace, problems: list[str]) -> dict[str, Any] | None:

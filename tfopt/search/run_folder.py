@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfopt._files import make_folder, open_own, remove_leftovers, sync, write_json
+from tfopt.devices import installed_version
 from tfopt.errors import UserError, command, nearest, one_line
 from tfopt.search.config import SearchConfig
 from tfopt.search.shapes import FILES, misfit
@@ -267,19 +267,10 @@ def environment(table: "Table", device: dict[str, Any], config: SearchConfig) ->
             **({"inputs": plain_inputs(table)} if isinstance(table, ExampleSet) else {}),
         },
         "sources": _sources(config),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), **{name: installed_version(name) for name in packages}},
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "device": device,
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def _version(package: str) -> str | None:
-    for name in (package, f"{package}-cpu"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
