@@ -45,6 +45,7 @@ def test_files_and_places_without_permission(tmp_path, monkeypatch):
 
 def test_existing_run(tmp_path):
     run = tmp_path / "digits__0"
+    (tmp_path / "digits__1.csv").touch()  # no folder
     with pytest.raises(UserError, match=r"no run folder .*digits__1\. `tfopt search"):
         check_existing(tmp_path / "digits__1")
     run.mkdir()

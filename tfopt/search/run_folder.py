@@ -69,7 +69,8 @@ def check_existing(folder: str | os.PathLike[str], *needed: str) -> Path:
     """
     path = Path(folder)
     if not path.exists():
-        siblings = [str(path.parent / entry.name) for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        parent = path.parent
+        siblings = [str(parent / entry.name) for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
         raise UserError(f"no run folder {path}.{nearest(str(path), siblings)} `tfopt search DATA` makes one.")
     if not path.is_dir():
         raise UserError(f"{path} is a file, not a run folder. Name the folder that `tfopt search` made.")
