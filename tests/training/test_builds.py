@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfopt.training.builds import ZeroSlots, hyperparameters_without_effect, take_snapshot
+from tfopt.training.builds import BuildRegistry, ZeroSlots, take_snapshot
 from tfopt.training.fits import FitRequest
 from tfopt.training.rows import Examples
 
@@ -15,20 +15,20 @@ layers = keras.layers
 
 
 @pytest.fixture
-def names_hidden(rows):
-    """Return the function of a build and its configurations: which names are hidden, and how many builds it took."""
-    examples = Examples(*rows)
+def hidden(rows):
+    """Return the function of a build and its configurations: what is said of it, and how many builds it took."""
 
     def find(build, *configurations):
-        slots, builds = ZeroSlots(), []
+        builds = []
 
         def counted(hp):
             builds.append(hp)
             return build(hp)
 
         requests = [FitRequest(hp, 1, 1) for hp in configurations]
-        cast = [(request, take_snapshot(build, request, examples, slots)[0]) for request in requests]
-        return hyperparameters_without_effect(counted, cast, examples, set(), slots), len(builds)
+        registry = BuildRegistry(counted, Examples(*rows))
+        built = list(zip(requests, registry.snapshots(requests), strict=True))
+        return registry.without_effect(built), len(builds) - len(requests)
 
     return find
 
@@ -49,8 +49,8 @@ def network(hp, *parts, seed=1):
         lambda hp: network({"lr": keras.optimizers.schedules.CosineDecay(hp["number"], 9)}),
     ],
 )
-def test_a_number_of_the_model_is_seen_without_a_build(build, names_hidden):
-    assert names_hidden(build, {"number": 0.3}, {"number": 0.7}) == ([], 0)
+def test_a_number_of_the_model_is_seen_without_a_build(build, hidden):
+    assert hidden(build, {"number": 0.3}, {"number": 0.7}) == (None, 0)
 
 
 @pytest.mark.parametrize(
@@ -62,39 +62,39 @@ def test_a_number_of_the_model_is_seen_without_a_build(build, names_hidden):
         lambda hp: network(hp, *[layers.ReLU()] * (hp["number"] > 0.5)),
     ],
 )
-def test_a_number_that_acts_elsewhere_is_found_by_a_build(build, names_hidden):
-    unseen, builds = names_hidden(build, {"number": 0.3}, {"number": 0.7})
-    assert unseen == []
+def test_a_number_that_acts_elsewhere_is_found_by_a_build(build, hidden):
+    said, builds = hidden(build, {"number": 0.3}, {"number": 0.7})
+    assert said is None
     assert builds > 0
 
 
-def test_a_number_that_nothing_shows_is_hidden(names_hidden):
-    assert names_hidden(network, {"number": 0.3}, {"number": 0.7})[0] == ["number"]
+def test_a_number_that_nothing_shows_is_hidden(hidden):
+    assert hidden(network, {"number": 0.3}, {"number": 0.7})[0].startswith("changing 'number' changes nothing")
 
 
-def test_a_value_that_another_number_happens_to_have_shows_nothing(names_hidden):
+def test_a_value_that_another_number_happens_to_have_shows_nothing(hidden):
     """In the first configuration the rate is equal to it, in the second it is not."""
 
     def build(hp):
         return network(hp, layers.Dropout(0.3))
 
-    assert names_hidden(build, {"number": 0.3}, {"number": 0.7})[0] == ["number"]
+    assert hidden(build, {"number": 0.3}, {"number": 0.7})[0].startswith("changing 'number' changes nothing")
 
 
-def test_places_must_be_the_same_in_all_configurations(names_hidden):
+def test_places_must_be_the_same_in_all_configurations(hidden):
     def build(hp):
         rates = (0.3, 0.5) if hp["number"] == 0.3 else (0.5, 0.7)
         return network(hp, *map(layers.Dropout, rates))
 
-    assert names_hidden(build, {"number": 0.3}, {"number": 0.7})[1] > 0
+    assert hidden(build, {"number": 0.3}, {"number": 0.7})[1] > 0
 
 
-def test_whole_numbers_are_always_tried(names_hidden):
+def test_whole_numbers_are_always_tried(hidden):
     def build(hp):
         return network({"lr": keras.optimizers.schedules.CosineDecay(0.1, hp["number"])})
 
-    unseen, builds = names_hidden(build, {"number": 5}, {"number": 7})
-    assert unseen == []
+    said, builds = hidden(build, {"number": 5}, {"number": 7})
+    assert said is None
     assert builds > 0
 
 

@@ -140,64 +140,17 @@ def values_of(hyperparameters: Any) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def hyperparameters_without_effect(
-    build: Build,
-    built: Sequence[tuple[FitRequest, BuildSnapshot]],
-    examples: Examples,
-    known: set[str],
-    slots: ZeroSlots,
-) -> list[str]:
-    """Return the names of hyperparameters that `build` is given and of which its model shows no trace.
-
-    Such a one is unused, or acts through something that no walk sees (a file, an object of a module); only a fit of
-    its own is then safe. A name is tried by changing it alone, in up to three configurations, until it shows.
-    """
-    values = [values_of(request.hyperparameters) or {} for request, _ in built]
-    unseen = []
-    for name in dict.fromkeys(itertools.chain.from_iterable(values)):
-        if name in known or name in _OF_THE_SEARCH or name.startswith("tuner/"):
-            continue
-        holders = [(*pair, own[name]) for pair, own in zip(built, values, strict=True) if name in own]
-        present = {repr(value): value for _, _, value in holders}
-        if len(present) == 1:
-            continue  # its value has not varied yet
-        if _found_in_models(snapshot_and_value for _, *snapshot_and_value in holders):
-            known.add(name)
-            continue
-        for request, snapshot, value in holders[-3:]:
-            other = next(v for text, v in present.items() if text != repr(value))
-            if _changes_model(build, request, snapshot, name, other, examples, slots):
-                known.add(name)
-                break
-        else:
-            unseen.append(name)
-    return unseen
-
-
-def _found_in_models(holders: Iterable[Sequence[Any]]) -> bool:
+def _found_in_models(holders: Iterable[tuple[BuildSnapshot, Any]]) -> bool:
     """Return whether a hyperparameter's values are found at one and the same place of every model built with them."""
     places: set[Any] | None = None
     for snapshot, value in holders:
         if not isinstance(value, float):
             return False
-        found = {path for path, number in snapshot.numbers.items() if np.float32(number) == np.float32(value)}
+        found: set[Any] = {path for path, number in snapshot.numbers.items() if np.float32(number) == np.float32(value)}
         scalars = ((index, array) for index, array in enumerate(snapshot.state) if array.ndim == 0)
         found |= {index for index, array in scalars if array == np.float32(value)}
         places = found if places is None else places & found
     return bool(places)
-
-
-def _changes_model(
-    build: Build,
-    request: FitRequest,
-    snapshot: BuildSnapshot,
-    name: str,
-    value: Any,
-    examples: Examples,
-    slots: ZeroSlots,
-) -> bool:
-    changed = FitRequest(_with(request.hyperparameters, name, value), request.seed, request.epochs)
-    return not take_snapshot(build, changed, examples, slots)[0].same_as(snapshot)
 
 
 def _with(hyperparameters: Any, name: str, value: Any) -> Any:
@@ -261,17 +214,41 @@ class BuildRegistry:
         return self._structures.get(configuration_key(hyperparameters))
 
     def without_effect(self, built: Sequence[tuple[FitRequest, BuildSnapshot]]) -> str | None:
-        """Return which hyperparameters of these requests do something that no model shows; None if none does."""
+        """Return which hyperparameters of these requests do something that no model shows; None if none does.
+
+        Such a one is unused, or acts through something that no walk sees (a file, an object of a module); only a fit of
+        its own is then safe. A name is tried by changing it alone, in up to three configurations, until it shows.
+        """
         if not self._probe:
             return None
-        earlier = [pair for pairs in self.representatives.values() for pair in pairs]
-        names = hyperparameters_without_effect(
-            self._build, [*earlier, *built], self._examples, self._shown, self._slots
-        )
-        if not names:
+        built = [*itertools.chain.from_iterable(self.representatives.values()), *built]
+        values = [values_of(request.hyperparameters) or {} for request, _ in built]
+        hidden = []
+        for name in dict.fromkeys(itertools.chain.from_iterable(values)):
+            if name in self._shown or name in _OF_THE_SEARCH or name.startswith("tuner/"):
+                continue
+            holders = [(*pair, own[name]) for pair, own in zip(built, values, strict=True) if name in own]
+            if len({repr(value) for *_, value in holders}) == 1:
+                continue  # its value has not varied yet
+            if self._shows(name, holders):
+                self._shown.add(name)
+            else:
+                hidden.append(name)
+        if not hidden:
             return None
-        listed = ", ".join(map(repr, names))
+        listed = ", ".join(map(repr, hidden))
         return f"changing {listed} changes nothing that can be seen in the model that `build` returns"
+
+    def _shows(self, name: str, holders: Sequence[tuple[FitRequest, BuildSnapshot, Any]]) -> bool:
+        """Return whether models show a hyperparameter, given with the values that it has."""
+        if _found_in_models((snapshot, value) for _, snapshot, value in holders):
+            return True
+        for request, snapshot, value in holders[-3:]:
+            other = next(another for *_, another in holders if repr(another) != repr(value))
+            changed = FitRequest(_with(request.hyperparameters, name, other), request.seed, request.epochs)
+            if not take_snapshot(self._build, changed, self._examples, self._slots)[0].same_as(snapshot):
+                return True
+        return False
 
     def _note(self, request: FitRequest, snapshot: BuildSnapshot) -> None:
         self._structures[configuration_key(request.hyperparameters)] = snapshot.signature

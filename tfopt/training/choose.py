@@ -188,13 +188,7 @@ def engine_for(
         kind: `"plain"`: a build and a `model.fit` for each fit. `"shared"`: one traced epoch a model shape.
             `"population"`: fits of one shape together, what cannot be stacked on the shared graph. `"auto"`: for each
             shape the faster of the two.
-        build: Returns the compiled model of a configuration.
-        x: Inputs.
-        y: Targets.
-        sample_weight: A weight a row.
-        validation: `(x, y)` or `(x, y, sample_weight)`.
-        class_weight: A weight for each class, in training only.
-        shuffle: See `Engine`.
+        build, x, y, sample_weight, validation, class_weight, shuffle: As `Engine`'s.
         memory: Bytes that stacked members may take; None for a quarter of what is free.
         probe: Whether to look for hyperparameters that act without a trace in the model.
         measure: Whether `"auto"` may time both; else it goes by shape and number alone, the same way in every run.

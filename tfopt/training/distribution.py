@@ -5,9 +5,8 @@ import math
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -18,6 +17,7 @@ import tfopt
 from tfopt import devices
 from tfopt._arguments import whole_number
 from tfopt.errors import one_line
+from tfopt.training.builds import values_of
 from tfopt.training.fits import Callbacks, Done, Engine, FitRequest, FitResult
 from tfopt.training.worker_process import WorkerDiedError, is_worker, portable
 from tfopt.training.workers import Call, Shared, Workers
@@ -139,59 +139,42 @@ def submit(
     def begin(indices: Sequence[int]) -> None:
         group = [replace(requests[index], together=together[alike[index]]) for index in indices]
         given = [callbacks[index] if callbacks else () for index in indices]
-        own: list[Made] = []
-        tell = _told(engines.value.errors, indices, own, done)
+        own: list[Made] = []  # made when the call is, for this group alone
+
+        def arguments() -> tuple:
+            own[:] = [of_fit() if callable(of_fit) else of_fit for of_fit in given]
+            return name, group, own, deadline - time.monotonic()
 
         def told(ended: Any, error: Exception | None) -> None:
             if isinstance(error, WorkerDiedError) and len(indices) > 1:
                 for index in indices:  # so that none but the fit that ends its process is lost
                     begin([index])
-            else:
-                tell(ended, error)
+                return
+            if error is not None:
+                ended = _failed(error, len(indices))
+            engines.value.errors.update(ended.errors)
+            # Where all failed, their callbacks may not even have been made.
+            made = own or [()] * len(indices)
+            for index, result, of_fit, contents in zip(indices, ended.results, made, ended.callbacks, strict=True):
+                for callback, content in zip(of_fit, contents, strict=False):
+                    vars(callback).update(content)
+                done(index, result)
 
-        call = Call(
-            train,
-            partial(_arguments, name, group, given, own, deadline),
-            told,
-            engines,
-            kind="fits",
-            work=sum(work[index] for index in indices),
-            on_gpu=on_gpu,
-        )
-        calls.append(call)
-        workers.submit(call)
+        size = sum(work[index] for index in indices)
+        calls.append(Call(train, arguments, told, engines, kind="fits", work=size, on_gpu=on_gpu))
+        workers.submit(calls[-1])
 
     for indices in divided(alike, work, workers.number):
         begin(indices)
     return calls
 
 
-def _arguments(
-    name: Any, group: Sequence[FitRequest], given: Sequence[Callbacks], own: list[Made], deadline: float
-) -> tuple:
-    """Return the arguments of `train`; callbacks are made now, for this group alone, and put into `own`."""
-    own[:] = [of_fit() if callable(of_fit) else of_fit for of_fit in given]
-    return name, group, own, deadline - time.monotonic()
-
-
-def _told(
-    errors: Errors, indices: Sequence[int], callbacks: Sequence[Made], done: Done
-) -> Callable[[Any, Exception | None], None]:
-    def told(ended: Any, error: Exception | None) -> None:
-        if error is not None:
-            reason = str(error) if isinstance(error, WorkerDiedError) else f"raised {one_line(error)}"
-            _log.info("%d fits failed: %s", len(indices), reason, exc_info=error)
-            failed = FitResult(failure=one_line(error), reason=reason)
-            ended = Ended([replace(failed) for _ in indices], [[] for _ in indices])
-        errors.update(ended.errors)
-        # Where all failed, their callbacks may not even have been made.
-        made = callbacks or [()] * len(indices)
-        for index, result, own, contents in zip(indices, ended.results, made, ended.callbacks, strict=True):
-            for callback, content in zip(own, contents, strict=False):
-                vars(callback).update(content)
-            done(index, result)
-
-    return told
+def _failed(error: Exception, number: int) -> Ended:
+    """Return what so many fits came to whose call raised, or ended its process."""
+    reason = str(error) if isinstance(error, WorkerDiedError) else f"raised {one_line(error)}"
+    _log.info("%d fits failed: %s", number, reason, exc_info=error)
+    failed = FitResult(failure=one_line(error), reason=reason)
+    return Ended([replace(failed) for _ in range(number)], [[]] * number)
 
 
 def divided(alike: Sequence[Any], work: Sequence[float], number: int) -> list[list[int]]:
@@ -231,9 +214,8 @@ def divided(alike: Sequence[Any], work: Sequence[float], number: int) -> list[li
 
 def _alike(request: FitRequest) -> Any:
     """Return what tells structures apart before they are built: values that are no fractions, and the batch size."""
-    given = request.hyperparameters
-    values = given if isinstance(given, Mapping) else getattr(given, "values", None)  # KerasTuner's
-    if not isinstance(values, Mapping):
+    values = values_of(request.hyperparameters)
+    if values is None:
         return request.batch_size
     shape = {name: v for name, v in values.items() if not isinstance(v, float) and not str(name).startswith("tuner/")}
     return request.batch_size, repr(sorted(shape.items(), key=repr))
@@ -246,13 +228,8 @@ def _work(request: FitRequest, engine_of: Callable[[Any], Engine], name: Any) ->
 
 def _contents(callback: keras.callbacks.Callback) -> dict[str, Any]:
     """Return what a callback holds and can be sent back, but for the model; nothing where it need not be sent."""
-    contents: dict[str, Any] = {}
-    if not is_worker():
-        return contents
-    for name, value in vars(callback).items():
-        if name not in _OF_THE_FIT and _can_travel(value):
-            contents[name] = value
-    return contents
+    held = vars(callback) if is_worker() else {}
+    return {name: value for name, value in held.items() if name not in _OF_THE_FIT and _can_travel(value)}
 
 
 def _can_travel(value: Any) -> bool:
