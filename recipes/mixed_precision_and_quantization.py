@@ -30,7 +30,7 @@ Claims:
     precision-int8-faster-xla: An int8 model predicts faster than a float32 one when both are compiled by XLA
     precision-convolutions-quantised: Keras's quantize covers convolutions
 
-    python recipes/mixed_precision_and_quantization.py   # a minute where 16 bits are fast, or 15
+    python recipes/mixed_precision_and_quantization.py   # a minute on a processor with 16-bit arithmetic, 15 on others
     python recipes/mixed_precision_and_quantization.py --data table.csv --target label
 """
 
@@ -166,12 +166,12 @@ print(f"\nPolicies after quantize('int8'): {kernels}; warned: {said}")
 def as_accurate(name):
     """Evidence that the loss of accuracy against float32 is below the margin."""
     first, second = (np.array(cpu["accuracy"][one]) for one in (name, "float32"))
-    return recipe.more(first, second, "accuracy (%)", ".2f", margin=-MARGIN, test_to_train=SHARED)
+    return recipe.more(first, second, f"accuracy (%), {name}", ".2f", margin=-MARGIN, test_to_train=SHARED)
 
 
 def faster(key, *names):
     over = "seeds" if key == "epoch" else "rounds"
-    return recipe.all_of(*(recipe.faster(cpu[key]["float32"], cpu[key][name], name, of=over) for name in names))
+    return recipe.all_of(*(recipe.faster(cpu[key]["float32"], cpu[key][name], f"`{name}`", of=over) for name in names))
 
 
 ratio = {name: cpu["size"]["float32"] / size for name, size in cpu["size"].items()}
@@ -199,22 +199,17 @@ claims = {
     "precision-int8-faster-graph": faster("graph", "int8"),
     "precision-int8-faster-xla": faster("XLA", "int8"),
     "precision-convolutions-quantised": recipe.fact(
-        "int8" in kernels["Conv2D"], "int8 asked for; Conv2D: {}, Dense: {}", kernels["Conv2D"], kernels["Dense"]
+        "int8" in kernels["Conv2D"],
+        "int8 asked for; Conv2D: {}, Dense: {}",
+        f"`{kernels['Conv2D']}`",
+        f"`{kernels['Dense']}`",
     ),
 }
 
 shown = ["float32", "mixed_bfloat16", "mixed_float16", *MODES]
 with recipe.panels(2, width=5.5) as (figure, (left, right)):
-    for name, colour in zip(shown, recipe.COLOURS, strict=False):
-        mean, half = recipe.interval(cpu["accuracy"][name], test_to_train=SHARED)
-        left.errorbar(cpu["size"][name], mean, half, color=colour, fmt="o", capsize=3, label=name)
-    left.set(
-        xlabel="saved model (kB)",
-        ylabel="test accuracy (%)",
-        title="Size and accuracy of each precision",
-        xlim=(0, None),
-    )
-    left.legend(frameon=False, loc="lower center")
+    rows = {f"{name}, {cpu['size'][name]:.0f} kB": cpu["accuracy"][name] for name in shown}
+    recipe.dots(left, rows, "Accuracy of each precision, size of its file", "test accuracy (%)", test_to_train=SHARED)
     labels = {"epoch": "training, an epoch", "graph": "prediction, graph", "XLA": "prediction, XLA"}
     for (key, label), colour in zip(labels.items(), recipe.COLOURS, strict=False):
         names = [name for name in shown if name in cpu[key]]
@@ -223,5 +218,8 @@ with recipe.panels(2, width=5.5) as (figure, (left, right)):
     right.axvline(1, color="#999999", lw=0.8)
     right.legend(frameon=False)
     right.set(xlabel="time over float32's (median)", title="Time of each precision on a CPU", xscale="log")
+    right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter("{x:g}")
+    right.invert_yaxis()  # float32 on top, as on the left
 
 recipe.finish(arguments, claims, cpu | {"policies_after_int8": kernels}, figure)
