@@ -43,7 +43,7 @@ _OWN: dict[str, dict[str, Any]] = {
 
 def _groups() -> list[tuple[str, list[Option]]]:
     found = []
-    for title, options in GROUPS:
+    for title, options in GROUPS.items():
         kept = [
             dataclasses.replace(option, **_OWN.get(option.name, {}))
             for option in options
@@ -100,7 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
             interruption.args = (f"the same command with --out {folder} goes on",)
             raise
     objective, space = plan.objective.name, folder / "space.py"
-    of_table = [word for option in GROUPS[0][1] if option.name in flags for word in option.words(flags[option.name])]
+    given = [option for option in GROUPS["the table"] if option.name in flags]
+    of_table = [word for option in given for word in option.words(flags[option.name])]
     search = command("search", config.data, *of_table, "--space", f"{space}:build")
     rows = [
         {"ingredient": effect.ingredient.name, "effect": effect.mean, "low": effect.low, "high": effect.high}

@@ -59,7 +59,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--data", dest="data", metavar="DATA", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     defaults = SearchConfig().to_dict()
-    for title, options in GROUPS:
+    for title, options in GROUPS.items():
         add_options(parser, title, options, defaults)
     group = parser.add_argument_group("settings and output")
     group.add_argument(
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Search, print the leaderboard and the verdict, and return the exit code."""
     config = resolve(arguments, os.environ)
     if arguments.print_config:
-        print(to_toml(config.to_dict(), (("data", (DATA,)), *GROUPS)), end="")
+        print(to_toml(config.to_dict(), (("data", (DATA,)), *GROUPS.items())), end="")
         return 0
     config.validate()
     return _dry_run(config, arguments) if arguments.dry_run else _search(config, arguments)

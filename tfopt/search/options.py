@@ -1,6 +1,7 @@
 """The settings of a search, one table for the command line, settings files and Python."""
 
 import argparse
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -91,224 +92,200 @@ class Option:
         return self.flag_name or "--" + self.name.replace("_", "-")
 
 
-GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
-    (
-        "the table",
-        (
-            Option(
-                "target",
-                "column to predict; several for regression; a name with a comma in double quotes",
-                names,
-                "NAME[,…]",
-                "the last column",
-            ),
-            Option("task", "auto, regression or classification", choice(*configuration.TASKS), "TASK"),
-            Option("drop", "columns to leave out", names, "NAME[,…]"),
-            Option(
-                "column",
-                "what a column is, where the guess is wrong: number, decimal-comma, decimal-point, category, date, "
-                "day-first, month-first, text or drop",
-                names,
-                "NAME=KIND[,…]",
-            ),
-            Option("group", "column whose rows must stay in one fold together", metavar="NAME"),
-            Option("weights", "column of example weights", metavar="NAME"),
-            Option(
-                "time",
-                "column that orders the rows: learn from the past, be scored on what follows",
-                metavar="NAME",
-                default_text="rows have no order",
-            ),
-            Option(
-                "duplicates",
-                "together or anywhere: whether copies of a row stay in one fold",
-                choice(*configuration.DUPLICATES),
-                "HOW",
-            ),
-            Option(
-                "header",
-                "whether the first line holds the names",
-                choice(*configuration.HEADERS),
-                default_text="guessed, and said",
-                constants=(("--header", "yes"), ("--no-header", "no")),
-            ),
-            Option("encoding", "encoding of the file, such as gb18030", metavar="NAME", default_text="guessed"),
-            Option("separator", "field separator, such as ';' or '\\t'", metavar="CHARACTER", default_text="guessed"),
-            Option("max_unpacked", "what a compressed file may unpack to: 500MB, 16GB", size, "SIZE", "4GB"),
-            Option(
-                "stream",
-                "read the files in blocks, which need not fit into memory: search a sample, train the network that is "
-                "chosen on all rows; or read them whole",
-                choice(*configuration.STREAMS),
-                default_text="in blocks where memory is too little",
-                constants=(("--stream", "yes"), ("--no-stream", "no")),
-            ),
-            Option("sample", "with --stream: rows to search, and at most so many to test by", integer, "N"),
-            Option(
-                "image_size",
-                "height x width that a folder's images are resized to: 64, 48x64",
-                metavar="SIZE",
-                default_text="the commonest",
-            ),
-            Option(
-                "image_column",
-                "column that names images, relative to the file; they are what is learned from",
-                metavar="NAME",
-                default_text="none",
-            ),
-            Option(
-                "text_column", "column of texts, which are what is learned from", metavar="NAME", default_text="none"
-            ),
-            Option(
-                "window",
-                "rows of a time series that are one example, the target's past among them; folds go forward in time",
-                integer,
-                "N",
-                "rows are examples",
-            ),
-            Option("horizon", "rows from the end of a window to the target that is forecast", integer, "M"),
-            Option("as_image", "digits, or the arrays of an NPZ file, as images in their own shape", switch),
+GROUPS: dict[str, tuple[Option, ...]] = {
+    "the table": (
+        Option(
+            "target",
+            "column to predict; several for regression; a name with a comma in double quotes",
+            names,
+            "NAME[,…]",
+            "the last column",
         ),
-    ),
-    (
-        "the network",
-        (
-            Option(
-                "space",
-                "of tables small, mlp, realmlp, tabm, portfolio or wide; cnn, sequence or text; or PATH.py:function, "
-                "your own build(hp)",
-                metavar="SPACE",
-                default_text="portfolio, or cnn, sequence or text where the examples are such",
-            ),
-            Option(
-                "backbone",
-                "network that was trained before and stays as it is, for space cnn: a .keras file, or .weights.h5 of "
-                "one of keras.applications, whose name the file's begins with",
-                metavar="FILE",
-                default_text="none",
-            ),
-            Option("epochs", "passes over the training rows in each fit", integer, "N", "fewer for larger tables"),
-            Option(
-                "target_scaling",
-                "standard or none: how regression targets are scaled for the network",
-                choice(*configuration.TARGET_SCALINGS),
-                "HOW",
-            ),
-            Option(
-                "class_weight",
-                "balanced or none: whether each class weighs the same in training, the baselines' too",
-                choice(*configuration.CLASS_WEIGHTS),
-                "HOW",
-            ),
-            Option("seeds", "refits of the chosen network, each with its own seed", integer, "N"),
-            Option("ensemble", "most configurations in the ensemble over trials; 0 for none", integer, "N"),
+        Option("task", "auto, regression or classification", choice(*configuration.TASKS), "TASK"),
+        Option("drop", "columns to leave out", names, "NAME[,…]"),
+        Option(
+            "column",
+            "what a column is, where the guess is wrong: number, decimal-comma, decimal-point, category, date, "
+            "day-first, month-first, text or drop",
+            names,
+            "NAME=KIND[,…]",
         ),
-    ),
-    (
-        "the search",
-        (
-            Option("tuner", "random, grid, bayesian or hyperband", choice(*configuration.TUNERS), "TUNER"),
-            Option(
-                "max_trials",
-                "network configurations in each outer fold",
-                integer,
-                "N",
-                "16; the whole grid; as many as Hyperband's brackets hold",
-            ),
-            Option(
-                "tries",
-                "configuration to try first: 'units=64 dropout=0.2', as the space names them; may be given again",
-                tried,
-                "'NAME=VALUE …'",
-                flag_name="--try",
-            ),
-            Option("like", "earlier run whose best configurations are tried first", metavar="RUN", default_text="none"),
-            Option("time_limit", "time for all, baselines and refits among it: 90s, 10m, 1h", duration, "TIME", "none"),
-            Option(
-                "trial_timeout",
-                "time that a fit of a trial may take, its build included, before the trial fails: 30s, 5m",
-                duration,
-                "TIME",
-                "none",
-            ),
-            Option("patience", "epochs without a better validation loss that end a trial; 0 never", integer, "N"),
-            Option(
-                "objective",
-                "metric that chooses and scores: r2, mae, rmse, …; accuracy, balanced_accuracy, roc_auc, log_loss, …",
-                metavar="METRIC",
-                default_text="r2 or accuracy",
-            ),
-            Option("seed", "seed of folds, configurations and weights", integer, "N"),
+        Option("group", "column whose rows must stay in one fold together", metavar="NAME"),
+        Option("weights", "column of example weights", metavar="NAME"),
+        Option(
+            "time",
+            "column that orders the rows: learn from the past, be scored on what follows",
+            metavar="NAME",
+            default_text="rows have no order",
         ),
-    ),
-    (
-        "the comparison",
-        (
-            Option("baselines", "fast, all, none, or names: ridge,lasso,…", metavar="NAMES"),
-            Option(
-                "baseline",
-                "a baseline of your own: a function that returns an estimator, or an estimator and its grid; may be "
-                "given again",
-                whole,
-                "PATH.py:function",
-            ),
-            Option("folds", "outer folds; every model is scored once on each", integer, "N"),
-            Option("inner_folds", "folds inside each outer training part, for choosing", integer, "N"),
-            Option("repeats", "times that the outer folds are drawn", integer, "N"),
-            Option("holdout", "fraction of rows held out once, instead of folds", number, "FRACTION"),
-            Option("gap", "least time between training and test rows: 7d, 12h", metavar="TIME", default_text="none"),
-            Option("rope", "difference that does not matter in practice, in units of the metric", number, "WIDTH"),
+        Option(
+            "duplicates",
+            "together or anywhere: whether copies of a row stay in one fold",
+            choice(*configuration.DUPLICATES),
+            "HOW",
         ),
-    ),
-    (
-        "the machine",
-        (
-            Option(
-                "device",
-                "auto, cpu, gpu, gpu:N or gpu:N,M; an absent one is an error; each GPU has its worker",
-                metavar="DEVICE",
-            ),
-            Option("precision", ", ".join(configuration.PRECISIONS), choice(*configuration.PRECISIONS), "POLICY"),
-            Option("deterministic", "only kernels that give the same bits each time; slower", switch),
-            Option(
-                "engine",
-                "auto, population, shared or plain: how fits are computed; the same results up to rounding",
-                choice(*configuration.ENGINES),
-                "ENGINE",
-            ),
-            Option(
-                "memory", "what fits trained together may take: 500MB, 2GB", size, "SIZE", "a quarter of what is free"
-            ),
-            Option(
-                "workers", "processes that train networks and baselines; the same results", integer, "N", "one a core"
-            ),
-            Option(
-                "backend",
-                "loky (processes of this machine), or the cluster ray or dask at --address",
-                choice(*BACKENDS),
-                "NAME",
-            ),
-            Option("address", "where the cluster is, such as tcp://HOST:8786", metavar="ADDRESS", default_text="none"),
+        Option(
+            "header",
+            "whether the first line holds the names",
+            choice(*configuration.HEADERS),
+            default_text="guessed, and said",
+            constants=(("--header", "yes"), ("--no-header", "no")),
         ),
-    ),
-    (
-        "the run folder",
-        (
-            Option("out", "where to write", metavar="DIR", default_text="runs/DATA__SEED__TIME"),
-            Option("overwrite", "replace the run that is in --out", switch, environment=False),
-            Option(
-                "track",
-                "log to MLflow too, each trial as a nested run: mlflow, or mlflow:URI (a folder, sqlite:///FILE, "
-                "http://HOST:PORT)",
-                metavar="mlflow[:URI]",
-                default_text="none",
-            ),
-            Option("resume", "continue an interrupted run with its own settings", metavar="DIR", environment=False),
+        Option("encoding", "encoding of the file, such as gb18030", metavar="NAME", default_text="guessed"),
+        Option("separator", "field separator, such as ';' or '\\t'", metavar="CHARACTER", default_text="guessed"),
+        Option("max_unpacked", "what a compressed file may unpack to: 500MB, 16GB", size, "SIZE", "4GB"),
+        Option(
+            "stream",
+            "read the files in blocks, which need not fit into memory: search a sample, train the network that is "
+            "chosen on all rows; or read them whole",
+            choice(*configuration.STREAMS),
+            default_text="in blocks where memory is too little",
+            constants=(("--stream", "yes"), ("--no-stream", "no")),
         ),
+        Option("sample", "with --stream: rows to search, and at most so many to test by", integer, "N"),
+        Option(
+            "image_size",
+            "height x width that a folder's images are resized to: 64, 48x64",
+            metavar="SIZE",
+            default_text="the commonest",
+        ),
+        Option(
+            "image_column",
+            "column that names images, relative to the file; they are what is learned from",
+            metavar="NAME",
+            default_text="none",
+        ),
+        Option("text_column", "column of texts, which are what is learned from", metavar="NAME", default_text="none"),
+        Option(
+            "window",
+            "rows of a time series that are one example, the target's past among them; folds go forward in time",
+            integer,
+            "N",
+            "rows are examples",
+        ),
+        Option("horizon", "rows from the end of a window to the target that is forecast", integer, "M"),
+        Option("as_image", "digits, or the arrays of an NPZ file, as images in their own shape", switch),
     ),
-)
+    "the network": (
+        Option(
+            "space",
+            "of tables small, mlp, realmlp, tabm, portfolio or wide; cnn, sequence or text; or PATH.py:function, "
+            "your own build(hp)",
+            metavar="SPACE",
+            default_text="portfolio, or cnn, sequence or text where the examples are such",
+        ),
+        Option(
+            "backbone",
+            "network that was trained before and stays as it is, for space cnn: a .keras file, or .weights.h5 of "
+            "one of keras.applications, whose name the file's begins with",
+            metavar="FILE",
+            default_text="none",
+        ),
+        Option("epochs", "passes over the training rows in each fit", integer, "N", "fewer for larger tables"),
+        Option(
+            "target_scaling",
+            "standard or none: how regression targets are scaled for the network",
+            choice(*configuration.TARGET_SCALINGS),
+            "HOW",
+        ),
+        Option(
+            "class_weight",
+            "balanced or none: whether each class weighs the same in training, the baselines' too",
+            choice(*configuration.CLASS_WEIGHTS),
+            "HOW",
+        ),
+        Option("seeds", "refits of the chosen network, each with its own seed", integer, "N"),
+        Option("ensemble", "most configurations in the ensemble over trials; 0 for none", integer, "N"),
+    ),
+    "the search": (
+        Option("tuner", "random, grid, bayesian or hyperband", choice(*configuration.TUNERS), "TUNER"),
+        Option(
+            "max_trials",
+            "network configurations in each outer fold",
+            integer,
+            "N",
+            "16; the whole grid; as many as Hyperband's brackets hold",
+        ),
+        Option(
+            "tries",
+            "configuration to try first: 'units=64 dropout=0.2', as the space names them; may be given again",
+            tried,
+            "'NAME=VALUE …'",
+            flag_name="--try",
+        ),
+        Option("like", "earlier run whose best configurations are tried first", metavar="RUN", default_text="none"),
+        Option("time_limit", "time for all, baselines and refits among it: 90s, 10m, 1h", duration, "TIME", "none"),
+        Option(
+            "trial_timeout",
+            "time that a fit of a trial may take, its build included, before the trial fails: 30s, 5m",
+            duration,
+            "TIME",
+            "none",
+        ),
+        Option("patience", "epochs without a better validation loss that end a trial; 0 never", integer, "N"),
+        Option(
+            "objective",
+            "metric that chooses and scores: r2, mae, rmse, …; accuracy, balanced_accuracy, roc_auc, log_loss, …",
+            metavar="METRIC",
+            default_text="r2 or accuracy",
+        ),
+        Option("seed", "seed of folds, configurations and weights", integer, "N"),
+    ),
+    "the comparison": (
+        Option("baselines", "fast, all, none, or names: ridge,lasso,…", metavar="NAMES"),
+        Option(
+            "baseline",
+            "a baseline of your own: a function that returns an estimator, or an estimator and its grid; may be "
+            "given again",
+            whole,
+            "PATH.py:function",
+        ),
+        Option("folds", "outer folds; every model is scored once on each", integer, "N"),
+        Option("inner_folds", "folds inside each outer training part, for choosing", integer, "N"),
+        Option("repeats", "times that the outer folds are drawn", integer, "N"),
+        Option("holdout", "fraction of rows held out once, instead of folds", number, "FRACTION"),
+        Option("gap", "least time between training and test rows: 7d, 12h", metavar="TIME", default_text="none"),
+        Option("rope", "difference that does not matter in practice, in units of the metric", number, "WIDTH"),
+    ),
+    "the machine": (
+        Option(
+            "device",
+            "auto, cpu, gpu, gpu:N or gpu:N,M; an absent one is an error; each GPU has its worker",
+            metavar="DEVICE",
+        ),
+        Option("precision", ", ".join(configuration.PRECISIONS), choice(*configuration.PRECISIONS), "POLICY"),
+        Option("deterministic", "only kernels that give the same bits each time; slower", switch),
+        Option(
+            "engine",
+            "auto, population, shared or plain: how fits are computed; the same results up to rounding",
+            choice(*configuration.ENGINES),
+            "ENGINE",
+        ),
+        Option("memory", "what fits trained together may take: 500MB, 2GB", size, "SIZE", "a quarter of what is free"),
+        Option("workers", "processes that train networks and baselines; the same results", integer, "N", "one a core"),
+        Option(
+            "backend",
+            "loky (processes of this machine), or the cluster ray or dask at --address",
+            choice(*BACKENDS),
+            "NAME",
+        ),
+        Option("address", "where the cluster is, such as tcp://HOST:8786", metavar="ADDRESS", default_text="none"),
+    ),
+    "the run folder": (
+        Option("out", "where to write", metavar="DIR", default_text="runs/DATA__SEED__TIME"),
+        Option("overwrite", "replace the run that is in --out", switch, environment=False),
+        Option(
+            "track",
+            "log to MLflow too, each trial as a nested run: mlflow, or mlflow:URI (a folder, sqlite:///FILE, "
+            "http://HOST:PORT)",
+            metavar="mlflow[:URI]",
+            default_text="none",
+        ),
+        Option("resume", "continue an interrupted run with its own settings", metavar="DIR", environment=False),
+    ),
+}
 DATA = Option("data", "the data", environment=False)
-OPTIONS = (DATA, *(option for _, options in GROUPS for option in options))
+OPTIONS = (DATA, *itertools.chain.from_iterable(GROUPS.values()))
 
 
 # What has a search run code, or speak to another machine: never taken from a run folder, which may be a stranger's.
