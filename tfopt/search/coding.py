@@ -15,6 +15,7 @@ from tfopt.data.table import Table
 from tfopt.data.table_ensemble import TableEnsemble
 from tfopt.data.table_model import TableModel, TablePreprocessing
 from tfopt.training.ensemble import MeanOfNetworks
+from tfopt.training.rows import flat
 
 Output = Literal["values", "logits", "probabilities", "binary_logit", "binary_probability"]
 TargetForm = Literal["values", "codes", "one_hot", "binary"]
@@ -171,27 +172,22 @@ class SplitCoder:
         models = [self.exported([network], train, scaling) for network, scaling, _ in members]
         return TableEnsemble(models, [weight for _, _, weight in members])
 
-    def features(self, train: np.ndarray, other: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the encoded training rows and the other rows, encoded as the training rows are."""
+    def features(self, train: np.ndarray, other: np.ndarray, scaling: str) -> tuple[Any, Any]:
+        """Return the inputs of the training rows and of the other rows, encoded as the training rows are."""
         key = (train.tobytes(), other.tobytes(), scaling)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        encoder = self.encoder(train, scaling)
-        frame = self._table.features
-        pair = encoder.transform(frame.iloc[train]), encoder.transform(frame.iloc[other])
-        self._keep(key, pair)
-        return pair
+        if key not in self._kept:
+            self._kept[key] = self.encoded(train, other, scaling)
+            sizes = [sum(array.nbytes for array in flat(held)) for held in self._kept.values()]
+            while sum(sizes) > self._max_bytes and len(sizes) > 1:
+                self._kept.popitem(last=False)
+                del sizes[0]
+        self._kept.move_to_end(key)
+        return self._kept[key]
 
-    def _keep(self, key: tuple, pair: tuple[Any, Any]) -> None:
-        self._kept[key] = pair
-        sizes = [sum(map(self._num_bytes, held)) for held in self._kept.values()]
-        while sum(sizes) > self._max_bytes and len(sizes) > 1:
-            self._kept.popitem(last=False)
-            del sizes[0]
-
-    def _num_bytes(self, inputs: Any) -> int:
-        return inputs.nbytes
+    def encoded(self, train: np.ndarray, other: np.ndarray, scaling: str) -> tuple[Any, Any]:
+        """Return what `features` keeps."""
+        encoder, frame = self.encoder(train, scaling), self._table.features
+        return encoder.transform(frame.iloc[train]), encoder.transform(frame.iloc[other])
 
     def is_fixed(self, scaling: str) -> bool:
         """Whether inputs, targets and weights of a row are the same in every split: not where a split scales them."""

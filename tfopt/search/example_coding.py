@@ -8,7 +8,7 @@ import numpy as np
 
 from tfopt.data.example_encoder import ExampleEncoder, blank_inputs
 from tfopt.data.example_model import ExampleModel
-from tfopt.data.examples import ExampleSet, each, leaves, named
+from tfopt.data.examples import ExampleSet, each, leaves
 from tfopt.search.coding import SplitCoder, TargetForm, TargetScaler, output_kind
 
 # In place of a configuration's scaling of columns: whether its network takes texts itself.
@@ -46,17 +46,11 @@ class ExampleCoder(SplitCoder):
         encoder = ExampleEncoder(self._table.parts, texts_as_they_are=scaling == RAW)
         return encoder.fit(each(lambda array: array[train], self._table.x))
 
-    def features(self, train: np.ndarray, other: np.ndarray, scaling: str) -> tuple[Any, Any]:
+    def encoded(self, train: np.ndarray, other: np.ndarray, scaling: str) -> tuple[Any, Any]:
         """Return the inputs of the training examples and of the others, encoded as the training examples are."""
-        key = (train.tobytes(), other.tobytes(), scaling)
-        if key not in self._kept:
-            encoder = self.inputs_encoder(train, scaling)
-            of_rows = [each(lambda array, rows=rows: array[rows], self._table.x) for rows in (train, other)]
-            self._keep(key, (encoder.transform(of_rows[0]), encoder.transform(of_rows[1])))
-        return self._kept[key]
-
-    def _num_bytes(self, inputs: Any) -> int:
-        return sum(array.nbytes for _, array in named(inputs))
+        encoder = self.inputs_encoder(train, scaling)
+        of_train, of_other = (each(lambda array, rows=rows: array[rows], self._table.x) for rows in (train, other))
+        return encoder.transform(of_train), encoder.transform(of_other)
 
     def all_inputs(self, scaling: str) -> Any:
         """Return the inputs of all examples, where they are the same in every split."""

@@ -17,7 +17,7 @@ from tfopt.errors import one_line
 from tfopt.search.ensemble import in_spread
 from tfopt.search.fitting import Task, batch_size_of
 from tfopt.search.journal import Record
-from tfopt.search.loop import Fit, Study
+from tfopt.search.loop import Fit, Study, Trainer
 from tfopt.search.oracles import fold_oracle
 from tfopt.search.plan import Fold
 from tfopt.search.spaces import first_of
@@ -98,7 +98,8 @@ class GivenTrials(Study):
             record = self._journal.append(self._record(trial, members))
             batches = -(-len(self.tasks(trial)[0].split.train) // batch_size_of(record["values"]))
             steps = batches * sum(len(member.history.get("loss", ())) for member in members)
-        self._search.told(self.fold, self._tell(trial, record), steps)
+        self._tell(trial, record)
+        self._search.told(self.fold, record, steps)
 
     def _predicted(self, trial: Trial, member: Member, task: Task, prediction: np.ndarray, result: FitResult) -> None:
         """Keep what an outer fold's trial predicts, for the ensemble over trials."""
@@ -116,9 +117,8 @@ class GivenTrials(Study):
         replace(self._search.folder / path, functools.partial(np.save, arr=predictions))  # before its line is written
         return {"predictions": path.as_posix()}
 
-    def _tell(self, trial: Trial, record: Record) -> Record:
-        """Tell an oracle, and return the record."""
-        return record
+    def _tell(self, trial: Trial, record: Record) -> None:
+        """Tell an oracle, where there is one."""
 
     def _find(self, trial: Trial) -> Record | None:
         return self._journal.find("trial", fold=self.fold.key, trial_id=trial.trial_id, values=_values(trial))
@@ -185,9 +185,9 @@ class FoldStudy(GivenTrials):
         self.oracle.save()
         self.states.prune((), self.oracle.continued())
 
-    def _tell(self, trial: Trial, record: Record) -> Record:
+    def _tell(self, trial: Trial, record: Record) -> None:
         if trial.trial_id in self._given:
-            return record
+            return
         own: Any = self.oracle.get_trial(trial.trial_id)
         # The lengths are what the rung above goes on from; the curves are in the journal.
         own.members = [
@@ -200,7 +200,6 @@ class FoldStudy(GivenTrials):
         if record["score"] is not None:
             self.oracle.update_trial(trial.trial_id, {"score": record["score"]})
         self.oracle.end_trial(own)
-        return record
 
 
 class Refits(GivenTrials):
@@ -218,6 +217,11 @@ class Refits(GivenTrials):
         }
         self._predict_seconds: dict[str, float] = {}
         self._importance: Record | None = None
+
+    def begin_all(self, trainer: Trainer) -> None:
+        """Submit them all, without waiting for any."""
+        for trial in self.ask(len(self._given)):
+            self.begin(trial, trainer)
 
     def tasks(self, trial: Trial) -> list[Task]:
         """Return a task for each seed."""

@@ -292,9 +292,7 @@ class NetworkSearch:
             for place, member in enumerate(self.ensemble.members(fold)):
                 if member.values not in given.values():
                     given[f"member-{place}"], seeds[f"member-{place}"] = member.values, 1
-            study = Refits(self, fold, given, seeds)
-            for refit in study.ask(len(given)):
-                study.begin(refit, self._trainer)
+            Refits(self, fold, given, seeds).begin_all(self._trainer)
         self._steps_ahead = self._steps_after_refits
         if self._limit.deadline < math.inf:
             self._end_refits()  # what follows them is for the time that is left
@@ -307,9 +305,7 @@ class NetworkSearch:
         """Return (configurations, folds, seeds) scores of training on all rows of each fold; NaN where a fit failed."""
         self.progress.start(REFITS, len(given) * len(folds))
         for fold in folds:
-            study = Refits(self, fold, given, dict.fromkeys(given, num_seeds))
-            for refit in study.ask(len(given)):
-                study.begin(refit, self._trainer)
+            Refits(self, fold, given, dict.fromkeys(given, num_seeds)).begin_all(self._trainer)
         self._end_refits()
         records = [[self.refitted(fold, values, num_seeds) for fold in folds] for values in given.values()]
         return np.array([[[_number(s) for s in record["scores"]] for record in row if record] for row in records])

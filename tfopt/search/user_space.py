@@ -35,7 +35,7 @@ def load_space(name: str) -> Space:
             f"the space of this run is {name}, given in Python, which the run folder does not hold. Go on from Python: "
             "tfopt.search.run(resume=RUN, space=…)."
         )
-    space = _from_file(name)
+    space = _space_of(name, held(name, "--space", "space", _may_build, "a function `build(hp)`"))
     return FileSpace(space.name, space.build, space.fit, Path(name.rpartition(":")[0]).read_bytes())
 
 
@@ -58,10 +58,6 @@ def _load_content(name: str, content: bytes) -> Space:
         path = Path(folder, path.name)
         path.write_bytes(content)
         return load_space(f"{path}:{name.rpartition(':')[2]}")
-
-
-def _from_file(name: str) -> Space:
-    return _space_of(name, held(name, "--space", "space", _may_build, "a function `build(hp)`"))
 
 
 def from_object(hypermodel: Any) -> Space:

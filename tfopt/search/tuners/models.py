@@ -3,7 +3,6 @@
 import copy
 import json
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +204,9 @@ class KeepsModels(TunerMethods, keras_tuner.Tuner):
         """Take over what the project folder holds."""
         self.oracle.reload()
 
-    def _chain(self, trials: Sequence[Trial]) -> set[str]:
-        """Return these trials' ids and those of the trials that they were continued from."""
+    def _ids_to_keep(self) -> set[str]:
+        """Return the ids of the best trials, and of those that they were continued from."""
+        trials = self.oracle.get_best_trials(self.keep_models)
         parents = [trial.hyperparameters.values.get("tuner/trial_id") for trial in trials]
         return {trial.trial_id for trial in trials} | {parent for parent in parents if parent is not None}
 
@@ -214,13 +214,12 @@ class KeepsModels(TunerMethods, keras_tuner.Tuner):
         """Delete the states that no one will ask for."""
         last = set() if ended else self.oracle.continued()
         # While trials may still be continued, any of them may end among the best.
-        best = self._chain(self.oracle.get_best_trials(self.keep_models)) | last
-        self.states.prune(best, last)
+        self.states.prune(self._ids_to_keep() | last, last)
 
     def write_checkpoints(self) -> None:
         """Write the weights of the best trials where KerasTuner's own class reads them."""
         models: dict[str, keras.Model] = {}  # one for all trials of a structure
-        for trial_id in sorted(self._chain(self.oracle.get_best_trials(self.keep_models))):
+        for trial_id in sorted(self._ids_to_keep()):
             path, state = self.checkpoint_path(trial_id), self.states.best(trial_id)
             if path.exists() or state is None:
                 continue
