@@ -119,7 +119,7 @@ class FasterEngine:
             if work > _MOST_WORK and not on_gpu:
                 return f"models of {work} multiplications a row are faster one after another"
             # What this process has traced already counts only where it trains all of them.
-            traced = members[0].request.together is None and self._pool.has_stack(members)
+            traced = members[0].request.together is None and bool(self._pool.kept(members))
             if seconds < _WORTH_STACKING and not traced:
                 return f"about {seconds:.1f} s of work are not worth a stack"
             return None
@@ -140,7 +140,7 @@ class FasterEngine:
         rounded = members[0].structure, type(stack), int(np.log2(len(members)))
         if rounded not in self._together:
             alike = [member for member in members if member.num_rows == members[0].num_rows]
-            fitting = [m for m in self._pool.taken_at_once(alike) if stack.mismatch(m.snapshot.numbers) is None]
+            fitting = [m for m in alike[: self._pool.max_members] if stack.mismatch(m.snapshot.numbers) is None]
             with random_streams_kept():
                 stack.load([m.state for m in fitting], [m.snapshot.numbers for m in fitting])
                 for _ in range(2):  # the first call optimises the graph

@@ -46,10 +46,11 @@ class StackPool:
         refused: Why a structure is not stacked at all, by its signature.
         not_numpy: Why NumPy does not train a structure.
         numpy_wins: Of structures that were timed beside a GPU: whether NumPy was faster.
+        max_members: Most members of a stack.
     """
 
     def __init__(self, engine: Engine, builds: BuildRegistry, max_members: int, measure: bool):
-        self._engine, self._builds, self._max_members, self._measure = engine, builds, max_members, measure
+        self._engine, self._builds, self.max_members, self._measure = engine, builds, max_members, measure
         self._stacks: LRULists[Stack] = LRULists(_MAX_STRUCTURES)  # by structure and examples of validation
         self._num_traces: dict[str, int] = defaultdict(int)
         self.refused: dict[str, str] = {}
@@ -59,14 +60,6 @@ class StackPool:
     def stacks(self) -> list[Stack]:
         """Return all stacks that are kept."""
         return [stack for stacks in self._stacks.values() for stack in stacks]
-
-    def has_stack(self, members: list[StackMember]) -> bool:
-        """Return whether a stack of these members' structure is kept."""
-        return bool(self._kept(members))
-
-    def taken_at_once(self, members: list[StackMember]) -> list[StackMember]:
-        """Return the members that one stack holds."""
-        return members[: self._max_members]
 
     def stack(self, members: list[StackMember]) -> Stack:
         """Return a checked stack that takes the first of these members.
@@ -87,7 +80,7 @@ class StackPool:
         if stack is not None or structure in self.not_numpy:
             return stack
         try:
-            return self._made(functools.partial(make_numpy_stack, multipliers=members[0].multipliers), members)
+            return self._add(functools.partial(make_numpy_stack, multipliers=members[0].multipliers), members)
         except CannotStack as reason:
             _log.debug("not trained by NumPy: %s", reason)
             self.not_numpy[structure] = f"not by NumPy: {reason}"
@@ -115,7 +108,7 @@ class StackPool:
             raise CannotStack("its graph depends on the values: too many had to be traced")
         self._num_traces[structure] += 1
         try:
-            return self._made(lambda **given: make_graph_stack(streams=streams, **given), members)
+            return self._add(lambda **given: make_graph_stack(streams=streams, **given), members)
         except CannotStack as reason:
             self.refused[structure] = str(reason)
             raise
@@ -127,24 +120,25 @@ class StackPool:
         return member.work <= _MOST_WORK_BESIDE_A_GPU
 
     def _at_hand(self, members: list[StackMember], kind: type) -> Any:
-        for stack in self._kept(members):
+        for stack in self.kept(members):
             fits = isinstance(stack, kind) and stack.takes_streams(self._num_streams(members))
             if fits and stack.mismatch(members[0].snapshot.numbers) is None:
                 return stack
         return None
 
     def _num_streams(self, members: list[StackMember]) -> int:
-        return len({member.generators for member in members[: self._max_members]})
+        return len({member.generators for member in members[: self.max_members]})
 
-    def _kept(self, members: list[StackMember]) -> list[Stack]:
+    def kept(self, members: list[StackMember]) -> list[Stack]:
+        """Return the stacks at hand of these members' structure."""
         return self._stacks[f"{members[0].structure} {id(self._validation(members[0]))}"]
 
     def _validation(self, member: StackMember) -> Examples | None:
         return self._engine.validation if member.request.validation is None else self._engine.held_out
 
-    def _made(self, make: Callable[..., Any], members: list[StackMember]) -> Any:
-        alike = members[: self._max_members]
-        stacks, varying = self._kept(alike), frozenset(self._builds.varying[alike[0].snapshot.signature])
+    def _add(self, make: Callable[..., Any], members: list[StackMember]) -> Any:
+        alike = members[: self.max_members]
+        stacks, varying = self.kept(alike), frozenset(self._builds.varying[alike[0].snapshot.signature])
         stacks[:] = [stack for stack in stacks if stack.varying == varying]
         del stacks[: 1 - _MAX_STACKS]
         stacks.append(make(**self._given(alike)))
@@ -162,17 +156,17 @@ class StackPool:
 
 
 def make_numpy_stack(multipliers: LearningRateMultipliers | None = None, **given: Any) -> Stack:
-    """Make a stack that NumPy trains, as `_made` does.
+    """Make a stack that NumPy trains, as `_checked` does.
 
     Raises:
         CannotStack: The model has something that NumPy does not know, or the check refuses.
     """
     kind = functools.partial(NumpyStack, multipliers=multipliers)
-    return _made(kind, ("loss and metrics", "moments", "learning rate"), multipliers=multipliers, **given)
+    return _checked(kind, ("loss and metrics", "moments", "learning rate"), multipliers=multipliers, **given)
 
 
 def make_graph_stack(streams: int, **given: Any) -> Stack:
-    """Trace a stack as `_made` does, for so many distinct random streams.
+    """Trace a stack as `_checked` does, for so many distinct random streams.
 
     Raises:
         CannotStack: TensorFlow or the check refuses.
@@ -184,10 +178,10 @@ def make_graph_stack(streams: int, **given: Any) -> Stack:
         with quiet_tensorflow():
             return GraphStack(model=model, streams=streams, **parts)
 
-    return _made(traced, ("stacked optimizer", "learning rate", "batching rules"), **given)
+    return _checked(traced, ("stacked optimizer", "learning rate", "batching rules"), **given)
 
 
-def _made(
+def _checked(
     kind: Callable[..., Stack], needs: Sequence[str], build: Build, candidates: Candidates, varying: frozenset[str],
     train: Examples, validation: Examples | None, measure: bool,
     multipliers: LearningRateMultipliers | None = None, check: bool = True,

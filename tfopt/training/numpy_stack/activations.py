@@ -97,20 +97,8 @@ def _sixth(z: Array) -> Array:
     return np.clip(z + np.float32(3), 0, 6) / np.float32(6)
 
 
-def _softsign_slope(_: Array, out: Array) -> Array:
-    return np.square(1 - np.abs(out))
-
-
 def _sparse_plus(z: Array) -> Array:
     return np.where(z <= -1, np.float32(0), np.where(z < 1, np.square(z + 1) * np.float32(0.25), z))
-
-
-def _squareplus(z: Array) -> Array:
-    return (z + np.sqrt(z * z + np.float32(4))) / np.float32(2)
-
-
-def _soft_shrink(z: Array) -> Array:
-    return z - np.clip(z, np.float32(-0.5), np.float32(0.5))
 
 
 def _elu_slope(_: Array, out: Array) -> Array:
@@ -138,13 +126,14 @@ ACTIVATIONS = {
     keras.activations.mish: _of_input(lambda z: z * _mish_gate(z)[0], _mish_slope),
     keras.activations.softplus: _of_input(_softplus, expit),
     keras.activations.squareplus: _of_input(
-        _squareplus, lambda z: np.float32(0.5) * (1 + z / np.sqrt(z * z + np.float32(4)))
+        lambda z: (z + np.sqrt(z * z + np.float32(4))) / np.float32(2),
+        lambda z: np.float32(0.5) * (1 + z / np.sqrt(z * z + np.float32(4))),
     ),
     keras.activations.sparse_plus: _of_input(_sparse_plus, lambda z: np.clip((z + 1) * np.float32(0.5), 0, 1)),
     keras.activations.tanh: Activation(lambda z: np.tanh(z, out=z), lambda _, out: 1 - out * out),
     keras.activations.hard_tanh: _of_input(lambda z: np.clip(z, -1, 1), lambda z: _between(z, -1, 1)),
     keras.activations.tanh_shrink: _of_input(lambda z: z - np.tanh(z), lambda z: np.square(np.tanh(z))),
-    keras.activations.softsign: Activation(lambda z: z / (1 + np.abs(z)), _softsign_slope),
+    keras.activations.softsign: Activation(lambda z: z / (1 + np.abs(z)), lambda _, out: np.square(1 - np.abs(out))),
     keras.activations.sigmoid: Activation(lambda z: expit(z, out=z), lambda _, out: out * (1 - out)),
     keras.activations.log_sigmoid: _of_input(lambda z: -_softplus(-z), lambda z: expit(-z)),
     keras.activations.hard_sigmoid: _of_input(_sixth, lambda z: _between(z, -3, 3) * np.float32(1 / 6)),
@@ -154,7 +143,9 @@ ACTIVATIONS = {
     keras.activations.hard_silu: _of_input(
         lambda z: z * _sixth(z), lambda z: _sixth(z) + z * _between(z, -3, 3) * np.float32(1 / 6)
     ),
-    keras.activations.soft_shrink: _of_input(_soft_shrink, lambda z: np.abs(z) > np.float32(0.5)),
+    keras.activations.soft_shrink: _of_input(
+        lambda z: z - np.clip(z, np.float32(-0.5), np.float32(0.5)), lambda z: np.abs(z) > np.float32(0.5)
+    ),
     keras.activations.hard_shrink: _of_input(
         lambda z: np.where(np.abs(z) > np.float32(0.5), z, np.float32(0)), lambda z: np.abs(z) > np.float32(0.5)
     ),

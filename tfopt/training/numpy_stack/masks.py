@@ -65,10 +65,6 @@ class DropoutDraws:
             and np.array_equal(mine, theirs)
         )
 
-    def masks(self, steps: range, rows: int) -> np.ndarray:
-        """Return (steps, members, rows, units) masks: whether a unit is kept."""
-        return _masks([self], steps, rows)[0]
-
     def seeds_of(self, steps: range) -> np.ndarray:
         """Return the (steps, members, 2) seeds of the draws."""
         seeds = np.repeat(self.seeds[None], len(steps), axis=0)

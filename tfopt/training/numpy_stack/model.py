@@ -280,7 +280,7 @@ class NumpyStack(Stack):
         padded = np.stack([np.resize(order, longest) for order in orders])
         starts = range(0, longest, batch_size)
         sizes = [min(batch_size, longest - start) for start in starts]
-        totals = self._epoch_means(len(orders))
+        totals = EpochMeans(self._metrics, self._unpenalized, len(orders))
         norms = np.zeros((2, len(orders)))
         everyone = [(slice(0, len(orders)), longest)]
         for start, size, drawn in zip(starts, sizes, self._masks(sizes), strict=True):
@@ -345,9 +345,6 @@ class NumpyStack(Stack):
     def _mean(self, losses: Array, weight: Array | None) -> Array:
         return np.mean(losses if weight is None else losses * weight, axis=1)
 
-    def _epoch_means(self, members: int) -> EpochMeans:
-        return EpochMeans(self._metrics, self._unpenalized, members)
-
     def _taken(self, parts: tuple[Array, Array, Array | None], rows: Array) -> tuple[Array, Array, Array | None]:
         """Return the rows (members, rows) of inputs, targets and weights."""
         x, y, weight = parts
@@ -362,7 +359,7 @@ class NumpyStack(Stack):
         """Return the logs over each member's rows of the validation examples."""
         if self._validation is None:
             raise ValueError("This stack was made without rows of validation.")
-        totals = self._epoch_means(len(rows))
+        totals = EpochMeans(self._metrics, self._unpenalized, len(rows))
         with self._computing(batch_size):
             for run, _ in _runs(rows):
                 part = self._part(run)
