@@ -21,11 +21,10 @@ from tfopt.search.journal import Journal
 from tfopt.search.nested import NetworkSearch
 from tfopt.search.oracles import default_values
 from tfopt.search.plan import prepare
-from tfopt.search.progress import Progress
+from tfopt.search.progress import Progress, TimeLimit
 from tfopt.search.run_folder import locked
 from tfopt.search.saved import choose_model, load_model, read_importance, read_oof
 from tfopt.search.session import run
-from tfopt.search.time_limit import TimeLimit
 from tfopt.search.user_space import load_space
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from tfopt.errors import one_line
 from tfopt.search.config import SearchConfig
 from tfopt.search.journal import Journal, Record
 from tfopt.search.plan import Fold, Plan
-from tfopt.search.progress import Progress
+from tfopt.search.progress import Progress, TimeLimit
 from tfopt.search.saved import model_file
-from tfopt.search.time_limit import TimeLimit
 from tfopt.training.worker_process import WorkerDiedError, load_training
 from tfopt.training.workers import Call, Shared, Workers
 
@@ -61,19 +60,18 @@ class BaselineRuns:
         self._begun = True
         for family in plan.families:
             for fold in plan.outer:
-                if (family.name, fold.key) in kept:
-                    continue
-                split, inner = plan.splits[int(fold.key)], list(fold.inner)
-                self._calls[family.name, fold.key] = Call(
-                    tune_in_worker,
-                    (family, int(fold.key), split, inner, plan.objective, plan.config.seed),
-                    functools.partial(self._told, family, fold),
-                    self._table,
-                    kind=family.name,
-                    urgent=self._urgent,
-                )
-        for call in self._calls.values():
-            self._workers.submit(call)
+                if (family.name, fold.key) not in kept:
+                    index, inner = int(fold.key), list(fold.inner)
+                    arguments = (family, index, plan.splits[index], inner, plan.objective, plan.config.seed)
+                    told = functools.partial(self._told, family, fold)
+                    self._submit(family, fold.key, tune_in_worker, arguments, told, kind=family.name)
+
+    def _submit(
+        self, family: Family, place: int | str, function: Callable, arguments: tuple, told: Callable, kind: str
+    ) -> None:
+        call = Call(function, arguments, told, self._table, kind=kind, urgent=self._urgent)
+        self._calls[family.name, place] = call
+        self._workers.submit(call)
 
     def open(self, journal: Journal, folder: Path, progress: Progress, limit: TimeLimit) -> None:
         """Say where results go, who is told, and when to end; begin what the journal does not hold."""
@@ -143,16 +141,9 @@ class BaselineRuns:
         if kept is not None and (self._folder / model_file(family.name)).exists():
             return
         plan = self._plan
-        call = Call(
-            train_in_worker,
-            (family, choices, list(plan.final.inner), plan.objective, plan.config.seed),
-            functools.partial(self._trained, family),
-            self._table,
-            kind=f"{family.name} for use",
-            urgent=self._urgent,
-        )
-        self._calls[family.name, FOR_USE] = call
-        self._workers.submit(call)
+        arguments = (family, choices, list(plan.final.inner), plan.objective, plan.config.seed)
+        told = functools.partial(self._trained, family)
+        self._submit(family, FOR_USE, train_in_worker, arguments, told, kind=f"{family.name} for use")
 
     def seconds_ahead(self) -> float:
         """Return how long the fits for use will take that no worker has been asked for yet."""

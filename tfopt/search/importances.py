@@ -12,9 +12,8 @@ from tfopt.data.examples import ExampleSet
 from tfopt.search.journal import Journal
 from tfopt.search.nested import NetworkSearch
 from tfopt.search.plan import Fold, Plan
-from tfopt.search.progress import Progress
+from tfopt.search.progress import Progress, TimeLimit
 from tfopt.search.saved import IMPORTANCE_FILE
-from tfopt.search.time_limit import TimeLimit
 from tfopt.training.workers import Call, Shared, Workers
 
 

@@ -28,10 +28,9 @@ from tfopt.search.oracles import check_grid, default_values, discover, known_val
 from tfopt.search.parallel import ParallelTrainer
 from tfopt.search.plan import Fold, Plan
 from tfopt.search.problem import Problem
-from tfopt.search.progress import Progress
+from tfopt.search.progress import Progress, TimeLimit
 from tfopt.search.saved import NETWORK
 from tfopt.search.spaces import Space
-from tfopt.search.time_limit import TimeLimit
 from tfopt.search.tuners.oracle import Member
 from tfopt.training.fits import FitResult
 from tfopt.training.workers import Workers

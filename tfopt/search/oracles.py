@@ -130,10 +130,7 @@ def known_values(
 
 def grid_size(hp: keras_tuner.HyperParameters) -> int:
     """Return the number of grid points, conditional hyperparameters counted as if always active; floats as ten."""
-    size = 1
-    for parameter in hp.space:
-        size *= len(spaces.grid(parameter))
-    return size
+    return math.prod(len(spaces.grid(parameter)) for parameter in hp.space)
 
 
 def check_grid(hp: keras_tuner.HyperParameters, max_trials: int | None) -> None:

@@ -1,5 +1,6 @@
-"""How a long job says where it is; by default to nobody."""
+"""How a long job says where it is, by default to nobody, and how much of its time is left."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -113,3 +114,32 @@ class ProgressLine(Progress):
             end = "" if text else "\r"
             print(f"\r{text:<{self._length}}", end=end, file=self._stream, flush=True)
             self._length = len(text)
+
+
+class TimeLimit:
+    """A deadline, and the pace so far: seconds a training step.
+
+    Args:
+        seconds: Wall seconds that the whole search may take; None for no limit.
+        started: When it began, by `time.monotonic()`.
+        num_workers: Fits that are trained side by side.
+    """
+
+    def __init__(self, seconds: float | None, started: float, num_workers: int = 1):
+        self.seconds = seconds
+        self.deadline = math.inf if seconds is None else started + seconds
+        self.num_workers = num_workers
+        self._steps, self._seconds = 0, 0.0
+
+    def trained(self, steps: int, seconds: float) -> None:
+        """Take down training steps, and the seconds that a worker took for them."""
+        self._steps += steps
+        self._seconds += seconds
+
+    def seconds_for(self, steps: float) -> float:
+        """Return about how long so many steps will take; 0 while nothing was trained."""
+        return steps * self._seconds / self._steps / self.num_workers if self._steps else 0.0
+
+    def left(self) -> float:
+        """Return the seconds until the deadline."""
+        return self.deadline - time.monotonic()

@@ -27,9 +27,8 @@ from tfopt.search.journal import Journal, Record, proposed_before
 from tfopt.search.loop import engines_in_words
 from tfopt.search.nested import FINAL, NetworkSearch
 from tfopt.search.plan import Plan, prepare
-from tfopt.search.progress import Progress
+from tfopt.search.progress import Progress, TimeLimit
 from tfopt.search.spaces import Space
-from tfopt.search.time_limit import TimeLimit
 from tfopt.search.tracking import MlflowTracker
 from tfopt.search.tries import as_text
 from tfopt.search.user_space import load_space

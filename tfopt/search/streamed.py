@@ -25,9 +25,8 @@ from tfopt.search.fold_study import losses
 from tfopt.search.journal import Record
 from tfopt.search.nested import NetworkSearch
 from tfopt.search.plan import Plan
-from tfopt.search.progress import Units
+from tfopt.search.progress import TimeLimit, Units
 from tfopt.search.saved import NETWORK, NETWORK_FILE
-from tfopt.search.time_limit import TimeLimit
 from tfopt.training.plain import PlainEngine
 
 _log = logging.getLogger("tfopt")

@@ -41,7 +41,7 @@ class Examples:
         """Return `(x, y)` or `(x, y, sample_weight)`."""
         return (self.x, self.y) if self.sample_weight is None else (self.x, self.y, self.sample_weight)
 
-    def take(self, rows: np.ndarray | None) -> tuple:
+    def take(self, rows: np.ndarray | slice | None) -> tuple:
         """Return `parts()` at these rows; all of them for None."""
         return self.parts() if rows is None else _each(lambda array: array[rows], self.parts())
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from tfopt._arguments import count_argument
-from tfopt.training.rows import Arrays, Examples, Fold, flat, folds_of
+from tfopt.training.rows import Examples, Fold, folds_of
 
 _LARGEST_DENSE = 2**28  # bytes that a sparse matrix may take as an array
 
@@ -20,9 +20,7 @@ class Fits:
     """One table, and how every trial is fitted to it.
 
     Args:
-        x: Inputs.
-        y: Targets.
-        sample_weight: Example weights, as `model.fit` takes them.
+        examples: Inputs, targets and weights.
         class_weight: A weight for each class, in training only.
         validation: Rows for all fits to be validated on; None with folds, or without any.
         folds: Training and validation rows of each fold; None without cross-validation.
@@ -32,9 +30,7 @@ class Fits:
         callbacks: Callbacks, to be copied for each fit.
     """
 
-    x: Arrays
-    y: Arrays
-    sample_weight: Arrays | None = None
+    examples: Examples
     class_weight: dict[int, float] | None = None
     validation: tuple | None = None
     folds: list[Fold] | None = None
@@ -74,11 +70,8 @@ def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) 
     class_weight, sample_weight = given.get("class_weight"), given.get("sample_weight")
     if class_weight is not None and sample_weight is not None:
         raise ValueError("Arguments `class_weight` and `sample_weight` exclude each other, as in `model.fit`.")
-    examples = Examples(x, y, sample_weight)
     fits = Fits(
-        examples.x,
-        examples.y,
-        examples.sample_weight,
+        Examples(x, y, sample_weight),
         class_weight,
         epochs=given.get("epochs") or 1,
         batch_size=given.get("batch_size"),
@@ -92,7 +85,7 @@ def fits_of(args: Sequence[Any], kwargs: dict[str, Any], folds: Any, seed: int) 
                 "Argument `folds` brings its own validation rows. Do not pass `validation_data` or `validation_split` "
                 "beside it."
             )
-        fits.folds = folds_of(folds, fits.y, seed)
+        fits.folds = folds_of(folds, fits.examples.y, seed)
     elif validation is not None:
         fits.validation = validation
     elif split:
@@ -104,14 +97,12 @@ def _hold_out(fits: Fits, split: float) -> None:
     """Take the last rows for validation, as Keras does."""
     if not 0 < split < 1:
         raise ValueError(f"Argument `validation_split` must be between 0 and 1. Received: {split}.")
-    rows = len(flat(fits.x)[0])
+    rows = len(fits.examples)
     first = int(np.floor(rows * (1 - split)))
     if first in (0, rows):
         raise ValueError(f"Argument `validation_split` leaves one part empty. Received: {split} of {rows} rows.")
-    parts = (fits.x, fits.y) if fits.sample_weight is None else (fits.x, fits.y, fits.sample_weight)
-    fits.validation = tuple(keras.tree.map_structure(lambda array: array[first:], part) for part in parts)
-    fits.x, fits.y, *weight = (keras.tree.map_structure(lambda array: array[:first], part) for part in parts)
-    fits.sample_weight = weight[0] if weight else None
+    fits.validation = fits.examples.take(slice(first, None))
+    fits.examples = Examples(*fits.examples.take(slice(first)))
 
 
 def _arrays(nest: Any) -> bool:

@@ -131,9 +131,7 @@ def _candidates(
     coding: Coding, known: Sequence[space.Values], losses: np.ndarray, tried: set[space.Key],
     generator: np.random.Generator,
 ) -> list[space.Values]:  # fmt: skip
-    with warnings.catch_warnings():
-        # Halton points need no power of two; Sobol's are better spread.
-        points = qmc.Sobol(max(coding.dimensions, 1), seed=generator).random(NUM_CANDIDATES)[:, : coding.dimensions]
+    points = qmc.Sobol(max(coding.dimensions, 1), seed=generator).random(NUM_CANDIDATES)[:, : coding.dimensions]
     best = np.argsort(np.where(np.isnan(losses), np.inf, losses))[:5]
     around = np.repeat([coding.point(known[index]) for index in best], NUM_NEIGHBOURS // max(len(best), 1), axis=0)
     width = np.repeat([[0.02], [0.1]], [len(around) // 2, len(around) - len(around) // 2], axis=0)

@@ -197,8 +197,9 @@ class Tuner(KeepsModels):
             number = workers if isinstance(workers, int) else workers.number
             memory = (memory or free_memory() // 4) // number
         return OneEngine(
-            engine_for, kind, self.build_for_engine if alone else Builder(self), fits.x, fits.y, fits.sample_weight,
-            fits.validation, class_weight=fits.class_weight, memory=memory, shuffle=fits.shuffle, measure=alone,
+            engine_for, kind, self.build_for_engine if alone else Builder(self), *fits.examples.parts(),
+            validation=fits.validation, class_weight=fits.class_weight, memory=memory, shuffle=fits.shuffle,
+            measure=alone,
         )  # fmt: skip
 
     def _why_plain(self, fits: Fits | None) -> str:
