@@ -61,8 +61,7 @@ def check(plain):
         pairs = zip(configurations, (1, 2, 1), strict=False)
         requests = [FitRequest(hp, seed, epochs, batch_size, **arguments) for hp, seed in pairs]
         population = engine(build, rows, **(options or {}))
-        results, refused = population.attempt(requests)
-        assert refused == {}
+        results = [result for _, result in sorted(population.stacked(requests))]
         if traced:  # of the last one only: each is a graph
             results, requests = results[-1:], requests[-1:]
         keras_own = PlainEngine(**population.arguments()).fit(requests) if traced else plain(population, requests)
@@ -351,9 +350,8 @@ def test_gradient_norms_are_those_of_the_callback(rows):
 
 def refusal(build, hp, rows, **arguments):
     population = PopulationEngine(build, *rows, **arguments)
-    results, refused = population.attempt([FitRequest(hp, 1, 1)])
-    assert results == [None]
-    return refused[0]
+    [(_, reason)] = population.stacked([FitRequest(hp, 1, 1)])
+    return reason
 
 
 @pytest.mark.slow
@@ -391,13 +389,13 @@ def test_what_cannot_be_stacked_is_refused_with_the_reason(rows):
 @pytest.mark.slow
 def test_refused_fits_are_trained_by_the_other_engine(rows):
     build = small(lambda a, b: optimizers.Lamb(a, beta_1=b))
-    ended = []
+    told = []
     [result] = PopulationEngine(build, *rows).fit(
-        [FitRequest({"lr": 0.02, "b": 0.9, "norm": 1.0}, 1, 1)], done=lambda index, result: ended.append(index)
+        [FitRequest({"lr": 0.02, "b": 0.9, "norm": 1.0}, 1, 1)], done=lambda _, result: told.append(result.reason)
     )
     assert result.engine == "shared"
     assert "Lamb" in result.reason
-    assert ended == [0]
+    assert told == [result.reason]
 
 
 @pytest.mark.long
@@ -452,7 +450,7 @@ def test_a_wrong_stack_is_found_by_its_first_step(rows, monkeypatch):
         fill(self, dtype)
 
     monkeypatch.setattr(symbolic.StackedNumberTable, "_fill", first_only)
-    _, refused = PopulationEngine(build, *rows).attempt(requests)
+    refused = dict(PopulationEngine(build, *rows).stacked(requests))
     assert all("Keras's" in reason for reason in refused.values()), refused
     assert sorted(refused) == [0, 1]
 

@@ -1,8 +1,9 @@
 """What a search asks of an engine and gets back: fits of configurations, however they are computed."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,6 +119,7 @@ class FitResult:
 
 
 Done = Callable[[int, FitResult], None]  # called with the index and the result of each fit as it ends
+Results = Generator[tuple[int, FitResult], None, None]
 
 
 class Engine:
@@ -180,6 +182,16 @@ class Engine:
             callbacks: For each request the Keras callbacks of its own, or what makes them when its fit begins.
             done: Called with the index and the result of each fit as it ends.
         """
+        found = [FitResult() for _ in requests]
+        with contextlib.closing(self.results(requests, callbacks or [()] * len(requests))) as results:
+            for index, result in results:
+                found[index] = result
+                if done is not None:
+                    done(index, result)
+        return found
+
+    def results(self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]) -> Results:
+        """Train every request, and yield the index and the result of each as it ends."""
         raise NotImplementedError
 
     def structure(self, hyperparameters: Any) -> str | None:

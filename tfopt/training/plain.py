@@ -11,10 +11,10 @@ from tfopt._private.tensorflow_graphs import gradients_forgotten
 from tfopt.errors import one_line
 from tfopt.training.fits import (
     Callbacks,
-    Done,
     Engine,
     FitRequest,
     FitResult,
+    Results,
     TrackingCallback,
     checked,
     complete,
@@ -42,16 +42,10 @@ class PlainEngine(Engine):
         super().__init__(*args, **kwargs)
         self._fit, self._reason = fit or _fit, reason
 
-    def fit(
-        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None = None, done: Done | None = None
-    ) -> list[FitResult]:
-        """Train every request, one after another."""
-        results = []
+    def results(self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]) -> Results:
+        """Train one after another."""
         for index, request in enumerate(requests):
-            results.append(self._one(request, callbacks[index] if callbacks else ()))
-            if done is not None:
-                done(index, results[-1])
-        return results
+            yield index, self._one(request, callbacks[index])
 
     def _one(self, request: FitRequest, callbacks: Callbacks) -> FitResult:
         started = time.perf_counter()

@@ -20,7 +20,7 @@ from tfopt.devices import num_cores
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry
 from tfopt.training.epoch_graph import log_value
-from tfopt.training.fits import Callbacks, Done, Engine, FitRequest, FitResult
+from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult, Results
 from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.shared import SharedGraphEngine
 from tfopt.training.stack import Stack, StackMember, train_epoch
@@ -75,49 +75,33 @@ class PopulationEngine(Engine):
         self.pool = StackPool(self, self._builds, max_members, grad_norm)
         self._choice = None if choice is None else choice(self)
 
-    def fit(
-        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None = None, done: Done | None = None
-    ) -> list[FitResult]:
-        """Train every request, as many together as can be."""
-        results, refused = self.attempt(requests, callbacks, done)
-        if refused:
-            for reason in dict.fromkeys(refused.values()):
-                _log.info("not trained in a population: %s", reason)
-            indices = sorted(refused)
-            others = self.fallback.fit(
-                [requests[i] for i in indices],
-                [callbacks[i] for i in indices] if callbacks else None,
-                None if done is None else lambda position, result: done(indices[position], result),
-            )
-            for index, result in zip(indices, others, strict=True):
-                result.reason = result.reason or refused[index]
-                results[index] = result
-        return [result for result in results if result is not None]
-
-    def attempt(
-        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None = None, done: Done | None = None
-    ) -> tuple[list[FitResult | None], dict[int, str]]:
-        """Train the requests that can be trained in a stack.
-
-        Returns:
-            The results, None where there is none, and the reason of each that was refused by its index.
-        """
-        results: list[FitResult | None] = [None] * len(requests)
+    def results(self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]) -> Results:
+        """Train as many together as can be, and the others after them."""
         refused: dict[int, str] = {}
+        for index, outcome in self.stacked(requests, callbacks):
+            if isinstance(outcome, FitResult):
+                yield index, outcome
+            else:
+                refused[index] = outcome
+        for reason in dict.fromkeys(refused.values()):
+            _log.info("not trained in a population: %s", reason)
+        indices = sorted(refused)
+        others = self.fallback.results([requests[i] for i in indices], [callbacks[i] for i in indices])
+        for place, result in others:
+            result.reason = result.reason or refused[indices[place]]
+            yield indices[place], result
+
+    def stacked(
+        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] = ()
+    ) -> Iterator[tuple[int, FitResult | str]]:
+        """Train the requests that can be trained in a stack; yield the result of each, or why it is refused."""
         with _old_objects_left_alone():
             for start in range(0, len(requests), self._max_members):
                 window = range(start, min(start + self._max_members, len(requests)))
-                for index, outcome in self._window(window, requests, callbacks):
-                    if isinstance(outcome, FitResult):
-                        results[index] = outcome
-                        if done is not None:
-                            done(index, outcome)
-                    else:
-                        refused[index] = outcome
-        return results, refused
+                yield from self._window(window, requests, callbacks)
 
     def _window(
-        self, window: range, requests: Sequence[FitRequest], callbacks: Sequence[Any] | None
+        self, window: range, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]
     ) -> Iterator[tuple[int, FitResult | str]]:
         lacking = missing("calls of layers", "generator of unseeded draws", "seeds")
         if lacking:
@@ -128,8 +112,9 @@ class PopulationEngine(Engine):
         built = []
         known: dict[int, LearningRateMultipliers | None] = {}
         for index in window:
-            multipliers = _rate_multipliers(callbacks[index]) if callbacks and callbacks[index] else None
-            if multipliers is None and callbacks and callbacks[index]:
+            own = callbacks[index] if callbacks else ()
+            multipliers = _rate_multipliers(own)
+            if own and multipliers is None:
                 yield index, "it has callbacks of its own"
             else:
                 known[index] = multipliers

@@ -26,7 +26,7 @@ from tfopt.errors import one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, take_snapshot
 from tfopt.training.epoch_graph import CannotShareError, EpochGraph
 from tfopt.training.first_step import first_step_differs
-from tfopt.training.fits import Callbacks, Done, Engine, EpochTracker, FitRequest, FitResult
+from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult, Results
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.plain import PlainEngine, needs_plain_fit, watches_batches
 from tfopt.training.rows import Examples, row_order
@@ -78,34 +78,25 @@ class SharedGraphEngine(Engine):
         assert self.validation is not None
         return tensors(self.validation)
 
-    def fit(
-        self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None = None, done: Done | None = None
-    ) -> list[FitResult]:
-        """Train every request, those of one shape in a row."""
-        results: list[FitResult] = [FitResult() for _ in requests]
+    def results(self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]) -> Results:
+        """Train those of one shape in a row."""
         for start in range(0, len(requests), _CHUNK):
-            chunk = range(start, min(start + _CHUNK, len(requests)))
-            for index, result in self._chunk(chunk, requests, callbacks):
-                results[index] = result
-                if done is not None:
-                    done(index, result)
-        return results
+            yield from self._chunk(range(start, min(start + _CHUNK, len(requests))), requests, callbacks)
 
     def _chunk(
-        self, chunk: range, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks] | None
+        self, chunk: range, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]
     ) -> Iterator[tuple[int, FitResult]]:
         lacking = missing("calls of layers", "generator of unseeded draws", "seeds")
         if lacking:
             for index in chunk:
-                [result] = self._plain.fit([requests[index]], [callbacks[index]] if callbacks else None)
+                [result] = self._plain.fit([requests[index]], [callbacks[index]])
                 result.reason = lacking
                 yield index, result
             return
         started = time.perf_counter()
         snapshots = self._builds.snapshots([requests[i] for i in chunk])
         fits = [
-            _PendingFit(i, requests[i], snapshot, callbacks[i] if callbacks else ())
-            for i, snapshot in zip(chunk, snapshots, strict=True)
+            _PendingFit(i, requests[i], snapshot, callbacks[i]) for i, snapshot in zip(chunk, snapshots, strict=True)
         ]
         reason = self._builds.without_effect(
             [(fit.request, fit.snapshot) for fit in fits if isinstance(fit.snapshot, BuildSnapshot)]

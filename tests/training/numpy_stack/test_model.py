@@ -445,8 +445,8 @@ def test_a_mistake_is_found_by_the_first_step(plant, rows, monkeypatch, caplog):
     plant(monkeypatch)
     monkeypatch.setattr(module, "make_graph_stack", refuse)
     caplog.set_level("DEBUG", "tfopt")
-    results, refused = PopulationEngine(build, *rows, validation=rows).attempt([FitRequest(hp, 1, 1) for hp in RATES])
-    assert results == [None, None]
-    assert set(refused.values()) == {"the next one asked"}
+    population = PopulationEngine(build, *rows, validation=rows)
+    found = dict(population.stacked([FitRequest(hp, 1, 1) for hp in RATES]))
+    assert found == dict.fromkeys((0, 1), "the next one asked")
     assert "not trained by NumPy" in caplog.text
     assert "Keras's" in caplog.text

@@ -166,8 +166,7 @@ def test_what_is_refused_goes_on_to_a_graph(name, rows, monkeypatch, caplog):
 
     x = rows[0].reshape(-1, 8, 2) if name == "no fixed shape" else rows[0]
     engine = PopulationEngine(build, x, targets(name, rows))
-    results, refused = engine.attempt([FitRequest(LR, 1, 1)])
-    assert (results, refused) == ([None], {0: "the next one asked"})
+    assert dict(engine.stacked([FitRequest(LR, 1, 1)])) == {0: "the next one asked"}
     [said] = [record.getMessage() for record in caplog.records if "not trained by NumPy" in record.getMessage()]
     assert reason in said
 
@@ -176,7 +175,7 @@ def test_a_schedule_that_cannot_be_traced_leaves_strategies_working(rows, monkey
     """`tf.map_fn` would leave the process's variable scope changed, and every later scope would raise."""
     build, _ = REFUSED["a schedule of one step"]
     monkeypatch.setattr(stack_pool, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
-    PopulationEngine(build, *rows).attempt([FitRequest(LR, 1, 1)])
+    list(PopulationEngine(build, *rows).stacked([FitRequest(LR, 1, 1)]))
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         assert keras.Variable(1.0).shape == ()
 
@@ -201,8 +200,7 @@ def test_labels_of_no_class_are_refused(rows, monkeypatch, caplog):
     for wrong in (-1, 4):
         y = rows[1].copy()
         y[-1] = wrong  # in no step that is checked
-        results, refused = PopulationEngine(of(), rows[0], y).attempt([FitRequest(LR, 1, 1)])
-        assert (results, refused) == ([None], {0: "next"})
+        assert dict(PopulationEngine(of(), rows[0], y).stacked([FitRequest(LR, 1, 1)])) == {0: "next"}
         assert "its targets are not classes from 0 to 3" in caplog.text
 
 
@@ -213,8 +211,8 @@ def test_numbers_that_no_step_here_reads_are_refused(rows, monkeypatch, caplog):
     def build(hp):
         return of(optimizer=lambda hp: optimizers.SGD(0.1, ema_momentum=hp["ema"]))(hp)
 
-    _, refused = PopulationEngine(build, *rows).attempt([FitRequest({"ema": value}, 1, 1) for value in (0.9, 0.8)])
-    assert sorted(refused) == [0, 1]
+    requests = [FitRequest({"ema": value}, 1, 1) for value in (0.9, 0.8)]
+    assert dict(PopulationEngine(build, *rows).stacked(requests)) == dict.fromkeys((0, 1), "next")
     assert "ema_momentum differs, whose use is not known here" in caplog.text
 
 

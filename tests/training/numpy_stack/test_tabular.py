@@ -129,5 +129,5 @@ def test_what_has_no_form_is_refused(name, numpy_engine, monkeypatch, caplog):
 
     caplog.set_level("DEBUG", "tfopt")
     with pytest.raises(AssertionError, match="not a graph"):
-        numpy_engine(build, X, CLASSES).attempt([FitRequest({}, 1, 1)])
+        list(numpy_engine(build, X, CLASSES).stacked([FitRequest({}, 1, 1)]))
     assert reason in caplog.text
