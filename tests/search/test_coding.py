@@ -118,7 +118,7 @@ def test_encoding_sees_the_training_rows_alone(iris):
     np.testing.assert_allclose(x_train.mean(axis=0), 0, atol=1e-5)
     raw = iris.features.to_numpy()
     np.testing.assert_allclose(x_test, (raw[test] - raw[train].mean(0)) / raw[train].std(0), rtol=1e-4, atol=1e-5)
-    assert coder.num_features == 4
+    assert coder.described()["num_features"] == 4
 
 
 def test_kept_encodings_stay_within_their_budget(iris):

@@ -84,7 +84,7 @@ def test_every_task_scaling_and_range(task, target_range, scaling, tmp_path):
     keras.utils.set_random_seed(1)
     wide = 1 if task == 2 else table.num_outputs
     network = keras.Sequential(
-        [keras.Input((coder.num_features,)), keras.layers.Dense(wide, kernel_initializer="normal")]
+        [keras.Input((coder.described()["num_features"],)), keras.layers.Dense(wide, kernel_initializer="normal")]
     )
     network.compile("sgd", "mse" if table.task == "regression" else keras.losses.BinaryCrossentropy(from_logits=True))
     network.optimizer.build(network.trainable_variables)
@@ -113,7 +113,7 @@ def test_a_trained_network(task, tmp_path):
     coder = SplitCoder(table, "standard")
     problem = Problem(
         task=table.task,
-        num_features=coder.num_features,
+        **coder.described(),
         num_outputs=table.num_outputs,
         num_rows=ROWS,
         epochs=8,

@@ -121,20 +121,10 @@ class SplitCoder:
         self._table, self._target_scaling, self._max_bytes = table, target_scaling, max_bytes
         self._kept: OrderedDict[tuple, tuple[Any, Any]] = OrderedDict()
 
-    @property
-    def num_features(self) -> int:
-        """Width of the encoded input, the same for every split and scaling."""
-        return len(self.kinds)
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Kinds of the encoded columns, the same for every split and scaling."""
-        return TableEncoder(self._table.columns).kinds
-
-    @property
-    def one_hots(self) -> tuple[tuple[int, ...], ...]:
-        """For each category the encoded columns that are its levels, the same for every split and scaling."""
-        return TableEncoder(self._table.columns).one_hots
+    def described(self) -> dict[str, Any]:
+        """Return what a `Problem` says of the encoded inputs, the same for every split and scaling."""
+        encoder = TableEncoder(self._table.columns)
+        return {"num_features": len(encoder.kinds), "kinds": encoder.kinds, "one_hots": encoder.one_hots}
 
     def encoder(self, train: np.ndarray, scaling: str) -> TableEncoder:
         """Return the encoder fitted on these rows."""

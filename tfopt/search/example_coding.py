@@ -20,20 +20,11 @@ class ExampleCoder(SplitCoder):
 
     _table: ExampleSet
 
-    @property
-    def num_features(self) -> int:
-        """Numbers of an example as the network gets it."""
-        return sum(int(np.prod(part.encoded_shape)) for part in leaves(self._table.parts))
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Nothing: there are no columns."""
-        return ()
-
-    @property
-    def one_hots(self) -> tuple[tuple[int, ...], ...]:
-        """Nothing, likewise."""
-        return ()
+    def described(self) -> dict[str, Any]:
+        """Return what a `Problem` says of the inputs of an example as the network gets them."""
+        parts = self._table.parts
+        size = sum(int(np.prod(part.encoded_shape)) for part in leaves(parts))
+        return {"num_features": size, "kind": self._table.kind, "parts": parts}
 
     def is_fixed(self, scaling: str) -> bool:
         """Whether inputs, targets and weights of an example are the same in every split."""

@@ -57,27 +57,23 @@ class NetworkSearch:
         self.ensemble = TrialsEnsemble(self)
         self._chosen: dict[int | str, dict[str, Any]] = {}
         table, config = plan.table, plan.config
-        examples = table if isinstance(table, ExampleSet) and space.name not in TABLE_SPACES else None
-        self.coder = (SplitCoder if examples is None else ExampleCoder)(table, config.target_scaling)
-        if examples is None and not table.columns:
+        of_examples = isinstance(table, ExampleSet) and space.name not in TABLE_SPACES
+        self.coder = (ExampleCoder if of_examples else SplitCoder)(table, config.target_scaling)
+        if not of_examples and not table.columns:
             raise UserError(
                 f"an example of {table.source} has more than {MOST_COLUMNS:,} numbers, too many for --space "
                 f"{space.name}. Give a network of your own with --space FILE.py:build."
             )
         self.problem = Problem(
             task=table.task,
-            num_features=self.coder.num_features,
             num_outputs=table.num_outputs,
             num_rows=table.num_rows,
             epochs=config.epochs or 0,
             table_rows=table.num_rows,
             same_units=same_units(table),
-            kinds=self.coder.kinds,
-            one_hots=self.coder.one_hots,
-            kind="table" if examples is None else examples.kind,
-            parts=None if examples is None else examples.parts,
             classes=table.classes,
             backbone=config.backbone,
+            **self.coder.described(),
         )
         timeout = config.trial_timeout or math.inf
         self.hyperparameters = discover(space, self.problem, timeout)

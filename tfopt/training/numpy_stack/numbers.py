@@ -70,13 +70,14 @@ class MemberNumbers:
                 self._put(name, self._values[name])
             values = self._schedules[id(schedule)] = ScheduleValues(schedule, self._walk, self._varying)
             self.unread -= values.numbers
-        return lambda: self._loaded_schedule(id(schedule))
+        key = id(schedule)
 
-    def _loaded_schedule(self, key: int) -> ScheduleValues:
-        """Return the values for the members; layers that share a schedule share them."""
-        if key not in self._loaded:
-            self._loaded[key] = self._schedules[key].of(self._members)
-        return self._loaded[key]
+        def loaded() -> ScheduleValues:
+            if key not in self._loaded:  # layers that share a schedule share its values
+                self._loaded[key] = self._schedules[key].of(self._members)
+            return self._loaded[key]
+
+        return loaded
 
     def decide(self, number: Any, test: Callable[[float], bool]) -> bool:
         """Return a decision that depends on a number, which every member must then share."""
