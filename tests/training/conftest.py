@@ -118,10 +118,10 @@ def nothing_dense(monkeypatch):
     from tfopt.errors import CannotStack
     from tfopt.training import stack_pool
 
-    def refuse(**_):
+    def refuse(*_):
         raise CannotStack("this test wants a graph")
 
-    monkeypatch.setattr(stack_pool, "make_numpy_stack", refuse)
+    monkeypatch.setattr(stack_pool.StackPool, "make_numpy_stack", refuse)
 
 
 @pytest.fixture(scope="session")

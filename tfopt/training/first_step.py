@@ -15,7 +15,6 @@ from tfopt.training.epoch_graph import EpochGraph, log_value
 from tfopt.training.fits import Build, FitRequest, State, state_of
 from tfopt.training.rows import Examples
 from tfopt.training.stack import Stack
-from tfopt.training.symbolic import Values
 
 # Batched products round differently. A weight whose gradient is this far below the largest may move by rounding alone
 # (Adam turns a gradient of 1e-9, such as that of a bias before batch normalisation, into a step), so it says nothing.
@@ -24,12 +23,13 @@ _STEP, _STATE, _LOG = 2e-3, 1e-4, 1e-4
 
 
 def stack_differs(
-    stack: Stack, states: Sequence[State], numbers: Sequence[Values], member: int, build: Build, request: FitRequest,
-    examples: Examples, validation: Examples | None, multipliers: LearningRateMultipliers | None = None,
+    stack: Stack, snapshots: Sequence[BuildSnapshot], build: Build, request: FitRequest, examples: Examples,
+    validation: Examples | None, multipliers: LearningRateMultipliers | None = None,
 ) -> str | None:  # fmt: skip
-    """Return how a member's first step in the stack differs from Keras's own; None if it does not."""
-    size, tested = min(request.batch_size, len(examples)), 0
-    stack.load(states, numbers)
+    """Return how the last of some members, whose request it is, steps otherwise in the stack than in Keras; or None."""
+    size, tested, member = min(request.batch_size, len(examples)), 0, len(snapshots) - 1
+    states = [[*own.state, *own.extra, own.generator] for own in snapshots]
+    stack.load(states, [own.numbers for own in snapshots])
     stack_logs = stack.train([np.arange(size)] * len(states), size)
     own = stack.state(stack.arrays(), member)[: stack.length]
     own_logs = {name: value[member] for name, value in stack_logs.items() if name != "grad_norm"}

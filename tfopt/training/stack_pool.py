@@ -14,11 +14,10 @@ from tfopt._private.keras_models import layers_of
 from tfopt._private.keras_random import seeded
 from tfopt._private.needs import missing
 from tfopt._private.tensorflow_graphs import variables_alike
-from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.errors import CannotStack, one_line
-from tfopt.training.builds import CONVOLUTIONS, BuildRegistry, BuildSnapshot, LRULists, take_snapshot
+from tfopt.training.builds import CONVOLUTIONS, BuildRegistry, LRULists, take_snapshot
 from tfopt.training.first_step import stack_differs
-from tfopt.training.fits import Build, Engine, FitRequest, checked, make_weights
+from tfopt.training.fits import Engine, checked, make_weights
 from tfopt.training.graph_random import quiet_tensorflow
 from tfopt.training.graph_stack import GraphStack
 from tfopt.training.model_walk import ModelWalk
@@ -33,8 +32,6 @@ _MAX_STRUCTURES = 32  # whose graphs are kept
 _MAX_STACKS = 4  # of one structure kept, for values that Python decides differently on and numbers of streams
 _MAX_TRACES = 12  # of one structure; more cost more than they save
 _MOST_WORK_BESIDE_A_GPU = 60_000  # of a network that NumPy trains where nothing was measured
-
-Candidates = Sequence[tuple[FitRequest, BuildSnapshot]]  # configurations of one structure, and their snapshots
 
 
 class StackPool:
@@ -80,7 +77,7 @@ class StackPool:
         if stack is not None or structure in self.not_numpy:
             return stack
         try:
-            return self._add(functools.partial(make_numpy_stack, multipliers=members[0].multipliers), members)
+            return self._add(self.make_numpy_stack, members)
         except CannotStack as reason:
             _log.debug("not trained by NumPy: %s", reason)
             self.not_numpy[structure] = f"not by NumPy: {reason}"
@@ -89,7 +86,7 @@ class StackPool:
     def second(self, stack: NumpyStack, members: list[StackMember]) -> Stack:
         """Return another stack like this one, which takes these members, for another thread."""
         if stack.second is None:
-            stack.second = make_numpy_stack(**self._given(members[:1]), multipliers=members[0].multipliers, check=False)
+            stack.second = self.make_numpy_stack(members[:1], check=False)
         return stack.second
 
     def graph_stack(self, members: list[StackMember]) -> GraphStack:
@@ -103,12 +100,12 @@ class StackPool:
         stack = self._at_hand(members, GraphStack)
         if stack is not None:
             return stack
-        structure, streams = members[0].structure, self._num_streams(members)
+        structure = members[0].structure
         if self._num_traces[structure] >= _MAX_TRACES:
             raise CannotStack("its graph depends on the values: too many had to be traced")
         self._num_traces[structure] += 1
         try:
-            return self._add(lambda **given: make_graph_stack(streams=streams, **given), members)
+            return self._add(self.make_graph_stack, members)
         except CannotStack as reason:
             self.refused[structure] = str(reason)
             raise
@@ -136,99 +133,85 @@ class StackPool:
     def _validation(self, member: StackMember) -> Examples | None:
         return self._engine.validation if member.request.validation is None else self._engine.held_out
 
-    def _add(self, make: Callable[..., Any], members: list[StackMember]) -> Any:
-        alike = members[: self.max_members]
-        stacks, varying = self.kept(alike), frozenset(self._builds.varying[alike[0].snapshot.signature])
+    def _varying(self, member: StackMember) -> frozenset[str]:
+        return frozenset(self._builds.varying[member.snapshot.signature])
+
+    def _add(self, make: Callable[[list[StackMember]], Any], members: list[StackMember]) -> Any:
+        stacks, varying = self.kept(members), self._varying(members[0])
         stacks[:] = [stack for stack in stacks if stack.varying == varying]
         del stacks[: 1 - _MAX_STACKS]
-        stacks.append(make(**self._given(alike)))
+        stacks.append(make(members[: self.max_members]))
         return stacks[-1]
 
-    def _given(self, alike: list[StackMember]) -> dict[str, Any]:
-        return {
-            "build": self._engine.build,
-            "candidates": [(member.request, member.snapshot) for member in alike],
-            "varying": frozenset(self._builds.varying[alike[0].snapshot.signature]),
-            "train": self._engine.train,
-            "validation": self._validation(alike[0]),
-            "measure": self._measure,
-        }
+    def make_numpy_stack(self, members: list[StackMember], check: bool = True) -> Stack:
+        """Make a stack that NumPy trains; a second one like another that passed needs no check.
 
+        Raises:
+            CannotStack: The model has something that NumPy does not know, or the check refuses.
+        """
+        kind = functools.partial(NumpyStack, multipliers=members[0].multipliers)
+        return self._made(kind, ("loss and metrics", "moments", "learning rate"), members, check)
 
-def make_numpy_stack(multipliers: LearningRateMultipliers | None = None, **given: Any) -> Stack:
-    """Make a stack that NumPy trains, as `_checked` does.
+    def make_graph_stack(self, members: list[StackMember]) -> Stack:
+        """Trace a stack for as many distinct random streams as these members have.
 
-    Raises:
-        CannotStack: The model has something that NumPy does not know, or the check refuses.
-    """
-    kind = functools.partial(NumpyStack, multipliers=multipliers)
-    return _checked(kind, ("loss and metrics", "moments", "learning rate"), multipliers=multipliers, **given)
+        Raises:
+            CannotStack: TensorFlow or the check refuses.
+        """
 
-
-def make_graph_stack(streams: int, **given: Any) -> Stack:
-    """Trace a stack as `_checked` does, for so many distinct random streams.
-
-    Raises:
-        CannotStack: TensorFlow or the check refuses.
-    """
-
-    def traced(model: keras.Model, **parts: Any) -> Stack:
-        if reason := _never_stacked(model):
-            raise CannotStack(reason)
-        with quiet_tensorflow():
-            return GraphStack(model=model, streams=streams, **parts)
-
-    return _checked(traced, ("stacked optimizer", "learning rate", "batching rules"), **given)
-
-
-def _checked(
-    kind: Callable[..., Stack], needs: Sequence[str], build: Build, candidates: Candidates, varying: frozenset[str],
-    train: Examples, validation: Examples | None, measure: bool,
-    multipliers: LearningRateMultipliers | None = None, check: bool = True,
-) -> Stack:  # fmt: skip
-    """Make a stack with the first candidate's build; check its first step with the last one that it takes.
-
-    A second one like another that passed needs no check.
-    """
-    if lacking := missing(*needs):
-        raise CannotStack(lacking)
-    request, snapshot = candidates[0]
-    if snapshot.draws:
-        raise CannotStack("its build draws from `tf.random`")
-    try:
-        extra = {}
-        if snapshot.extra:
-            with seeded(request.seed):
-                extra = take_snapshot(build, request, train)[2].variables
-        with seeded(request.seed), variables_alike():
-            # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
-            model = checked(build(copy.deepcopy(request.hyperparameters)))
-            if not model.built:  # a Sequential without `Input` gets one, before its layers
-                make_weights(model, train)
-            if reason := needs_plain_fit(model):
+        def traced(model: keras.Model, **parts: Any) -> Stack:
+            if reason := _never_stacked(model):
                 raise CannotStack(reason)
-            walk = ModelWalk(model)
-            if set(walk.numbers) != set(snapshot.numbers):
-                raise CannotStack("its numbers change when its optimizer is built")
-            parts = {"extra": extra, "varying": varying, "train": train, "validation": validation, "measure": measure}
-            stack = kind(model=model, walk=walk, **parts)
-        if not check:
-            return stack
-        fitting = [pair for pair in candidates if stack.mismatch(pair[1].numbers) is None]
-        chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
-        states = [[*own.state, *own.extra, own.generator] for _, own in chosen]
-        numbers = [own.numbers for _, own in chosen]
-        differs = stack_differs(
-            stack, states, numbers, len(chosen) - 1, build, chosen[-1][0], train, validation, multipliers
-        )
-    except CannotStack:
-        raise
-    except Exception as error:  # of any kind: from the user's code, Keras or TensorFlow, in a graph that is new
-        _log.info("making a stack failed", exc_info=True)
-        raise CannotStack(f"making its stack failed ({one_line(error)})") from error
-    if differs:
-        raise CannotStack(differs)
-    return stack
+            with quiet_tensorflow():
+                return GraphStack(model=model, streams=self._num_streams(members), **parts)
+
+        return self._made(traced, ("stacked optimizer", "learning rate", "batching rules"), members)
+
+    def _made(
+        self, kind: Callable[..., Stack], needs: Sequence[str], members: list[StackMember], check: bool = True
+    ) -> Stack:
+        """Make a stack with the first member's build; check its first step with the last one that it takes."""
+        if lacking := missing(*needs):
+            raise CannotStack(lacking)
+        build, train, validation = self._engine.build, self._engine.train, self._validation(members[0])
+        request, snapshot = members[0].request, members[0].snapshot
+        if snapshot.draws:
+            raise CannotStack("its build draws from `tf.random`")
+        try:
+            extra = {}
+            if snapshot.extra:
+                with seeded(request.seed):
+                    extra = take_snapshot(build, request, train)[2].variables
+            with seeded(request.seed), variables_alike():
+                # Of its own, as numbers are replaced where they are, which may be in the configuration itself.
+                model = checked(build(copy.deepcopy(request.hyperparameters)))
+                if not model.built:  # a Sequential without `Input` gets one, before its layers
+                    make_weights(model, train)
+                if reason := needs_plain_fit(model):
+                    raise CannotStack(reason)
+                walk = ModelWalk(model)
+                if set(walk.numbers) != set(snapshot.numbers):
+                    raise CannotStack("its numbers change when its optimizer is built")
+                stack = kind(
+                    model=model, walk=walk, extra=extra, varying=self._varying(members[0]), train=train,
+                    validation=validation, measure=self._measure,
+                )  # fmt: skip
+            if not check:
+                return stack
+            fitting = [member for member in members if stack.mismatch(member.snapshot.numbers) is None]
+            chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
+            differs = stack_differs(
+                stack, [member.snapshot for member in chosen], build, chosen[-1].request, train, validation,
+                members[0].multipliers,
+            )  # fmt: skip
+        except CannotStack:
+            raise
+        except Exception as error:  # of any kind: from the user's code, Keras or TensorFlow, in a graph that is new
+            _log.info("making a stack failed", exc_info=True)
+            raise CannotStack(f"making its stack failed ({one_line(error)})") from error
+        if differs:
+            raise CannotStack(differs)
+        return stack
 
 
 def _never_stacked(layer: keras.layers.Layer) -> str | None:

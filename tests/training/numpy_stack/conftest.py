@@ -16,10 +16,10 @@ STATE, LOG = 2e-6, 1e-4  # absolute and relative: rounding, after half a dozen s
 def nothing_traced(monkeypatch):
     """Fail where a population asks for a graph."""
 
-    def refuse(**_):
+    def refuse(*_):
         raise AssertionError("NumPy was to train this, not a graph")
 
-    monkeypatch.setattr(stack_pool, "make_graph_stack", refuse)
+    monkeypatch.setattr(stack_pool.StackPool, "make_graph_stack", refuse)
 
 
 @pytest.fixture(scope="session")

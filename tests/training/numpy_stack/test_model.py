@@ -15,9 +15,10 @@ from tfopt.training.numpy_stack import model as numpy_model
 from tfopt.training.numpy_stack.activations import ACTIVATIONS
 from tfopt.training.plain import PlainEngine
 from tfopt.training.population_engine import PopulationEngine
-from tfopt.training.stack_pool import make_graph_stack
+from tfopt.training.stack_pool import StackPool
 
 layers = keras.layers
+MAKE_GRAPH_STACK = StackPool.make_graph_stack  # before any test puts another in its place
 RATES = [{"lr": 0.1}, {"lr": 0.03}]
 
 
@@ -352,16 +353,15 @@ def test_products_stay_on_one_thread_until_the_last_stack_is_done():
 @pytest.mark.slow
 def test_gradient_norms_are_those_of_a_graph(numpy_engine, rows, monkeypatch):
     from tfopt.errors import CannotStack
-    from tfopt.training import stack_pool as module
 
     requests = [FitRequest(hp, 1, 2) for hp in VARIED[:2]]
     mine = numpy_engine(regularized, grad_norm=True, validation=None).fit(requests)
 
-    def refuse(**_):
+    def refuse(*_):
         raise CannotStack("this one wants a graph")
 
-    monkeypatch.setattr(module, "make_graph_stack", make_graph_stack)
-    monkeypatch.setattr(module, "make_numpy_stack", refuse)
+    monkeypatch.setattr(StackPool, "make_graph_stack", MAKE_GRAPH_STACK)
+    monkeypatch.setattr(StackPool, "make_numpy_stack", refuse)
     traced = PopulationEngine(regularized, *rows, grad_norm=True, shuffle="once").fit(requests)
     for own, other in zip(mine, traced, strict=True):
         assert own.history.keys() == other.history.keys() == {"loss", "grad_norm"}
@@ -432,18 +432,17 @@ def wrong_moving_average(monkeypatch):
 )
 def test_a_mistake_is_found_by_the_first_step(plant, rows, monkeypatch, caplog):
     from tfopt.errors import CannotStack
-    from tfopt.training import stack_pool as module
 
     def build(hp):
         penalty = keras.regularizers.L2(0.1)
         hidden = [layers.Dense(8, "tanh", kernel_regularizer=penalty), layers.BatchNormalization(), layers.Dropout(0.3)]
         return compiled(keras.Sequential([keras.Input((16,)), *hidden, layers.Dense(4)]), hp)
 
-    def refuse(**_):
+    def refuse(*_):
         raise CannotStack("the next one asked")
 
     plant(monkeypatch)
-    monkeypatch.setattr(module, "make_graph_stack", refuse)
+    monkeypatch.setattr(StackPool, "make_graph_stack", refuse)
     caplog.set_level("DEBUG", "tfopt")
     population = PopulationEngine(build, *rows, validation=rows)
     found = dict(population.stacked([FitRequest(hp, 1, 1) for hp in RATES]))

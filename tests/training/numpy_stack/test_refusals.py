@@ -151,10 +151,10 @@ def targets(name, rows):
 def test_what_is_refused_goes_on_to_a_graph(name, rows, monkeypatch, caplog):
     build, reason = REFUSED[name]
 
-    def refuse(**_):
+    def refuse(*_):
         raise CannotStack("the next one asked")
 
-    monkeypatch.setattr(stack_pool, "make_graph_stack", refuse)
+    monkeypatch.setattr(stack_pool.StackPool, "make_graph_stack", refuse)
     caplog.set_level("DEBUG", "tfopt")
     if name == "two outputs":
         compiled = build
@@ -174,7 +174,7 @@ def test_what_is_refused_goes_on_to_a_graph(name, rows, monkeypatch, caplog):
 def test_a_schedule_that_cannot_be_traced_leaves_strategies_working(rows, monkeypatch):
     """`tf.map_fn` would leave the process's variable scope changed, and every later scope would raise."""
     build, _ = REFUSED["a schedule of one step"]
-    monkeypatch.setattr(stack_pool, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
+    monkeypatch.setattr(stack_pool.StackPool, "make_graph_stack", lambda *_: (_ for _ in ()).throw(CannotStack("next")))
     list(PopulationEngine(build, *rows).stacked([FitRequest(LR, 1, 1)]))
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         assert keras.Variable(1.0).shape == ()
@@ -196,7 +196,7 @@ def test_what_is_refused_ends_as_plain_fits_do(name, rows, plain, assert_same):
 def test_labels_of_no_class_are_refused(rows, monkeypatch, caplog):
     """NumPy would count -1 from the end: Keras makes the loss NaN or raises."""
     caplog.set_level("DEBUG", "tfopt")
-    monkeypatch.setattr(stack_pool, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
+    monkeypatch.setattr(stack_pool.StackPool, "make_graph_stack", lambda *_: (_ for _ in ()).throw(CannotStack("next")))
     for wrong in (-1, 4):
         y = rows[1].copy()
         y[-1] = wrong  # in no step that is checked
@@ -206,7 +206,7 @@ def test_labels_of_no_class_are_refused(rows, monkeypatch, caplog):
 
 def test_numbers_that_no_step_here_reads_are_refused(rows, monkeypatch, caplog):
     caplog.set_level("DEBUG", "tfopt")
-    monkeypatch.setattr(stack_pool, "make_graph_stack", lambda **_: (_ for _ in ()).throw(CannotStack("next")))
+    monkeypatch.setattr(stack_pool.StackPool, "make_graph_stack", lambda *_: (_ for _ in ()).throw(CannotStack("next")))
 
     def build(hp):
         return of(optimizer=lambda hp: optimizers.SGD(0.1, ema_momentum=hp["ema"]))(hp)
