@@ -326,7 +326,7 @@ def test_a_time_limit_leaves_the_time_for_refits(quick, rates, monkeypatch):
     monkeypatch.setattr(Journal, "append", takes_a_second)
     trained = TimeLimit.trained
     monkeypatch.setattr(TimeLimit, "trained", lambda self, steps, seconds: trained(self, steps, 1.0))
-    for module in ("search.time_limit", "search.loop", "search.parallel", "training.fits"):
+    for module in ("search.progress", "search.loop", "search.parallel", "training.fits"):
         monkeypatch.setattr(f"tfopt.{module}.time", clock)
     config = quick(space=rates, time_limit=40, max_trials=60, baselines="none", workers=1)
     progress = Notes()
