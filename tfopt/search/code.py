@@ -97,7 +97,7 @@ def _plain_readings(table: Table, config: SearchConfig, weighted: bool) -> Itera
         "DATES": {column.name: column.date_format for column in table.columns if column.kind == "date"},
         **({"TRUTH": TRUTH_VALUES} if _of_kind(table, "boolean") else {}),
     }
-    target = "frame[TARGETS].to_numpy(float)" + ("" if table.target.ndim == 2 else "[:, 0]")
+    target = 'np.array(frame[TARGETS], float, order="C")' + ("" if table.target.ndim == 2 else "[:, 0]")
     if table.task == "classification":
         target = "frame[TARGETS[0]].map({name: code for code, name in enumerate(CLASSES)}).to_numpy()"
     weights = f", frame[{own[0]!r}].to_numpy()" if own else f', compute_sample_weight("balanced", {target})'
