@@ -49,7 +49,6 @@ def public() -> dict[str, Any]:
 
 
 PUBLIC = public()
-everyone = pytest.mark.parametrize("thing", PUBLIC.values(), ids=PUBLIC)
 
 
 def parts(thing: Any) -> dict[str, str]:
@@ -96,42 +95,29 @@ def checks_arguments(thing: Any) -> bool:
     return bool(raised) or any(name in checks for name in called if re.search("number|num_|argument|flag", name))
 
 
-@everyone
-def test_it_says_what_it_does_in_one_line(thing):
+@pytest.mark.parametrize("thing", PUBLIC.values(), ids=PUBLIC)
+def test_its_docstring_has_the_form(thing):
+    """Of a result the attributes may be named instead; `**settings` may stand for all arguments that follow."""
+    found, names = parts(thing), list(parameters(thing))
     first, *rest = inspect.getdoc(thing).splitlines()
     assert first.endswith((".", ":"))
     assert not rest or not rest[0], "a blank line after the first"
     is_piece = inspect.isclass(thing) and not dataclasses.is_dataclass(thing)
-    assert not is_piece or len(parts(thing)[""].splitlines()) > 2, "say when to use it"
+    assert not is_piece or len(found[""].splitlines()) > 2, "say when to use it"
 
-
-@everyone
-def test_its_sections_are_known_and_in_order(thing):
-    titles = [title for title in parts(thing) if title]
+    titles = [title for title in found if title]
     assert titles == [title for title in SECTIONS if title in titles]
 
-
-@everyone
-def test_its_arguments_are_those_of_the_signature(thing):
-    """Of a result the attributes may be named instead; `**settings` may stand for all arguments that follow."""
-    found, names = parts(thing), list(parameters(thing))
     said = entries(found.get("Args", "" if "Attributes" not in found or not names else found["Attributes"]))
     if said and said[-1] == "**settings":
         said, names = said[:-1], names[: len(said) - 1]
     assert said == names
 
-
-@everyone
-def test_what_it_returns_and_raises_is_said(thing):
-    said = parts(thing)
     if inspect.isfunction(thing) and inspect.signature(thing).return_annotation not in (None, "None"):
-        assert "Returns" in said or said[""].startswith("Return ")
-    assert "Raises" in said or not checks_arguments(thing)
+        assert "Returns" in found or found[""].startswith("Return ")
+    assert "Raises" in found or not checks_arguments(thing)
 
-
-@everyone
-def test_its_references_have_years_and_links(thing):
-    for entry in filter(None, re.split(r"\n(?=    \S)", parts(thing).get("References", ""))):
+    for entry in filter(None, re.split(r"\n(?=    \S)", found.get("References", ""))):
         assert re.search(r"\(\d{4}\)", entry), entry
         assert "https://" in entry, entry
 

@@ -80,18 +80,21 @@ def test_what_it_logs_is_kept_drawn_and_explained(trained, name):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_a_run_log_draws_its_file(trained):
     callback, history = (part["RunLog"] for part in trained)
     assert list(callback.plot()[0].lines[0].get_ydata()) == history["loss"]
     plt.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SILENT))
 def test_what_logs_nothing_says_so(trained, name):
     with pytest.raises(ValueError, match=f"nothing to plot: {name} has logged no numbers"):
         trained[0][name].plot()
 
 
+@pytest.mark.slow
 def test_it_says_what_it_is_set_to_and_what_it_logged_last(trained):
     callbacks, histories = trained
     assert repr(tfopt.callbacks.PlateauScale("loss", patience=3)) == "PlateauScale(monitor='loss', patience=3)"

@@ -35,7 +35,7 @@ def test_equals_scoring_the_resampled_rows(task, name, outputs, weighted):
         prediction = prediction / prediction.sum(axis=1, keepdims=True)
     weight = random.uniform(0.5, 2, len(target)) if weighted else None
     objective = get_objective(name, task)
-    counts = bootstrap_weights(len(target), num_samples=25, seed=1)
+    counts = bootstrap_weights(len(target), num_samples=10, seed=1)
     ours = bootstrap_scores(objective, target, prediction, counts, weight)
     for sample, count in zip(ours, counts, strict=True):
         rows = np.repeat(np.arange(len(target)), count)

@@ -1,12 +1,10 @@
-"""Gains against SciPy's adaptive integration, and against numbers known in closed form or by others."""
+"""Gains against the midpoint rule, and against numbers known in closed form or by others."""
 
 import inspect
-import itertools
 
 import keras
 import numpy as np
 import pytest
-from scipy import integrate
 
 import tfopt
 
@@ -46,21 +44,12 @@ def test_every_keras_activation_is_covered():
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_against_scipy(name):
-    function = getattr(keras.activations, name)
-
-    def phi(z):
-        return keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(z, dtype="float64")))
-
-    # Gauss-Kronrod between the kinks of all Keras activations, on values only: an integrator unlike ours.
-    kinks = [-12, -6, -3, -1, -0.5, 0, 0.5, 1, 3, 6, 12]
-    second_moment = sum(
-        integrate.quad_vec(
-            lambda z: phi(np.atleast_1d(z))[0] ** 2 * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi), a, b, epsabs=1e-11
-        )[0]
-        for a, b in itertools.pairwise(kinks)
-    )
-    assert tfopt.initializers.gain(name) == pytest.approx(1 / np.sqrt(second_moment), rel=1e-7)
+def test_against_the_midpoint_rule(name):
+    z = (np.arange(-24_000, 24_000) + 0.5) / 2000  # no kink or jump of Keras's activations lies within a step
+    values = getattr(keras.activations, name)(keras.ops.convert_to_tensor(z, dtype="float64"))
+    squares = keras.ops.convert_to_numpy(values) ** 2
+    second_moment = np.sum(squares * np.exp(-(z**2) / 2)) / np.sqrt(2 * np.pi) / 2000
+    assert tfopt.initializers.gain(name) == pytest.approx(1 / np.sqrt(second_moment), rel=1e-8)
 
 
 def test_closed_forms():

@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.py"))
 ROWS = catalogue.coverage(RECIPES)
-CLAIMS = [claim for entry in catalogue.load(RECIPES).values() for claim in entry.claims]
-IDS = [key for entry in catalogue.load(RECIPES).values() for key in catalogue.claims_of(entry.doc)]
+ENTRIES = catalogue.load(RECIPES)
+CLAIMS = [claim for entry in ENTRIES.values() for claim in entry.claims]
+IDS = [key for entry in ENTRIES.values() for key in catalogue.claims_of(entry.doc)]
 SECTIONS = {"A": 6, "B": 11, "C": 6, "D": 9, "E": 5}  # rows of the list of what the tutorials say
 
 
@@ -43,7 +44,7 @@ def test_every_picture_and_file_that_a_table_links_to_is_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_has_a_committed_result_of_a_whole_run(name):
-    recipe = catalogue.load(RECIPES)[name]
+    recipe = ENTRIES[name]
     for block, result in enumerate(recipe.blocks):
         assert (result["recipe"], result["mode"]) == (name, "default")
         assert result["command"] == f"python recipes/{name}.py" + f" --seed {block}" * (block > 0)
@@ -131,7 +132,7 @@ def test_numbers_are_said_in_chinese():
     assert catalogue.said("0.1 against 0.2", words) == ""  # an older recipe's, in English
 
 
-REPEATED = [entry for entry in catalogue.load(RECIPES).values() if len(entry.blocks) == catalogue.BLOCKS]
+REPEATED = [entry for entry in ENTRIES.values() if len(entry.blocks) == catalogue.BLOCKS]
 
 
 @pytest.mark.parametrize("entry", REPEATED, ids=lambda entry: entry.name)

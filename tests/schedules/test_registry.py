@@ -9,15 +9,14 @@ from tfopt import schedules
 
 @pytest.mark.parametrize("name", schedules.names())
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.25])
-@pytest.mark.parametrize("total_steps", [1, 2, 3, 7, 400])
-def test_every_name_peaks_at_the_rate_within_the_total(name, total_steps, warmup_fraction):
-    schedule = schedules.from_name(name, 0.3, total_steps, warmup_fraction)
-    curve = schedule.curve(2 * total_steps + 10)
-    assert np.all((curve >= 0) & (curve <= 0.3 + 1e-12))
-    if total_steps == 400:
-        assert curve[:400].max() == pytest.approx(0.3, rel=2e-2)
-        assert schedule.length is None or schedule.length <= 400
-        assert curve[0] == 0 if warmup_fraction else True
+def test_every_name_peaks_at_the_rate_within_the_total(name, warmup_fraction):
+    for total_steps in (1, 2, 3, 7, 400):
+        schedule = schedules.from_name(name, 0.3, total_steps, warmup_fraction)
+        curve = schedule.curve(2 * total_steps + 10)
+        assert np.all((curve >= 0) & (curve <= 0.3 + 1e-12)), total_steps
+    assert curve[:400].max() == pytest.approx(0.3, rel=2e-2)
+    assert schedule.length is None or schedule.length <= 400
+    assert curve[0] == 0 if warmup_fraction else True
 
 
 @pytest.mark.parametrize("name", schedules.names())

@@ -68,8 +68,10 @@ RANGES = {"1e-9": (0.0, 1e-9), "1e9": (1e9, 1.0), "dates": (1.7e9, 3e7), "julian
 TARGETS = [("regression", name) for name in RANGES] + [("several", ""), (2, ""), (3, "")]
 
 
-@pytest.mark.parametrize(("task", "target_range"), TARGETS)
-@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize(
+    ("task", "target_range", "scaling"),
+    [*((*target, "standard") for target in TARGETS), *(("several", "", scaling) for scaling in SCALINGS[1:])],
+)
 def test_every_task_scaling_and_range(task, target_range, scaling, tmp_path):
     frame = table_of(task, *RANGES.get(target_range, (1.7e9, 10.0)))
     if task == "several":
