@@ -220,15 +220,6 @@ def _is_promoted(record: dict) -> bool:
     return record["kind"] == "trial" and any("first_epoch" in fit for fit in record["fits"])
 
 
-def test_a_folder_from_other_data_is_not_resumed(quick, rates, tmp_path, table_path):
-    config = quick(space=rates, max_trials=1, baselines="none")
-    run(config)
-    other = tmp_path / "other.csv"
-    other.write_text(table_path.read_text() + "1,2,Bonn,3\n")
-    with pytest.raises(UserError, match=r"was made from other data .*houses\.csv"):
-        run(replace(config, data=str(other), resume=config.out))
-
-
 def write_space(tmp_path: Path, body: str) -> str:
     path = tmp_path / "space.py"
     path.write_text(
@@ -273,21 +264,15 @@ def test_where_every_fit_fails_nothing_is_left_to_train(quick, tmp_path, workers
     assert list(scores(outcome)) == ["dummy"]
 
 
-def test_a_space_that_always_raises_leaves_the_baselines(quick, tmp_path):
-    outcome = run(quick(space=write_space(tmp_path, "raise ValueError('never')"), baselines="dummy"))
-    assert outcome.num_completed == 0
+def test_a_search_in_which_all_fails_ends_after_three_configurations_and_leaves_the_baselines(quick, tmp_path):
+    progress = Notes()
+    space = write_space(tmp_path, "raise ValueError('never')")
+    outcome = run(quick(space=space, tuner="grid", max_trials=None, baselines="dummy"), progress)
+    assert (outcome.num_completed, outcome.num_failed) == (0, 3 * 2)
+    assert "The first 3 configurations failed in every fold, so no further one is tried." in progress.notes
     assert outcome.first_failure == "ValueError: never"
     assert list(scores(outcome)) == ["dummy"]
     assert not (outcome.run_folder / "best.keras").exists()
-
-
-def test_a_search_in_which_all_fails_ends_after_three_configurations(quick, tmp_path):
-    progress = Notes()
-    outcome = run(
-        quick(space=write_space(tmp_path, "raise ValueError('never')"), tuner="grid", max_trials=None), progress
-    )
-    assert (outcome.num_completed, outcome.num_failed) == (0, 3 * 2)
-    assert "The first 3 configurations failed in every fold, so no further one is tried." in progress.notes
 
 
 @pytest.mark.long
@@ -307,11 +292,14 @@ def test_divergence_is_a_failed_trial(quick, tmp_path):
     assert np.isfinite(scores(outcome)["network"])
 
 
-def test_the_time_limit_starts_no_further_trial(quick, rates):
+def test_the_time_limit_starts_no_further_trial_and_of_the_baselines_the_dummy(quick, rates):
     progress = Notes()
-    outcome = run(quick(space=rates, time_limit=0.001, max_trials=3, baselines="none"), progress)
+    outcome = run(quick(space=rates, time_limit=0.001, max_trials=3), progress)
     assert {t["trial_id"] for t in lines(outcome.run_folder, "trial") if t["fold"] != "final"} == {"default"}
-    assert any("time limit" in note for note in progress.notes)
+    assert set(scores(outcome)) >= {"network", "dummy"}
+    assert "ridge" not in scores(outcome)
+    assert "The time limit of 0.001 s leaves out ridge." in progress.notes
+    assert "The time limit of 0.001 s is reached: no further trial starts." in progress.notes
 
 
 def test_a_time_limit_leaves_the_time_for_refits(quick, rates, monkeypatch):
@@ -337,14 +325,6 @@ def test_a_time_limit_leaves_the_time_for_refits(quick, rates, monkeypatch):
     assert 30 < clock.now <= 40
     assert [len(refit["scores"]) for refit in lines(folder, "refit")].count(2) == 2, "both seeds in both folds"
     assert (folder / "best.keras").exists()
-
-
-def test_the_dummy_is_tuned_however_short_the_time_is(quick):
-    progress = Notes()
-    outcome = run(quick(time_limit=0.001, max_trials=1), progress)
-    assert set(scores(outcome)) >= {"network", "dummy"}
-    assert "ridge" not in scores(outcome)
-    assert "The time limit of 0.001 s leaves out ridge." in progress.notes
 
 
 def test_a_hold_out_gives_bootstrap_intervals(quick, rates):
@@ -433,9 +413,9 @@ def test_a_network_that_cannot_be_trained_on_all_rows_is_not_exported(quick, tmp
     assert outcome.result["final_failure"] == "ValueError: no room"
 
 
-def test_a_run_folder_has_one_writer(quick, rates):
-    config = quick(space=rates, max_trials=1, baselines="dummy")
-    folder = run(config).run_folder
+def test_a_run_folder_has_one_writer(whole, configure, tmp_path):
+    folder = shutil.copytree(whole.run_folder, tmp_path / "run")
+    config = configure(folder)
     journal = (folder / "trials.jsonl").read_bytes()
     with locked(folder):
         for other in (replace(config, resume=config.out), replace(config, overwrite=True)):
@@ -445,9 +425,13 @@ def test_a_run_folder_has_one_writer(quick, rates):
     run(replace(config, resume=config.out))
 
 
-def test_a_changed_space_is_not_resumed(quick, tmp_path):
+def test_a_run_of_other_data_or_another_space_is_not_resumed(quick, tmp_path, table_path):
     config = quick(space=write_space(tmp_path, "pass"), max_trials=1, baselines="dummy")
     run(config)
+    other = tmp_path / "other.csv"
+    other.write_text(table_path.read_text() + "1,2,Bonn,3\n")
+    with pytest.raises(UserError, match=r"was made from other data .*houses\.csv"):
+        run(replace(config, data=str(other), resume=config.out))
     write_space(tmp_path, "units = units + 1")
     with pytest.raises(UserError, match=r"space\.py has changed since .* was begun"):
         run(replace(config, resume=config.out))

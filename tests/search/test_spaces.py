@@ -15,6 +15,8 @@ from tfopt.search.oracles import default_values, discover, fold_oracle, grid_siz
 from tfopt.search.problem import Problem
 from tfopt.search.spaces import SPACES, Space, first_of
 
+TASKS = ("classification", "regression")
+
 
 def problem(task="classification", **changes) -> Problem:
     values = {"num_features": 6, "num_outputs": 3, "num_rows": 100, "epochs": 5, "table_rows": 150} | changes
@@ -35,9 +37,8 @@ def sample(name: str, of: Problem, seed: int) -> tuple[dict, keras.Model]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_wide_configurations_build_what_they_say(task, seed):
-    of = problem(task)
+def test_wide_configurations_build_what_they_say(seed):
+    of = problem(TASKS[seed % 2])
     values, model = sample("wide", of, seed)
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     hidden = [layer for layer in layers if layer.units == values["units"]]
@@ -78,11 +79,12 @@ def test_the_schedule_ends_with_the_training(name):
 
 @pytest.mark.slow
 def test_the_offer_depends_on_the_table_alone():
-    names = [p.name for p in discover(Space("default", SPACES["default"]), problem()).space]
-    for rows in (10, 90, 140):
-        again = discover(Space("default", SPACES["default"]), problem(num_rows=rows))
-        assert default_values(again) == default_values(discover(Space("default", SPACES["default"]), problem()))
-        assert [p.name for p in again.space] == names
+    first, *others = (
+        discover(Space("default", SPACES["default"]), problem(num_rows=rows)) for rows in (100, 10, 90, 140)
+    )
+    for again in others:
+        assert default_values(again) == default_values(first)
+        assert [p.name for p in again.space] == [p.name for p in first.space]
 
 
 def test_large_tables_get_large_batches():
@@ -124,7 +126,7 @@ def test_the_command_line_offers_every_space():
     assert set(NAMES) == set(SPACES)
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("task", TASKS)
 def test_the_first_trials_are_of_the_space_and_differ(task, tmp_path):
     of = problem(task)
     hp = discover(Space("default", SPACES["default"]), of)
@@ -148,10 +150,9 @@ def test_the_first_trials_are_of_the_space_and_differ(task, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("name", ["default", "realmlp", "tabm"])
-def test_networks_for_tables_build_what_they_say(name, task, seed):
-    of = problem(task, kinds=("number",) * 4 + ("flag",) * 2)
+def test_networks_for_tables_build_what_they_say(name, seed):
+    of = problem(TASKS[seed % 2], kinds=("number",) * 4 + ("flag",) * 2)
     values, model = sample(name, of, seed)
     kind = values.get("network", name)
     assert kind != "mlp" or values["optimizer"] in ("adamw", "adam", "rmsprop")

@@ -48,7 +48,9 @@ def trials(tuner):
 def by_hand(hypermodel, trial, x, y, **kwargs):
     """Return the history of `model.fit` from the trial's seed."""
     keras.utils.set_random_seed(trial.members[0].seed)
-    return hypermodel(trial.hyperparameters.copy()).fit(x, y, **FIT | kwargs).history
+    model = hypermodel(trial.hyperparameters.copy())
+    model.run_eagerly = True
+    return model.fit(x, y, **FIT | kwargs).history
 
 
 # Callbacks
