@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfopt.training.fits import EpochTracker, FitRequest, FitResult, Monitor
+from tfopt.training.fits import EpochTracker, FitRequest, FitResult, Monitor, built
+from tfopt.training.rows import Examples
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
@@ -31,3 +32,17 @@ def test_the_best_epoch_and_the_end_are_those_of_early_stopping(mode, min_delta,
                 ends.add(epoch)
                 break
     assert len(ends) > 1
+
+
+def test_a_network_without_an_input_is_built_as_one_with_it():
+    def build(inputs):
+        layers = [*inputs, keras.layers.Dense(4, "tanh"), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
+        model = keras.Sequential(layers)
+        model.compile("adam", "mse")
+        return model
+
+    rows = Examples(np.zeros((5, 3)), np.zeros(5))
+    without, with_it = (built(build, FitRequest(inputs, 1, 1), rows) for inputs in ([], [keras.Input((3,))]))
+    assert without.input_shape == with_it.input_shape == (None, 3)
+    for mine, theirs in zip(without.variables, with_it.variables, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
