@@ -1,30 +1,34 @@
-"""Operations of recurrent layers: arrays (members, steps, rows, gates, units) inside."""
+"""Operations of recurrent layers. In memory the steps come first and the rows last: (steps, members, …, rows).
+
+What a step looks at lies below each other: its inputs, the hidden state before it, and a 1 for the biases. One product
+with one kernel then makes four blocks of units, of which the first are sigmoids, through hyperbolic tangents of halves.
+"""
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from tfopt.errors import CannotStack
-from tfopt.training.numpy_stack.layers import Array, Operation, Views, _Dropout, plain, sum_of_rows
+from tfopt.training.numpy_stack.layers import Array, Operation, Views, _Dropout, plain
 from tfopt.training.numpy_stack.numbers import MemberNumbers
 
 
-def _squash(gates: Array) -> None:
-    """Make sigmoids of these, through hyperbolic tangents, of which NumPy takes many at a time."""
-    gates *= np.float32(0.5)
-    np.tanh(gates, out=gates)
-    gates *= np.float32(0.5)
-    gates += np.float32(0.5)
-
-
 class _Recurrent(_Dropout):
-    """What `LSTM` and `GRU` share; its dropout drops numbers of the inputs, the same in every step of a sequence."""
+    """What `LSTM` and `GRU` share; its dropout drops numbers of the inputs, the same in every step of a sequence.
+
+    Attributes:
+        sigmoids: Number of the blocks that are sigmoids.
+        blocks_of_inputs: The blocks that the gates of the kernel are in.
+        blocks_of_hidden: And those of the recurrent kernel.
+    """
 
     has_axes = draws_in_evaluation = True
-    num_gates: int
+    sigmoids: int
+    blocks_of_inputs: ClassVar[list[int]]
+    blocks_of_hidden: ClassVar[list[int]]
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         Operation.__init__(self, layer, numbers)
@@ -37,166 +41,179 @@ class _Recurrent(_Dropout):
             raise CannotStack(f"{layer.name} drops all of its inputs")
         self.rate, self.generator = numbers.column(cell.dropout), cell.seed_generator.state
         self.drawn = layer.input.shape[-1]
-        self.kept = 4 * self.num_gates * layer.input.shape[1] * cell.units
+        self.kept = layer.input.shape[1] * (self.drawn + 12 * cell.units)
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
-        own = {name: getattr(self.layer.cell, name) for name in ("kernel", "recurrent_kernel", "bias")}
-        own = {name: variable for name, variable in own.items() if variable is not None}
-        self._own = {name: weights[id(variable)] for name, variable in own.items()}
-        self._into = {name: gradients[id(variable)] for name, variable in own.items()}
+        self._weights, self._gradients = self._by_blocks(weights), self._by_blocks(gradients)
+        members, units = len(weights[id(self.layer.cell.kernel)]), self.layer.units
+        self._kernel = np.empty((members, 4, units, self.drawn + units + 1), "float32")
 
-    def biases(self, own: dict[str, Array]) -> Array:
-        """Return the biases (kinds, members, 1, gates · units), or no kind."""
-        if "bias" not in own:
-            return np.empty((0, 0))
-        bias = own["bias"]
-        return bias.reshape(len(bias), -1, 1, self._gates.shape[-2] * self._gates.shape[-1]).swapaxes(0, 1)
+    def _by_blocks(self, views: Views) -> list[tuple[list[int], slice, Array]]:
+        """Return the blocks and columns of the kernel that each weight fills, and it as (members, gates, units, …)."""
+        cell, units = self.layer.cell, self.layer.units
+        places = [(self.blocks_of_inputs, slice(self.drawn)), (self.blocks_of_hidden, slice(self.drawn, -1))]
+        found = []
+        for (blocks, columns), variable in zip(places, (cell.kernel, cell.recurrent_kernel), strict=True):
+            own = views[id(variable)]
+            found.append((blocks, columns, own.reshape(*own.shape[:2], -1, units).transpose(0, 2, 3, 1)))
+        if cell.bias is not None:
+            own = views[id(cell.bias)]
+            kinds = own.reshape(len(own), -1, len(self.blocks_of_inputs), units, 1).swapaxes(0, 1)
+            found += [(blocks, slice(-1, None), kind) for (blocks, _), kind in zip(places, kinds, strict=False)]
+        return found
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
-        x = inputs[0].swapaxes(1, 2)
-        members, steps, rows, _ = x.shape
-        self._inputs = self.workspace("inputs", x.shape)
-        np.multiply(x, self._mask[:, None] if training and self._mask is not None else np.float32(1), out=self._inputs)
-        self._gates = self.workspace("gates", (members, steps, rows, self.num_gates, self.layer.units))
-        self._hidden = self.workspace("hidden", (members, steps + 1, rows, self.layer.units))
-        self._hidden[:, 0] = 0
-        flat = self._gates.reshape(members, steps * rows, -1)
-        np.matmul(self._inputs.reshape(members, steps * rows, -1), self._own["kernel"], out=flat)
-        for bias in self.biases(self._own)[:1]:
-            flat += bias
-        self.run()
-        return np.ascontiguousarray(
-            self._hidden[:, 1:].swapaxes(1, 2) if self.layer.return_sequences else self._hidden[:, -1]
-        )
+        x, units, kernel = inputs[0].transpose(2, 0, 3, 1), self.layer.units, self._kernel
+        steps, members, _, rows = x.shape
+        kernel[...] = 0
+        for blocks, columns, own in self._weights:
+            kernel[:, blocks, :, columns] += own
+        halved = kernel.copy()
+        halved[:, : self.sigmoids] *= np.float32(0.5)
+        self._seen = seen = self.workspace("seen", (steps + 1, members, kernel.shape[-1], rows))
+        seen[:-1, :, : self.drawn] = x
+        if training and self._mask is not None:
+            seen[:-1, :, : self.drawn] *= self._mask.swapaxes(1, 2)
+        seen[:, :, -1] = 1
+        self._hidden = seen[:, :, self.drawn : -1]
+        self._hidden[0] = 0
+        self._gates = self.workspace("gates", (steps, members, 4, units, rows))
+        self.run(halved.reshape(members, 4 * units, -1))
+        hidden = self._hidden[1:].transpose(1, 3, 0, 2)
+        return hidden if self.layer.return_sequences else hidden[:, :, -1]
+
+    def gates(self, step: int, kernel: Array) -> Array:
+        """Return (members, 4, units, rows): what the kernel makes of what a step sees, the first ones as sigmoids."""
+        now = self._gates[step]
+        np.matmul(kernel, self._seen[step], out=now.reshape(len(now), -1, now.shape[-1]))
+        first = now[:, : self.sigmoids]
+        np.tanh(first, out=first)
+        first *= np.float32(0.5)
+        first += np.float32(0.5)
+        return now
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        members, steps, rows = self._gates.shape[:3]
-        of_steps: list[Any] = [np.float32(0)] * (steps - 1) + [gradient]
+        steps, members, _, _, rows = self._gates.shape
+        of_steps: list[Any] = [np.float32(0)] * (steps - 1) + [gradient.swapaxes(1, 2)]
         if self.layer.return_sequences:
-            of_steps = list(np.moveaxis(gradient, 2, 0))
-        parts = [part.reshape(members, steps * rows, -1) for part in self.run_back(of_steps)]
-        inputs, hidden = (a.reshape(members, steps * rows, -1) for a in (self._inputs, self._hidden[:, :-1]))
-        for name, before, part in zip(("kernel", "recurrent_kernel"), (inputs, hidden), parts, strict=True):
-            np.matmul(before.swapaxes(1, 2), part, out=self._into[name])
-        for bias, part in zip(self.biases(self._into), parts, strict=False):
-            sum_of_rows(part, out=bias[:, 0])
+            of_steps = list(gradient.transpose(2, 0, 3, 1))
+        kernel = self._kernel.reshape(members, -1, self._kernel.shape[-1]).swapaxes(1, 2)
+        back = self.run_back(of_steps, kernel[:, self.drawn : -1]).reshape(steps, members, -1, rows)
+        turned = self.workspace("turned", (steps, members, rows, kernel.shape[1]))
+        np.copyto(turned, self._seen[:-1].swapaxes(2, 3))  # a product with what is turned takes longer
+        products = self.workspace("products", (steps, members, *kernel.shape[:0:-1]))
+        np.matmul(back, turned, out=products)
+        found = products.sum(axis=0).reshape(self._kernel.shape)
+        for blocks, columns, own in self._gradients:
+            own[...] = found[:, blocks, :, columns]
         if not wanted:
             return None
-        back = np.matmul(parts[0], self._own["kernel"].swapaxes(1, 2)).reshape(self._inputs.shape).swapaxes(1, 2)
-        return [np.ascontiguousarray(back) if self._mask is None else back * self._mask[:, :, None]]
+        of_inputs = np.matmul(kernel[:, : self.drawn], back)
+        if self._mask is not None:
+            of_inputs *= self._mask.swapaxes(1, 2)
+        return [of_inputs.transpose(1, 3, 0, 2)]
 
     @abstractmethod
-    def run(self) -> None:
-        """Go through the steps: make gates of what the inputs give them, and hidden states."""
+    def run(self, kernel: Array) -> None:
+        """Go through the steps: make gates and hidden states, by the kernel whose blocks of sigmoids are halved."""
 
     @abstractmethod
-    def run_back(self, of_steps: list[Any]) -> tuple[Array, Array]:
+    def run_back(self, of_steps: list[Any], recurrent: Array) -> Array:
         """Go back through the steps from the gradient of each hidden state.
 
         Returns:
-            Of what each gate is made of, (members, steps, rows, gates, units): the gradients by the inputs' part of it
-            and by that of the hidden state before it.
+            The gradient of what the kernel makes, (steps, members, 4, units, rows).
         """
 
 
 class _LSTM(_Recurrent):
-    """`keras.layers.LSTM` (Hochreiter & Schmidhuber, 1997): gates of input, forgetting, candidate and output."""
+    """`keras.layers.LSTM` (Hochreiter & Schmidhuber, 1997): gates of input, forgetting, output; candidate."""
 
-    num_gates = 4
+    sigmoids = 3
+    blocks_of_inputs: ClassVar = [0, 1, 3, 2]
+    blocks_of_hidden: ClassVar = blocks_of_inputs
 
-    def run(self) -> None:
-        hidden, gates, recurrent = self._hidden, self._gates, self._own["recurrent_kernel"]
-        members, steps, rows, _, units = gates.shape
-        self._cells = self.workspace("cells", hidden.shape)
-        self._cells[:, 0] = 0
-        self._tanh = self.workspace("tanh", (members, steps, rows, units))
-        flat, product = gates.reshape(members, steps, rows, -1), self.workspace("product", (members, rows, 4 * units))
-        work = self.workspace("work", (members, rows, units))
+    def run(self, kernel: Array) -> None:
+        steps, members, _, units, rows = self._gates.shape
+        self._cells = self.workspace("cells", (steps + 1, members, units, rows))
+        self._cells[0] = 0
+        self._tanh = self.workspace("tanh", (steps, members, units, rows))
+        work = self.workspace("work", (members, units, rows))
         for step in range(steps):
-            if step:
-                flat[:, step] += np.matmul(hidden[:, step], recurrent, out=product)
-            entering, forget, candidate, leaving = np.moveaxis(gates[:, step], 2, 0)
-            _squash(gates[:, step, :, :2])
+            entering, forget, leaving, candidate = self.gates(step, kernel).swapaxes(0, 1)
             np.tanh(candidate, out=candidate)
-            _squash(leaving)
-            cell = np.multiply(forget, self._cells[:, step], out=self._cells[:, step + 1])
+            cell = np.multiply(forget, self._cells[step], out=self._cells[step + 1])
             cell += np.multiply(entering, candidate, out=work)
-            np.multiply(leaving, np.tanh(cell, out=self._tanh[:, step]), out=hidden[:, step + 1])
+            np.multiply(leaving, np.tanh(cell, out=self._tanh[step]), out=self._hidden[step + 1])
 
-    def run_back(self, of_steps: list[Any]) -> tuple[Array, Array]:
-        gates, tanh, turned = self._gates, self._tanh, self._own["recurrent_kernel"].swapaxes(1, 2)
-        members, steps, rows, _, units = gates.shape
-        entering, forget, candidate, leaving = np.moveaxis(gates, 3, 0)
-        # First of each gate what, times the gradient of the cell (of the hidden state for the last), is its gradient.
+    def run_back(self, of_steps: list[Any], recurrent: Array) -> Array:
+        gates, tanh = self._gates, self._tanh
+        steps, members, _, units, rows = gates.shape
+        entering, forget, leaving, candidate = np.moveaxis(gates, 2, 0)
+        # First of each gate what, times the gradient of the cell (of the hidden state for the output), is its gradient.
         back = self.workspace("back", gates.shape)
         np.subtract(1, gates, out=back)
         back *= gates
-        np.subtract(1, candidate * candidate, out=back[..., 2, :])
-        for gate, factor in enumerate((candidate, self._cells[:, :-1], entering, tanh)):
-            back[..., gate, :] *= factor
-        through = leaving * (1 - tanh * tanh)
-        hidden, cell = np.zeros((2, members, rows, units), "float32")
+        np.subtract(1, candidate * candidate, out=back[:, :, 3])
+        for gate, factor in enumerate((candidate, self._cells[:-1], tanh, entering)):
+            back[:, :, gate] *= factor
+        through = 1 - tanh * tanh
+        through *= leaving
+        hidden, cell = np.zeros((2, members, units, rows), "float32")
         for step in reversed(range(steps)):
             hidden += of_steps[step]
-            cell += hidden * through[:, step]
-            back[:, step, :, :3] *= cell[:, :, None]
-            back[:, step, :, 3] *= hidden
-            cell *= forget[:, step]
-            np.matmul(back[:, step].reshape(members, rows, -1), turned, out=hidden)
-        return back, back
+            cell += hidden * through[step]
+            back[step, :, :2] *= cell[:, None]
+            back[step, :, 2] *= hidden
+            back[step, :, 3] *= cell
+            cell *= forget[step]
+            np.matmul(recurrent, back[step].reshape(members, -1, rows), out=hidden)
+        return back
 
 
 class _GRU(_Recurrent):
-    """`keras.layers.GRU` (Cho et al., 2014), which resets after its product: gates of update, reset and candidate."""
+    """`keras.layers.GRU` (Cho et al., 2014), which resets after its product: gates of update and reset, the candidate.
 
-    num_gates = 3
+    The candidate is made of two blocks: of the inputs, and of the hidden state, which is reset.
+    """
+
+    sigmoids = 2
+    blocks_of_inputs: ClassVar = [0, 1, 2]
+    blocks_of_hidden: ClassVar = [0, 1, 3]
 
     def __init__(self, layer: keras.layers.GRU, numbers: MemberNumbers):
         super().__init__(layer, numbers)
         if not layer.cell.reset_after:
             raise CannotStack(f"{layer.name} resets before its product")
 
-    def run(self) -> None:
-        hidden, gates, recurrent = self._hidden, self._gates, self._own["recurrent_kernel"]
-        self._inner = self.workspace("inner", gates.shape)
-        flat = self._inner.reshape(*gates.shape[:3], -1)
-        for step in range(gates.shape[1]):
-            now, inner = gates[:, step], self._inner[:, step]
-            np.matmul(hidden[:, step], recurrent, out=flat[:, step])
-            for bias in self.biases(self._own)[1:]:
-                flat[:, step] += bias
-            now[:, :, :2] += inner[:, :, :2]
-            _squash(now[:, :, :2])
-            update, reset, candidate = np.moveaxis(now, 2, 0)
-            candidate += reset * inner[:, :, 2]
+    def run(self, kernel: Array) -> None:
+        for step in range(len(self._gates)):
+            update, reset, candidate, inner = self.gates(step, kernel).swapaxes(0, 1)
+            candidate += reset * inner
             np.tanh(candidate, out=candidate)
-            new = np.subtract(hidden[:, step], candidate, out=hidden[:, step + 1])
+            new = np.subtract(self._hidden[step], candidate, out=self._hidden[step + 1])
             new *= update
             new += candidate
 
-    def run_back(self, of_steps: list[Any]) -> tuple[Array, Array]:
-        gates, turned = self._gates, self._own["recurrent_kernel"].swapaxes(1, 2)
-        members, steps, rows, _, units = gates.shape
-        update, reset, candidate = np.moveaxis(gates, 3, 0)
-        # First of each gate what, times the gradient of the new hidden state, is its gradient.
+    def run_back(self, of_steps: list[Any], recurrent: Array) -> Array:
+        gates = self._gates
+        steps, members, _, units, rows = gates.shape
+        update, reset, candidate, inner = np.moveaxis(gates, 2, 0)
+        # First of each block what, times the gradient of the new hidden state, is its gradient.
         back = self.workspace("back", gates.shape)
-        np.subtract(1, gates, out=back)
-        back *= gates
-        back[..., 0, :] *= self._hidden[:, :-1] - candidate
-        np.multiply(1 - update, 1 - candidate * candidate, out=back[..., 2, :])
-        back[..., 1, :] *= self._inner[..., 2, :] * back[..., 2, :]
-        inner = self.workspace("back of inner", gates.shape)
-        np.copyto(inner, back)
-        inner[..., 2, :] *= reset
-        hidden, product = np.zeros((2, members, rows, units), "float32")
+        np.subtract(1, gates[:, :, :2], out=back[:, :, :2])
+        np.multiply(back[:, :, 0], 1 - candidate * candidate, out=back[:, :, 2])
+        np.multiply(back[:, :, 2], reset, out=back[:, :, 3])
+        back[:, :, 0] *= update * (self._hidden[:-1] - candidate)
+        back[:, :, 1] *= inner * back[:, :, 3]
+        hidden, product = np.zeros((2, members, units, rows), "float32")
         for step in reversed(range(steps)):
             hidden += of_steps[step]
-            back[:, step] *= hidden[:, :, None]
-            inner[:, step] *= hidden[:, :, None]
-            hidden *= update[:, step]
-            hidden += np.matmul(inner[:, step].reshape(members, rows, -1), turned, out=product)
-        return back, inner
+            back[step] *= hidden[:, None]
+            hidden *= update[step]
+            hidden += np.matmul(recurrent, back[step].reshape(members, -1, rows), out=product)
+        return back
 
 
 KINDS: dict[type, type[Operation]] = {keras.layers.GRU: _GRU, keras.layers.LSTM: _LSTM}
