@@ -76,9 +76,10 @@ def test_values_and_gradients(name):
             np.testing.assert_allclose(mine[member], theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_few_rows_at_a_time(monkeypatch):
+@pytest.mark.parametrize("name", ["with padding", "by strides with padding", "dilated"])
+def test_a_line_at_a_time(monkeypatch, name):
     monkeypatch.setattr(images, "_AT_A_TIME", 1)
-    test_values_and_gradients("with padding")
+    test_values_and_gradients(name)
 
 
 def crossentropy(model, hp):

@@ -1,9 +1,10 @@
 """Operations of images (members, rows, height, width, channels) and of sequences (members, rows, steps, channels).
 
-A convolution copies windows of the image side by side, so that it is a product (Chellapilla et al., 2006). A window
-here is wide enough for a few outputs beside each other, and the kernel is repeated in a larger one that is zero
-elsewhere: more multiplications, but less to copy, which takes longer. Few members or rows at a time, so that the
-windows stay in the cache.
+A convolution copies windows of the image side by side, so that it is a product (Chellapilla et al., 2006). In memory
+the rows come last here, (members, height, channels, width, rows), which makes long runs of neighbours; and an image is
+copied for each place in the width of a window only: what a window sees of the lines below each other lies below each
+other then. Few members or lines at a time, so that the windows stay in the cache. Beside each window stands a 1, by
+which the bias is a number of the kernel.
 """
 
 import itertools
@@ -14,15 +15,22 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from tfopt.errors import CannotStack
-from tfopt.training.numpy_stack.layers import Array, KernelOperation, Operation, Views, plain, sum_of_rows
+from tfopt.training.numpy_stack.layers import TURNED_FIRST, Array, KernelOperation, Operation, Views, plain
 from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace
 
-_COPYING = 40  # multiplications in the time that the copy of a number takes, there and back
-_BEGINNING = 16  # numbers copied in the time that it takes to begin another run of neighbours
-_AT_A_TIME = 1 << 18  # numbers copied before they are multiplied
+_AT_A_TIME = 1 << 20  # numbers of windows that are multiplied at a time
+
+
+def _rows_last(images: Array) -> Array:
+    """Return a view (members, height, channels, width, rows) of images (members, rows, height, width, channels)."""
+    return images.transpose(0, 2, 4, 3, 1)
+
+
+def _rows_first(images: Array) -> Array:
+    """Return the view that `_rows_last` turned."""
+    return images.transpose(0, 4, 1, 3, 2)
 
 
 class _Windows:
@@ -33,9 +41,10 @@ class _Windows:
         size: Of a window, along each axis.
 
     Attributes:
+        shape: Of the layer's input.
         inputs: (height, width, channels) of the image.
-        padded: Likewise, with what is added around it.
-        outputs: (height, width): the number of windows.
+        padded: (height, channels, width), with what is added around it.
+        outputs: (height, channels, width): the windows of each channel.
         size: (height, width) of one.
         strides: From one to the next.
         apart: From one place in a window to the next.
@@ -47,7 +56,8 @@ class _Windows:
     def __init__(self, layer: Any, size: Sequence[int]):
         if layer.data_format != "channels_last":
             raise CannotStack(f"{layer.name} takes channels first")
-        *space, channels = layer.input.shape[1:]
+        self.shape = tuple(layer.input.shape[1:])
+        *space, channels = self.shape
         apart = getattr(layer, "dilation_rate", [1] * len(size))
         axes = list(zip(space, size, layer.strides, apart, strict=True))
         if len(axes) == 1:
@@ -63,15 +73,18 @@ class _Windows:
             before.append(reach - 1 if layer.padding == "causal" else added // 2)
             padded.append(max(length + added, before[-1] + length))
             outputs.append(number)
-        self.inputs, self.padded, self.outputs = (*lengths, channels), (*padded, channels), tuple(outputs)
-        places = (slice(start, start + length) for start, length in zip(before, lengths, strict=True))
-        self._inside: tuple[Any, ...] = (..., *places, slice(None))
+        self.inputs = *lengths, channels
+        self.padded, self.outputs = ((high, channels, wide) for high, wide in (padded, outputs))
+        down, across = (slice(start, start + length) for start, length in zip(before, lengths, strict=True))
+        self._inside = ..., down, slice(None), across, slice(None)
 
     def pad(self, images: Array, value: float, workspace: Workspace) -> Array:
-        """Return images (…, height, width, channels) with a value around them."""
-        if self.padded == self.inputs:
-            return images
-        out = workspace("padded", (*images.shape[:-3], *self.padded))
+        """Return the layer's input, rows last, with a value around it."""
+        images = _rows_last(images.reshape(*images.shape[:2], *self.inputs))
+        shape = len(images), *self.padded, images.shape[-1]
+        if images.shape == shape:
+            return np.ascontiguousarray(images)
+        out = workspace("padded", shape)
         out[...] = value
         out[self._inside] = images
         return out
@@ -80,12 +93,18 @@ class _Windows:
         """Return a view of the images within what was padded."""
         return padded[self._inside]
 
+    def gradient(self, gradient: Array) -> Array:
+        """Return the gradient of the layer's output, rows last."""
+        high, _, wide = self.outputs
+        return _rows_last(gradient.reshape(*gradient.shape[:2], high, wide, -1))
+
     def places(self) -> Iterator[tuple[Any, ...]]:
         """Yield where in a padded image all windows have their first number, their second, …"""
         for place in itertools.product(*map(range, self.size)):
             starts = [number * distance for number, distance in zip(place, self.apart, strict=True)]
-            parts = zip(starts, self.outputs, self.strides, strict=True)
-            yield (..., *(slice(start, start + (n - 1) * by + 1, by) for start, n, by in parts), slice(None))
+            parts = zip(starts, self.outputs[::2], self.strides, strict=True)
+            down, across = (slice(start, start + (n - 1) * by + 1, by) for start, n, by in parts)
+            yield ..., down, slice(None), across, slice(None)
 
 
 class _Convolution(KernelOperation):
@@ -98,94 +117,111 @@ class _Convolution(KernelOperation):
         plain(layer, ("kernel_constraint", "bias_constraint", "lora_enabled", "quantization_mode"))
         if layer.groups != 1:
             raise CannotStack(f"{layer.name} has groups")
-        windows = self._windows = _Windows(layer, layer.kernel_size)
-        (_, across), channels = windows.outputs, windows.inputs[-1]
-
-        def width(beside: int) -> int:
-            return (beside - 1) * windows.strides[1] + (windows.size[1] - 1) * windows.apart[1] + 1
-
-        def cost(beside: int) -> float:
-            copied = _COPYING * (width(beside) * channels + _BEGINNING) / beside
-            return copied + width(beside) * channels * layer.filters
-
-        self._beside = min((number for number in range(1, across + 1) if across % number == 0), key=cost)
-        self._blocks = windows.outputs[0], across // self._beside, windows.size[0], width(self._beside) * channels
-        self._rows_at_once = max(1, _AT_A_TIME // math.prod(self._blocks))
+        self._windows = _Windows(layer, layer.kernel_size)
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
         super().load(weights, gradients, states)
-        (high, wide), (*_, channels), filters = self._windows.size, self._windows.inputs, self.layer.filters
-        shape = len(self._kernel), high, wide, channels, filters
-        self._kernel, self._kernel_gradient = self._kernel.reshape(shape), self._kernel_gradient.reshape(shape)
-        whole = np.zeros((2, shape[0], high, self._blocks[-1] // channels, channels, self._beside, filters), "float32")
-        member, line, place, channel, beside, number = whole[0].strides
-        steps = beside + self._windows.strides[1] * place, self._windows.apart[1] * place
-        # Views (members, height, outputs beside each other, width, channels, filters) of where the kernel is in them.
-        self._repeated, self._repeated_gradient = (
-            as_strided(part, (*shape[:2], self._beside, *shape[2:]), (member, line, *steps, channel, number))
-            for part in whole
-        )
-        self._whole, self._whole_gradient = whole.reshape(2, shape[0], -1, self._beside * filters)
+        (high, wide), channels, filters = self._windows.size, self._windows.inputs[-1], self.layer.filters
+        self._by_lines = len(self._kernel), high, wide * channels, filters
+        # The kernel turned, and the gradient of the kernel: with the bias after the first of its lines.
+        self._turned = np.zeros((len(self._kernel), filters, high, wide * channels + 1), "float32")
+        self._whole_gradient = np.empty((len(self._kernel), high, wide * channels + 1, filters), "float32")
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
-        members, rows = inputs[0].shape[:2]
-        self._images = np.ascontiguousarray(inputs[0]).reshape(members, rows, *self._windows.inputs)
-        self._repeated[...] = self._kernel[:, :, None]
-        z = self.workspace("output", (members, rows, math.prod(self._blocks[:2]), self._whole.shape[-1]))
-        for place in self._parts():
-            own = z[place]
-            np.matmul(self._columns(place), self._whole[place[0]], out=own.reshape(len(own), -1, z.shape[-1]))
+        windows, (members, rows) = self._windows, inputs[0].shape[:2]
+        self._images = windows.pad(inputs[0], 0, self.workspace)
+        self._turned[..., :-1] = np.moveaxis(self._kernel.reshape(self._by_lines), -1, 1)
         if self._bias is not None:
-            z += np.tile(self._bias, self._beside)[:, None]
-        return self.activate(z, training).reshape(members, rows, *self.layer.output.shape[1:])
+            self._turned[:, :, 0, -1] = self._bias[:, 0]
+        turned = self._turned.reshape(members, 1, self.layer.filters, -1)
+        high, _, wide = windows.outputs
+        z = self.workspace("output", (members, high, self.layer.filters, wide * rows))
+        for place in self._parts():
+            np.matmul(turned[place[0]], self._columns(place), out=z[place])
+        out = self.activate(z, training).reshape(members, high, -1, wide, rows)
+        return _rows_first(out).reshape(members, rows, *self.shape)
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        windows, (high, blocks, lines, size) = self._windows, self._blocks
-        members, rows = gradient.shape[:2]
-        gradient = self.through(gradient.reshape(self._output.shape))
-        if self._bias_gradient is not None:
-            sum_of_rows(gradient.reshape(members, -1, self.layer.filters), out=self._bias_gradient)
-        back = self.workspace("back", (members, rows, *windows.inputs))
-        step = self._beside * windows.strides[1] * windows.inputs[-1]
+        windows, (members, rows) = self._windows, gradient.shape[:2]
+        gradient = self.through(windows.gradient(gradient).reshape(self._output.shape))
+        back = self.workspace("back", (members, *windows.padded, rows))
+        back[...] = 0
+        kernel = self._kernel.reshape(self._by_lines)[:, ::-1]
+        self._kernel_back = np.ascontiguousarray(kernel.swapaxes(1, 2)).reshape(members, 1, kernel.shape[2], -1)
         for place in self._parts():
-            own = gradient[place]
-            own, columns = own.reshape(len(own), -1, own.shape[-1]), self._columns(place)
+            own, columns = gradient[place], self._columns(place)
+            turned = own.swapaxes(2, 3)
+            if columns.shape[2] >= TURNED_FIRST:
+                turned = self.workspace("turned", turned.shape)
+                np.copyto(turned, own.swapaxes(2, 3))
+            found = np.matmul(columns, turned).sum(axis=1).reshape(len(own), *self._whole_gradient.shape[1:])
             if place[1].start:
-                self._whole_gradient[place[0]] += np.matmul(columns.swapaxes(1, 2), own)
+                self._whole_gradient[place[0]] += found
             else:
-                np.matmul(columns.swapaxes(1, 2), own, out=self._whole_gradient[place[0]])
-            if not wanted:
-                continue
-            np.matmul(own, self._whole[place[0]].swapaxes(1, 2), out=columns)
-            columns = columns.reshape(len(own), -1, *self._blocks)
-            padded = self.workspace("back of padded", (*columns.shape[:2], *windows.padded))
-            padded[...] = 0
-            flat = padded.reshape(*padded.shape[:3], -1)
-            for line, block in itertools.product(range(lines), range(blocks)):
-                start = line * windows.apart[0]
-                of_line = slice(start, start + (high - 1) * windows.strides[0] + 1, windows.strides[0])
-                flat[:, :, of_line, block * step : block * step + size] += columns[:, :, :, block, line]
-            back[place] = windows.crop(padded)
-        np.sum(self._repeated_gradient, axis=2, out=self._kernel_gradient)
-        return [back.reshape(members, rows, *self.layer.input.shape[1:])] if wanted else None
+                self._whole_gradient[place[0]] = found
+            if wanted:
+                self._spread(own, place, back)
+        self._kernel_gradient.reshape(self._by_lines)[...] = self._whole_gradient[:, :, :-1]
+        if self._bias_gradient is not None:
+            self._bias_gradient[...] = self._whole_gradient[:, 0, -1]
+        return [_rows_first(windows.crop(back)).reshape(members, rows, *windows.shape)] if wanted else None
 
     def _parts(self) -> Iterator[tuple[slice, slice]]:
-        """Yield some members and rows at a time."""
-        members, rows = self._images.shape[:2]
-        together = max(1, self._rows_at_once // rows)
-        for first, start in itertools.product(range(0, members, together), range(0, rows, self._rows_at_once)):
-            yield slice(first, first + together), slice(start, start + self._rows_at_once)
+        """Yield some members and lines of the output at a time."""
+        windows, members = self._windows, len(self._images)
+        high, _, wide = windows.outputs
+        of_line = math.prod(windows.size) * windows.inputs[-1] * wide * self._images.shape[-1]
+        lines = max(1, _AT_A_TIME // of_line)
+        together = max(1, lines // high)
+        for first, start in itertools.product(range(0, members, together), range(0, high, lines)):
+            yield slice(first, min(first + together, members)), slice(start, min(start + lines, high))
+
+    def _lines(self, place: tuple[slice, slice]) -> slice:
+        """Return the lines of the image that some lines of the output see."""
+        windows = self._windows
+        first, last = (line * windows.strides[0] for line in (place[1].start, place[1].stop - 1))
+        return slice(first, last + (windows.size[0] - 1) * windows.apart[0] + 1)
 
     def _columns(self, place: tuple[slice, slice]) -> Array:
-        """Return the windows of some members' rows, one after another: a matrix for each member."""
-        windows = self._windows
-        images = windows.pad(self._images[place], 0, self.workspace)
-        member, row, line, across, number = images.strides
-        below, beside = windows.strides[0] * line, self._beside * windows.strides[1] * across
-        columns = self.workspace("columns", (*images.shape[:2], *self._blocks))
-        strides = member, row, below, beside, windows.apart[0] * line, number
-        np.copyto(columns, as_strided(images, columns.shape, strides))
-        return columns.reshape(len(columns), -1, math.prod(self._blocks[2:]))
+        """Return (members, lines, numbers of a window, width · rows): the windows of some lines of the output."""
+        windows, images, lines = self._windows, self._images, self._lines(place)
+        (high, wide), across, rows = windows.size, windows.outputs[-1], images.shape[-1]
+        members, number, channels = place[0].stop - place[0].start, lines.stop - lines.start, images.shape[2]
+        # Views by their strides; `as_strided` takes as long as the copy.
+        member, line, channel, column, row = images.strides
+        start = place[0].start * member + lines.start * line
+        shape = members, number, wide, channels, across, rows
+        strides = member, line, windows.apart[1] * column, channel, windows.strides[1] * column, row
+        columns = self.workspace("columns", (members, number, wide * channels + 1, across * rows))
+        np.copyto(columns[:, :, :-1].reshape(shape), np.ndarray(shape, "float32", images, start, strides))
+        columns[:, :, -1] = 1
+        member, line, *others = columns.strides
+        shape = members, place[1].stop - place[1].start, high, *columns.shape[2:]
+        strides = member, windows.strides[0] * line, windows.apart[0] * line, *others
+        seen = np.ndarray(shape, "float32", columns, 0, strides)
+        return seen.reshape(*shape[:2], -1, shape[-1])  # a view where the lines of a window are neighbours
+
+    def _spread(self, gradient: Array, place: tuple[slice, slice], back: Array) -> None:
+        """Add the gradient of some lines of the output to that of the padded image."""
+        windows, lines = self._windows, self._lines(place)
+        (high, wide), (below, beside) = windows.size, windows.strides
+        (_, channels, _), across = windows.padded, windows.outputs[-1]
+        members, number, filters, length = gradient.shape
+        # A line of the image has the gradient of the lines that see it, which lie below each other too.
+        reach, size = (high - 1) * windows.apart[0], lines.stop - lines.start
+        apart = self.workspace("apart", (members, size + reach, filters, length))
+        apart[...] = 0
+        apart[:, reach : reach + (number - 1) * below + 1 : below] = gradient
+        member, line, *others = apart.strides
+        shape, strides = (members, size, high, filters, length), (member, line, windows.apart[0] * line, *others)
+        seen = np.ndarray(shape, "float32", apart, 0, strides).reshape(members, size, -1, length)
+        of_lines = self.workspace("back of lines", (members, size, wide * channels, length))
+        np.matmul(self._kernel_back[place[0]], seen, out=of_lines)
+        of_lines = of_lines.reshape(members, size, wide, channels, across, -1)
+        for column in range(wide):
+            first = column * windows.apart[1]
+            places = slice(first, first + (across - 1) * beside + 1, beside)
+            back[place[0], lines, :, places] += of_lines[:, :, column]
 
 
 class _Pooling(Operation):
@@ -200,19 +236,17 @@ class _Pooling(Operation):
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         members, rows = inputs[0].shape[:2]
-        windows = self._windows
-        images = inputs[0].reshape(members, rows, *windows.inputs)
-        padded = windows.pad(images, self.outside, self.workspace)
-        out = self.workspace("output", (members, rows, *windows.outputs, windows.inputs[-1]))
-        return self.pooled(padded, out).reshape(members, rows, *self.layer.output.shape[1:])
+        padded = self._windows.pad(inputs[0], self.outside, self.workspace)
+        out = self.workspace("output", (members, *self._windows.outputs, rows))
+        return _rows_first(self.pooled(padded, out)).reshape(members, rows, *self.shape)
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
         members, rows = gradient.shape[:2]
         windows = self._windows
-        back = self.workspace("back", (members, rows, *windows.padded))
+        back = self.workspace("back", (members, *windows.padded, rows))
         back[...] = 0
-        self.spread(gradient.reshape(members, rows, *windows.outputs, windows.inputs[-1]), back)
-        return [np.ascontiguousarray(windows.crop(back)).reshape(members, rows, *self.layer.input.shape[1:])]
+        self.spread(windows.gradient(gradient), back)
+        return [_rows_first(windows.crop(back)).reshape(members, rows, *windows.shape)]
 
     @abstractmethod
     def pooled(self, padded: Array, out: Array) -> Array:
@@ -251,7 +285,7 @@ class _AveragePooling(_Pooling):
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         super().__init__(layer, numbers)
-        inside = np.zeros(self._windows.padded, "float32")
+        inside = np.zeros((*self._windows.padded, 1), "float32")
         self._windows.crop(inside)[...] = 1
         counts = sum(inside[place] for place in self._windows.places())
         self._shares = np.asarray(1 / counts, "float32")
@@ -285,7 +319,7 @@ class _GlobalPooling(Operation):
 
     def shaped(self, pooled: Array) -> Array:
         """Return what was pooled in the shape of the layer's output."""
-        return pooled.reshape(*pooled.shape[:2], *self.layer.output.shape[1:])
+        return pooled.reshape(*pooled.shape[:2], *self.shape)
 
 
 class _GlobalAveragePooling(_GlobalPooling):
@@ -293,13 +327,16 @@ class _GlobalAveragePooling(_GlobalPooling):
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         self._shape = inputs[0].shape
-        return self.shaped(self.positions(inputs[0]).mean(axis=2))
+        axes = range(2, inputs[0].ndim - 1)
+        pooled = inputs[0]
+        for _ in axes:  # one after another is faster
+            pooled = pooled.sum(axis=2)
+        pooled /= np.float32(math.prod(self._shape[2:-1]))
+        return self.shaped(pooled)
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
-        back = self.workspace("back", self._shape)
-        positions = self.positions(back)
-        positions[...] = (gradient / np.float32(positions.shape[2])).reshape(*self._shape[:2], 1, -1)
-        return [back]
+        share = gradient / np.float32(math.prod(self._shape[2:-1]))
+        return [np.broadcast_to(share.reshape(*share.shape[:2], *(1,) * (len(self._shape) - 3), -1), self._shape)]
 
 
 class _GlobalMaxPooling(_GlobalPooling):

@@ -1,5 +1,6 @@
 """The layers that a plan knows, for a stack of members at once: arrays (members, rows, units), forwards and back."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
@@ -18,7 +19,7 @@ Array = np.ndarray
 Views = dict[int, Array]  # of each variable, by its id
 
 
-_TURNED_FIRST = 64  # units from which a product with a turned kernel is slower than turning the smaller factor before
+TURNED_FIRST = 64  # units from which a product with a turned kernel is slower than turning the smaller factor before
 
 
 @lru_cache(maxsize=64)
@@ -46,7 +47,8 @@ class Operation(ABC):
         numbers: The model's numbers.
 
     Attributes:
-        units: Numbers of a row of its output.
+        shape: Of a row of its output.
+        units: Numbers of it.
         activation: What it ends with; None if that has no form here.
         of_inputs: Whether it has no gradient by its inputs here: nothing that is trained may come before it.
         has_axes: Whether it looks at the axes between the rows and the last one: positions in an image or a sequence,
@@ -59,7 +61,8 @@ class Operation(ABC):
 
     def __init__(self, layer: Any, numbers: MemberNumbers):
         self.layer = layer
-        self.units = int(np.prod(layer.output.shape[1:]))
+        self.shape = tuple(layer.output.shape[1:])  # kept, as Keras looks for it among the layer's calls
+        self.units = math.prod(self.shape)
         self.activation: Any = ACTIVATIONS.get(getattr(layer, "activation", keras.activations.linear))
 
     def load(self, weights: Views, gradients: Views, states: Views) -> None:
@@ -123,7 +126,7 @@ class _Dense(KernelOperation):
         if not wanted:
             return None
         back = self.workspace("back", self._input.shape)
-        if min(self._kernel.shape[1:]) < _TURNED_FIRST:
+        if min(self._kernel.shape[1:]) < TURNED_FIRST:
             return [np.matmul(gradient, self._kernel.swapaxes(1, 2), out=back)]
         turned = self.workspace("turned", gradient.swapaxes(1, 2).shape)
         np.copyto(turned, gradient.swapaxes(1, 2))
@@ -306,7 +309,7 @@ class _Reshape(Operation):
 
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         self._shape = inputs[0].shape
-        return inputs[0].reshape(*self._shape[:2], *self.layer.output.shape[1:])
+        return inputs[0].reshape(*self._shape[:2], *self.shape)
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
         return [gradient.reshape(self._shape)]
