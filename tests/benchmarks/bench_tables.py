@@ -90,10 +90,10 @@ def searched(plan: Plan, space: str, ensemble: int) -> dict[str, list[float]]:
     """Search a space in every fold, and return the scores of what was chosen and of the ensemble of trials, if any."""
     plan = replace(plan, config=replace(plan.config, ensemble=ensemble))
     with opened(plan, space_of(space)) as search:
-        search.search(plan.outer)
-        search.refit(plan.outer)
+        search.search()
+        search.refit()
         found: dict[str, list[float]] = {}
-        for result in search.outer_results(plan.outer):
+        for result in search.outer_results():
             found.setdefault(result.model, []).append(result.score)
         return found
 
@@ -101,7 +101,7 @@ def searched(plan: Plan, space: str, ensemble: int) -> dict[str, list[float]]:
 def untuned(plan: Plan, space: Space) -> dict[str, list[float]]:
     """Train a space's default on every fold."""
     with opened(plan, space) as search:
-        scores = search.scores_of(plan.outer, {"default": default_values(search.hyperparameters)}, 1)
+        scores = search.scores_of({"default": default_values(search.hyperparameters)}, 1)
         return {"network": scores[0, :, 0].tolist()}
 
 

@@ -54,7 +54,7 @@ def ensembles(folder, config):
     plan = prepare(config)
     search = NetworkSearch(plan, load_space("small"))
     search.open(Journal(folder / "trials.jsonl"), folder, Progress())
-    search.ensemble.choose(plan.outer)
+    search.ensemble.choose()
     return [search.ensemble.members(fold) for fold in plan.outer]
 
 

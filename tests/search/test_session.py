@@ -445,7 +445,6 @@ def test_patience_decides_how_long_hyperbands_choice_is_refitted(quick, tmp_path
     values = {**default_values(search.hyperparameters), "tuner/epochs": 10}
     trial = {"kind": "trial", "fold": "final", "trial_id": "0", "values": values, "status": "COMPLETED", "score": 1.0}
     journal.append({**trial, "epochs": [4, 6]})
-    final, outer = prepare(config).final, prepare(config).outer
-    assert search.choose_final(final, outer) == values
-    _, curve, _ = search.train_final(final, values)
+    assert search.choose_final() == values
+    _, curve, _ = search.train_final(values)
     assert len(curve["loss"]) == 5, "the median of the inner trainings, not Hyperband's 10"

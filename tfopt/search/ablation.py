@@ -245,7 +245,7 @@ def ablate(plan: Plan, folder: Path, workers: Workers, progress: Progress | None
     with locked(folder):
         journal = Journal(folder / "trials.jsonl", usable=lambda record: (folder / record["predictions"]).exists())
         search.open(journal, folder, progress, workers=workers)
-        scores = search.scores_of(plan.outer, networks, plan.config.seeds)
+        scores = search.scores_of(networks, plan.config.seeds)
     if (failed := int(np.isnan(scores).sum())) > 0:
         if np.isnan(scores).all(axis=(0, 2)).any():
             raise UserError(

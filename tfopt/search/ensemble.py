@@ -130,11 +130,11 @@ class TrialsEnsemble:
         """Whether there is one of several configurations."""
         return any(len(members) > 1 for members in self._members.values())
 
-    def choose(self, folds: Sequence[Fold]) -> None:
+    def choose(self, in_time: bool = True) -> None:
         """Choose the members of each fold's ensemble, by what its trials predicted for its inner test rows alone."""
         search = self._search
         self._members = {}
-        for fold in folds if search.config.ensemble else ():
+        for fold in search.plan.outer if in_time and search.config.ensemble else ():
             trials = [record for record in search.to_choose_from(fold) if "predictions" in record]
             if trials:
                 rows = np.concatenate([split.test for split in fold.inner])
@@ -178,7 +178,7 @@ class TrialsEnsemble:
         parts = [part for members in self._members.values() for part in members]
         return merged(parts, self._search.config.ensemble) if self else []
 
-    def train(self, fold: Fold, members: Sequence[Weighted]) -> tuple[keras.Model | None, list[Member]]:
+    def train(self, members: Sequence[Weighted]) -> tuple[keras.Model | None, list[Member]]:
         """Train an ensemble on all rows, each member from the first of the network's seeds.
 
         Returns the model, without members that could not be trained, and how the fits went; None if the time is up or
@@ -188,6 +188,7 @@ class TrialsEnsemble:
         if search.time_is_up:
             search.say("The time limit leaves out the ensemble of trials for use.")
             return None, []
+        fold = search.plan.final
         tasks = [(member, search.task_of_all(fold, member.values)) for member in members]
         fits = []
         for member, task in tasks:

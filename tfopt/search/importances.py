@@ -1,7 +1,6 @@
 """`importance.json`: what the columns matter to the network and to the best baseline, side by side."""
 
 import functools
-from pathlib import Path
 from typing import Any
 
 from tfopt._files import write_json
@@ -9,41 +8,31 @@ from tfopt.baselines.final import importance_in_worker
 from tfopt.comparison import Comparison
 from tfopt.comparison.importance import MOST_COLUMNS, Probe, summarize
 from tfopt.data.examples import ExampleSet
-from tfopt.search.journal import Journal
 from tfopt.search.nested import NetworkSearch
-from tfopt.search.plan import Fold, Plan
-from tfopt.search.progress import Progress, TimeLimit
+from tfopt.search.plan import Fold
 from tfopt.search.saved import IMPORTANCE_FILE
 from tfopt.training.workers import Call, Shared, Workers
 
 
-def write_importance(
-    folder: Path,
-    plan: Plan,
-    search: NetworkSearch,
-    comparison: Comparison,
-    journal: Journal,
-    workers: Workers,
-    progress: Progress,
-    limit: TimeLimit,
-) -> None:
+def write_importance(search: NetworkSearch, comparison: Comparison, workers: Workers) -> None:
     """Measure the best baseline as the network was measured when it was refitted, and write both."""
+    plan = search.plan
     probes = [search.probe(fold) for fold in plan.outer]
     if probes[0] is None:
         if isinstance(plan.table, ExampleSet):
             return  # pixels and words are no columns
-        progress.note(f"importance of columns: not measured beyond {MOST_COLUMNS} columns")
+        search.say(f"importance of columns: not measured beyond {MOST_COLUMNS} columns")
         return
     folds: dict[str, list[dict[str, Any]]] = {}
-    networks = search.importances(plan.outer) if comparison.network is not None else []
+    networks = search.importances() if comparison.network is not None else []
     if networks:
         folds["network"] = networks
     if comparison.best_baseline is not None:
-        if limit.left() > 0:
+        if not search.time_is_up:
             also = sorted({name for found in networks for name in found["effects"]})
-            folds["baseline"] = _of_baseline(plan, comparison.best_baseline, probes, also, journal, workers)
+            folds["baseline"] = _of_baseline(search, comparison.best_baseline, probes, also, workers)
         else:
-            progress.note(f"The time limit leaves out what the columns matter to {comparison.best_baseline}.")
+            search.say(f"The time limit leaves out what the columns matter to {comparison.best_baseline}.")
     if not folds:
         return
     by = "baseline" if comparison.recommended == comparison.best_baseline and "baseline" in folds else "network"
@@ -52,7 +41,7 @@ def write_importance(
     test_to_train = sum(len(fold.test) for fold in plan.outer) / sum(len(fold.train) for fold in plan.outer)
     names = {"network": comparison.network, "baseline": comparison.best_baseline}
     write_json(
-        folder / IMPORTANCE_FILE,
+        search.folder / IMPORTANCE_FILE,
         {
             "objective": plan.objective.name,
             "models": {role: names[role] for role in folds},
@@ -66,9 +55,10 @@ def write_importance(
 
 
 def _of_baseline(
-    plan: Plan, name: str, probes: list[Probe | None], also: list[str], journal: Journal, workers: Workers
+    search: NetworkSearch, name: str, probes: list[Probe | None], also: list[str], workers: Workers
 ) -> list[dict[str, Any]]:
     """Return what `measure` finds of a family in each fold: fitted there once more with what it had chosen."""
+    plan, journal = search.plan, search.journal
     [family] = [family for family in plan.families if family.name == name]
     table = Shared(plan.table)
 

@@ -52,7 +52,7 @@ class NetworkSearch:
     """One oracle a fold, side by side: their fits train together, and so do the refits of what they chose."""
 
     def __init__(self, plan: Plan, space: Space):
-        self._plan, self.config = plan, plan.config
+        self.plan, self.config = plan, plan.config
         self.table, self.objective, self.num_outputs = plan.table, plan.objective, plan.table.num_outputs
         self.ensemble = TrialsEnsemble(self)
         self._chosen: dict[int | str, dict[str, Any]] = {}
@@ -106,7 +106,7 @@ class NetworkSearch:
     ) -> None:
         """Say where results go, who is told, when to end, and who trains: this process if there are no workers."""
         self.journal, self.folder, self.progress = journal, folder, progress
-        self._limit = limit or TimeLimit(None, 0.0)
+        self.limit = limit or TimeLimit(None, 0.0)
         engine_of = self.fitting.engine
         self._steps_ahead: Callable[[], float | None] = lambda: None
         self._trainer = loop.Trainer(engine_of) if workers is None else ParallelTrainer(engine_of, workers)
@@ -117,21 +117,21 @@ class NetworkSearch:
 
     # Trials
 
-    def search(self, folds: Sequence[Fold]) -> None:
+    def search(self) -> None:
         """Run every fold's trials to the end, the time limit, or the oracle's last word."""
         config = self.config
-        total = None if config.max_trials is None else config.max_trials * len(folds)
+        total = None if config.max_trials is None else config.max_trials * len(self.plan.outer)
         self.progress.start(NETWORK, total)
         # The default configuration is the first trial; the oracle proposes the others.
         default = default_values(self.hyperparameters)
         self._told: dict[str, list[Record]] = defaultdict(list)  # of the trials that all folds share, by trial id
         self._num_told = self._num_completed = self._num_failed = 0
-        self._folds, self._searching = list(folds), True
+        self._searching = True
         given = {DEFAULT: default}
         if config.tuner == "hyperband":  # whose own trials are short for the most part
             given |= {f"known-{place}": values for place, values in enumerate(self.known)}
         others = None if config.max_trials is None else config.max_trials - len(given)
-        self._studies = studies = [FoldStudy(self, fold, given, others) for fold in folds]
+        self._studies = studies = [FoldStudy(self, fold, given, others) for fold in self.plan.outer]
         self._steps_ahead = self._steps_of_search
         try:
             loop.run(studies, self._trainer, self._room)
@@ -152,13 +152,13 @@ class NetworkSearch:
             NothingCompletes: So many have failed, and none has completed, that the search is to end.
         """
         if steps:
-            self._limit.trained(steps, sum(fit["seconds"] for fit in record["fits"]))
+            self.limit.trained(steps, sum(fit["seconds"] for fit in record["fits"]))
         if record["kind"] == "refit":
             if record["values"] == self._chosen.get(fold.key, record["values"]):
                 score = np.mean([_number(score) for score in record["scores"]])
                 self.progress.advance(REFITS, f"fold {fold.key}: {self.objective.name} {score:.4f}")
             return
-        if fold is self._plan.final:
+        if fold is self.plan.final:
             self.progress.advance(FINAL)
             return
         self._num_told += 1
@@ -167,7 +167,7 @@ class NetworkSearch:
         first = name == DEFAULT or (name.isdecimal() and int(name) < MOST_FAILURES - 1)
         self._num_failed += first and record["status"] == "FAILED"
         self._report(fold, record, self.progress.advance if steps is not None else self.progress.keep)
-        if not self._num_completed and self._num_failed == MOST_FAILURES * len(self._folds):
+        if not self._num_completed and self._num_failed == MOST_FAILURES * len(self.plan.outer):
             raise NothingCompletes(
                 f"The first {MOST_FAILURES} configurations failed in every fold, so no further one is tried."
             )
@@ -179,9 +179,9 @@ class NetworkSearch:
         if not record["trial_id"].isdecimal() or self.config.tuner in {"random", "grid"}:
             records = self._told[record["trial_id"]]
             records.append(record)
-            if len(records) < len(self._folds):
+            if len(records) < len(self.plan.outer):
                 return
-        elif len(self._folds) > 1:
+        elif len(self.plan.outer) > 1:
             name = f"fold {fold.key} {name}"
         scores = [each["score"] for each in records if each["score"] is not None]
         if scores:
@@ -193,14 +193,14 @@ class NetworkSearch:
 
     def _room(self) -> int:
         """Return how many trials each fold may train at once; with a time limit, what half the rest of it may hold."""
-        limit = self._limit
+        limit = self.limit
         if limit.deadline == math.inf:
             return loop.LARGEST_BATCH
-        if not all(self.trials(fold.key) for fold in self._folds):
+        if not all(self.trials(fold.key) for fold in self.plan.outer):
             return 0  # the default configuration alone is always tried
         after = limit.seconds_for(self._steps_after_trials())
         self._trainer.deadline = limit.deadline - after
-        left, a_trial = limit.left() - after, limit.seconds_for(self._steps_of_a_trial() * len(self._folds))
+        left, a_trial = limit.left() - after, limit.seconds_for(self._steps_of_a_trial() * len(self.plan.outer))
         if left > a_trial:
             return max(1, min(int(left / 2 / a_trial), loop.LARGEST_BATCH)) if a_trial else 1
         self._say_time_is_up()
@@ -208,23 +208,23 @@ class NetworkSearch:
 
     def _say_time_is_up(self) -> None:
         whole = self.config.max_trials
-        if self._searching and (whole is None or self._num_told < whole * len(self._folds)):
-            self.say(f"The time limit of {self._limit.seconds:g} s is reached: no further trial starts.")
+        if self._searching and (whole is None or self._num_told < whole * len(self.plan.outer)):
+            self.say(f"The time limit of {self.limit.seconds:g} s is reached: no further trial starts.")
         self._searching = False
 
     def _steps_of_a_trial(self) -> float:
         """Return the training steps of the default configuration in a fold."""
-        return sum(self._steps(len(split.train)) for split in self._plan.final.inner)
+        return sum(self._steps(len(split.train)) for split in self.plan.final.inner)
 
     def _steps_after_trials(self) -> float:
         """Return the training steps that follow the trials: refits, and the final network."""
         refits = self.config.seeds + 1 + self.config.ensemble
-        outer = sum(self._steps(len(fold.train)) for fold in self._folds) * refits
+        outer = sum(self._steps(len(fold.train)) for fold in self.plan.outer) * refits
         return outer + self._steps_after_refits()
 
     def _steps_after_refits(self) -> float:
         """Return the training steps that follow the refits: the final network, chosen and trained."""
-        choices = self._steps_of_a_trial() * min(len(self._folds), self.config.max_trials or len(self._folds))
+        choices = self._steps_of_a_trial() * min(len(self.plan.outer), self.config.max_trials or len(self.plan.outer))
         return choices + self._steps(self.table.num_rows) * (1 + self.config.ensemble)
 
     def _steps_of_search(self) -> float | None:
@@ -235,13 +235,13 @@ class NetworkSearch:
         if self.config.tuner == "hyperband" or self.config.max_trials is None:
             return None
         asked = self._num_told + sum(len(study.running) for study in self._studies)
-        trials = max(self.config.max_trials * len(self._folds) - asked, 0)
-        return trials * self._steps_of_a_trial() / self._limit.num_workers + self._steps_after_trials()
+        trials = max(self.config.max_trials * len(self.plan.outer) - asked, 0)
+        return trials * self._steps_of_a_trial() / self.limit.num_workers + self._steps_after_trials()
 
     def seconds_ahead(self) -> float | None:
         """Return how long the training will take that no worker has been asked for yet; None if that is unknown."""
         steps = self._steps_ahead()
-        seconds = None if steps is None else self._limit.seconds_for(steps) * self._limit.num_workers
+        seconds = None if steps is None else self.limit.seconds_for(steps) * self.limit.num_workers
         return None if steps and not seconds else seconds
 
     def _steps(self, num_rows: int) -> int:
@@ -264,20 +264,21 @@ class NetworkSearch:
 
     # Refits
 
-    def refit(self, folds: Sequence[Fold]) -> None:
+    def refit(self) -> None:
         """Have each fold's choice trained again on all its rows, with several seeds, and its default with one.
 
         Without a time limit this returns at once: the final network is chosen meanwhile.
         """
-        self._chosen = {fold.key: best[0] for fold in folds if (best := self.best_values(fold)) is not None}
+        found = {fold.key: self.best_values(fold) for fold in self.plan.outer}
+        self._chosen = {key: best[0] for key, best in found.items() if best is not None}
         self.progress.start(REFITS, len(self._chosen))
         self._trainer.deadline = math.inf  # without refits there is no result at all
-        in_time = self._limit.left() >= self._limit.seconds_for(self._steps_after_trials()) / 2
+        in_time = self.limit.left() >= self.limit.seconds_for(self._steps_after_trials()) / 2
         if not in_time:
             self.say("The time limit is near: each chosen network is refitted once, its default not at all.")
         default = default_values(self.hyperparameters)
-        self.ensemble.choose(folds if in_time else ())
-        for fold in folds:
+        self.ensemble.choose(in_time)
+        for fold in self.plan.outer:
             if fold.key not in self._chosen:
                 continue
             given, seeds = {CHOSEN: self._chosen[fold.key]}, {CHOSEN: self.config.seeds if in_time else 1}
@@ -289,15 +290,16 @@ class NetworkSearch:
                     given[f"member-{place}"], seeds[f"member-{place}"] = member.values, 1
             Refits(self, fold, given, seeds).begin_all(self._trainer)
         self._steps_ahead = self._steps_after_refits
-        if self._limit.deadline < math.inf:
+        if self.limit.deadline < math.inf:
             self._end_refits()  # what follows them is for the time that is left
 
     def _end_refits(self) -> None:
         loop.run([], self._trainer)
         self.progress.finish(REFITS)
 
-    def scores_of(self, folds: Sequence[Fold], given: dict[str, dict[str, Any]], num_seeds: int) -> np.ndarray:
+    def scores_of(self, given: dict[str, dict[str, Any]], num_seeds: int) -> np.ndarray:
         """Return (configurations, folds, seeds) scores of training on all rows of each fold; NaN where a fit failed."""
+        folds = self.plan.outer
         self.progress.start(REFITS, len(given) * len(folds))
         for fold in folds:
             Refits(self, fold, given, dict.fromkeys(given, num_seeds)).begin_all(self._trainer)
@@ -310,11 +312,11 @@ class NetworkSearch:
         found = self.journal.find("refit", fold=fold.key, values=values)
         return found if found is not None and len(found["scores"]) >= num_seeds else None
 
-    def outer_results(self, folds: Sequence[Fold]) -> list[FoldResult]:
+    def outer_results(self) -> list[FoldResult]:
         """Return what the refits scored on each fold's test rows; folds without a completed trial are left out."""
         self._end_refits()
         results: list[FoldResult] = []
-        for fold in folds:
+        for fold in self.plan.outer:
             best = self.best_values(fold)
             if best is None:
                 continue
@@ -368,7 +370,7 @@ class NetworkSearch:
         """Return what of an outer fold is shuffled to see what the columns matter, the same for every model."""
         if isinstance(self.table, ExampleSet):
             return None
-        return Probe.of(self.table, fold.test, int(fold.key), self.config.seed, len(self._plan.outer) == 1)
+        return Probe.of(self.table, fold.test, int(fold.key), self.config.seed, len(self.plan.outer) == 1)
 
     def importance(self, fold: Fold, values: dict[str, Any], task: Task, model: keras.Model) -> Record | None:
         """Return what the columns matter to a fold's refitted network; None for a table of very many columns."""
@@ -378,10 +380,10 @@ class NetworkSearch:
         encoder = self.coder.encoder(task.split.train, scaling_of(values))
         return measure(probe, self.table, self.objective, encoder, self.fitting.predictor(values, task, model))
 
-    def importances(self, folds: Sequence[Fold]) -> list[Record]:
+    def importances(self) -> list[Record]:
         """Return what the columns matter to the folds' networks; nothing where it was not measured in every fold."""
         found = []
-        for fold in folds:
+        for fold in self.plan.outer:
             best = self.best_values(fold)
             record = None if best is None else self.refitted(fold, best[0])
             if record is None or not record.get("importance"):
@@ -391,25 +393,25 @@ class NetworkSearch:
 
     # The network for use
 
-    def choose_final(self, fold: Fold, outer: Sequence[Fold]) -> dict[str, Any] | None:
+    def choose_final(self) -> dict[str, Any] | None:
         """Return the outer folds' choice that is best on the inner splits of all rows; None if no trial completed."""
-        found = [best for best in map(self.best_values, outer) if best is not None]
+        found = [best for best in map(self.best_values, self.plan.outer) if best is not None]
         choices = [values for values, _ in found]
         distinct = [values for index, values in enumerate(choices) if values not in choices[:index]]
-        if distinct and self._limit.left() > 0:
+        if distinct and self.limit.left() > 0:
             given = {f"choice-{index}": values for index, values in enumerate(distinct)}
-            loop.run([GivenTrials(self, fold, given)], self._trainer)
+            loop.run([GivenTrials(self, self.plan.final, given)], self._trainer)
         self._steps_ahead = lambda: 0.0  # the last fit is with the workers
-        best = self.best_values(fold) or max(found, key=lambda choice: choice[1], default=None)
+        best = self.best_values(self.plan.final) or max(found, key=lambda choice: choice[1], default=None)
         return None if best is None else best[0]
 
-    def train_final(self, fold: Fold, values: dict[str, Any]) -> tuple[list[keras.Model], Curve, list[Record]] | None:
+    def train_final(self, values: dict[str, Any]) -> tuple[list[keras.Model], Curve, list[Record]] | None:
         """Train a configuration on all rows, from as many seeds as the refits had.
 
         Returns the models, the curve of the first and how the fits were computed; one model alone where another one's
         training fails or the time is up, None when the first one's does.
         """
-        num_seeds = self.config.seeds if self._limit.left() > 0 else 1
+        fold, num_seeds = self.plan.final, self.config.seeds if self.limit.left() > 0 else 1
         tasks = [self.task_of_all(fold, values, index) for index in range(num_seeds)]
         try:
             fits = [self.fitting.fit(values, task, Member(task.seed)) for task in tasks]
@@ -440,7 +442,7 @@ class NetworkSearch:
     @property
     def time_is_up(self) -> bool:
         """Whether nothing further may be begun."""
-        return self._limit.left() <= 0
+        return self.limit.left() <= 0
 
     def train(self, fits: Sequence[loop.Fit]) -> list[FitResult]:
         """Return the results of fits once all have ended."""
@@ -471,7 +473,7 @@ class NetworkSearch:
         epochs = int(values.get("tuner/epochs", self.problem.epochs))
         if not self.config.patience:
             return epochs
-        keys = [fold.key, *(outer.key for outer in self._plan.outer)]  # a member of the ensemble was not tried in all
+        keys = [fold.key, *(outer.key for outer in self.plan.outer)]  # a member of the ensemble was not tried in all
         lengths = [r["epochs"] for key in keys for r in self.trials(key) if r["values"] == values and r["epochs"]]
         return round(float(np.median(lengths[0]))) if lengths else epochs
 

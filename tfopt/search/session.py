@@ -102,12 +102,13 @@ def run(
             device = {"device": config.device, "precision": config.precision, "deterministic": config.deterministic}
             config = replace_fields(config, tries=tuple(map(as_text, search.known)))
             run_folder.create(folder, config, run_folder.environment(plan.table, device, config))
-        return _search(plan, search, folder, progress, workers, baselines or BaselineRuns(plan, workers))
+        return _search(search, folder, progress, workers, baselines or BaselineRuns(plan, workers))
 
 
 def _search(
-    plan: Plan, search: NetworkSearch, folder: Path, progress: Progress, workers: Workers, baselines: BaselineRuns
+    search: NetworkSearch, folder: Path, progress: Progress, workers: Workers, baselines: BaselineRuns
 ) -> SearchOutcome:
+    plan = search.plan
     tracker = None if plan.config.track is None else MlflowTracker(tracking_uri(plan.config.track), plan, folder)
     told: list[Callable[[Record], None]] = [functools.partial(write_events, folder)]
     if tracker is not None:
@@ -117,17 +118,17 @@ def _search(
     search.open(journal, folder, progress, limit, workers)
     progress.follow(lambda: _seconds_left(search, baselines, workers), workers.at_work)
     baselines.open(journal, folder, progress, limit)
-    search.search(plan.outer)
-    search.refit(plan.outer)
-    networks = streamed.networks(search, plan, limit)
+    search.search()
+    search.refit()
+    networks = streamed.networks(search)
     if networks is None:
         progress.start(FINAL, None)
-        _export(search, plan, folder, journal)
-        _export_ensemble(search, plan, folder, journal)
+        _export(search)
+        _export_ensemble(search)
         progress.finish(FINAL)
-        networks = search.outer_results(plan.outer)
+        networks = search.outer_results()
     results = baselines.results() + networks
-    comparison = streamed.said_of(_compare(plan, results), search, plan)
+    comparison = streamed.said_of(_compare(plan, results), search)
     if comparison is not None:
         oof = saved.write_oof(folder, plan, results)
         intervals = conformal.of_models(oof, conformal.DEFAULT_CONFIDENCE, plan.table.task == "classification")
@@ -135,8 +136,8 @@ def _search(
             column = [intervals.get(model, {}).get(name, math.nan) for model in comparison.leaderboard["model"]]
             comparison.leaderboard[f"interval_{name}"] = column
         _keep_best(folder, comparison.best_baseline)
-        write_importance(folder, plan, search, comparison, journal, workers, progress, limit)
-    outcome = _outcome(plan, folder, journal, comparison, search.final_failure)
+        write_importance(search, comparison, workers)
+    outcome = _outcome(search, comparison)
     write_json(folder / "result.json", outcome.result)
     if comparison is not None:
         replace(folder / "leaderboard.csv", lambda beside: comparison.leaderboard.to_csv(beside, index=False))
@@ -178,35 +179,35 @@ def _checked_folder(plan: Plan) -> Path:
     return folder
 
 
-def _export(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -> None:
+def _export(search: NetworkSearch) -> None:
     """Train the best of the folds' networks on all rows; save it with its preprocessing, and its seeds' ensemble."""
-    values = search.choose_final(plan.final, plan.outer)
-    done = journal.find("final")
+    folder, journal = search.folder, search.journal
+    values, done = search.choose_final(), journal.find("final")
     if values is None or (done is not None and done["values"] == values and _is_exported(folder, done)):
         return
-    trained = search.train_final(plan.final, values)
+    trained = search.train_final(values)
     if trained is None:
         return
     networks, curve, facts = trained
     for name, members in ((saved.NETWORK_FILE, networks[:1]), (saved.ENSEMBLE_FILE, networks)):
         if name == saved.NETWORK_FILE or len(members) > 1:
-            model = search.coder.exported(members, plan.final.train, search.fitting.scaling(values))
+            model = search.coder.exported(members, search.plan.final.train, search.fitting.scaling(values))
             replace(folder / name, model.save)
     journal.append({"kind": "final", "values": values, "curve": curve, "fits": facts})
 
 
-def _export_ensemble(search: NetworkSearch, plan: Plan, folder: Path, journal: Journal) -> None:
+def _export_ensemble(search: NetworkSearch) -> None:
     """Train the networks of the ensemble over trials on all rows, and save them as one model."""
     members = search.ensemble.for_use()
     wanted = [{"weight": member.weight, "values": member.values} for member in members]
-    done, path = journal.find("final ensemble"), folder / saved.TRIALS_FILE
+    done, path = search.journal.find("final ensemble"), search.folder / saved.TRIALS_FILE
     if not members or (done is not None and done["members"] == wanted and path.exists()):
         return
-    model, fits = search.ensemble.train(plan.final, members)
+    model, fits = search.ensemble.train(members)
     if model is not None:
         replace(path, model.save)
         facts = [fit_facts(member) for member in fits]
-        journal.append({"kind": "final ensemble", "members": wanted, "fits": facts})
+        search.journal.append({"kind": "final ensemble", "members": wanted, "fits": facts})
 
 
 def _is_exported(folder: Path, done: Record) -> bool:
@@ -236,9 +237,8 @@ def _compare(plan: Plan, results: list[FoldResult]) -> Comparison | None:
     )
 
 
-def _outcome(
-    plan: Plan, folder: Path, journal: Journal, comparison: Comparison | None, final_failure: str | None
-) -> SearchOutcome:
+def _outcome(search: NetworkSearch, comparison: Comparison | None) -> SearchOutcome:
+    plan, folder, journal = search.plan, search.folder, search.journal
     trials = [record for record in journal.records if record["kind"] == "trial"]
     failed = [record for record in trials if record["status"] == "FAILED"]
     first_failure = min(failed, key=proposed_before)["message"] if failed else None
@@ -258,7 +258,7 @@ def _outcome(
         "best_network": None if done is None else done["values"],
         "ensemble": [] if ensemble is None else ensemble["members"],
         "chosen": {r["model"]: r["parameters"] for r in journal.records if r["kind"] == "final baseline"},
-        "final_failure": final_failure,
+        "final_failure": search.final_failure,
         "engines": engines_in_words(fits),
         "notes": plan.table.notes,
         "run_folder": str(folder),

@@ -24,7 +24,6 @@ from tfopt.search.fitting import batch_size_of, learning_rates
 from tfopt.search.fold_study import losses
 from tfopt.search.journal import Record
 from tfopt.search.nested import NetworkSearch
-from tfopt.search.plan import Plan
 from tfopt.search.progress import TimeLimit, Units
 from tfopt.search.saved import NETWORK, NETWORK_FILE
 from tfopt.training.plain import PlainEngine
@@ -39,7 +38,7 @@ _OPENED = 4  # blocks that are read side by side
 _PART = 1 << 14
 
 
-def networks(search: NetworkSearch, plan: Plan, limit: TimeLimit) -> list[FoldResult] | None:
+def networks(search: NetworkSearch) -> list[FoldResult] | None:
     """Train the configuration that the sample has chosen on all rows but those held out, and save it.
 
     What was trained is written after each epoch, from where a search that is resumed goes on. A time limit ends the
@@ -52,9 +51,10 @@ def networks(search: NetworkSearch, plan: Plan, limit: TimeLimit) -> list[FoldRe
     Raises:
         UserError: A file cannot be read any more.
     """
+    plan = search.plan
     if plan.stream is None:
         return None
-    results = search.outer_results(plan.outer)
+    results = search.outer_results()
     best, done = search.best_values(plan.outer[0]), search.journal.find("final")
     if best is None:
         return results
@@ -62,7 +62,7 @@ def networks(search: NetworkSearch, plan: Plan, limit: TimeLimit) -> list[FoldRe
         if search.time_is_up:
             search.say("The time limit leaves no time to train on all rows: the network is that of the sample.")
             return None
-        done = _train(search, plan, best[0], limit)
+        done = _train(search, best[0])
     if done is None:
         return [result for result in results if result.model != NETWORK]
     outputs = np.load(search.folder / PREDICTIONS)
@@ -83,14 +83,14 @@ def _is_of_all_rows(done: Record | None) -> TypeGuard[Record]:
     return done is not None and "predictions" in done
 
 
-def _train(search: NetworkSearch, plan: Plan, values: dict[str, Any], limit: TimeLimit) -> Record | None:
+def _train(search: NetworkSearch, values: dict[str, Any]) -> Record | None:
     """Train, save and take down; return the journal's record, None where the training failed."""
-    fold, kept = plan.outer[0], search.folder / WEIGHTS_FILE
+    fold, kept = search.plan.outer[0], search.folder / WEIGHTS_FILE
     started = time.perf_counter()
     try:
-        network, curve = _trained(search, plan, values, kept, limit)
+        network, curve = _trained(search, values, kept)
         model = search.coder.exported([network], fold.train, search.fitting.scaling(values))
-        outputs = model.predict(plan.table.features.iloc[fold.test], verbose=0)
+        outputs = model.predict(search.table.features.iloc[fold.test], verbose=0)
         if not np.isfinite(outputs).all():
             raise ValueError("The network predicts values that are not finite.")
     except (UserError, OSError, MemoryError):
@@ -109,14 +109,14 @@ def _train(search: NetworkSearch, plan: Plan, values: dict[str, Any], limit: Tim
     return done
 
 
-def said_of(comparison: Comparison | None, search: NetworkSearch, plan: Plan) -> Comparison | None:
+def said_of(comparison: Comparison | None, search: NetworkSearch) -> Comparison | None:
     """Return a comparison whose verdict says what each side has learned from, where rows were read in blocks."""
-    stream, objective = plan.stream, plan.objective
+    stream, objective = search.plan.stream, search.objective
     if comparison is None or stream is None:
         return comparison
     said = f"All learned from the sample of {stream.num_sampled:,} rows"
     if comparison.network == NETWORK and _is_of_all_rows(search.journal.find("final")):
-        [of_sample] = [result.score for result in search.outer_results(plan.outer) if result.model == NETWORK]
+        [of_sample] = [result.score for result in search.outer_results() if result.model == NETWORK]
         said = (
             f"The network learned from {stream.num_trained:,} rows, the baselines from the sample of "
             f"{stream.num_sampled:,}, on which alone the network's {objective.name} is {objective.raw(of_sample):.3f}"
@@ -125,11 +125,9 @@ def said_of(comparison: Comparison | None, search: NetworkSearch, plan: Plan) ->
     return replace_fields(comparison, verdict=f"{comparison.verdict} {said}")
 
 
-def _trained(
-    search: NetworkSearch, plan: Plan, values: dict[str, Any], kept: Path, limit: TimeLimit
-) -> tuple[keras.Model, dict[str, list[float]]]:
+def _trained(search: NetworkSearch, values: dict[str, Any], kept: Path) -> tuple[keras.Model, dict[str, list[float]]]:
     """Return the trained network and its curve, from the last whole epoch on where an earlier run has kept one."""
-    fold, stream = plan.outer[0], plan.stream
+    table, fold, stream = search.table, search.plan.outer[0], search.plan.stream
     assert stream is not None
     task = search.task_of_all(fold, values)
     model, form = search.fitting.untrained(values, task, stream.num_trained)
@@ -137,21 +135,21 @@ def _trained(
     scaler = search.coder.scaler(fold.train)
 
     def encode(features: Any, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return encoder.transform(features), code_target(target, form, plan.table.num_outputs, scaler)
+        return encoder.transform(features), code_target(target, form, table.num_outputs, scaler)
 
     batch_size = batch_size_of(values)
     steps = -(-stream.num_trained // batch_size)
     epochs = _restored(model, kept, steps, search)
-    rows = _Rows(stream, plan.table, encode, task.seed)
+    rows = _Rows(stream, table, encode, task.seed)
     first = tuple(
         tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-        for array in rows.parts(plan.table.features.iloc[:1], plan.table.target[:1])
+        for array in rows.parts(table.features.iloc[:1], table.target[:1])
     )
     # TensorFlow cuts the parts into batches, and has them read, beside the training.
     data = tf.data.Dataset.from_generator(rows, output_signature=first).prefetch(1).rebatch(batch_size).prefetch(8)
     data = data.apply(tf.data.experimental.assert_cardinality(steps))
     total, before = task.epochs * stream.num_trained, epochs * stream.num_trained
-    course = _Course(rows, Units(search.progress, PHASE, total, before), batch_size, kept, limit)
+    course = _Course(rows, Units(search.progress, PHASE, total, before), batch_size, kept, search.limit)
     try:
         history = model.fit(
             data, epochs=task.epochs, initial_epoch=epochs, shuffle=False, verbose=0, callbacks=[course]
