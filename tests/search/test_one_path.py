@@ -13,6 +13,7 @@ from tfopt.data import load_table, read_rows, to_inputs
 from tfopt.data.encoder import SCALINGS
 from tfopt.report.predictions import as_csv
 from tfopt.search.coding import SplitCoder, decode, output_kind
+from tfopt.search.config import SearchConfig
 from tfopt.search.fitting import Fitting, Task
 from tfopt.search.oracles import default_values, discover
 from tfopt.search.problem import Problem
@@ -124,7 +125,7 @@ def test_a_trained_network(task, tmp_path):
     )
     space = load_space("small")
     hyperparameters = discover(space, problem)
-    fitting = Fitting(table, coder, space, problem, hyperparameters, [SPLIT])
+    fitting = Fitting(table, coder, space, problem, hyperparameters, [SPLIT], SearchConfig())
     values = {**default_values(hyperparameters), "scaling": "common"}
     task = Task(SPLIT, seed=1, epochs=8)
     fit = fitting.fit(values, task, member=None)

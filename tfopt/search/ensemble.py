@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -78,23 +77,6 @@ def _climb(products: np.ndarray) -> np.ndarray:
     return weights
 
 
-def select(
-    trials: Sequence[Record], folder: Path, table: Table, rows: np.ndarray, train: np.ndarray, seed: int, most: int
-) -> list[Weighted]:
-    """Return the ensemble of a fold's trials by what they predicted for its inner test `rows`, in this order."""
-    target = in_spread(table.target[rows], table, train)
-    files = [np.load(folder / trial["predictions"], mmap_mode="r") for trial in trials]
-    products = np.zeros((len(files), len(files)))
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        errors = np.stack([file[part] for file in files]) - target[part]
-        if table.weights is not None:
-            errors *= np.sqrt(table.weights[rows[part]])[:, None]
-        products += np.einsum("iro,jro->ij", errors, errors)  # by no library whose threads would change the last digit
-    weights = greedy_weights(products, seed, most)
-    return merged((Weighted(trial["values"], float(weight)) for trial, weight in zip(trials, weights, strict=True)))
-
-
 def in_spread(values: np.ndarray, table: Table, train: np.ndarray) -> np.ndarray:
     """Return what errors are measured on: targets or predictions in the spread of the training targets, or classes.
 
@@ -137,11 +119,24 @@ class TrialsEnsemble:
         for fold in search.plan.outer if in_time and search.config.ensemble else ():
             trials = [record for record in search.to_choose_from(fold) if "predictions" in record]
             if trials:
-                rows = np.concatenate([split.test for split in fold.inner])
-                seed = search.config.seed + int(fold.key)
-                self._members[fold.key] = select(
-                    trials, search.folder, search.table, rows, fold.train, seed, search.config.ensemble
-                )
+                self._members[fold.key] = self._selected(fold, trials)
+
+    def _selected(self, fold: Fold, trials: Sequence[Record]) -> list[Weighted]:
+        """Return the ensemble of a fold's trials by what they predicted for its inner test rows, split by split."""
+        search, table = self._search, self._search.table
+        rows = np.concatenate([split.test for split in fold.inner])
+        target = in_spread(table.target[rows], table, fold.train)
+        files = [np.load(search.folder / trial["predictions"], mmap_mode="r") for trial in trials]
+        products = np.zeros((len(files), len(files)))
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            errors = np.stack([file[part] for file in files]) - target[part]
+            if table.weights is not None:
+                errors *= np.sqrt(table.weights[rows[part]])[:, None]
+            # By no library whose threads would change the last digit.
+            products += np.einsum("iro,jro->ij", errors, errors)
+        weights = greedy_weights(products, search.config.seed + int(fold.key), search.config.ensemble)
+        return merged(Weighted(trial["values"], float(weight)) for trial, weight in zip(trials, weights, strict=True))
 
     def members(self, fold: Fold) -> list[Weighted]:
         """Return the members of a fold's ensemble, the heaviest first; none where nothing was chosen."""

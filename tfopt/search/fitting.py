@@ -15,6 +15,7 @@ from tfopt.comparison.folds import Split
 from tfopt.data import table as tables
 from tfopt.data.examples import each
 from tfopt.search.coding import Output, SplitCoder, TargetForm, decode, output_kind, target_form
+from tfopt.search.config import SearchConfig
 from tfopt.search.example_coding import ENCODED, RAW
 from tfopt.search.loop import Fit
 from tfopt.search.problem import Problem
@@ -62,29 +63,16 @@ class Fitting:
         problem: What they are to learn.
         hyperparameters: The space's hyperparameters.
         splits: Every split that will be trained on.
-        engine: Name of the engine.
-        memory: Bytes that fits trained together may take.
-        patience: Epochs without a better loss on the rows to predict after which a fit ends; 0 for none.
-        timeout: Seconds that a trial's fit may take, and the build of any.
+        config: Says by which engine, within which memory, with which patience and timeout.
     """
 
     def __init__(
-        self,
-        table: tables.Table,
-        coder: SplitCoder,
-        space: Space,
-        problem: Problem,
-        hyperparameters: keras_tuner.HyperParameters,
-        splits: Sequence[Split],
-        *,
-        engine: str = "auto",
-        memory: int | None = None,
-        patience: int = 0,
-        timeout: float = math.inf,
-    ):
+        self, table: tables.Table, coder: SplitCoder, space: Space, problem: Problem,
+        hyperparameters: keras_tuner.HyperParameters, splits: Sequence[Split], config: SearchConfig,
+    ):  # fmt: skip
         self._table, self._coder, self._space, self._problem = table, coder, space, problem
-        self._hyperparameters, self._kind, self._memory, self._patience = hyperparameters, engine, memory, patience
-        self._timeout = timeout
+        self._hyperparameters, self._config = hyperparameters, config
+        self._timeout = config.trial_timeout or math.inf  # of a trial's fit, and of the build of any
         self._splits = list({id(split): split for split in splits}.values())
         ends = np.cumsum([0, *(len(s.train) + len(s.test) for s in self._splits)])
         self._starts = {id(split): int(start) for split, start in zip(self._splits, ends[:-1], strict=True)}
@@ -183,7 +171,7 @@ class Fitting:
         return {**values, _NUM_ROWS: self._problem.with_rows(num_rows).steps_per_epoch(batch_size) * batch_size}
 
     def _request(self, values: dict[str, Any], task: Task, of_trial: bool) -> FitRequest:
-        patient = of_trial and self._patience > 0
+        patient = of_trial and self._config.patience > 0
         train, test = len(task.split.train), len(task.split.test)
         if self._coder.is_fixed(self.scaling(values)):
             rows, predicted = task.split.train, task.split.test
@@ -198,7 +186,7 @@ class Fitting:
             rows=rows,
             validation=predicted if patient else None,
             predict=predicted if test else None,
-            monitor=Monitor(f"val_{_UNPENALIZED}", "min", self._patience) if patient else None,
+            monitor=Monitor(f"val_{_UNPENALIZED}", "min", self._config.patience) if patient else None,
             timeout=self._timeout if of_trial else math.inf,
         )
 
@@ -214,7 +202,7 @@ class Fitting:
 
     def _build(self, values: dict[str, Any]) -> keras.Model:
         model = checked(self._built_by_space(values))
-        if self._patience:
+        if self._config.patience:
             if isinstance(model.loss, dict | list):
                 raise ValueError("--patience watches the loss of one output; this network has several. Leave it out.")
             loss = keras.losses.get(model.loss)
@@ -235,7 +223,9 @@ class Fitting:
             why = "its own preprocessing layers learn from each training part" if adapts else "it takes texts itself"
             return PlainEngine(self._build, x, y, weights, reason=why)
         probe = self._space.name not in SPACES  # tfopt's own spaces hide nothing
-        return engine_for(self._kind, self._build, x, y, weights, memory=self._memory, probe=probe, measure=False)
+        return engine_for(
+            self._config.engine, self._build, x, y, weights, memory=self._config.memory, probe=probe, measure=False
+        )
 
     def _rows(self, scaling: str, form: Any) -> tuple[Any, Any, np.ndarray]:
         """Return inputs, targets and weights: of each split, one after another, or of all rows where none differs."""

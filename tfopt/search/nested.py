@@ -75,23 +75,12 @@ class NetworkSearch:
             backbone=config.backbone,
             **self.coder.described(),
         )
-        timeout = config.trial_timeout or math.inf
-        self.hyperparameters = discover(space, self.problem, timeout)
+        self.hyperparameters = discover(space, self.problem, config.trial_timeout or math.inf)
         self.known, self.notes = known_values(self.hyperparameters, config, plan.liked)
         folds = [*plan.outer, plan.final]
         self.whole = {fold.key: Split(fold.train, fold.test) for fold in folds}
-        self.fitting = Fitting(
-            table,
-            self.coder,
-            space,
-            self.problem,
-            self.hyperparameters,
-            [*self.whole.values(), *(split for fold in folds for split in fold.inner)],
-            engine=config.engine,
-            memory=config.memory,
-            patience=config.patience,
-            timeout=timeout,
-        )
+        splits = [*self.whole.values(), *(split for fold in folds for split in fold.inner)]
+        self.fitting = Fitting(table, self.coder, space, self.problem, self.hyperparameters, splits, config)
         self.final_failure: str | None = None  # why there is no network for use
         if config.tuner == "grid":
             check_grid(self.hyperparameters, config.max_trials)
