@@ -7,7 +7,7 @@ import pytest
 import tfopt
 from tfopt.training.fits import FitRequest
 from tfopt.training.model_walk import ModelWalk
-from tfopt.training.numpy_stack.schedules import LearningRates
+from tfopt.training.numpy_stack.schedules import ScheduleValues
 from tfopt.training.plain import PlainEngine
 
 layers, optimizers, regularizers, schedules = (
@@ -100,26 +100,26 @@ SCHEDULES = {
 }
 
 
-def rated(schedule):
-    """Return an optimizer of this schedule and the walk through a model with it."""
+def walked(schedule):
+    """Return the walk through a model whose learning rate is this schedule."""
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
     model.compile(optimizers.SGD(schedule), "mse")
-    return model.optimizer, ModelWalk(model)
+    return ModelWalk(model)
 
 
 @pytest.mark.parametrize("name", tfopt.schedules.names())
 def test_every_schedule_of_tfopt_is_looked_up_as_it_says_itself(name):
     made = [tfopt.schedules.from_name(f"warmup_{name}", a, n) for a, n in ((0.1, 40), (0.05, 30))]
     configs = [tfopt.schedules.serialize(schedule) for schedule in made]
-    (optimizer, walk), (_, other) = map(rated, made)
+    walk, other = map(walked, made)
     varying = frozenset(path for path, number in walk.numbers.items() if other.numbers[path] != number)
     assert varying
-    rates = LearningRates(optimizer, walk, varying)
-    assert rates.mismatch(other.numbers) is None
-    rates.load([walk.numbers, other.numbers])
+    values = ScheduleValues(made[0], walk, varying)
+    assert values.mismatch(other.numbers) is None
+    values = values.of([walk.numbers, other.numbers])
     fresh = [tfopt.schedules.deserialize(config) for config in configs]
     expected = [np.asarray(schedule(np.arange(45))) for schedule in fresh]
-    looked_up = [rates.at(step, np.zeros(0))[:, 0] for step in range(45)]
+    looked_up = [values.at(step)[:, 0] for step in range(45)]
     np.testing.assert_allclose(looked_up, np.transpose(expected), rtol=2e-7)
 
 

@@ -26,7 +26,7 @@ from tfopt.training.numpy_stack.network import Network
 from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace
 from tfopt.training.numpy_stack.optimizers import WeightDecay, update_of
 from tfopt.training.numpy_stack.penalties import Penalties
-from tfopt.training.numpy_stack.schedules import LearningRates, RateFactors
+from tfopt.training.numpy_stack.schedules import RateFactors, ScheduleValues
 from tfopt.training.rows import Examples
 from tfopt.training.stack import Logs, Stack
 from tfopt.training.symbolic import Values
@@ -97,8 +97,10 @@ class NumpyStack(Stack):
         if model.optimizer.built:
             raise CannotStack("its optimizer is built before the training")
         complete(model, train)
-        self._rates = LearningRates(model.optimizer, walk, self.varying)
-        self._numbers = MemberNumbers(self.varying, walk, self._rates.numbers)
+        rate = learning_rate_of(model.optimizer)
+        self._schedule = None if isinstance(rate, keras.Variable) else ScheduleValues(rate, walk, self.varying)
+        of_schedule = frozenset() if self._schedule is None else self._schedule.numbers
+        self._numbers = MemberNumbers(self.varying, walk, of_schedule)
         self._network = Network(model, self._numbers)
         dropouts = self._network.dropouts
         if len({id(operation.generator) for operation in dropouts}) < len(dropouts):
@@ -170,7 +172,7 @@ class NumpyStack(Stack):
         self._iterations = len(model.variables)
         self._constant_rate = self._iterations + 1
         known = {id(v) for v in model.variables} | {id(optimizer.iterations)} | set(buffers)
-        if self._rates.constant:
+        if self._schedule is None:
             known.add(id(learning_rate_of(optimizer)))
         if not set(self._variables) <= known or any(not path.startswith(_OF_METRICS) for path in extra):
             raise CannotStack("it keeps variables whose use is not known here")
@@ -182,7 +184,8 @@ class NumpyStack(Stack):
 
     def mismatch(self, numbers: Values) -> str | None:
         """Return why this stack would train another model than one of these numbers; None if it would not."""
-        return super().mismatch(numbers) or self._numbers.differing_decision(numbers) or self._rates.mismatch(numbers)
+        of_schedule = None if self._schedule is None else self._schedule.mismatch(numbers)
+        return super().mismatch(numbers) or self._numbers.differing_decision(numbers) or of_schedule
 
     def member_bytes(self, batch_size: int) -> int:
         """Return about how many bytes a member takes."""
@@ -213,7 +216,7 @@ class NumpyStack(Stack):
         self._gradients = np.zeros((number, self._size), "float32")
         self._members = members
         self._parts: dict[tuple[int, int], NumpyStack] = {}  # of neighbours, by their places
-        self._rates.load(members)
+        self._schedule = None if self._schedule is None else self._schedule.of(members)
         self._look_up(members)
         self._dropping = [layer for layer in self._network.dropouts if layer.always or layer.rate().any()]
 
@@ -285,9 +288,10 @@ class NumpyStack(Stack):
         everyone = [(slice(0, len(orders)), longest)]
         for start, size, drawn in zip(starts, sizes, self._masks(sizes), strict=True):
             iterations = self._own[self._iterations]
-            rate = self._rates.at(
-                int(iterations[0]), self._own[self._constant_rate] if self._rates.constant else iterations
-            )
+            if self._schedule is None:
+                rate = self._own[self._constant_rate][:, None].astype("float32")
+            else:
+                rate = self._schedule.at(int(iterations[0]))
             for run, length in everyone if start + size <= shortest else runs:
                 rows = padded[run, start : min(start + size, length)]
                 masks = [mask[run, : rows.shape[1]] for mask in drawn]

@@ -1,4 +1,4 @@
-"""Learning rates of a stack's members, step by step, and factors of them weight by weight."""
+"""What schedules give a stack's members, step by step, and factors of learning rates, weight by weight."""
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfopt._private.keras_optimizers import learning_rate_of
 from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
 from tfopt.errors import CannotStack
 from tfopt.schedules.constant import Constant, inner_value
@@ -114,36 +113,6 @@ class ScheduleValues:
         for name, setter in self._setters.items():
             setter(values[name])
         return self._of_schedule(steps)
-
-
-class LearningRates:
-    """The learning rate of each member: a constant kept in its state, or its schedule's.
-
-    Attributes:
-        constant: Whether there is no schedule.
-        numbers: Those of them that the schedule uses.
-
-    Raises:
-        CannotStack: The schedule cannot be changed from outside, or not be traced.
-    """
-
-    def __init__(self, optimizer: keras.optimizers.Optimizer, walk: ModelWalk, varying: frozenset[str]):
-        rate = learning_rate_of(optimizer)
-        self._values = None if isinstance(rate, keras.Variable) else ScheduleValues(rate, walk, varying)
-        self.constant = self._values is None
-        self.numbers = frozenset() if self._values is None else self._values.numbers
-
-    def mismatch(self, numbers: Values) -> str | None:
-        """Return what the traced schedule would decide differently for these numbers; None if nothing."""
-        return None if self._values is None else self._values.mismatch(numbers)
-
-    def load(self, members: Sequence[Values]) -> None:
-        """Take the members' numbers."""
-        self._values = None if self._values is None else self._values.of(members)
-
-    def at(self, step: int, constant: np.ndarray) -> np.ndarray:
-        """Return the (members, 1) rates of a step, from 0."""
-        return constant[:, None].astype("float32") if self._values is None else self._values.at(step)
 
 
 class RateFactors:
