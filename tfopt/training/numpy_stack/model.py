@@ -24,7 +24,7 @@ from tfopt.training.numpy_stack.losses import EpochMeans, Loss, metric_of
 from tfopt.training.numpy_stack.masks import DropoutDraws, DropoutMasks
 from tfopt.training.numpy_stack.network import Network
 from tfopt.training.numpy_stack.numbers import MemberNumbers, Workspace
-from tfopt.training.numpy_stack.optimizers import WeightDecay, update_of
+from tfopt.training.numpy_stack.optimizers import update_of
 from tfopt.training.numpy_stack.penalties import Penalties
 from tfopt.training.numpy_stack.schedules import RateFactors, ScheduleValues
 from tfopt.training.rows import Examples
@@ -109,7 +109,6 @@ class NumpyStack(Stack):
         self._rate_factors = RateFactors(multipliers, self._trained)
         self._penalties = Penalties(self._trained, self._numbers)
         self._update = update_of(model.optimizer, self._numbers)
-        self._decay = WeightDecay(model.optimizer, self._numbers)
         self._read_loss(model, train)
         if self._numbers.unread:
             raise CannotStack(f"{min(self._numbers.unread)} differs, whose use is not known here")
@@ -229,8 +228,8 @@ class NumpyStack(Stack):
         states_of = {self._variables[index]: values for index, values in self._own.items() if index < self.length}
         for operation in self._network.operations:
             operation.load(views, into, states_of)
-        for part in (self._loss, self._update, self._decay):
-            part.load()
+        self._loss.load()
+        self._update.load()
         self._penalties.load(len(members))
 
     def _part(self, run: slice) -> "NumpyStack":
@@ -242,7 +241,7 @@ class NumpyStack(Stack):
             part = self._parts[places] = copy.copy(self)
             part._network = self._network.copy()
             part._loss, part._update = copy.copy(self._loss), copy.copy(self._update)
-            part._decay, part._penalties = copy.copy(self._decay), copy.copy(self._penalties)
+            part._penalties = copy.copy(self._penalties)
             part._buffers = {name: buffer[run] for name, buffer in self._buffers.items()}
             part._own = {index: values[run] for index, values in self._own.items()}
             part._gradients = self._gradients[run]
@@ -327,7 +326,7 @@ class NumpyStack(Stack):
         iterations = self._own[self._iterations]
         step = int(iterations[0])
         self._update.clip(self._gradients)
-        self._decay.apply(weights, rate)
+        self._update.decay(weights, rate)
         rate = self._rate_factors.apply(rate, step)
         self._update.step(weights, self._gradients, self._buffers, rate, step + 1)
         iterations += 1

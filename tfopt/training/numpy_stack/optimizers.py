@@ -22,6 +22,7 @@ class Update(ABC):
 
     slots: dict[str, Sequence[keras.Variable]]
     largest_norm: Column | None = None  # `global_clipnorm`
+    weight_decay: Column | None = None
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, numbers: MemberNumbers):
         self._numbers: dict[str, Column] = {}
@@ -33,12 +34,18 @@ class Update(ABC):
             setattr(self, name, value.astype("float32"))
             setattr(self, f"{name}_rest", (1 - value).astype("float32"))
         self._largest = None if self.largest_norm is None else self.largest_norm().astype("float32")
+        self._decay = None if self.weight_decay is None else self.weight_decay()[:, None].astype("float32")
 
     def clip(self, gradients: Array) -> None:
         """Shorten each member's gradient, (members, size), to the largest norm that the optimizer lets through."""
         if self._largest is not None:
             norm = np.sqrt(np.vecdot(gradients, gradients))
             gradients *= (self._largest * np.minimum(1 / norm, 1 / self._largest))[:, None]
+
+    def decay(self, weights: Array, rate: Array) -> None:
+        """Take off (members, size) weights what Keras does before the step (Loshchilov & Hutter, 2019)."""
+        if self._decay is not None:
+            weights -= weights * (self._decay * rate)
 
     @abstractmethod
     def step(self, weights: Array, gradients: Array, slots: dict[str, Array], rate: Array, number: int) -> None:
@@ -165,22 +172,8 @@ def update_of(optimizer: keras.optimizers.Optimizer, numbers: MemberNumbers) -> 
     update = kind(optimizer, numbers)
     if optimizer.global_clipnorm is not None:
         update.largest_norm = numbers.column(optimizer.global_clipnorm)
+    if exempts_from_decay(optimizer):
+        raise CannotStack("its optimizer exempts some weights from decay")
+    if optimizer.weight_decay is not None:
+        update.weight_decay = numbers.column(optimizer.weight_decay)
     return update
-
-
-class WeightDecay:
-    """Decay that Keras takes off the weights before the step, times the learning rate (Loshchilov & Hutter, 2019)."""
-
-    def __init__(self, optimizer: keras.optimizers.Optimizer, numbers: MemberNumbers):
-        if exempts_from_decay(optimizer):
-            raise CannotStack("its optimizer exempts some weights from decay")
-        self._strength = None if optimizer.weight_decay is None else numbers.column(optimizer.weight_decay)
-
-    def load(self) -> None:
-        """Look up the members' strengths."""
-        self._column = None if self._strength is None else self._strength()[:, None].astype("float32")
-
-    def apply(self, weights: Array, rate: Array) -> None:
-        """Shrink (members, size) weights in place."""
-        if self._column is not None:
-            weights -= weights * (self._column * rate)
