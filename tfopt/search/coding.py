@@ -15,7 +15,6 @@ from tfopt.data.table import Table
 from tfopt.data.table_ensemble import TableEnsemble
 from tfopt.data.table_model import TableModel, TablePreprocessing
 from tfopt.training.ensemble import MeanOfNetworks
-from tfopt.training.rows import flat
 
 Output = Literal["values", "logits", "probabilities", "binary_logit", "binary_probability"]
 TargetForm = Literal["values", "codes", "one_hot", "binary"]
@@ -167,7 +166,7 @@ class SplitCoder:
         key = (train.tobytes(), other.tobytes(), scaling)
         if key not in self._kept:
             self._kept[key] = self.encoded(train, other, scaling)
-            sizes = [sum(array.nbytes for array in flat(held)) for held in self._kept.values()]
+            sizes = [sum(array.nbytes for array in keras.tree.flatten(held)) for held in self._kept.values()]
             while sum(sizes) > self._max_bytes and len(sizes) > 1:
                 self._kept.popitem(last=False)
                 del sizes[0]

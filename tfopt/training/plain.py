@@ -40,7 +40,8 @@ class PlainEngine(Engine):
 
     def __init__(self, *args, fit: Callable[..., Any] | None = None, reason: str = "", **kwargs):
         super().__init__(*args, **kwargs)
-        self._fit, self._reason = fit or _fit, reason
+        self._fit = fit or (lambda hyperparameters, model, *rows, **settings: model.fit(*rows, **settings))
+        self._reason = reason
 
     def results(self, requests: Sequence[FitRequest], callbacks: Sequence[Callbacks]) -> Results:
         """Train one after another."""
@@ -91,10 +92,6 @@ class PlainEngine(Engine):
             complete(model, self.train)
             set_state(model, request.state)
         return model
-
-
-def _fit(hyperparameters: Any, model: keras.Model, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-    return model.fit(*args, **kwargs)
 
 
 def watches_batches(callbacks: Sequence[keras.callbacks.Callback]) -> str | None:

@@ -1,6 +1,6 @@
 """Examples to train on, as `model.fit` takes them, picked by row; folds of rows, and the order in an epoch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -25,9 +25,9 @@ class Examples:
     """
 
     def __init__(self, x: Arrays, y: Arrays, sample_weight: Arrays | None = None):
-        self.x, self.y = _each(as_array, x), _each(as_array, y)
-        self.sample_weight = None if sample_weight is None else _weights(sample_weight, len(flat(self.y)))
-        lengths = {len(array) for array in flat(self.parts())}
+        self.x, self.y = keras.tree.map_structure(as_array, x), keras.tree.map_structure(as_array, y)
+        self.sample_weight = None if sample_weight is None else _weights(sample_weight, len(keras.tree.flatten(self.y)))
+        lengths = {len(array) for array in keras.tree.flatten(self.parts())}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
                 f"Inputs, targets and weights must have as many rows, at least one. Received: {sorted(lengths)} rows."
@@ -43,7 +43,7 @@ class Examples:
 
     def take(self, rows: np.ndarray | slice | None) -> tuple:
         """Return `parts()` at these rows; all of them for None."""
-        return self.parts() if rows is None else _each(lambda array: array[rows], self.parts())
+        return self.parts() if rows is None else keras.tree.map_structure(lambda array: array[rows], self.parts())
 
 
 def as_array(array: Any) -> np.ndarray:
@@ -62,7 +62,7 @@ def _weights(sample_weight: Arrays, num_outputs: int) -> Arrays:
         is_nest = False
     if not is_nest:
         return np.asarray(sample_weight, keras.config.floatx())
-    return _each(lambda array: np.asarray(array, keras.config.floatx()), sample_weight)
+    return keras.tree.map_structure(lambda array: np.asarray(array, keras.config.floatx()), sample_weight)
 
 
 def class_weights(y: Arrays, class_weight: Mapping[int, float]) -> np.ndarray:
@@ -71,7 +71,7 @@ def class_weights(y: Arrays, class_weight: Mapping[int, float]) -> np.ndarray:
     Raises:
         ValueError: There are several targets, or one of more than two axes.
     """
-    targets = flat(y)
+    targets = keras.tree.flatten(y)
     if len(targets) != 1 or targets[0].ndim > 2:
         raise ValueError(
             "Argument `class_weight` needs one target, of class numbers or one-hot. "
@@ -84,15 +84,6 @@ def class_weights(y: Arrays, class_weight: Mapping[int, float]) -> np.ndarray:
 def class_codes(target: np.ndarray) -> np.ndarray:
     """Return the class (rows,) of each row, one-hot or a number; of other targets the first column."""
     return target.argmax(axis=-1) if target.ndim == 2 and target.shape[1] > 1 else target.reshape(len(target), -1)[:, 0]
-
-
-def flat(nest: Arrays) -> list[np.ndarray]:
-    """Return the arrays of a nest, in a fixed order."""
-    return keras.tree.flatten(nest)
-
-
-def _each(function: Callable[[Any], Any], nest: Arrays) -> Arrays:
-    return keras.tree.map_structure(function, nest)
 
 
 _LARGEST_INT32 = 2**31 - 1
@@ -142,7 +133,7 @@ def folds_of(folds: Any, y: Arrays, seed: int, by_class: bool = True) -> list[Fo
     """
     from sklearn.model_selection import KFold, StratifiedKFold  # `import tfopt` does without
 
-    target = flat(y)[0]
+    target = keras.tree.flatten(y)[0]
     rows = len(target)
     if isinstance(folds, int | np.integer):
         if not 2 <= folds <= rows:
