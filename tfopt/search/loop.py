@@ -209,7 +209,7 @@ class Study:
                 if loss < best[0]:
                     best = loss, state
             if fit.member.failure is None and result.state is not None and self.may_continue(trial):
-                self.states.write_last(trial.trial_id, position, result.state)
+                self.states.write(trial.trial_id, result.state, position)
             # Whoever fits thousands would hold them all.
             result.state = result.best_state = result.outputs = None
             left.remove(position)
@@ -230,7 +230,7 @@ class Study:
     def _continue(self, trial: Trial, position: int, fit: Fit) -> None:
         """Let a fit go on from the one of the rung below; without that one's state it is trained from the start."""
         past = trial.hyperparameters.values.get("tuner/trial_id")
-        state = None if past is None else self.states.last(past, position)
+        state = None if past is None else self.states.read(past, position)
         if state is None:
             return
         members = self.oracle.get_trial(past).members

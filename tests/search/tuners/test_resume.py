@@ -174,11 +174,11 @@ def test_a_torn_file_costs_at_most_its_own_trial(name, fake, tmp_path, caplog):
 @pytest.mark.parametrize("left", [0, 100])
 def test_a_torn_state_is_set_aside(left, tmp_path, caplog):
     states = KeptStates(tmp_path)
-    states.write_last("1", 0, [np.arange(100.0)])
-    np.testing.assert_array_equal(states.last("1", 0)[0], np.arange(100.0))
+    states.write("1", [np.arange(100.0)], 0)
+    np.testing.assert_array_equal(states.read("1", 0)[0], np.arange(100.0))
     [path] = tmp_path.glob("trial_1/*.npz")
     path.write_bytes(path.read_bytes()[:left])
-    assert states.last("1", 0) is None
+    assert states.read("1", 0) is None
     assert "is torn" in caplog.text
     assert not path.exists()
 

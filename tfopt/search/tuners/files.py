@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +38,6 @@ def read_json(path: Path, made: Callable[[Any], Any]) -> Any | None:
         return None
 
 
-def write_arrays(path: Path, arrays: Sequence[np.ndarray]) -> None:
-    """Write a list of arrays, uncompressed; a crash leaves the old file whole."""
-    replace(path, lambda beside: np.savez(beside, *arrays), synced=False)
-
-
-def read_arrays(path: Path) -> list[np.ndarray] | None:
-    """Return a list of arrays; None if the file is missing, or torn: then it is renamed to `*.torn` and logged."""
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
-    except FileNotFoundError:
-        return None
-    except (ValueError, EOFError, zipfile.BadZipFile):
-        _set_aside(path)
-        return None
-
-
 def _set_aside(path: Path) -> None:
     aside = path.with_name(path.name + ".torn")
     os.replace(path, aside)
@@ -67,21 +50,21 @@ class KeptStates:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def write_best(self, trial_id: str, state: State) -> None:
-        """Keep a trial's best state."""
-        write_arrays(self._path(trial_id, "best"), state)
+    def write(self, trial_id: str, state: State, member: int | None = None) -> None:
+        """Keep a trial's best state, or the last one of one of its fits; a crash leaves the old file whole."""
+        replace(self._path(trial_id, member), lambda beside: np.savez(beside, *state), synced=False)
 
-    def best(self, trial_id: str) -> State | None:
-        """Return a trial's best state; None if it is not kept."""
-        return read_arrays(self._path(trial_id, "best"))
-
-    def write_last(self, trial_id: str, member: int, state: State) -> None:
-        """Keep the last state of one of a trial's fits."""
-        write_arrays(self._path(trial_id, f"last_{member}"), state)
-
-    def last(self, trial_id: str, member: int) -> State | None:
-        """Return the last state of one of a trial's fits; None if it is not kept."""
-        return read_arrays(self._path(trial_id, f"last_{member}"))
+    def read(self, trial_id: str, member: int | None = None) -> State | None:
+        """Return that state; None if it is not kept, or torn: then its file is renamed to `*.torn` and logged."""
+        path = self._path(trial_id, member)
+        try:
+            with path.open("rb") as file, np.load(file) as arrays:
+                return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
+        except FileNotFoundError:
+            return None
+        except (ValueError, EOFError, zipfile.BadZipFile):
+            _set_aside(path)
+            return None
 
     def prune(self, best: Iterable[str], last: Iterable[str]) -> None:
         """Delete all states but the best ones and the last ones of these trials."""
@@ -91,5 +74,5 @@ class KeptStates:
             if path.parent.name.removeprefix("trial_") not in kept[kind]:
                 path.unlink()
 
-    def _path(self, trial_id: str, kind: str) -> Path:
-        return self.folder / f"trial_{trial_id}" / f"state_{kind}.npz"
+    def _path(self, trial_id: str, member: int | None) -> Path:
+        return self.folder / f"trial_{trial_id}" / f"state_{'best' if member is None else f'last_{member}'}.npz"

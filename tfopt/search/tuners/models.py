@@ -71,7 +71,7 @@ class KeepsModels(TunerMethods, keras_tuner.Tuner):
     def past_state(self, hp: keras_tuner.HyperParameters) -> State | None:
         """Return the state that a promoted trial goes on from."""
         past = hp.values.get("tuner/trial_id")
-        return None if past is None else self.states.last(past, 0)
+        return None if past is None else self.states.read(past, 0)
 
     def complete_model(self, model: Any, trial_id: str) -> None:
         """Make all variables of a model and of its optimizer, by the shapes that were noted for a trial."""
@@ -133,7 +133,7 @@ class KeepsModels(TunerMethods, keras_tuner.Tuner):
         Raises:
             ValueError: That state is not kept.
         """
-        state = self.states.best(trial.trial_id)
+        state = self.states.read(trial.trial_id)
         if state is None:
             path = self.checkpoint_path(trial.trial_id)
             if path.exists():
@@ -220,7 +220,7 @@ class KeepsModels(TunerMethods, keras_tuner.Tuner):
         """Write the weights of the best trials where KerasTuner's own class reads them."""
         models: dict[str, keras.Model] = {}  # one for all trials of a structure
         for trial_id in sorted(self._ids_to_keep()):
-            path, state = self.checkpoint_path(trial_id), self.states.best(trial_id)
+            path, state = self.checkpoint_path(trial_id), self.states.read(trial_id)
             if path.exists() or state is None:
                 continue
             trial = self.oracle.get_trial(trial_id)

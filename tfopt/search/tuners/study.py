@@ -194,7 +194,7 @@ class TunerStudy(Study):
             if error is not None:
                 trial.message += "\n" + tuner.raised[space.key(trial.hyperparameters.values)][1]
         elif best is not None and tuner.keep_models and self._is_among_best(members):
-            self.states.write_best(trial.trial_id, best)
+            self.states.write(trial.trial_id, best)
         try:
             tuner.on_trial_end(trial)
         finally:  # the last of too many failures is shown too

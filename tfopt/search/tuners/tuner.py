@@ -268,7 +268,7 @@ class Tuner(KeepsModels):
     def on_epoch_end(self, trial: Trial, model: keras.Model, epoch: int, logs: dict | None = None) -> None:
         """Keep what a trial that KerasTuner fits may go on from."""
         if self.oracle.may_continue(trial) and epoch + 1 == trial.hyperparameters.values["tuner/epochs"]:
-            self.states.write_last(trial.trial_id, 0, state_of(model))
+            self.states.write(trial.trial_id, state_of(model), 0)
 
     def _fits_itself(self) -> bool:
         """Return whether the user, not Keras, fits a trial."""
