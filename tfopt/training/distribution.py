@@ -18,13 +18,12 @@ from tfopt import devices
 from tfopt._arguments import whole_number
 from tfopt.errors import one_line
 from tfopt.training.builds import values_of
-from tfopt.training.fits import Callbacks, Done, Engine, FitRequest, FitResult
+from tfopt.training.fits import Callbacks, Done, Engine, FitRequest, FitResult, Made
 from tfopt.training.worker_process import WorkerDiedError, is_worker, portable
 from tfopt.training.workers import Call, Shared, Workers
 
 _log = logging.getLogger("tfopt")
 
-Made = Sequence[keras.callbacks.Callback]
 Errors = dict[Any, tuple[Exception, str]]
 
 _FEWEST_TOGETHER = 10  # fits of one structure: fewer cost more in a stack, each, than a worker that waits

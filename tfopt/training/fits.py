@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tfopt.training.builds import BuildRegistry
 
 Build = Callable[[Any], keras.Model]
-Callbacks = Sequence[keras.callbacks.Callback] | Callable[[], Sequence[keras.callbacks.Callback]]
+Made = Sequence[keras.callbacks.Callback]
+Callbacks = Made | Callable[[], Made]
 State = list[np.ndarray]  # the values of `model.variables`, then of `model.optimizer.variables`
 
 

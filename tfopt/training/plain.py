@@ -14,6 +14,7 @@ from tfopt.training.fits import (
     Engine,
     FitRequest,
     FitResult,
+    Made,
     Results,
     TrackingCallback,
     checked,
@@ -59,7 +60,7 @@ class PlainEngine(Engine):
         result.seconds = time.perf_counter() - started
         return result
 
-    def _train(self, request: FitRequest, result: FitResult, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    def _train(self, request: FitRequest, result: FitResult, callbacks: Made) -> None:
         model = self._ready(request)
         examples = self.validation if request.validation is None else self.held_out
         x, y, *weight = self.train.take(request.rows)
@@ -94,7 +95,7 @@ class PlainEngine(Engine):
         return model
 
 
-def watches_batches(callbacks: Sequence[keras.callbacks.Callback]) -> str | None:
+def watches_batches(callbacks: Made) -> str | None:
     """Return which callback must be called at each batch, which a whole epoch in one call cannot do; None if none."""
     hooks = [f"on_{what}_{when}" for what in ("batch", "train_batch", "test_batch") for when in ("begin", "end")]
     for callback in callbacks:

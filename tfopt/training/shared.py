@@ -7,11 +7,11 @@ model's own `train_step`.
 import copy
 import itertools
 import logging
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Event
 from typing import Any
 
 import keras
@@ -26,7 +26,7 @@ from tfopt.errors import one_line
 from tfopt.training.builds import BuildRegistry, BuildSnapshot, LRULists, take_snapshot
 from tfopt.training.epoch_graph import CannotShareError, EpochGraph
 from tfopt.training.first_step import first_step_differs
-from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult, Results
+from tfopt.training.fits import Callbacks, Engine, EpochTracker, FitRequest, FitResult, Made, Results
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.plain import PlainEngine, needs_plain_fit, watches_batches
 from tfopt.training.rows import Examples, row_order
@@ -130,16 +130,16 @@ class SharedGraphEngine(Engine):
             return  # the fit says so itself
         fits = [fit for fit in fits if graph.mismatch(fit.snapshot) is None]
 
-        def lane(own: EpochGraph) -> Worker:
+        def worker(own: EpochGraph) -> Worker:
             return lambda fit, cancelled: self._trained(own, fit, (), cancelled)[0]
 
         def second() -> Worker:
             if graph.second is None:
                 graph.second = self._traced(fits[0].request, fits[0].snapshot, graph.varying, check=False)
                 graph.second.trace_as(graph)
-            return lane(graph.second)
+            return worker(graph.second)
 
-        for fit, result in in_two_threads(lane(graph), second, fits):
+        for fit, result in in_two_threads(worker(graph), second, fits):
             yield fit.index, result
 
     def _one(self, fit: "_PendingFit", reason: str | None) -> tuple[FitResult, float]:
@@ -174,11 +174,7 @@ class SharedGraphEngine(Engine):
         return result, idle
 
     def _trained(
-        self,
-        graph: EpochGraph,
-        fit: "_PendingFit",
-        callbacks: Sequence[keras.callbacks.Callback],
-        cancelled: threading.Event | None = None,
+        self, graph: EpochGraph, fit: "_PendingFit", callbacks: Made, cancelled: Event | None = None
     ) -> tuple[FitResult, float]:
         result = FitResult(engine=self.name)
         started = time.perf_counter(), time.process_time()
@@ -240,12 +236,7 @@ class SharedGraphEngine(Engine):
         return graph
 
     def _run(
-        self,
-        graph: EpochGraph,
-        fit: "_PendingFit",
-        callbacks: Sequence[keras.callbacks.Callback],
-        result: FitResult,
-        cancelled: threading.Event | None,
+        self, graph: EpochGraph, fit: "_PendingFit", callbacks: Made, result: FitResult, cancelled: Event | None
     ) -> None:
         request = fit.request
         graph.load(fit.snapshot, request.state)
@@ -314,7 +305,7 @@ class _ChangedStepError(CannotShareError):
     """A callback changes the training step, which the graph has traced already."""
 
 
-def _begun(graph: EpochGraph, callbacks: Sequence[keras.callbacks.Callback], **given: Any) -> Any:
+def _begun(graph: EpochGraph, callbacks: Made, **given: Any) -> Any:
     """Return the list of callbacks, told that the training begins.
 
     Raises:
