@@ -39,6 +39,16 @@ RESUMABLE = frozenset((
     "overwrite", "resume", "track",
 ))  # fmt: skip
 
+_CHOICES = {
+    "task": TASKS, "header": HEADERS, "tuner": TUNERS, "precision": PRECISIONS, "target_scaling": TARGET_SCALINGS,
+    "engine": ENGINES, "stream": STREAMS, "duplicates": DUPLICATES, "class_weight": CLASS_WEIGHTS, "backend": BACKENDS,
+}  # fmt: skip
+# The smallest value of each whole number.
+_LEAST = {
+    "max_trials": 1, "epochs": 1, "folds": 2, "inner_folds": 2, "repeats": 1, "seeds": 1, "ensemble": 0, "patience": 0,
+    "seed": 0, "workers": 1, "memory": 1, "max_unpacked": 1, "sample": 50, "window": 1, "horizon": 1,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -183,41 +193,14 @@ class SearchConfig:
             raise UserError(
                 "no data named. Give an embedded set (diabetes, digits, wine, …) or a file: `tfopt search diabetes`."
             )
-        for name, choices in (
-            ("task", TASKS),
-            ("header", HEADERS),
-            ("tuner", TUNERS),
-            ("precision", PRECISIONS),
-            ("target_scaling", TARGET_SCALINGS),
-            ("engine", ENGINES),
-            ("stream", STREAMS),
-            ("duplicates", DUPLICATES),
-            ("class_weight", CLASS_WEIGHTS),
-            ("backend", BACKENDS),
-        ):
+        for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
                 known = ", ".join(choices)
                 raise UserError(f"{_flag(name)} must be one of {known}. Received: {value}.{nearest(value, choices)}")
-        for name, least in (
-            ("max_trials", 1),
-            ("epochs", 1),
-            ("folds", 2),
-            ("inner_folds", 2),
-            ("repeats", 1),
-            ("seeds", 1),
-            ("ensemble", 0),
-            ("patience", 0),
-            ("seed", 0),
-            ("workers", 1),
-            ("memory", 1),
-            ("max_unpacked", 1),
-            ("sample", 50),
-            ("window", 1),
-            ("horizon", 1),
-        ):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is None and name in {"max_trials", "epochs", "workers", "memory", "window"}:
+            if value is None and getattr(SearchConfig, name) is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise UserError(f"{_flag(name)} must be a whole number. Received: {value!r}.")
