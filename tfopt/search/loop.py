@@ -8,13 +8,12 @@ from the states that the rung below left on disk.
 The loop hands out `Fit`s through a `Trainer` and knows no engine. `Trainer` trains in this process; one that uses
 worker processes has the same members and keeps to this:
 
-- `submit(fits, done)` returns at once. It may be called while other fits are being trained, by `done` too.
-- `wait()` returns when at least one fit has ended, after it called `done(position, result)` for each fit that has:
-  in this process and thread, in any order, once a fit. Oracle and journal therefore stay in the parent.
-- `busy` says whether fits are still to end; `drop()` forgets those.
-- `Fit.engine` names what trains it: `engine_of(name)` makes that engine, once in each process, and it is kept between
-  groups. A `FitRequest` and a `FitResult` hold plain values and arrays. How fits are split into groups is free: a fit's
-  result does not depend on the others. A fit with `callbacks` of its own stays in the parent if these cannot travel.
+- `submit` returns at once. It may be called while other fits are being trained, by `done` too.
+- `wait` returns when at least one fit has ended, after it called `done` for each that has: in this process and thread,
+  in any order, once a fit. Oracle and journal therefore stay in the parent.
+- `engine_of` makes the engine that `Fit.engine` names, once in each process. How fits are split into groups is free: a
+  fit's result does not depend on the others. A fit with `callbacks` of its own stays in the parent if these cannot
+  travel.
 - What goes wrong with one fit is its result's `failure`, an engine's own exception among it. What `done` raises ends
   the search: `wait` raises it. Once the clock passes `deadline`, `wait` drops what has not ended, raising `OutOfTime`.
 """
