@@ -195,11 +195,14 @@ def test_bounds_are_missing_and_said_apart(read):
         ([f"{value}{(' m', '')[place % 2]}" for place, value in enumerate(VALUES)], ""),
         ([f"{value}{(' K', ' °C')[place % 2]}" for place, value in enumerate(VALUES)], "°C"),
         (every([str(place % 4) for place in range(NUM_ROWS)], 8, "3+"), "'3+'"),
+        (every([str(place % 4) for place in range(NUM_ROWS)], 8, "1OT"), "'1OT'"),
+        (every([("01", "23", "46")[place % 3] for place in range(NUM_ROWS)], 3, "7p"), "'7p'"),
         (every(texts(VALUES, "{:.0f}%"), 8, "0.5"), "'0.5'"),
         ([text if place % 3 else "abc"[place % 2] for place, text in enumerate(texts(VALUES))], "'a'"),
         (texts(VALUES, "~{:.1f}"), "~"),
         ([f"{place % 24}:3" for place in range(NUM_ROWS)], ":"),
         ([f"{place % 5}0-{place % 5}9" for place in range(NUM_ROWS)], "'10-19' in 12"),
+        ([f"{place % 5}0-" for place in range(NUM_ROWS)], "'10-' in 12"),
     ],
 )
 def test_what_looks_like_numbers_and_is_not_read_so_is_said(read, written, words):
@@ -255,6 +258,18 @@ def test_leading_zeros_are_said_and_can_be_levels(read):
 def test_a_unit_may_be_plural(read):
     table = read({"stay": [f"{k % 3 + 1} night{'s' * (k % 3 > 0)}" for k in range(NUM_ROWS)], "y": texts(TARGET)})
     assert table.features["stay"].tolist() == [k % 3 + 1 for k in range(NUM_ROWS)]
+
+
+@pytest.mark.parametrize("unit", ["kg", "Stk", "x"])
+def test_letters_behind_numbers_are_a_unit_where_most_have_them_or_all_know_them(read, unit):
+    rare = 3 if unit == "kg" else 2
+    written = [f"{place % 7}{unit if place % 3 < rare else ''}" for place in range(NUM_ROWS)]
+    table = read({"x": written, "y": texts(TARGET)})
+    assert table.features["x"].tolist() == [place % 7 for place in range(NUM_ROWS)]
+    few = [f"{place}{unit if place == 9 else ''}" for place in range(NUM_ROWS)]
+    table = read({"x": few, "y": texts(TARGET)}, columns={"x": "number"})
+    assert table.features["x"].isna().sum() == (unit != "kg")
+    assert unit == "kg" or said(table, "missing among numbers", f"'9{unit}'")
 
 
 @pytest.mark.parametrize("ending", ["/100", " out of 5 stars", " l/100 km"])
@@ -453,6 +468,8 @@ def test_lines_keep_their_numbers_below_comments(tmp_path):
         (["country", "2019", "2020", "2021"], "wvvv", True),
         (["region", "2019", "unit", "price"], "wvwv", True),
         (["sample", "1100", "1102", "1104", "y"], "wvvvv", True),
+        (["country", "1", "2", "3", "4", "5", "6", "8", "9", "y"], "wvvvvvvvvw", True),
+        (["a", "1", "2", "3", "4", "6", "7", "8", "5"], "wvvvvvvvv", False),
         (["0.5", "1.0", "1.5", "y"], "vvvv", True),
         (["dose", "1e-9", "time", "y"], "vvvv", True),
         (["0", "1", "2", "y"], "vvvv", True),

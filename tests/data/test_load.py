@@ -283,6 +283,11 @@ def replaced(name, place, value):
         (GOOD, {"drop": ["color"]}, "no column 'color' for --drop ({path}). Did you mean 'colour'?"),
         (GOOD, {"group": "who"}, "no column 'who' for --group ({path})."),
         (GOOD, {"weights": "w"}, "no column 'w' for --weights ({path})."),
+        (
+            GOOD,
+            {"target": "size", "header": "no"},
+            "no column 'size' for --target ({path}). Its first line holds it, but",
+        ),
         (GOOD, {"target": "x", "drop": ["x"]}, "'x' is the target and cannot be given to --drop ({path})"),
         (GOOD, {"target": ["x", "x"]}, "a target is named twice"),
         (GOOD, {"target": []}, "no target was named"),

@@ -249,10 +249,11 @@ def guess_header(records: list[list[str]]) -> tuple[bool, str]:
     if numbers:
         stand_out = all(_stands_out(cell, below[place]) for place, cell in numbers.items())
         regular = _are_names(list(numbers.values()))
+        counting = _count_up(first) and not any(map(_count_up, records[1:]))
         named = (
             stand_out or regular or words > len(numbers)
             if words
-            else stand_out and regular and len(numbers) < len(first)
+            else ((stand_out and regular) or counting) and len(numbers) < len(first)
         )
         if seen or not named:
             return False, ""
@@ -285,6 +286,14 @@ def _are_names(cells: list[str]) -> bool:
         return True
     steps = {round(after - before, 9) for before, after in itertools.pairwise(numbers)}
     return len(numbers) >= 3 and len(steps) == 1 and 0 not in steps
+
+
+def _count_up(cells: list[str]) -> bool:
+    """Whether the numbers among cells are whole and go up, nearly always by the same step: years with a gap, say."""
+    numbers = [_value(cell) for cell in cells if _NUMBER.fullmatch(cell.strip())]
+    steps = Counter(after - before for before, after in itertools.pairwise(numbers))
+    up = len(numbers) >= 5 and min(steps) > 0 and all(number.is_integer() for number in numbers)
+    return up and max(steps.values()) >= 0.8 * steps.total()
 
 
 def _value(number: str) -> float:

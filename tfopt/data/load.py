@@ -166,10 +166,10 @@ def _column_named(name: str, frame: pd.DataFrame, raw: RawTable, option: str) ->
         return name
     if not raw.has_header and name.isdigit() and f"column_{name}" in frame:
         return f"column_{name}"
-    raise UserError(
-        f"no column {quoted(name)} for {option} ({raw.source}).{nearest(name, map(str, frame))} "
-        f"Its columns are {shown(map(str, frame))}."
-    )
+    wrong = f"no column {quoted(name)} for {option} ({raw.source})."
+    if not raw.has_header and len(frame) and name in {str(cell).removesuffix(".0") for cell in frame.iloc[0]}:
+        raise UserError(f"{wrong} Its first line holds it, but is read as a row: pass --header if it names them.")
+    raise UserError(f"{wrong}{nearest(name, map(str, frame))} Its columns are {shown(map(str, frame))}.")
 
 
 def _choose_target(

@@ -23,6 +23,7 @@ _PLAIN_NUMBERS = {
     ",": re.compile(r"[-+]?0+([eE][-+]?0+)?"),
 }
 _TIME_WORD = re.compile(r"(^|[^a-z])(time|timestamp|ts|epoch|date|ns)([^a-z]|$)", re.IGNORECASE)
+_OPEN_RANGE = re.compile(r"0+ ?-")
 _PADDED = re.compile(r"[-+]?0\d+")
 _SEPARATED = re.compile(r"0([,. '_])(?=000)")
 _THOUSANDS = {
@@ -53,7 +54,7 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
         looking = np.array([alike[shape] for shape in found.shapes], dtype=bool) | good | limits
         unmarked = found.counts[looking | ~marks].sum()
         if found.counts[looking].sum() * 2 >= unmarked and draft.dates is None:
-            stray = _counted(found, np.isnan(values))
+            stray = _counted(found, good if good.all() else ~good)
             guesses.add(
                 "not read as numbers, though most cells look like them",
                 draft.name,
@@ -84,8 +85,11 @@ def _enough(found: Cells, values: np.ndarray, limits: np.ndarray, marks: np.ndar
         return False
     strange = [found.texts[place] for place in np.flatnonzero(others)]
     with_digits = [any(map(str.isdigit, text)) for text in strange]
-    if any(with_digits) and (counts[others] > 1).any() and len(np.unique(values[good])) <= _FEW_LEVELS:
-        return False  # levels such as 0, 1, 2, 3+
+    if len(np.unique(values[good])) <= _FEW_LEVELS:
+        if any(with_digits) and (counts[others] > 1).any():
+            return False  # levels such as 0, 1, 2, 3+
+        if all(_OPEN_RANGE.fullmatch(found.shapes[place]) for place in np.flatnonzero(good)):
+            return False  # levels such as 50- and 55-, each up to the next
     share = 1.0 - stray / max(numbers + counts[limits].sum() + stray, 1)
     recurring = len(strange) <= _MOST_MARKS and stray >= 2 * len(strange) and not any(with_digits)
     return bool(share >= (MOSTLY if recurring else ENOUGH))

@@ -67,6 +67,10 @@ _POWER = re.compile(r"(?<=[mtn])[23](?!\w)")  # in m2, ft3, in2
 _WITH_ENDING = re.compile(r"[-+]?\d+(?:[.,]\d+)?\s*(?P<ending>(?:[^\W\d_]|/ ?(?=\d)).*\d.*)")
 _OF_A_YEAR = re.compile(r"/ ?(19|20)\d\d")
 _LIMIT = re.compile(r"\s*[<>≤≥]=?\s*")
+# Letters right behind a few of a column's numbers make codes or levels of them: 1OT beside 1, 136A beside 136.
+_GLUED = re.compile(
+    r".*0(?!(?:[mglhst]|[mck]m|[mk]g|[mcd]l|in|ft|yd|mi|oz|lbs?|hrs?|min|sec|ms|yrs?)$)[^\W\d_]{1,3}", re.I
+)
 
 
 def shapes(texts: Sequence[str]) -> list[str]:
@@ -99,7 +103,7 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
     weights: Counter[str] = Counter()
     for shape, count in zip(cell_shapes, counts.tolist(), strict=True):
         weights[shape] += count
-    decisive, unclear, units = Counter[str](), Counter[str](), Counter[str]()
+    decisive, unclear, units, glued = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     fitting = {".": Counter[str](), ",": Counter[str]()}
     spellings: dict[str, str] = {"": ""}
     scaled: dict[str, _Fit] = {}
@@ -109,6 +113,7 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
             continue
         unit = _same(fit.unit)
         units[unit] += weight
+        glued[unit] += weight if _GLUED.fullmatch(shape) else 0
         spellings.setdefault(unit, fit.unit)
         scaled.setdefault(unit, fit)
         fitting["."][unit] += weight if point else 0
@@ -127,6 +132,7 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
         alike = [unit for unit, fit in scaled.items() if _same(fit.base) in (_same(base), "")]
         share = sum(fitted[unit] for unit in alike) / num_cells
         return Evidence(decimal, "" if decisive else sign, f"{base} {MULTIPLIED}".strip(), share)
+    unit = "" if glued[unit] == units[unit] < units[""] else unit
     share = sum(fitted[unit] for unit in {unit, ""}) / num_cells
     if share < MOSTLY:
         clock, clock_share = clock_unit(texts, counts)
