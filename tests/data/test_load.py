@@ -310,6 +310,11 @@ def replaced(name, place, value):
         ),
         (replaced("price", 4, None), {}, "1 missing value in the target 'price' ({path}: line 6)"),
         ({"x": numbers(), "y": cycle("a")}, {}, "one class only ({path}, column 'y': every row is 'a')"),
+        (
+            {"x": numbers(), "y": [f"n{k}" for k in range(NUM_ROWS)]},
+            {},
+            "every row is a class of its own ({path}, column",
+        ),
         ({"x": numbers(), "y": cycle(1.5)}, {}, "the target 'y' is 1.5 in every row ({path})"),
         (
             GOOD,

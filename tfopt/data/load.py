@@ -237,6 +237,10 @@ def _read_target(
             f"one class only ({raw.source}, column {quoted(name)}: every row is {quoted(str(counts.index[0]))}). "
             "Choose another target, or add rows of another class."
         )
+    if counts.max() == 1 and len(counts) > 2:
+        raise UserError(
+            f"every row is a class of its own ({raw.source}, column {quoted(name)}). Choose another target."
+        )
     classes = _in_order(list(labels.cat.categories))
     _say_of_levels(name, classes, notes)
     longest = max(classes, key=len)
