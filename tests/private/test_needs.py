@@ -263,4 +263,6 @@ def test_without_any_private_module_all_pieces_and_a_plain_search_work(tmp_path,
     assert found["engines"] == ["plain"]
     assert len(found["told"]) == len(set(found["told"])), "each is said once"
     of_modules = {"generator of unseeded draws", "seeds", "calls of layers", "custom gradients", "batching rules"}
-    assert set(found["lacking"]) == {*of_modules, "numbers handed to C", "name counters"} & set(NEEDS)
+    assert set(found["lacking"]) == {*of_modules, "cache of kernels", "numbers handed to C", "name counters"} & set(
+        NEEDS
+    )

@@ -28,6 +28,27 @@ def variables_alike() -> Iterator[None]:
 
 
 @contextmanager
+def kernels_forgotten() -> Iterator[None]:
+    """Forget TensorFlow's kernels afterwards: it keeps those of every variable's name for good, 10 MB a search."""
+    try:
+        yield
+    finally:
+        if available("cache of kernels"):
+            _context().clear_kernel_cache()
+
+
+def _context() -> Any:
+    from tensorflow.python.eager import context
+
+    return context.context()
+
+
+def _check_kernels() -> None:
+    _context().clear_kernel_cache()
+    expect(float(tf.Variable(1.0) + 1.0) == 2.0, "Context.clear_kernel_cache")
+
+
+@contextmanager
 def gradients_forgotten() -> Iterator[None]:
     """Forget the custom gradients that a trace registers: for good, they would keep every graph traced alive."""
     if not available("custom gradients"):
@@ -183,6 +204,16 @@ NEEDS = (
         "the shared graph and populations",
         "Traced graphs stay in memory until the process ends",
         _check_gradient_registry,
+    ),
+    Need(
+        "cache of kernels",
+        (
+            "tensorflow.python.eager.context:context",
+            "tensorflow.python.eager.context:Context.clear_kernel_cache",
+        ),
+        "many searches in one process",
+        "Kernels of each search stay in memory until the process ends, some 10 MB",
+        _check_kernels,
     ),
     Need(
         "batching rules",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfopt._files import replace, write_json
+from tfopt._private.tensorflow_graphs import kernels_forgotten
 from tfopt.comparison import Comparison, compare, conformal
 from tfopt.comparison.fold_result import FoldResult
 from tfopt.errors import UserError
@@ -96,7 +97,7 @@ def run(
         plan.table.notes.append(note)
         progress.note(note)
     folder = _checked_folder(plan)
-    with run_folder.locked(folder):
+    with run_folder.locked(folder), kernels_forgotten():
         if config.resume is None:
             run_folder.check_new(folder, config.overwrite)  # once more, now that nobody else can write there
             device = {"device": config.device, "precision": config.precision, "deterministic": config.deterministic}
