@@ -108,6 +108,7 @@ def test_what_cannot_be_sent_is_done_here(cluster, caplog):
     assert "cannot be sent to worker processes" in caplog.text
 
 
+@pytest.mark.long("ray")  # two processes more that load TensorFlow; Ray's calls are made above
 def test_a_population_is_the_same_on_a_cluster(cluster):
     def build(hp):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, "relu"), keras.layers.Dense(1)])
