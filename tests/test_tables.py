@@ -36,7 +36,7 @@ def test_the_goals_of_the_networks_for_tables_are_judged_by_their_scores():
     first, second, third = said(*[ahead] * 9, behind)
     assert ": met, it is number 1 of 9" in first
     assert "**not met**, on 9 of 10, table 9 lost by 0.200" in second
-    assert ": met, better on 9, level on 1, worse on 0" in third
+    assert ": met, better on 9, level on 1, worse on 0; its ensemble is better on 9, level on 0, worse on 1" in third
     first, second, third = said(behind | {"scikit-learn": [0.4, 0.8, 0.6]})
     assert "**not met**, it is number 9 of 9" in first
     assert ": met, on 1 of 1" in second

@@ -211,16 +211,16 @@ class Found:
         """Return a contestant's mean score with its corrected interval."""
         return mean_interval(np.array(self.scores[contestant]), TEST_TO_TRAIN, least_error=self.least_error)
 
-    def lead_over(self, opponent: str) -> PairedDifference:
-        """Return how far the portfolio's network is ahead of another contestant."""
-        first, second = np.array(self.scores["portfolio"]), np.array(self.scores[opponent])
+    def lead_over(self, opponent: str, contestant: str = "portfolio") -> PairedDifference:
+        """Return how far the portfolio's network, or another contestant, is ahead of an opponent."""
+        first, second = np.array(self.scores[contestant]), np.array(self.scores[opponent])
         return paired_difference(first, second, TEST_TO_TRAIN, rope=0.01, least_error=self.least_error)
 
 
 def table() -> str:
     """Return the table of what is complete, which of the goals are met, and where it was measured."""
     lines = kept(RAW)
-    facts = next(line["environment"] for line in lines if "environment" in line)
+    where = " ".join(dict.fromkeys(describe(line["environment"]) for line in lines if "environment" in line))
     measured = [line for line in lines if "table" in line]
     found = _found(measured)
     rows = []
@@ -242,7 +242,7 @@ def table() -> str:
         [
             markdown(["table", "score", *CONTESTANTS], rows),
             goals(found),
-            f"Tables by seeds of folds: {covered}.{missing} {describe(facts)}",
+            f"Tables by seeds of folds: {covered}.{missing} {where}",
         ]
     )
 
@@ -253,16 +253,23 @@ def goals(found: dict[str, Found]) -> str:
     place = sorted(ranks.values()).index(ranks["ensemble"]) + 1
     leads = {name: of.lead_over("scikit-learn") for name, of in found.items()}
     lost = "".join(f", {name} lost by {-lead.mean:.3f}" for name, lead in leads.items() if lead.high < 0)
-    ahead = [round(of.lead_over("plain MLP").mean, 6) for of in found.values()]
-    better, worse = sum(lead > 0 for lead in ahead), sum(lead < 0 for lead in ahead)
+    network, ensemble = (_against_mlp(found, contestant) for contestant in ("portfolio", "ensemble"))
     lines = [
         f"the ensemble has the best mean rank: {_met(place == 1)}, it is number {place} of {len(ranks)}",
         "the portfolio's network ties with or beats the best scikit-learn model on every table, within the interval of "
         f"the difference: {_met(not lost)}, on {sum(lead.high >= 0 for lead in leads.values())} of {len(found)}{lost}",
-        f"in the mean it is better than the plain MLP on at least 9 of 12 tables: {_met(better >= 9)}, better on "
-        f"{better}, level on {len(found) - better - worse}, worse on {worse}",
+        f"in the mean it is better than the plain MLP on at least 9 of 12 tables: {_met(network[0] >= 9)}, better on "
+        "{}, level on {}, worse on {}; its ensemble is better on {}, level on {}, worse on {}".format(
+            *network, *ensemble
+        ),
     ]
     return "Goals that were set beforehand:\n\n" + "\n".join(f"- {line}." for line in lines)
+
+
+def _against_mlp(found: dict[str, Found], contestant: str) -> tuple[int, int, int]:
+    """Return on how many tables a contestant is better than the plain MLP, level and worse."""
+    ahead = [round(of.lead_over("plain MLP", contestant).mean, 6) for of in found.values()]
+    return sum(lead > 0 for lead in ahead), ahead.count(0), sum(lead < 0 for lead in ahead)
 
 
 def _met(is_met: bool) -> str:
