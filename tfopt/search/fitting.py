@@ -89,7 +89,7 @@ class Fitting:
 
     def fit(self, values: dict[str, Any], task: Task, member: Member, of_trial: bool = False) -> Fit:
         """Return the fit that a trainer is to be given; patience and the timeout are for those of trials alone."""
-        forms = self._forms(values)
+        forms = self._forms(values, len(task.split.train))
         key = (self.scaling(values), forms.target, forms.adapts)
         return Fit(member, self._request(values, task, of_trial), key)
 
@@ -97,7 +97,7 @@ class Fitting:
         """Return how a configuration's inputs are encoded: `scaling_of` it, or what its network takes of examples."""
         if self._problem.parts is None:
             return scaling_of(values)
-        return RAW if self._forms(values).takes_texts else ENCODED
+        return RAW if self._forms(values, self._problem.num_rows).takes_texts else ENCODED
 
     def prediction(self, values: dict[str, Any], task: Task, result: FitResult) -> np.ndarray | None:
         """Return what a fit predicted for its split's test rows, in the table's units; None where it failed."""
@@ -105,12 +105,12 @@ class Fitting:
             return None
         outputs = self._coder.compared(result.outputs)
         outputs = outputs.reshape(len(outputs), -1)
-        kind = self._forms(values).output
+        kind = self._forms(values, len(task.split.train)).output
         return decode(outputs, kind, self._coder.scaler(task.split.train))
 
     def predictor(self, values: dict[str, Any], task: Task, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         """Return what predicts encoded rows, in the table's units, by a model that `trained` returned."""
-        output = self._forms(values).output
+        output = self._forms(values, len(task.split.train)).output
         scaler = self._coder.scaler(task.split.train)
 
         def predict(rows: np.ndarray) -> np.ndarray:
@@ -136,22 +136,22 @@ class Fitting:
         """Return a model that is to be trained on so many rows, not those of its split, and the form of its targets."""
         keras.utils.set_random_seed(task.seed)
         model = self._completed(self.model(values, num_rows), values, task)
-        return model, self._forms(values).target
+        return model, self._forms(values, len(task.split.train)).target
 
     def _completed(self, model: keras.Model, values: dict[str, Any], task: Task) -> keras.Model:
         """Return a model of a configuration once its weights are made, what it adapts to being a split's rows."""
         features, _ = self._coder.features(task.split.train, task.split.train[:1], self.scaling(values))
-        if self._forms(values).adapts:
+        if self._forms(values, len(task.split.train)).adapts:
             adapt(model, features)
         complete(model, Examples(each(lambda array: array[:1], features), np.zeros(1)))
         return model
 
-    def _forms(self, values: dict[str, Any]) -> "_Forms":
+    def _forms(self, values: dict[str, Any], num_rows: int) -> "_Forms":
         """Return what the configuration's network takes and emits, and how its loss wants the targets."""
         key = repr(sorted(values.items()))
         if key not in self._known_forms:
             with limited(self._timeout), variables_alike():
-                model = self.model(values, self._problem.num_rows)
+                model = self.model(values, num_rows)
                 takes_texts = any(getattr(tensor, "dtype", "") == "string" for tensor in inputs_of(model))
                 adapts = bool(layers_to_adapt(model))
                 if adapts:
