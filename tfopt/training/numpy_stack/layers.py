@@ -32,6 +32,11 @@ def sum_of_rows(values: Array, out: Array) -> None:
     np.matmul(_ones(values.shape[1]), values, out=out[:, None])
 
 
+def _mean_of_rows(values: Array) -> Array:
+    """Return the mean (members, 1, units) of (members, rows, units)."""
+    return np.matmul(_ones(values.shape[1]), values) / np.float32(values.shape[1])
+
+
 def common_step(steps: Array) -> int:
     """Return how many steps a layer of every member has counted."""
     if (steps != steps[0]).any():
@@ -248,9 +253,9 @@ class _BatchNormalization(Operation):
     def forward(self, inputs: Sequence[Array], training: bool) -> Array:
         (x,) = inputs
         if training:
-            mean = x.mean(axis=1, keepdims=True)
+            mean = _mean_of_rows(x)
             centred = x - mean
-            variance = np.mean(centred * centred, axis=1, keepdims=True)
+            variance = _mean_of_rows(centred * centred)
             for moving, now in zip(self._moving, (mean, variance), strict=True):
                 moving *= self._kept
                 moving += now[:, 0] * self._new
@@ -263,18 +268,19 @@ class _BatchNormalization(Operation):
         return out if self._shift is None else out + self._shift
 
     def backward(self, gradient: Array, wanted: bool) -> list[Array] | None:
+        mean, with_normal = _mean_of_rows(gradient), _mean_of_rows(gradient * self._normal)
+        rows = np.float32(gradient.shape[1])
         if self._shift_gradient is not None:
-            np.sum(gradient, axis=1, out=self._shift_gradient)
+            np.multiply(mean[:, 0], rows, out=self._shift_gradient)
         if self._scale_gradient is not None:
-            np.sum(gradient * self._normal, axis=1, out=self._scale_gradient)
+            np.multiply(with_normal[:, 0], rows, out=self._scale_gradient)
         if not wanted:
             return None
-        if self._scale is not None:
-            gradient = gradient * self._scale
-        gradient = gradient - gradient.mean(axis=1, keepdims=True) - self._normal * np.mean(
-            gradient * self._normal, axis=1, keepdims=True
-        )  # fmt: skip
-        return [gradient * self._inverse]
+        back = self._normal * with_normal
+        np.subtract(gradient, back, out=back)
+        back -= mean
+        back *= self._inverse if self._scale is None else self._inverse * self._scale
+        return [back]
 
 
 class _Add(Operation):
