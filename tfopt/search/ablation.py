@@ -164,7 +164,7 @@ class Effect:
         end = {
             "keep": f"improves {objective} ({interval}): keep it.",
             "leave out": f"harms {objective} ({interval}): leave it out.",
-            "undecided": f"may do either to {objective} ({interval}): left to the search.",
+            "undecided": f"may improve or harm {objective} ({interval}): left to the search.",
         }[self.decision]
         return f"{what} {end}"
 
