@@ -142,6 +142,7 @@ def test_one_value_has_no_interval():
     assert math.isnan(half)
     assert recipe.plus_minus([0.5]) == "0.500"
     assert recipe.plus_minus([-0.0004, 0.0002]) == "0.000 ± 0.004"  # and not -0.000
+    assert recipe.plus_minus([8000, 9000], ",.0f").startswith("8,500 ±")
     assert evidence.verdicts({"a": recipe.above([0.5])}) == {"a": "can't be told here"}
 
 

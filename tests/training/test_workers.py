@@ -285,7 +285,7 @@ from tfopt.training.workers import Call, Shared, Workers
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in the background ignore it
 
 def busy(shared, i):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())  # at once: what several processes print may mix
     end = time.monotonic() + 60
     while time.monotonic() < end:
         sum(range(10000))

@@ -87,7 +87,7 @@ def plus_minus(values: Values, spec: str = ".3f", test_to_train: float = 0.0) ->
     """
     mean, half = interval(values, test_to_train=test_to_train)
     text = f"{mean:{spec}}"
-    text = f"{0.0:{spec}}" if float(text) == 0 else text  # and not -0.000
+    text = f"{0.0:{spec}}" if float(text.replace(",", "")) == 0 else text  # and not -0.000
     return text if math.isnan(half) else f"{text} ± {half:{spec}}"
 
 

@@ -188,7 +188,13 @@ def engine_for(
         kind: `"plain"`: a build and a `model.fit` for each fit. `"shared"`: one traced epoch a model shape.
             `"population"`: fits of one shape together, what cannot be stacked on the shared graph. `"auto"`: for each
             shape the faster of the two.
-        build, x, y, sample_weight, validation, class_weight, shuffle: As `Engine`'s.
+        build: As `Engine`'s.
+        x: As `Engine`'s.
+        y: As `Engine`'s.
+        sample_weight: As `Engine`'s.
+        validation: As `Engine`'s.
+        class_weight: As `Engine`'s.
+        shuffle: As `Engine`'s.
         memory: Bytes that stacked members may take; None for a quarter of what is free.
         probe: Whether to look for hyperparameters that act without a trace in the model.
         measure: Whether `"auto"` may time both; else it goes by shape and number alone, the same way in every run.
