@@ -199,7 +199,7 @@ def test_bayesian_search_finds_what_random_search_does_not(drive, batch):
         extra = {"batch_trials": batch} if oracle is BayesianOptimizationOracle else {}
         runs = [
             drive(oracle(objective=SCORE, max_trials=32, seed=seed, hyperparameters=mixed(), **extra), loss, batch)
-            for seed in range(2)
+            for seed in range(3)
         ]
         best[oracle] = np.mean([max(map(loss, run)) for run in runs])
     assert best[BayesianOptimizationOracle] > best[RandomSearchOracle]
