@@ -294,3 +294,14 @@ def test_a_named_encoding_that_does_not_fit(write):
         read_raw(write(PLAIN), encoding="klingon")
     with pytest.raises(UserError, match=r"not utf-8 \(byte 0xfc at offset 2"):
         read_raw(write(b"a,\xfc\n1,2\n"), encoding="utf-8")
+
+
+def test_lines_keep_their_numbers_below_comments(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("# one\n# two\na,y\n1,2\n# three\n3,4,5\n")
+    with pytest.raises(UserError, match=r"line 6 has 3 fields, the header has 2"):
+        load_table(path)
+    path.write_text(
+        "# made by a tool\n#chrom\tpos\ty\n" + "".join(f"{k % 3}\t{k / 2}\t{k * 7 % 5}\n" for k in range(40))
+    )
+    assert list(load_table(path).features) == ["chrom", "pos"]

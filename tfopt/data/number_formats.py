@@ -68,9 +68,8 @@ _WITH_ENDING = re.compile(r"[-+]?\d+(?:[.,]\d+)?\s*(?P<ending>(?:[^\W\d_]|/ ?(?=
 _OF_A_YEAR = re.compile(r"/ ?(19|20)\d\d")
 _LIMIT = re.compile(r"\s*[<>≤≥]=?\s*")
 # Letters right behind a few of a column's numbers make codes or levels of them: 1OT beside 1, 136A beside 136.
-_GLUED = re.compile(
-    r".*0(?!(?:[mglhst]|[mck]m|[mk]g|[mcd]l|in|ft|yd|mi|oz|lbs?|hrs?|min|sec|ms|yrs?)$)[^\W\d_]{1,3}", re.I
-)
+_KNOWN = "[mglhst]|[mck]m|[mk]g|[mcd]l|in|ft|yd|mi|oz|lbs?|hrs?|min|sec|ms|yrs?|k?wh?|hp|mph|[rb]pm|[hk]?pa|[kmg]?hz"
+_GLUED = re.compile(rf".*0(?!(?:{_KNOWN}|[kmgt]b|k?cal|px|pcs)$)[^\W\d_]{{1,3}}", re.IGNORECASE)
 
 
 def shapes(texts: Sequence[str]) -> list[str]:
@@ -113,7 +112,7 @@ def evidence(texts: Sequence[str], cell_shapes: Sequence[str], counts: np.ndarra
             continue
         unit = _same(fit.unit)
         units[unit] += weight
-        glued[unit] += weight if _GLUED.fullmatch(shape) else 0
+        glued[unit] += weight if _GLUED.fullmatch(shape) and not _CURRENCY_ONLY.fullmatch(fit.unit) else 0
         spellings.setdefault(unit, fit.unit)
         scaled.setdefault(unit, fit)
         fitting["."][unit] += weight if point else 0
