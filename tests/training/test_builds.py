@@ -4,6 +4,7 @@ import gc
 import resource
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
@@ -96,6 +97,33 @@ def test_whole_numbers_are_always_tried(hidden):
     said, builds = hidden(build, {"number": 5}, {"number": 7})
     assert said is None
     assert builds > 0
+
+
+def test_what_a_conditional_scope_makes_active_has_its_default(hidden):
+    def build(hp):
+        kind = hp.Choice("kind", ["narrow", "wide"])
+        with hp.conditional_scope("kind", ["narrow"]):
+            units = hp.Int("few", 2, 4)
+        with hp.conditional_scope("kind", ["wide"]):
+            units = hp.Int("many", 8, 16) if kind == "wide" else units
+        return network({}, layers.Dense(units))
+
+    one = keras_tuner.HyperParameters()
+    build(one)
+    other = one.copy()
+    other.values = {"kind": "wide", "many": 9}
+    assert hidden(build, one, other) == (None, 1)
+
+
+def test_a_configuration_that_only_was_tried_may_fail(hidden):
+    def build(hp):
+        if hp["units"] % hp["heads"]:
+            raise ValueError("the heads must divide the units")
+        return network({}, layers.Dense(hp["units"]), layers.Dense(hp["heads"]))
+
+    allowed = [{"units": units, "heads": heads} for units, heads in ((4, 4), (9, 3), (12, 4))]
+    assert hidden(build, *allowed[:2])[0].startswith("changing 'units', 'heads' changes nothing")
+    assert hidden(build, *allowed)[0] is None
 
 
 @pytest.mark.parametrize("momenta", [(0.9, 0.0, 0.9), (0.0, 0.9, 0.0)])

@@ -158,6 +158,9 @@ def _with(hyperparameters: Any, name: str, value: Any) -> Any:
         return {**hyperparameters, name: value}
     changed = hyperparameters.copy()
     changed.values[name] = value
+    for parameter in changed.space:  # those that only this value makes active have none yet
+        if all(condition.is_active(changed.values) for condition in parameter.conditions):
+            changed.values.setdefault(parameter.name, parameter.default)
     return changed
 
 
@@ -246,7 +249,12 @@ class BuildRegistry:
         for request, snapshot, value in holders[-3:]:
             other = next(another for *_, another in holders if repr(another) != repr(value))
             changed = FitRequest(_with(request.hyperparameters, name, other), request.seed, request.epochs)
-            if not take_snapshot(self._build, changed, self._examples, self._slots)[0].same_as(snapshot):
+            try:
+                tried = take_snapshot(self._build, changed, self._examples, self._slots)[0]
+            except Exception:  # nobody asked for this configuration: that it cannot be built says nothing
+                _log.info("building another configuration, to see what a hyperparameter does, failed", exc_info=True)
+                continue
+            if not tried.same_as(snapshot):
                 return True
         return False
 
