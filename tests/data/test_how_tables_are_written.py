@@ -58,6 +58,7 @@ def said(table, *words):
         ([text.replace(",", "'") for text in texts(AMOUNTS, "{:,.2f}")], "apostrophes between thousands"),
         ([text.replace(",", "’") for text in texts(AMOUNTS, "CHF {:,.2f}")], "apostrophes between thousands"),
         (comma(AMOUNTS), "decimal commas"),
+        (texts(AMOUNTS, "Rs. {:,.2f}/-"), "thousands commas and the unit Rs."),
         (comma(AMOUNTS / 1e6, "{:.8e}"), "decimal commas"),
     ],
 )
@@ -108,6 +109,14 @@ def test_every_number_is_the_nearest_double(read, digits):
     table = read({"a": [text.translate(str.maketrans("0123456789", digits)) for text in written], "y": texts(numbers)})
     expected = [float(text.replace(",", "").removesuffix(" km")) for text in written]
     assert table.features["a"].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "value"), [("{}.{},-", 5251), ("{}.{},--", 5251), ("{},{}.-", 5251), ("{}'{}.–", 5251), ("{},{}/-", 5251)]
+)
+def test_a_dash_in_place_of_decimals_tells_the_decimal_sign(read, form, value):
+    table = read({"price": [form.format(5 + k, 251 + k) for k in range(NUM_ROWS)], "y": texts(TARGET)})
+    assert table.features["price"].tolist() == [value + 1001 * k for k in range(NUM_ROWS)]
 
 
 def test_whole_thousands_beside_decimal_commas(read):
@@ -360,6 +369,14 @@ LOW_DAYS = pd.DatetimeIndex([pd.Timestamp(2015, place * 7 % 12 + 1, place * 5 % 
         (QUARTERS, "%Y-Qq", ""),
         (QUARTERS, "Qq %Y", ""),
         (WEEKS, "%m/%d/%Y %I:%M %p", "month first"),
+        (WEEKS, "%Y%m%d", "year first"),
+        (WEEKS, "%Y%m%dT%H%M%S", ""),
+        (WEEKS, "%a, %d %b %Y %H:%M:%S GMT", ""),
+        (WEEKS, "%A, %B %d, %Y", ""),
+        (WEEKS, "So., %d.%m.%y", "day first"),
+        (WEEKS, "%a %b %d %H:%M:%S %Y", ""),
+        (WEEKS, "%d/%b/%Y:%H:%M:%S +0000", ""),
+        (WEEKS, "%d/%b/%Y", ""),
     ],
 )
 def test_dates(read, days, form, how):
@@ -371,6 +388,15 @@ def test_dates(read, days, form, how):
     if "which" in how or "though" in how:
         other = "month-first" if "day first, which" in how else "day-first"
         assert f"--column date={other}" in note
+
+
+def test_whole_numbers_are_dates_where_all_of_them_are(read):
+    days = [*dates(WEEKS[:-1], "%Y%m%d"), ""]
+    for cells, kind in ((days, "date"), ([*days[:-1], "20150230"], "numeric")):
+        table = read({"when": cells, "z": texts(VALUES), "y": texts(TARGET)})
+        assert table.columns[0].kind == kind
+    told = read({"when": days, "z": texts(VALUES), "y": texts(TARGET)}, columns={"when": "number"})
+    assert told.columns[0].kind == "numeric"
 
 
 def test_dates_that_are_missing(read):

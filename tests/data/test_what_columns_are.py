@@ -76,6 +76,8 @@ def test_codes_without_relation_to_anything_are_dropped(read):
     columns = {"policy": texts(codes, "{:.0f}"), "z": texts(noise)}
     assert [column.name for column in read({**columns, "y": texts(noise + 1)}).columns] == ["z"]
     assert [column.name for column in read({**columns, "y": texts(codes / 100)}).columns] == ["policy", "z"]
+    amounts = {"paid": texts(codes, "{:,.0f}"), "weight": texts(RNG.permutation(codes), "{:.0f} kg")}
+    assert [column.name for column in read({**amounts, "y": texts(noise)}).columns] == ["paid", "weight"]
     bent = (codes - codes.mean()) ** 2 / 1e6
     assert [column.name for column in read({**columns, "y": texts(bent)}).columns] == ["policy", "z"]
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tfopt.data.column import Column
 from tfopt.data.date_formats import (
+    COMPACT,
     ISO,
     is_day_first,
     naive,
@@ -24,11 +25,12 @@ from tfopt.data.number_columns import as_numbers, say_missing
 from tfopt.data.raw import RawTable
 from tfopt.data.readings import NumberBlock, Readings
 from tfopt.data.spelling import BOOLEAN_PAIRS, quoted
-from tfopt.data.values import checked, to_categories, to_truth
+from tfopt.data.values import checked, is_whole, to_categories, to_truth
 from tfopt.errors import UserError
 
 _WORDS = re.compile(r"[^\W\d_]{2,}")
 _BLANK = re.compile(r"\S\s+\S")
+_LEAST_DATES = 5  # different ones, before whole numbers count as dates
 _CHINESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
 
 
@@ -46,6 +48,7 @@ def read_columns(raw: RawTable, frame: pd.DataFrame, told: Mapping[str, str], gu
     Raises:
         UserError: When a column holds an infinite number or one beyond float32, or is not what it is told to be.
     """
+    told = {**_compact_dates(frame, told, guesses), **told}
     blocks = _blocks(frame, told, raw)
     plain = {name for block in blocks for name in block.names}
     if raw.read_text:
@@ -74,6 +77,26 @@ def read_columns(raw: RawTable, frame: pd.DataFrame, told: Mapping[str, str], gu
             guesses.add("read as numbers in spite of leading zeros", name, quoted(example), "category")
     others = {draft.name: _decide(draft, habits, raw, guesses) for draft in drafts}
     return Readings(list(map(str, frame)), others, blocks, habits.decimal())
+
+
+def _compact_dates(frame: pd.DataFrame, told: Mapping[str, str], guesses: Guesses) -> dict[str, str]:
+    """Return the columns of whole numbers all of which are dates, such as 20150131: by chance one in 27 would be."""
+    found = {}
+    numbers = frame.select_dtypes(["int64", "float64"])
+    first = numbers.iloc[:100].to_numpy(np.float64)
+    for name in numbers.columns[(((first > 19e6) & (first < 22e6)) | np.isnan(first)).all(axis=0)]:
+        if name in told:
+            continue
+        distinct = pd.Series(numbers[name].dropna().unique())
+        if len(distinct) < _LEAST_DATES or not is_whole(distinct.to_numpy(np.float64)):
+            continue
+        texts = distinct.astype("int64").astype("str")
+        dates = parse_dates(texts, COMPACT)
+        if dates.notna().all() and dates.dt.year.between(1900, 2199).all():
+            found[name] = "date"
+            detail = f"{quoted(texts[0])} as {dates.iloc[0]:%Y-%m-%d}"
+            guesses.add("read as dates, year first", name, detail, "number")
+    return found
 
 
 def _blocks(frame: pd.DataFrame, told: Mapping[str, str], raw: RawTable) -> list[NumberBlock]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 ISO = "ISO8601"
+COMPACT = "%Y%m%d"
 # Of the cells of a column of dates, this share must be dates; the others then count as missing.
 ENOUGH = 0.95
 # pandas alone takes more for ISO 8601 than a table's dates should be: 2019, too.
@@ -16,9 +17,11 @@ _ISO_PATTERN = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{
 _MONTH_FIRST = tuple(f"%m{sign}%d{sign}%{year}" for sign in "/-" for year in "Yy")
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d.%m.%Y", "%d.%m.%y", *_MONTH_FIRST),
-    *("%d-%B-%Y", "%d-%B-%y", "%d %B %Y", "%d. %B %Y", "%d de %B de %Y", "%B %d, %Y", "%B %d %Y"),
+    *("%d-%B-%Y", "%d-%B-%y", "%d %B %Y", "%d. %B %Y", "%d de %B de %Y", "%B %d, %Y", "%B %d %Y", "%d/%B/%Y"),
+    COMPACT,
 )
-_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S %z")
+_OF_MACHINES = ("%Y%m%dT%H%M%S", "%B %d %H:%M:%S %Y", "%d/%B/%Y:%H:%M:%S %z")
 _WEEKS = ("%G-W%V", "%GW%V", "%G W%V")
 _QUARTERS = ("%Y-Q%q", "%YQ%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y")
 _MONTHS = ("%Y-%m", "%B %Y", "%B-%Y", "%B-%y", "%B de %Y", *_WEEKS, *_QUARTERS)
@@ -44,19 +47,31 @@ _CODES = {
     **dict.fromkeys(("%m", "%d", "%H", "%I"), r"\d{1,2}"),
     **dict.fromkeys(("%y", "%M", "%S"), r"\d{2}"),
     **{"%p": "[AaPp][Mm]", **dict.fromkeys(("%b", "%B"), _LETTERS.pattern)},
-    **{"%G": r"\d{4}", "%V": r"\d{2}", "%q": r"\d"},
+    **{"%G": r"\d{4}", "%V": r"\d{2}", "%q": r"\d", "%z": r"(?:GMT|UTC|Z|[+-]\d{2}:?\d{2})"},
 }
+# In front of a date: English, German, French, Spanish, Italian, Portuguese, Dutch; not `mar`, which is March too.
+_WEEKDAY = (
+    r"(?i:(?:mon|tues?|wed|wednes|thu|thurs?|fri|satur|sat|sun)(?:day)?|m[oi]|d[io]|fr|s[ao]|(?:mon|diens|donners|frei|"
+    r"sams|sonn)tag|mittwoch|sonnabend|(?:lun|mar|mercre|jeu|vendre|same)di|dimanche|lun|mer|jeu|ven|sam|dim|"
+    r"lunes|martes|mi[eé]rcoles|jueves|viernes|s[aá]bado|domingo|mi[eé]|jue|vie|s[aá]b|dom|(?:lune|marte|mercole|giove|"
+    r"vener)d[iì]|domenica|gio|(?:segunda|ter[cç]a|quarta|quinta|sexta)(?:-feira)?|seg|ter|qua|qui|sex|"
+    r"(?:maan|dins|woens|donder|vrij|zater|zon)dag|ma|wo|vr|z[ao])\.?,? +"
+)
 
 
 def _pattern(date_format: str) -> re.Pattern[str]:
     if date_format == ISO:
         return re.compile(_ISO_PATTERN)
-    return re.compile(re.sub("%[A-Za-z]", lambda code: _CODES[code[0]], date_format.replace(".", r"\.")))
+    escaped = date_format.replace(".", r"\.").replace(" ", " +")
+    pattern = re.sub(
+        "%[A-Za-z]", lambda code: _CODES[code[0]], escaped.replace(COMPACT, r"\d{8}").replace("T%H", "T%M")
+    )
+    return re.compile(rf"(?:{_WEEKDAY})?{pattern}" if "%d" in date_format else pattern)
 
 
 _FORMATS = {
     date_format: _pattern(date_format)
-    for date_format in (ISO, *(day + time for time in _TIMES for day in _DAYS), *_MONTHS)
+    for date_format in (ISO, *(day + time for time in _TIMES for day in _DAYS), *_OF_MACHINES, *_MONTHS)
 }
 
 
@@ -106,7 +121,13 @@ def guess_dates(
 def parse_dates(texts: pd.Series, date_format: str) -> pd.Series:
     """Return naive UTC times, NaT where a text does not fit the format."""
     pattern = _FORMATS.get(date_format) or _pattern(date_format)
-    fitting = texts.where(texts.str.fullmatch(pattern.pattern)).str.removesuffix(" UTC")
+    fitting = texts.where(texts.str.fullmatch(pattern.pattern))
+    if date_format == ISO:
+        fitting = fitting.str.removesuffix(" UTC")
+    if "%d" in date_format:
+        fitting = fitting.str.replace(f"^{_WEEKDAY}", "", regex=True)
+    if "%z" in date_format:
+        fitting = fitting.str.replace(r"(?:GMT|UTC|Z)$", "+0000", regex=True)
     if "%b" in date_format or "%B" in date_format:  # names of any language, short ones too
         date_format = date_format.replace("%b", "%B")
         fitting = fitting.map(_in_english, na_action="ignore")

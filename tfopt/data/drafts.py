@@ -19,10 +19,14 @@ DATE_KINDS = ("date", "day-first", "month-first")
 
 @dataclass(frozen=True)
 class Reading:
-    """A column whose kind is decided, with its canonical values as `Table.features` describes them."""
+    """A column whose kind is decided, with its canonical values as `Table.features` describes them.
+
+    `amounts` are numbers written with a unit or with thousands separators, as no code is.
+    """
 
     column: Column
     values: pd.Series
+    amounts: bool = False
 
 
 @lru_cache(64)  # in a table of many columns levels recur, and each type takes longer than its column

@@ -29,8 +29,8 @@ def is_identifier(reading: Reading, others: Iterable[Reading], nameless: bool) -
     """Whether a column only tells rows apart.
 
     Texts that all differ do. So do whole numbers that all differ, under a name such as `customer_id`, or counted up
-    from row to row, or of one length, as codes are, without relation to any other column. A column without a name is
-    the row index of the tool that wrote the file if its whole numbers mostly differ, or count up.
+    from row to row, or of one length, as codes are and amounts are not, without relation to any other column. A column
+    without a name is the row index of the tool that wrote the file if its whole numbers mostly differ, or count up.
 
     Args:
         reading: The column.
@@ -57,7 +57,7 @@ def is_identifier(reading: Reading, others: Iterable[Reading], nameless: bool) -
     consecutive = highest - lowest == len(numbers) - 1
     in_order = consecutive and bool((np.diff(numbers) == 1).all())
     code = not consecutive and lowest >= 1000 and len(str(int(lowest))) == len(str(int(highest)))
-    code = code and len(numbers) >= _ENOUGH_ROWS
+    code = code and len(numbers) >= _ENOUGH_ROWS and not reading.amounts
     if _TIME_WORDS.intersection(words) or not (in_order or (code and values.is_unique)):
         return False
     return not any(_are_related(numbers, other) for other in others)

@@ -73,7 +73,8 @@ def as_numbers(draft: Draft, habits: Habits, raw: RawTable, guesses: Guesses) ->
         guesses.add("read as numbers in spite of leading zeros", draft.name, quoted(padded), "category")
     missing = say_missing(draft, found, good, limits, "numbers", guesses)
     column = Column(draft.name, "numeric", missing_text=missing, decimal=decimal, unit=known.unit)
-    return Reading(column, checked(found.spread(pd.Series(values), np.nan), raw))
+    amounts = bool(known.unit) or any(map(_SEPARATED.search, set(found.shapes)))
+    return Reading(column, checked(found.spread(pd.Series(values), np.nan), raw), amounts)
 
 
 def _enough(found: Cells, values: np.ndarray, limits: np.ndarray, marks: np.ndarray) -> bool:

@@ -52,8 +52,8 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     return re.compile(
         rf"""(?P<open>\()?\ *(?P<sign>[-+])?\ *(?P<before>{_CURRENCY})?\ *(?P<open2>\()?(?P<sign2>[-+])?\ *
         (?P<body>(?:0+|0{{1,3}}(?:{comma}0{{2,3}})*{comma}000|0{{1,3}}(?P<blank>[ '_])(?:0{{2,3}}(?P=blank))*000)
-            (?:{point}(?:0+|(?!-)))?|{point}0+)
-        (?P<exponent>[eE][-+]?0+)?(?:[.,]--?)?(?P<sign3>-)?
+            (?P<decimals>{point}(?:0+|(?!-)))?|{point}0+)
+        (?P<exponent>[eE][-+]?0+)?(?(decimals)|(?:{point}--?)?)(?:/[-=])?(?P<sign3>-)?
         \ *(?P<after>(?:[^\W\d_]|[%‰‱°"'″′]|{_SYMBOL})(?:[^\d,;()]{{0,14}}[^\d,;()\ ])?)?\ *(?P<close>\))?\ *""",
         re.VERBOSE,
     )
