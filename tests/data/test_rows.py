@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tfopt.data import Column, load_table, read_rows, to_inputs
+from tfopt.data.rows import canonical
 from tfopt.errors import UserError
 
 NUM_ROWS = 40
@@ -190,6 +191,46 @@ def test_inputs_from_any_frame(level):
         }
     with pytest.raises(UserError, match=r"column 'c' is missing \(the given frame\)\. Did you mean 'cc'"):
         to_inputs(frame.rename(columns={"c": "cc"}), columns)
+
+
+PERIODS = {f"periods by {freq}": pd.period_range("2020-01", periods=12, freq=freq) for freq in "YQMWDh"}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        *(pd.DataFrame({name: values}) for name, values in PERIODS.items()),
+        pd.DataFrame({"spans": pd.Series(pd.to_timedelta(np.arange(12) % 7, unit="h"), dtype=object)}),
+        pd.DataFrame(np.arange(24.0).reshape(12, 2) % 5),  # 0 and 1 are the names of its columns
+        pd.DataFrame(np.arange(24.0).reshape(12, 2) % 5, columns=[None, pd.Timestamp("2024-01-01")]),
+        pd.DataFrame({"a": np.arange(12) % 5}, index=pd.Index(np.arange(12) % 4 + 2000, name="year")),
+        pd.DataFrame(
+            {"a": np.arange(12) % 5}, index=pd.MultiIndex.from_product([[1, 2, 3], list("abcd")], names=[1, "letter"])
+        ),
+    ],
+    ids=lambda frame: ", ".join(map(str, frame)),
+)
+def test_the_training_frame_itself(frame):
+    frame["target"] = np.arange(12.0)
+    table = load_table(frame)
+    assert len(table.columns) == len(frame.columns) - 1 + sum(name is not None for name in frame.index.names)
+    pd.testing.assert_frame_equal(
+        canonical(frame.tail(5), table.columns), table.features.tail(5).reset_index(drop=True)
+    )
+    new = to_inputs(frame, table.columns)
+    for name, values in to_inputs(table.features, table.columns).items():
+        np.testing.assert_array_equal(new[name], values)
+
+
+@pytest.mark.parametrize(
+    "frame", [pd.DataFrame([[1, 2]], columns=["a", "a"]), pd.DataFrame({"a": [1]}).set_index("a", drop=False)]
+)
+def test_two_columns_of_one_name(frame):
+    with pytest.raises(UserError, match="two columns are named 'a'"):
+        to_inputs(frame, [Column("a", "numeric")])
+    with pytest.raises(UserError, match="two columns are named 'a'"):
+        load_table(frame)
+    assert to_inputs(frame.assign(b=1), [Column("b", "numeric")])["b"] == [1]
 
 
 def test_one_column_of_stars_has_no_footnotes(tmp_path):

@@ -48,6 +48,19 @@ def test_a_frame_gives_what_its_file_gives(result, table_path, configure, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("labels", [[3, 7], [True, False], [0.5, 2.5]])
+def test_labels_are_those_of_the_categories(labels, tmp_path):
+    """Also where pandas calls numbers categories, as users do to say that they are classes."""
+    y = pd.Categorical(np.resize(labels, 24), categories=labels)
+    frame = pd.DataFrame({0: np.resize([1.0, -1.0], 24), "y": y})
+    settings = QUICK | {"holdout": 0.25, "max_trials": 1, "baselines": ["logistic"]}
+    found = tfopt.search.run(frame, "y", out=tmp_path / "run", progress=False, **settings)
+    predicted = found.predict(frame, model="baseline")
+    assert predicted.dtype == np.array(labels).dtype
+    assert (predicted == frame["y"]).all()
+
+
+@pytest.mark.slow
 def test_predictions_are_the_models_own(result, frame, table_path):
     network = keras.models.load_model(result.folder / "best.keras", compile=False)
     expected = network.predict(frame.drop(columns="price"), verbose=0)[:, 0]
@@ -171,6 +184,15 @@ def test_settings_are_taken_as_text_or_as_pythons_values(frame):
     assert (config.time_limit, config.memory) == (600.0, 2 * 10**9)
     config, _, _ = _asked(["a.csv", "b.csv"], None, {"time_limit": timedelta(minutes=1), "folds": None})
     assert (config.data, config.time_limit, config.folds) == ("a.csv,b.csv", 60.0, 5)
+
+
+@pytest.mark.parametrize("name", [0, 2.5, None, pd.Timestamp("2024-01-01"), ("a", "b")])
+def test_a_column_is_named_as_the_frame_names_it(name):
+    frame = pd.DataFrame([[1, 2], [3, 4]], columns=pd.Index(["x", name], tupleize_cols=False))
+    last = frame.columns[-1]  # pandas makes NaN of None
+    for target in (last, [last], str(last)):
+        assert _asked(frame, target, {})[0].target == (str(last),)
+    assert _asked(frame, "x", {"drop": [last], "group": 7})[0].drop == (str(last),)
 
 
 def test_the_progress_line_leaves_nothing_behind(monkeypatch):

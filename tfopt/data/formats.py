@@ -32,20 +32,29 @@ def typed_table(
     """
     if isinstance(frame.columns, pd.MultiIndex):
         raise UserError(f"columns with names on several levels ({source}). Join them: frame.columns.map('_'.join).")
-    if frame.index.name is not None:
-        frame = frame.reset_index()
-    frame = frame.reset_index(drop=True)
-    names = [str(column) for column in frame]
-    if len(set(names)) < len(names):
-        twice = next(column for column in names if names.count(column) > 1)
-        raise UserError(f"two columns are named {quoted(twice)} ({source}). Rename one.")
+    frame = with_index(frame)
+    names = list(map(str, frame))
+    for column in names:
+        check_once(frame, column, source)
     if not len(frame):
         raise UserError(f"no rows ({source}: columns {shown(names, 6)}). Add rows.")
-    columns = {column: _plain(frame.iloc[:, place], column, source) for place, column in enumerate(names)}
+    columns = {name: plain(frame[name], name, source) for name in names}
     return RawTable(name, source, sha256, pd.DataFrame(columns, copy=False), notes=notes or [])
 
 
-def _plain(values: pd.Series, name: str, source: str) -> pd.Series:
+def with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a data frame whose columns have texts as names; the levels of its index that have names are among them."""
+    unnamed = all(name is None for name in frame.index.names)
+    return frame.reset_index(drop=unnamed, allow_duplicates=True).rename(columns=str)
+
+
+def check_once(frame: pd.DataFrame, name: str, source: str) -> None:
+    """Complain about a name of several columns."""
+    if isinstance(frame[name], pd.DataFrame):
+        raise UserError(f"two columns are named {quoted(name)}, or a column and the index ({source}). Rename one.")
+
+
+def plain(values: pd.Series, name: str, source: str) -> pd.Series:
     """Return a column as numbers, truth values, times, categories or text, or complain about it."""
     values = values.rename(name)
     if isinstance(values.dtype, pd.SparseDtype):

@@ -115,6 +115,10 @@ def load_table(
                 f"{quoted(str(name))} is the target and cannot be given to {option} ({raw.source}). "
                 "Choose another column."
             )
+    of_numbers = [name for name in target_names if _are_categories_of_numbers(frame[name])]
+    if of_numbers:
+        frame = frame.assign(**{name: np.asarray(frame[name]) for name in of_numbers})
+        task = "classification" if task == "auto" else task
     if task != "regression" and _are_codes(target_names, frame, told, raw):
         told |= {target_names[0]: "category"}
         guesses.add("labels kept as written", target_names[0], quoted(raw.padded[target_names[0]]), "number")
@@ -259,6 +263,11 @@ def _are_codes(target_names: list[str], frame: pd.DataFrame, told: Mapping[str, 
     if others or name in told or name not in raw.padded or raw.read_text is None or not _are_few(frame[name]):
         return False
     return raw.read_text([name])[name].str.strip().str.len().nunique() == 1
+
+
+def _are_categories_of_numbers(target: pd.Series) -> bool:
+    """Whether a target's type says that its numbers or truth values are classes: the labels stay what they are."""
+    return isinstance(target.dtype, pd.CategoricalDtype) and target.cat.categories.dtype.kind in "biuf"
 
 
 def _infer_task(reading: Reading) -> str:

@@ -15,6 +15,7 @@ from tfopt.data.column import Column
 from tfopt.data.date_formats import ISO, naive, parse_dates, without_placeholders
 from tfopt.data.drafts import Cells
 from tfopt.data.files import read_files
+from tfopt.data.formats import check_once, plain, with_index
 from tfopt.data.number_formats import starts_as_limit, to_numbers
 from tfopt.data.raw import RawTable
 from tfopt.data.spelling import is_missing_mark, quoted
@@ -24,6 +25,7 @@ from tfopt.data.values import checked, examples, is_numeric, to_categories, to_t
 from tfopt.errors import UserError, nearest
 
 _LOGGER = logging.getLogger("tfopt")
+_GIVEN = "the given frame"
 _NUMBERED = re.compile(r"column_(\d+)")
 
 
@@ -187,9 +189,15 @@ def coded_targets(targets: Sequence[pd.Series], classes: Sequence[str]) -> tuple
 
 
 def cells_of(columns_of: pd.DataFrame | Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
-    """Return a dict of columns, or a data frame, as a data frame of those columns that it has."""
-    cells = {c.name: columns_of[c.name] for c in columns if c.name in columns_of}
-    return pd.DataFrame({name: np.ravel(v) if getattr(v, "ndim", 1) == 2 else v for name, v in cells.items()})
+    """Return a dict of columns, or a data frame, as a data frame of those columns that it has, as in training."""
+    names = [column.name for column in columns]
+    if isinstance(columns_of, pd.DataFrame):
+        columns_of = with_index(columns_of)
+        for name in columns_of.columns.intersection(names):
+            check_once(columns_of, name, _GIVEN)
+    cells = {name: columns_of[name] for name in names if name in columns_of}
+    frame = pd.DataFrame({name: np.ravel(v) if getattr(v, "ndim", 1) == 2 else v for name, v in cells.items()})
+    return pd.DataFrame({name: plain(frame[name], name, _GIVEN) for name in cells}, copy=False)
 
 
 def canonical(columns_of: pd.DataFrame | Mapping[str, Any], columns: Sequence[Column]) -> pd.DataFrame:
@@ -199,7 +207,7 @@ def canonical(columns_of: pd.DataFrame | Mapping[str, Any], columns: Sequence[Co
         UserError: When a column is missing, or holds what its kind cannot.
     """
     frame = cells_of(columns_of, columns).reset_index(drop=True)
-    raw = RawTable(name="rows", source="the given frame", sha256="", frame=frame)
+    raw = RawTable(name="rows", source=_GIVEN, sha256="", frame=frame)
     _check_columns(frame, columns, raw, columns_of)
     return pd.DataFrame({column.name: read_as(column, frame[column.name], raw) for column in columns})
 
@@ -272,12 +280,13 @@ def _is_ambiguous(column: Column, values: pd.Series, raw: RawTable) -> bool:
     return column.kind != "boolean"
 
 
-def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+def to_inputs(frame: pd.DataFrame | Mapping[str, Any], columns: Sequence[Column]) -> dict[str, np.ndarray]:
     """Return the columns as arrays in the form that `TableModel` takes.
 
     Args:
-        frame: Rows as `Table.features` or `read_rows` has them, or a frame of your own: numbers, categories of any type
-            (`1`, `1.0` and `"1"` are the same level), truth values (`True`, `"yes"`, `0`), dates as text or times.
+        frame: Rows as `Table.features` or `read_rows` has them, or a frame or a dict of columns of your own: numbers,
+            categories of any type (`1`, `1.0` and `"1"` are the same level), truth values (`True`, `"yes"`, `0`), dates
+            as text or times.
         columns: The training table's columns.
 
     Returns:
@@ -300,8 +309,9 @@ def to_inputs(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, np.nd
         print(inputs["size"].tolist(), inputs["colour"].tolist())  # [12.0, nan] ['red', 'blue']
         ```
     """
-    raw = RawTable(name="rows", source="the given frame", sha256="", frame=frame)
-    _check_columns(frame, columns, raw, frame)
+    given, frame = frame, cells_of(frame, columns)
+    raw = RawTable(name="rows", source=_GIVEN, sha256="", frame=frame)
+    _check_columns(frame, columns, raw, given)
     inputs = {}
     for column in columns:
         if column.kind == "text":

@@ -307,9 +307,9 @@ class TableModel(keras.Model):
         `True`, `"yes"` or `1`, dates as text or `datetime64`, and None, NaN and `""` for missing.
         """
         if hasattr(x, "keys"):
-            from tfopt.data.rows import cells_of, to_inputs  # pandas, which `import tfopt` does without
+            from tfopt.data.rows import to_inputs  # pandas, which `import tfopt` does without
 
-            inputs = to_inputs(cells_of(x, self.columns), self.columns)
+            inputs = to_inputs(x, self.columns)
             # Keras itself would cast numbers to float32, and refuses NumPy text.
             x = tf.data.Dataset.from_tensor_slices(inputs).batch(batch_size or 4096)
             batch_size = None

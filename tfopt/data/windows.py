@@ -12,6 +12,7 @@ import pandas as pd
 from tfopt.data.cautions import time_columns
 from tfopt.data.column import Column
 from tfopt.data.examples import ExampleSet, columns_of, parts_of
+from tfopt.data.formats import with_index
 from tfopt.data.guesses import shown
 from tfopt.data.rows import canonical, read_new_rows
 from tfopt.data.spelling import quoted
@@ -132,7 +133,7 @@ def windows_like(given: Any, series: Series, config: Mapping[str, Any], target_n
         read = read_new_rows(source, series.columns, targets=[time] if time else [], **reading)
         features, dates = read.features, read.targets.get(time.name) if time else None
     else:
-        source, frame = "the given frame", given.reset_index() if given.index.name is not None else given
+        source, frame = "the given frame", with_index(given)
         features = canonical(frame, series.columns)
         dates = canonical(frame, [time])[time.name] if time and time.name in frame else None
     if dates is not None and dates.isna().any():

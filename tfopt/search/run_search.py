@@ -158,14 +158,14 @@ def _asked(data: Any, target: Any, settings: Mapping[str, Any]) -> tuple[SearchC
     if "space" in given and not isinstance(given["space"], str | os.PathLike):
         space = from_object(given["space"])
         given["space"] = space.name
-    columns = list(map(str, frame)) if isinstance(frame, pd.DataFrame) else []
+    columns = [*frame, *map(str, frame)] if isinstance(frame, pd.DataFrame) else []
     values = {name: _value(name, value, columns) for name, value in given.items()}
     if "resume" in values:
         return resumed(values), frame, space
     return SearchConfig.from_dict({**SearchConfig().to_dict(), **values}), frame, space
 
 
-def _value(name: str, value: Any, columns: list[str]) -> Any:
+def _value(name: str, value: Any, columns: list[Any]) -> Any:
     """Return a setting as the configuration holds it; `columns` are those of a table that Python holds."""
     option = _KNOWN[name]
     if isinstance(value, os.PathLike):
@@ -180,6 +180,8 @@ def _value(name: str, value: Any, columns: list[str]) -> Any:
         value = ",".join(map(str, value))
     elif option.convert is column_names and (value in columns or not isinstance(value, str | list | tuple)):
         value = [value]
+    if option.convert is column_names and isinstance(value, list | tuple):
+        value = [str(item) if item in columns else item for item in value]  # a frame may have numbers as names
     return option.from_value(value, f"`{name}`")
 
 
