@@ -166,3 +166,17 @@ def test_arguments_are_checked(build):
         tfopt.callbacks.GradientNorms(prefix="")
     with pytest.raises(RuntimeError, match=r"model\.fit"):
         tfopt.callbacks.GradientNorms().on_epoch_begin(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [tf.distribute.MirroredStrategy, tf.distribute.OneDeviceStrategy])
+def test_a_strategy_of_one_replica(build, data, strategy):
+    """As on a machine with one accelerator; several replicas have a file of their own."""
+    options = {"update_ratio": True, "cosine": True}
+    alone = fit(build(keras.optimizers.SGD(0.1)), data, [tfopt.callbacks.GradientNorms(**options)])
+    with strategy(["CPU:0"] if strategy is tf.distribute.MirroredStrategy else "CPU:0").scope():
+        model = build(keras.optimizers.SGD(0.1))
+    callbacks = [tfopt.callbacks.GradientNorms(**options), tfopt.callbacks.NonFiniteGuard()]
+    history = fit(model, data, callbacks)
+    for name, values in alone.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)

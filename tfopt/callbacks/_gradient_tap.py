@@ -4,9 +4,10 @@ The graph stores half sums of squares (one fused kernel a variable); every root,
 host, by ``_gradient_steps``. Whoever makes a tap asks for the private need "gradients at the optimizer" first.
 """
 
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -78,7 +79,7 @@ class _Ring:
     def __init__(self, strategy: Any, capacity: int, width: int) -> None:
         self.capacity = capacity
         self._replicated = strategy.num_replicas_in_sync > 1
-        with tf.init_scope(), strategy.scope():
+        with _outside_replicas(strategy):
             self._rows = tf.Variable(
                 tf.fill([capacity, width], np.float32(MISSING)), trainable=False, **_replica_options(strategy)
             )
@@ -97,6 +98,13 @@ class _Ring:
         if stop - start == 1:
             return buffer[int(index[0])].numpy()[None]
         return buffer.numpy()[index]
+
+
+@contextlib.contextmanager
+def _outside_replicas(strategy: Any) -> Iterator[None]:
+    """Make variables for every replica; of one replica, which may be traced just now, plain ones do."""
+    with tf.init_scope(), strategy.scope() if strategy.num_replicas_in_sync > 1 else contextlib.nullcontext():
+        yield
 
 
 def _replica_options(strategy: Any) -> dict[str, Any]:
@@ -149,7 +157,7 @@ class OptimizerTap:
         self._applied_rings = [
             _Ring(self._strategy, self.capacity, len(leaf.columns)) for leaf in self.leaves if self.num_replicas > 1
         ]
-        with tf.init_scope(), self._strategy.scope():
+        with _outside_replicas(self._strategy):
             self._count = tf.Variable(np.int64(0), trainable=False, **_replica_options(self._strategy))
             if self.options.cosine:
                 self._previous = [tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False) for v in self.variables]
