@@ -1,6 +1,7 @@
 """The check that a stack must pass before its results are used: one step of one member against plain Keras."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -27,6 +28,25 @@ def stack_differs(
     validation: Examples | None, multipliers: LearningRateMultipliers | None = None,
 ) -> str | None:  # fmt: skip
     """Return how the last of some members, whose request it is, steps otherwise in the stack than in Keras; or None."""
+    with _unrounded_products():
+        return _stack_differs(stack, snapshots, build, request, examples, validation, multipliers)
+
+
+@contextmanager
+def _unrounded_products() -> Iterator[None]:
+    """Multiply float32 as it is: a GPU rounds the factors to ten bits (TF32), ten times what a check allows."""
+    rounds = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(rounds)
+
+
+def _stack_differs(
+    stack: Stack, snapshots: Sequence[BuildSnapshot], build: Build, request: FitRequest, examples: Examples,
+    validation: Examples | None, multipliers: LearningRateMultipliers | None,
+) -> str | None:  # fmt: skip
     size, tested, member = min(request.batch_size, len(examples)), 0, len(snapshots) - 1
     states = [[*own.state, *own.extra, own.generator] for own in snapshots]
     stack.load(states, [own.numbers for own in snapshots])

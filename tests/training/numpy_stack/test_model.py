@@ -426,6 +426,26 @@ def wrong_moving_average(monkeypatch):
     monkeypatch.setattr(numpy_layers._BatchNormalization, "load", swapped)
 
 
+def test_a_card_that_rounds_the_factors_of_products_is_no_mistake(rows, numpy_engine, network, monkeypatch):
+    """As TensorFlow does on a GPU, to TF32, where it is let: the check does not let it."""
+    config, exact = tf.config.experimental, tf.matmul
+
+    def rounded(factor):
+        bits = tf.bitcast(factor, tf.int32)
+        kept = tf.bitcast(tf.bitwise.bitwise_and(bits + (1 << 12), -(1 << 13)), tf.float32)
+        return factor + tf.stop_gradient(kept - factor)
+
+    def on_a_card(a, b, **how):
+        rounds = config.tensor_float_32_execution_enabled()
+        return exact(rounded(a), rounded(b), **how) if rounds else exact(a, b, **how)
+
+    monkeypatch.setattr(tf, "matmul", on_a_card)
+    build = network(dense, dense, optimizer=lambda hp: keras.optimizers.Adam(hp["lr"]))
+    [result] = numpy_engine(build).fit([FitRequest(RATES[0], 1, 1)])
+    assert (result.engine, result.reason) == ("population", "")
+    assert config.tensor_float_32_execution_enabled()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "plant", [wrong_slope, wrong_backward, wrong_epsilon, wrong_masks, wrong_penalty, wrong_moving_average]
