@@ -11,9 +11,9 @@ from tfopt.training.model_walk import ModelWalk
 layers = keras.layers
 
 
-def compiled(*hidden, optimizer="sgd", loss="mse") -> keras.Model:
+def compiled(*hidden, optimizer="sgd", loss="mse", **how) -> keras.Model:
     model = keras.Sequential([keras.Input((3,)), *hidden, layers.Dense(1)])
-    model.compile(optimizer, loss)
+    model.compile(optimizer, loss, **how)
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -105,6 +105,7 @@ def test_a_schedules_steps_are_numbers_and_a_layers_units_are_structure():
         (lambda: compiled(optimizer="adam"), lambda: compiled(optimizer="rmsprop")),
         (lambda: compiled(loss="mae"), lambda: compiled(loss="mse")),
         (lambda: compiled(optimizer=keras.optimizers.SGD(nesterov=True)), lambda: compiled()),
+        (lambda: compiled(jit_compile=True), lambda: compiled(jit_compile=False)),  # XLA draws other random numbers
     ],
 )
 def test_other_graphs_have_other_signatures(one, other):

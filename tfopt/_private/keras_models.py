@@ -20,7 +20,7 @@ BOOKKEEPING = frozenset(
     _seed_generators _trainable_variables _non_trainable_variables _trainable_variables_indices
     _compiled_trainable_state _inputs_struct _outputs_struct _inferred_static_shapes _input_names _input_names_
     _output_names _saved_model_inputs_spec _saved_model_arg_spec _compile_config _initial_epoch _initial_seed
-    _distribution_strategy _distribute_reduction_method _jit_compile run_eagerly _run_eagerly _epoch_iterator
+    _distribution_strategy _distribute_reduction_method run_eagerly _run_eagerly _epoch_iterator
     train_function test_function predict_function _self_setattr_tracking _obj_reference_counts_dict
     _unconditional_checkpoint_dependencies _unconditional_dependency_names _update_uid _built_by_summary
     """.split()  # noqa: SIM905 - a page of quotation marks is not easier to read

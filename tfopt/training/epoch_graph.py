@@ -88,7 +88,7 @@ class EpochGraph:
         self._kinds[kind] = rows
         signature = [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32), _any_length(rows)]
         step = self.model.train_step if kind[0] == "train" else self.model.test_step
-        self._epochs[kind] = concrete(functools.partial(self._epoch, step), signature)
+        self._epochs[kind] = concrete(functools.partial(self._epoch, as_fit_runs(self.model, step)), signature)
 
     def trace_as(self, other: "EpochGraph") -> None:
         """Trace now what another graph of the same model has traced: only the thread that builds models may."""
@@ -148,6 +148,14 @@ class EpochGraph:
         self.model.reset_metrics()
         each_batch(batch, tf.shape(order)[0], batch_size)
         return self.model.get_metrics_result()
+
+
+def as_fit_runs(model: keras.Model, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a step as `fit` runs it: compiled by XLA, which draws random numbers of its own, where the model says so.
+
+    Keras says so by itself beside a GPU.
+    """
+    return tf.function(step, autograph=False, jit_compile=True) if model.jit_compile else step
 
 
 def unrepeatable(traced: Iterable[Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """The check that a stack must pass before its results are used: one step of one member against plain Keras."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -68,7 +69,7 @@ def _stack_differs(
                 multiplying = LearningRateMultipliers.from_config(multipliers.get_config())
                 multiplying.set_model(model)
                 multiplying.on_train_begin()
-            step, test = _plain_steps(model, batch, held, traced)
+            step, test = _plain_steps(model, batch, held, traced, stack.compiled)
             logs, gradients = step()
             plain_logs = {name: log_value(value) for name, value in logs.items()}
             gradients = [None if gradient is None else gradient.numpy() for gradient in gradients]
@@ -122,7 +123,7 @@ def _difference(
 
 
 def _plain_steps(
-    model: keras.Model, batch: tuple, held: tuple, traced: bool
+    model: keras.Model, batch: tuple, held: tuple, traced: bool, compiled: bool
 ) -> tuple[Callable[[], tuple[dict, list]], Callable[[], dict]]:
     """Return functions that take one step of `fit`, for its logs and gradients, and one of `evaluate`."""
     apply = model.optimizer.apply_gradients
@@ -142,7 +143,8 @@ def _plain_steps(
 
     vars(model.optimizer)["apply_gradients"] = note  # of this one instance
     if traced:
-        return tf.function(step, autograph=False), tf.function(test, autograph=False)
+        graph = functools.partial(tf.function, autograph=False, jit_compile=compiled)
+        return graph(step), graph(test)
     return step, test
 
 

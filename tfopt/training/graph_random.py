@@ -31,12 +31,13 @@ class RandomStreams:
 
     Args:
         capacity: Most distinct streams; the graph draws this many times.
+        compiled: Whether XLA draws, which makes other numbers of the same bits.
     """
 
     _active: "RandomStreams | None" = None
 
-    def __init__(self, capacity: int):
-        self.capacity = capacity
+    def __init__(self, capacity: int, compiled: bool = False):
+        self.capacity, self._compiled = capacity, compiled
         self.drawn = False  # whether any operation drew
         self._first = tf.Variable(np.zeros(capacity, np.int32), trainable=False)  # a member of each stream
         self._stream = tf.Variable(np.zeros(1, np.int32), shape=(None,), trainable=False)  # the stream of each member
@@ -72,8 +73,14 @@ class RandomStreams:
             tf.unstack(tf.gather(tensor, first), self.capacity) if stacked else [tensor] * self.capacity
             for tensor, stacked, _ in inputs
         ]
-        drawn = [run_again(operation, own) for own in zip(*picked, strict=True)]
-        if self.capacity == 1:
+
+        def draw(*own: tf.Tensor) -> list:
+            return run_again(operation, own)
+
+        if self._compiled:
+            draw = tf.function(draw, autograph=False, jit_compile=True)
+        drawn = [draw(*own) for own in zip(*picked, strict=True)]
+        if self.capacity == 1 and not self._compiled:  # else what draws from the one key would not come here
             return wrapped(drawn[0], stacked=False)
         return wrapped([tf.gather(tf.stack(outputs), stream) for outputs in zip(*drawn, strict=True)], stacked=True)
 

@@ -42,7 +42,8 @@ class GraphStack(Stack):
         train: Examples, validation: Examples | None = None, measure: bool = False,
     ):  # fmt: skip
         super().__init__(walk.numbers, varying)
-        self.model, self.streams = model, RandomStreams(streams)
+        self.model, self.compiled = model, model.jit_compile
+        self.streams = RandomStreams(streams, self.compiled)
         self.numbers = StackedNumberTable(dict(walk.numbers))
         for name in sorted(self.varying):
             setter = walk.setters[name]

@@ -25,10 +25,12 @@ class Stack(ABC):
     Attributes:
         length: Variables of the model and its optimizer, with which a `State` begins.
         takes_any_rows: Whether members may differ in rows, as long as they take as many steps.
+        compiled: Whether random numbers are those of a `fit` that XLA compiles, as Keras lets it beside a GPU.
     """
 
     length: int
     takes_any_rows = False
+    compiled = False
 
     def __init__(self, values: Values, varying: Iterable[str]):
         self.varying = frozenset(varying)

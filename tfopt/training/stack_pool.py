@@ -196,14 +196,15 @@ class StackPool:
                     model=model, walk=walk, extra=extra, varying=self._varying(members[0]), train=train,
                     validation=validation, measure=self._measure,
                 )  # fmt: skip
-            if not check:
-                return stack
-            fitting = [member for member in members if stack.mismatch(member.snapshot.numbers) is None]
-            chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
-            differs = stack_differs(
-                stack, [member.snapshot for member in chosen], build, chosen[-1].request, train, validation,
-                members[0].multipliers,
-            )  # fmt: skip
+            differs = None
+            if check:
+                fitting = [member for member in members if stack.mismatch(member.snapshot.numbers) is None]
+                chosen = [fitting[0], fitting[-1]] if len(fitting) > 1 else fitting
+                differs = stack_differs(
+                    stack, [member.snapshot for member in chosen], build, chosen[-1].request, train, validation,
+                    members[0].multipliers,
+                )  # fmt: skip
+            stack.compiled = model.jit_compile  # NumPy's from now on: to compile the checked step would take longer
         except CannotStack:
             raise
         except Exception as error:  # of any kind: from the user's code, Keras or TensorFlow, in a graph that is new

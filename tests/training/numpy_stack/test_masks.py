@@ -21,9 +21,9 @@ def dropped_out(mask, rate):
     return mask * kept_scale(np.array(rate))
 
 
-def drawn(seeds, rates, units, counter=0):
+def drawn(seeds, rates, units, counter=0, **how):
     states = np.array([[seed, counter] for seed in seeds], "int64")
-    return DropoutDraws(states, np.array(rates, "float64"), units)
+    return DropoutDraws(states, np.array(rates, "float64"), units, **how)
 
 
 def masks_of(layer, steps, rows):
@@ -53,17 +53,35 @@ def use(draw, monkeypatch):
     monkeypatch.setattr(masks, "_generator", generator)
 
 
+@pytest.mark.parametrize("seed", [0, 2**31 - 2, 2**40])
+@pytest.mark.parametrize("rows", [32, 7])
+def test_masks_in_a_fit_that_xla_compiles_are_those_of_the_layer(seed, rows):
+    layer = keras.layers.Dropout(0.3, seed=seed)
+    step = tf.function(lambda: layer(np.ones((rows, 9), "float32"), training=True), jit_compile=True)
+    [[mask]] = masks_of(drawn([seed], [0.3], 9, compiled=True), range(1), rows)
+    np.testing.assert_array_equal(dropped_out(mask, 0.3), step())
+
+
+@pytest.mark.parametrize("in_fit", [False, True])
 @pytest.mark.parametrize("rows", [1, 67, 512])
-def test_compiled_masks_are_those_of_tensorflow(rows, compiled, monkeypatch):
+def test_compiled_masks_are_those_of_tensorflow(rows, in_fit, compiled, monkeypatch):
     assert compiled is not masks._by_numpy
     use(compiled, monkeypatch)
     rates = np.array([0.0, 1e-7, 0.1, 1 / 3, 0.5, 0.999999, 1.0])
-    layers = [drawn(range(7), rates, 31, counter=2**31), drawn([2**31 - 1] * 7, rates[::-1], 5)]
+    layers = [
+        drawn(range(7), rates, 31, counter=2**31, compiled=in_fit),
+        drawn([2**31 - 1] * 7, rates[::-1], 5, compiled=in_fit),
+    ]
+
+    def uniform(seed, units):
+        return tf.random.stateless_uniform((rows, units), seed, alg="philox")
+
+    draw = tf.function(uniform, jit_compile=True) if in_fit else uniform
     for found, layer in zip(masks._masks(layers, range(3, 5), rows), layers, strict=True):
         for step, member in np.ndindex(2, 7):
             seed = layer.seeds_of(range(3, 5))[step, member]
-            uniform = tf.random.stateless_uniform((rows, layer.units), seed, alg="philox")
-            np.testing.assert_array_equal(found[step, member], uniform >= np.float32(layer.rates[member]))
+            numbers = draw(tf.constant(seed), layer.units)
+            np.testing.assert_array_equal(found[step, member], numbers >= np.float32(layer.rates[member]))
 
 
 def test_rates_may_change_with_the_steps():

@@ -37,12 +37,14 @@ class DropoutDraws:
         rates: (members,) fractions dropped, or (steps, members) of the next steps.
         units: Width of the layer.
         always: Whether a member draws even if it drops nothing, or all.
+        compiled: Whether as in a step that XLA compiles, which makes its numbers of the higher bits.
     """
 
     seeds: np.ndarray
     rates: np.ndarray
     units: int
     always: bool = False
+    compiled: bool = False
 
     def after(self, steps: int) -> "DropoutDraws":
         """Return the draws that follow so many steps."""
@@ -60,7 +62,7 @@ class DropoutDraws:
             known = min(len(mine), len(theirs))
             mine, theirs = mine[:known], theirs[:known]
         return (
-            (self.units, self.always) == (other.units, other.always)
+            (self.units, self.always, self.compiled) == (other.units, other.always, other.compiled)
             and np.array_equal(self.seeds, other.seeds)
             and np.array_equal(mine, theirs)
         )
@@ -130,6 +132,7 @@ _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEPS = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _KEY_OF_SEEDS = np.uint64(0x3EC8F720), np.uint64(0x02461E29)  # under which TensorFlow scrambles a seed
 _DIGITS = np.uint64(23)  # of a float between 0 and 1, in bits
+_COLUMNS = 7  # of `_tiles`
 
 Shift = Callable[[Any, np.uint64], Any]
 
@@ -155,7 +158,7 @@ def _philox(counter: Sequence[Any], key: Sequence[Any], shift: Shift) -> Sequenc
 
 
 def _tiles(layer: DropoutDraws, steps: range, rows: int) -> np.ndarray:
-    """Return (tiles, 6): each tile's key, the upper half of its counters, its first counter, and where it drops."""
+    """Return (tiles, 7): a tile's key, the upper half of its counters, its first, where it drops, its lowest bit."""
     seeds = layer.seeds_of(steps).reshape(-1, 2).astype("uint64").T
     low, high = seeds & _LOW, seeds >> _WORD
     key = [np.full(seeds.shape[1], part) for part in _KEY_OF_SEEDS]
@@ -166,19 +169,23 @@ def _tiles(layer: DropoutDraws, steps: range, rows: int) -> np.ndarray:
     least = np.ceil(rates.astype("float32").astype("float64") * 2.0 ** int(_DIGITS)).astype("uint64")
     room = (np.uint64(2 << int(_DIGITS)) - least).reshape(-1)
     first = np.arange(0, -(-rows * layer.units // 4), _TILE, dtype="uint64")
-    table = np.empty((seeds.shape[1], len(first), 6), "uint64")
-    table[:] = np.stack([*scrambled, np.zeros_like(room), room], axis=1)[:, None]
-    table[:, :, 4] = first
-    return table.reshape(-1, 6)
+    table = np.empty((seeds.shape[1], len(first), _COLUMNS), "uint64")
+    table[..., :4] = np.stack(scrambled, axis=1)[:, None]
+    table[..., 4] = first
+    table[..., 5] = room[:, None]
+    table[..., 6] = 32 - _DIGITS if layer.compiled else 0
+    return table.reshape(-1, _COLUMNS)
 
 
 def _kept(tiles: Any, shift: Shift) -> Any:
     """Return (tiles, `_TILE`) numbers, each of whose four lower bytes says whether a unit is kept."""
-    key_0, key_1, upper_0, upper_1, first, room = (tiles[:, place : place + 1] for place in range(6))
+    columns = (tiles[:, place : place + 1] for place in range(_COLUMNS))
+    key_0, key_1, upper_0, upper_1, first, room, lowest = columns
     none = np.zeros((1, _TILE), "uint64")
     counter = first + np.arange(_TILE, dtype="uint64"), none * first, upper_0 + none, upper_1 + none
     packed: Any = None
     for place, number in enumerate(_philox(counter, (key_0, key_1), shift)):
+        number = shift(number, lowest)
         number &= np.uint64((1 << int(_DIGITS)) - 1)
         number += room
         kept = shift(number, _DIGITS + np.uint64(1))
@@ -199,18 +206,19 @@ def _compiled() -> Callable[[np.ndarray], np.ndarray]:
     def kept(tiles: tf.Tensor) -> tf.Tensor:
         return tf.cast(_kept(tiles, tf.bitwise.right_shift), tf.uint32)
 
-    specification = [tf.TensorSpec((_TILES, 6), tf.uint64)]
+    specification = [tf.TensorSpec((_TILES, _COLUMNS), tf.uint64)]
     graph = tf.function(kept, jit_compile=True, autograph=False, input_signature=specification)
 
     def draw(tiles: np.ndarray) -> np.ndarray:
         if len(tiles) < _TILES // 4:
             return _by_numpy(tiles)
-        padded = np.concatenate([tiles, np.zeros((-len(tiles) % _TILES, 6), "uint64")])
+        padded = np.concatenate([tiles, np.zeros((-len(tiles) % _TILES, _COLUMNS), "uint64")])
         with tf.device("CPU:0"):
             parts = [graph(tf.constant(part)).numpy() for part in np.split(padded, len(padded) // _TILES)]
         return np.concatenate(parts)[: len(tiles)]
 
-    example = np.random.default_rng(0).integers(2**24, size=(_TILES, 6), dtype="uint64")
+    example = np.random.default_rng(0).integers(2**24, size=(_TILES, _COLUMNS), dtype="uint64")
+    example[:, -1] %= 33 - _DIGITS
     try:
         if np.array_equal(draw(example), _by_numpy(example)):
             return draw

@@ -338,7 +338,7 @@ class NumpyStack(Stack):
             states = self._generator_states(operation)
             # Those of the epoch after it are drawn ahead.
             rates = operation.rates(2 * len(sizes))
-            drawn.append(DropoutDraws(states.copy(), rates, operation.drawn, operation.always))
+            drawn.append(DropoutDraws(states.copy(), rates, operation.drawn, operation.always, self.compiled))
             states[:] = drawn[-1].after(len(sizes)).seeds
         return self._drawing.epoch(drawn, sizes)
 
