@@ -287,6 +287,10 @@ def test_a_path_without_a_file(write, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"no table in the folder .*empty"):
         read_raw(tmp_path / "empty")
+    for name in ("config.json", "environment.json"):
+        (tmp_path / "empty" / name).write_text("{}")
+    with pytest.raises(UserError, match=r"empty is the folder of a run, not a table"):
+        read_raw(tmp_path / "empty")
 
 
 def test_a_named_encoding_that_does_not_fit(write):

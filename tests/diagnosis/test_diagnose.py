@@ -205,6 +205,10 @@ def test_a_crashed_log_is_read_as_far_as_it_goes(tmp_path):
         (lambda folder: (folder / "a.json").write_text("{") and folder / "a.json", "is no JSON"),
         (lambda folder: (folder / "a.csv").write_text("loss\n") and folder / "a.csv", "No epoch was logged"),
         (lambda folder: 3, "got int"),
+        (
+            lambda folder: {"price": [1, 2], "size": [3, 4]},
+            r"Nothing that is logged is known here \(history: price, size",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(tmp_path, make, match):

@@ -28,6 +28,9 @@ _MOST_COMMAS = 9  # in one file's name
 _ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".parquet", ".pq", ".npz", ".xlsx", ".json", ".jsonl", ".ndjson")
 
 
+_OF_A_RUN = ("config.json", "environment.json")  # what a search writes first
+
+
 def is_table(path: Path) -> bool:
     """Whether a file's ending is one of those that are read."""
     return path.with_suffix("").suffix.lower() in _ENDINGS if path.suffix == ".gz" else path.suffix.lower() in _ENDINGS
@@ -39,6 +42,8 @@ def files_of(source: str) -> list[str]:
     if source == STANDARD_INPUT or path.is_file():
         return [source]
     if path.is_dir():
+        if all((path / name).is_file() for name in _OF_A_RUN):
+            raise UserError(f"{source} is the folder of a run, not a table. Name the table that is meant.")
         files = sorted(str(entry) for entry in path.iterdir() if is_table(entry) and not entry.name.startswith("."))
         if not files:
             raise UserError(f"no table in the folder {source}. Give a folder of {', '.join(_ENDINGS[:3])}, … files.")

@@ -5,6 +5,7 @@ from typing import Any
 
 from tfopt.diagnosis.rules import RULES, Finding
 from tfopt.diagnosis.run import Run
+from tfopt.errors import UserError
 
 # What each key of a log makes visible, for the sentence about what was not looked at.
 _WATCHED = {
@@ -73,7 +74,7 @@ def diagnose(run: Any) -> Diagnosis:
         The findings; `print` shows them.
 
     Raises:
-        tfopt.errors.UserError: If there is nothing to read.
+        tfopt.errors.UserError: If there is nothing to read, or nothing that a rule knows.
 
     Example:
         ```python
@@ -84,4 +85,9 @@ def diagnose(run: Any) -> Diagnosis:
     loaded = Run.load(run)
     findings = tuple(finding for rule in RULES if (finding := rule(loaded)) is not None)
     unseen = tuple(what for key, what in _WATCHED.items() if loaded.get(key) is None)
+    if not findings and not any(key.partition("/")[0] in {"loss", *_WATCHED} for key in loaded.keys):
+        raise UserError(
+            f"Nothing that is logged is known here ({loaded.source}: {', '.join(loaded.keys[:6])}). The log of a "
+            "training has a `loss` for each epoch: give what RunLog or CSVLogger wrote."
+        )
     return Diagnosis(loaded.source, loaded.num_epochs, findings, unseen)

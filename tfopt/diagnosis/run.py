@@ -79,6 +79,11 @@ class Run:
             raise UserError(f"No epoch was logged ({source}). Train for at least one epoch with the log in place.")
         return run
 
+    @property
+    def keys(self) -> list[str]:
+        """What was logged."""
+        return list(self._series)
+
     def logged(self, key: str) -> np.ndarray | None:
         """The values of `key`, even where none is a number; None if it was not logged."""
         return self._series.get(key)
