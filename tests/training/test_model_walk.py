@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfopt.training.model_walk import ModelWalk
 
@@ -130,6 +131,16 @@ def test_which_layer_takes_which_tensor_is_structure():
 def test_initializers_numbers_are_used_up():
     walk = ModelWalk(compiled(layers.Dense(2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.125))))
     assert 0.125 not in walk.numbers.values()
+
+
+def test_texts_are_structure():
+    def make(*held):
+        layer = layers.ReLU()
+        layer.held = tf.constant(held[0] if len(held) == 1 else held)
+        return ModelWalk(compiled(layer)).signature
+
+    assert make("a") == make("a") != make("b")
+    assert make("a", "b") == make("a", "b") != make("a", "c")
 
 
 def test_arrays_are_structure():

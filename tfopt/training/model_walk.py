@@ -221,8 +221,12 @@ def _is_within(path: str, owner: str) -> bool:
     return path.startswith(owner) and path[len(owner) : len(owner) + 1] in {".", "["}
 
 
-def _digest(values: np.ndarray) -> str:
-    return "" if values.dtype == object else hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+def _digest(values: Any) -> str:
+    values = np.asarray(values)  # a tensor that is one text gives bytes
+    texts = values.dtype == object
+    return hashlib.sha256(
+        repr(values.tolist()).encode() if texts else np.ascontiguousarray(values).tobytes()
+    ).hexdigest()
 
 
 def _set_default(function: types.FunctionType, index: int, value: Any) -> None:

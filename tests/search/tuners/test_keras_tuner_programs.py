@@ -5,6 +5,7 @@ import keras_tuner
 import numpy as np
 import pytest
 import scipy.sparse
+import tensorflow as tf
 
 import tfopt
 
@@ -234,6 +235,24 @@ def test_sparse_matrices_are_rows(tmp_path, monkeypatch):
     data = scipy.sparse.csr_matrix(sparse)
     split = {"validation_split": None, "validation_data": (data[:12], Y[:12])}
     assert trials(search(tmp_path, x=data, max_trials=1, **split))[0].members[0].engine == "run_trial"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [np.asarray, tf.constant])
+def test_texts_are_rows(tmp_path, form):
+    def model(hp):
+        words = keras.layers.TextVectorization(vocabulary=["good", "bad", "day"], output_sequence_length=2)
+        one = keras.Sequential(
+            [keras.Input((), dtype="string"), words, keras.layers.Embedding(5, hp.Int("units", 2, 4))]
+        )
+        one.add(keras.layers.Flatten())
+        one.add(keras.layers.Dense(1))
+        one.compile("sgd", "mse")
+        return one
+
+    x = form(np.resize(np.array(["good day", "bad day"], dtype=object), 48))
+    [trial] = trials(search(tmp_path, model, x=x, max_trials=1))
+    assert trial.members[0].engine == "run_trial"
 
 
 # Hooks, results and errors

@@ -359,7 +359,7 @@ def test_a_hypermodel_with_its_own_fit_and_a_data_set_run_as_in_keras_tuner(tmp_
     one.search(rows, validation_data=rows, epochs=1, verbose=0, shuffle=False)
     (trial,) = one.oracle.trials.values()
     assert trial.message is None
-    assert (trial.members[0].engine, trial.members[0].reason) == ("run_trial", "the data is not arrays")
+    assert (trial.members[0].engine, trial.members[0].reason) == ("run_trial", "the data is not arrays of numbers")
 
 
 def test_any_function_can_be_searched(tmp_path):

@@ -106,7 +106,7 @@ def _hold_out(fits: Fits, split: float) -> None:
 
 
 def _arrays(nest: Any) -> bool:
-    """Return whether this is an array, or a nest of them: not a data set, a generator, or something ragged."""
+    """Return whether this is an array of numbers, or a nest of them: no data set, no generator, not ragged, no text."""
     if nest is None:
         return False
     leaves = keras.tree.flatten(nest)
@@ -115,8 +115,16 @@ def _arrays(nest: Any) -> bool:
         and len(leaf.shape) > 0
         and not any(word in type(leaf).__name__ for word in ("Ragged", "Sparse", "Dataset"))
         and not scipy.sparse.issparse(leaf)
+        and not _is_text(leaf)
         for leaf in leaves
     )
+
+
+def _is_text(array: Any) -> bool:
+    """Return whether an array or a tensor holds texts, of which `model.fit` makes what a model takes."""
+    dtype = getattr(array, "dtype", None)
+    kind = getattr(dtype, "kind", "")
+    return "string" in str(dtype) or kind in ("U", "S") or (kind == "O" and isinstance(next(iter(array), None), str))
 
 
 def _dense(nest: Any) -> Any:

@@ -48,7 +48,7 @@ class Tuner(KeepsModels):
     Where to use it: with an oracle of your own or of KerasTuner's, or as the base of a tuner with a `run_trial` of its
     own; the other tuners of this package are this one with an oracle of theirs. A search whose `HyperModel.fit`,
     `run_trial`, `_build_and_fit_model` or hooks for epochs and batches are the user's own, or whose data is not
-    arrays, runs trial by trial through KerasTuner's `run_trial`.
+    arrays of numbers, runs trial by trial through KerasTuner's `run_trial`.
 
     Args:
         oracle: Proposes the trials: a `keras_tuner.Oracle`. Its own random and grid search are asked for many trials
@@ -159,8 +159,8 @@ class Tuner(KeepsModels):
         fits = None if self._fits_itself() else fits_of(fit_args, fit_kwargs, folds, self.oracle.seed)
         if fits is None and (folds is not None or seeds is not None):
             raise ValueError(
-                "Arguments `folds` and `seeds` need arrays as data, the arguments of `model.fit`, and a model that "
-                "Keras itself fits."
+                "Arguments `folds` and `seeds` need arrays of numbers as data, the arguments of `model.fit`, and a "
+                "model that Keras itself fits."
             )
         slow = self._why_plain(fits)
         if fits is not None:
@@ -205,7 +205,7 @@ class Tuner(KeepsModels):
     def _why_plain(self, fits: Fits | None) -> str:
         """Return why only Keras itself can do these fits; empty if any engine can."""
         if fits is None:
-            return "the fit is the user's own" if self._fits_itself() else "the data is not arrays"
+            return "the fit is the user's own" if self._fits_itself() else "the data is not arrays of numbers"
         several = "there are several objectives" if hasattr(self.oracle.objective, "objectives") else ""
         return watches_batches(fits.callbacks) or several
 
