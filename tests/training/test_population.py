@@ -111,3 +111,5 @@ def test_bad_arguments(rows, arguments, message):
         tfopt.search.Population(build, CONFIGURATIONS).fit(x, **({"y": y} | arguments))
     with pytest.raises(ValueError, match="at least one configuration"):
         tfopt.search.Population(build, [])
+    with pytest.raises(TypeError, match="Put it into a list"):
+        tfopt.search.Population(build, {"lr": 0.1})

@@ -153,7 +153,8 @@ class Population:
         grad_norm: Whether histories get `grad_norm`, the mean norm of each epoch's gradients before clipping.
 
     Raises:
-        ValueError: There are no hyperparameters.
+        TypeError: The hyperparameters are no list.
+        ValueError: There are none.
 
     Example:
         ```python
@@ -174,6 +175,11 @@ class Population:
     def __init__(
         self, build: Build, hyperparameters: Sequence[Any], *, memory: int | None = None, grad_norm: bool = False
     ):
+        if isinstance(hyperparameters, Mapping | str):
+            raise TypeError(
+                "Argument `hyperparameters` must be a list with an element for each configuration. Received: "
+                f"{hyperparameters!r}. Put it into a list."
+            )
         self._build, self._hyperparameters = build, list(hyperparameters)
         if not self._hyperparameters:
             raise ValueError("Argument `hyperparameters` must hold at least one configuration. Received: none.")
