@@ -172,6 +172,12 @@ def test_errors_are_the_command_lines_in_pythons_names(frame, settings, message)
         tfopt.search.run(frame, **settings)
 
 
+@pytest.mark.parametrize("data", [{"size": [1, 2], "price": [3, 4]}, [{"size": 1, "price": 3}], {1, 2}])
+def test_what_only_pandas_makes_a_table_of_is_said_to_be_that(data):
+    with pytest.raises(UserError, match=f"Received: {type(data).__name__}. Make a data frame of it."):
+        tfopt.search.run(data)
+
+
 def test_settings_are_taken_as_text_or_as_pythons_values(frame):
     named = frame.rename(columns={"price": "price, net"})
     config, _, _ = _asked(

@@ -135,7 +135,9 @@ def given_examples(data: Any, settings: Mapping[str, Any]) -> ExampleSet | None:
 def _is_table(data: Any) -> bool:
     if isinstance(data, pd.DataFrame) or (isinstance(data, Mapping) and {"data", "target"} <= data.keys()):
         return True
-    if _is_stream(data) or isinstance(data, Mapping):
+    if isinstance(data, Mapping):
+        return not _by_names({str(k): v for k, v in data.items()})
+    if _is_stream(data):
         return False
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         return True  # what a table's reader complains about
