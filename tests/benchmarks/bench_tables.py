@@ -139,7 +139,7 @@ MEASURES = {
 }
 
 
-def plan_of(settings: dict[str, Any], seed: int, folder: Path, drawn: Path) -> Plan:
+def plan_of(settings: dict[str, Any], seed: int, folder: Path, drawn: Path, inner_folds: int = INNER_FOLDS) -> Plan:
     """Return the plan of a table's comparison; a long file is cut to `MOST_ROWS` lines, the same for every seed."""
     settings = dict(settings)
     if settings["data"].endswith(".csv"):
@@ -154,7 +154,7 @@ def plan_of(settings: dict[str, Any], seed: int, folder: Path, drawn: Path) -> P
     for option in ("target", "drop"):
         if isinstance(settings.get(option), str):
             settings[option] = [settings[option]]
-    asked = {"folds": FOLDS, "inner_folds": INNER_FOLDS, "max_trials": CONFIGURATIONS, "seeds": 1, "workers": 1}
+    asked = {"folds": FOLDS, "inner_folds": inner_folds, "max_trials": CONFIGURATIONS, "seeds": 1, "workers": 1}
     config = SearchConfig.from_dict({**SearchConfig().to_dict(), **settings, **asked, "seed": seed})
     return prepare(config)
 

@@ -21,6 +21,7 @@ import bench_search
 import bench_stream
 import bench_tables
 import bench_workers
+import replay_racing
 import search_table
 import simulate_verdict
 from results import RESULTS, describe, markdown, with_part
@@ -82,6 +83,7 @@ TABLES: tuple[tuple[str, str, str, Callable[[], str], str], ...] = (
     ("reading-tables.md", "reading", "reading", bench_reading.table, "bench_reading.py"),
     ("tabular-networks.md", "tables", "tables", bench_tables.table, "bench_tables.py FOLDER"),
     ("tabular-networks.md", "categories", "categories", bench_categories.table, "bench_categories.py FOLDER"),
+    ("search.md", "racing", "racing", lambda: replay_racing.table(_kept("racing")), "replay_racing.py FOLDER"),
     ("comparison.md", "searches", "searches", search_table.table, "search_table.py runs/*"),
 )
 
