@@ -99,6 +99,17 @@ def test_whole_numbers_are_always_tried(hidden):
     assert builds > 0
 
 
+def test_a_layer_that_few_configurations_have_is_found(hidden):
+    """As `units_1` in a loop over layers: the last three configurations have one layer."""
+
+    def build(hp):
+        return network(hp, *(layers.Dense(hp[f"units_{k}"]) for k in range(hp["depth"])))
+
+    depths = (2, 1, 1, 1, 1)
+    configurations = [{"depth": depth, "units_0": 4, "units_1": 5 + place} for place, depth in enumerate(depths)]
+    assert hidden(build, *configurations)[0] is None
+
+
 def test_what_a_conditional_scope_makes_active_has_its_default(hidden):
     def build(hp):
         kind = hp.Choice("kind", ["narrow", "wide"])

@@ -26,6 +26,7 @@ from tfopt.training.timeout import limited
 
 # Hyperparameters that the search itself uses: that a build ignores them hides nothing.
 _OF_THE_SEARCH = ("batch_size", "epochs", "scaling")
+_MOST_TRIES = 16  # builds for one hyperparameter, to see what it does
 
 CONVOLUTIONS = (
     keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Conv1DTranspose,
@@ -220,7 +221,8 @@ class BuildRegistry:
         """Return which hyperparameters of these requests do something that no model shows; None if none does.
 
         Such a one is unused, or acts through something that no walk sees (a file, an object of a module); only a fit of
-        its own is then safe. A name is tried by changing it alone, in up to three configurations, until it shows.
+        its own is then safe. A name is tried by changing it alone, in the last three configurations and in one of each
+        structure, until it shows.
         """
         if not self._probe:
             return None
@@ -246,7 +248,10 @@ class BuildRegistry:
         """Return whether models show a hyperparameter, given with the values that it has."""
         if _found_in_models((snapshot, value) for _, snapshot, value in holders):
             return True
-        for request, snapshot, value in holders[-3:]:
+        # One of each structure too: the units of a fourth layer act where there are four, a momentum in SGD.
+        of_each = {snapshot.signature: (request, snapshot, value) for request, snapshot, value in holders}
+        latest = {id(holder[1]): holder for holder in (*holders[:-4:-1], *reversed(of_each.values()))}
+        for request, snapshot, value in itertools.islice(latest.values(), _MOST_TRIES):
             other = next(another for *_, another in holders if repr(another) != repr(value))
             changed = FitRequest(_with(request.hyperparameters, name, other), request.seed, request.epochs)
             try:
