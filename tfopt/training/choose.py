@@ -98,7 +98,7 @@ class FasterEngine:
             return members, []
         first, shared = members[0], self._population.fallback
         # Its first fit traces and checks: the time of a step is that of a second, short one.
-        [result] = shared.fit([first.request])
+        [result] = shared.fit([first.request], [first.stops])
         result.reason = result.reason or "it was timed, to be compared with a population"
         started = time.perf_counter()
         epochs = min(first.request.epochs, first.request.initial_epoch + _TIMED_EPOCHS)

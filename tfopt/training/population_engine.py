@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -39,6 +40,7 @@ _SPARSE = 0.75  # with fewer members left than this share of the stack, the fini
 Outcomes = list[tuple[int, FitResult | str]]
 # Of members of one structure: those still to be trained, what came of the others, and why they train elsewhere, if so.
 Choice = Callable[[list[StackMember]], tuple[list[StackMember], Outcomes, str | None]]
+_Known = tuple[LearningRateMultipliers | None, list[keras.callbacks.EarlyStopping]]
 
 
 class PopulationEngine(Engine):
@@ -48,7 +50,8 @@ class PopulationEngine(Engine):
     company: the same initial weights, order of rows and dropout masks, its own normalisation statistics, penalties,
     learning rate, clipping and early stopping. Best for many small models. Optimizers that look at more
     than one weight at a time (Lamb, Adafactor, Muon, loss scaling), a `train_step` of one's own and fits with
-    callbacks (but for `LearningRateMultipliers`, which NumPy knows) go to the other engine.
+    callbacks (but for `EarlyStopping` without `restore_best_weights`, and `LearningRateMultipliers`, which NumPy knows)
+    go to the other engine.
 
     Args:
         max_members: Most members of a stack.
@@ -110,23 +113,22 @@ class PopulationEngine(Engine):
         started = time.perf_counter()
         groups: dict[tuple, list[StackMember]] = defaultdict(list)
         built = []
-        known: dict[int, LearningRateMultipliers | None] = {}
+        known: dict[int, _Known] = {}
         for index in window:
-            own = callbacks[index] if callbacks else ()
-            multipliers = _rate_multipliers(own)
-            if own and multipliers is None:
+            own = _known(callbacks[index] if callbacks else ())
+            if own is None:
                 yield index, "it has callbacks of its own"
             else:
-                known[index] = multipliers
+                known[index] = own
         snapshots = self._builds.snapshots([requests[index] for index in known])
-        for (index, multipliers), snapshot in zip(known.items(), snapshots, strict=True):
+        for (index, own), snapshot in zip(known.items(), snapshots, strict=True):
             request = requests[index]
             if isinstance(snapshot, Exception):
                 seconds = (time.perf_counter() - started) / len(known)
                 yield index, FitResult(failure=one_line(snapshot), engine=self.name, seconds=seconds)
                 continue
             built.append((request, snapshot))
-            member = StackMember(index, request, snapshot, self, multipliers)
+            member = StackMember(index, request, snapshot, self, *own)
             whole, rest = divmod(len(member.rows), request.batch_size)
             same = (member.structure, request.batch_size, whole, rest > 0, member.held is None,
                     request.validation is None, request.initial_epoch, request.predict is None)  # fmt: skip
@@ -241,8 +243,8 @@ class PopulationEngine(Engine):
             for place, member in enumerate(present):
                 if not training[place]:
                     continue
-                improved, ended = self._follow(member, {name: log_value(value[place]) for name, value in logs.items()})
-                ended = ended or epoch >= member.request.epochs
+                own = {name: log_value(value[place]) for name, value in logs.items()}
+                improved, ended = self._follow(member, epoch - 1, own)
                 if improved or ended:
                     arrays = arrays or stack.arrays()
                     state = stack.state(arrays, place)
@@ -276,18 +278,31 @@ class PopulationEngine(Engine):
         for member, outputs in zip(members, stack.outputs(rows), strict=True):
             member.result.outputs = outputs
 
-    def _follow(self, member: StackMember, logs: dict[str, float]) -> tuple[bool, bool]:
+    def _follow(self, member: StackMember, epoch: int, logs: dict[str, float]) -> tuple[bool, bool]:
         try:
-            return member.tracker.epoch(logs)
+            return member.follow(epoch, logs)
         except KeyError as error:
             member.result.failure = one_line(error)
             return False, True
 
 
-def _rate_multipliers(callbacks: Any) -> LearningRateMultipliers | None:
-    """Return the one callback that stacks know, if a fit has no other."""
-    callbacks = callbacks() if callable(callbacks) else callbacks
-    return callbacks[0] if [type(callback) for callback in callbacks] == [LearningRateMultipliers] else None
+def _known(callbacks: Callbacks) -> _Known | None:
+    """Return a fit's callbacks if a stack knows what each of them does."""
+    multipliers: list[LearningRateMultipliers] = []
+    stops: list[keras.callbacks.EarlyStopping] = []
+    for callback in callbacks() if callable(callbacks) else callbacks:
+        if type(callback) is LearningRateMultipliers and not multipliers:
+            multipliers.append(callback)
+        elif type(callback) is keras.callbacks.EarlyStopping and _goes_by_logs(callback):
+            stops.append(callback)
+        else:
+            return None
+    return next(iter(multipliers), None), stops
+
+
+def _goes_by_logs(stop: keras.callbacks.EarlyStopping) -> bool:
+    """Return whether a callback needs no model: neither its weights, nor its metrics to tell what is better."""
+    return not stop.restore_best_weights and (stop.mode != "auto" or stop.monitor in ("loss", "val_loss"))
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfopt.callbacks.learning_rate_multipliers import LearningRateMultipliers
@@ -96,9 +98,13 @@ class StackMember:
 
     def __init__(
         self, index: int, request: FitRequest, snapshot: BuildSnapshot, engine: Engine,
-        multipliers: LearningRateMultipliers | None = None,
+        multipliers: LearningRateMultipliers | None = None, stops: Sequence[keras.callbacks.EarlyStopping] = (),
     ):  # fmt: skip
         self.index, self.request, self.snapshot, self.multipliers = index, request, snapshot, multipliers
+        self.stops, self._in_place_of_model = stops, SimpleNamespace(stop_training=False, metrics=[])
+        for callback in stops:
+            callback.set_model(self._in_place_of_model)
+            callback.on_train_begin()
         self.structure = snapshot.signature + ("" if multipliers is None else repr(multipliers.get_config()))
         self.rows = np.arange(len(engine.train)) if request.rows is None else np.asarray(request.rows)
         self.held = None if engine.validation is None else np.arange(len(engine.validation))
@@ -114,9 +120,19 @@ class StackMember:
 
     def begun_again(self, engine: Engine) -> "StackMember":
         """Return the same fit at its beginning, after its stack gave up."""
-        again = StackMember(self.index, self.request, self.snapshot, engine, self.multipliers)
+        again = StackMember(self.index, self.request, self.snapshot, engine, self.multipliers, self.stops)
         again.result.reason, again.result.seconds = self.result.reason, self.result.seconds
         return again
+
+    def follow(self, epoch: int, logs: dict[str, float]) -> tuple[bool, bool]:
+        """Note an epoch's logs; return whether it is the best so far, and whether the training ends with it."""
+        for callback in self.stops:
+            callback.on_epoch_end(epoch, logs)
+        improved, ended = self.tracker.epoch(logs)
+        ended = ended or self._in_place_of_model.stop_training or epoch + 1 >= self.request.epochs
+        for callback in self.stops if ended else ():
+            callback.on_train_end()
+        return improved, ended
 
     @property
     def num_rows(self) -> tuple[int, int, int]:

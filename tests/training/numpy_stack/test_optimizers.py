@@ -199,6 +199,42 @@ def test_rates_by_weight(optimizer, network, numpy_engine):
     assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(results[0].state, results[2].state, strict=True))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "stop",
+    [
+        {"monitor": "loss", "patience": 2, "min_delta": 0.02},
+        {"monitor": "val_loss", "mode": "max", "patience": 1, "start_from_epoch": 2},
+        {"monitor": "val_loss", "baseline": 0.0, "patience": 3, "min_delta": 0.05},
+        {"monitor": "val_nothing", "mode": "min"},  # Keras warns
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Early stopping conditioned on metric")
+def test_early_stopping_ends_a_member_where_it_ends_a_fit(network, numpy_engine, stop):
+    engine = numpy_engine(network(dense))
+    requests = [FitRequest({"lr": lr}, 1, 7) for lr in (*SMALL, 0.3)]
+
+    def stops():
+        return [keras.callbacks.EarlyStopping(**stop), tfopt.callbacks.LearningRateMultipliers({"kernel": 0.5})]
+
+    ended = []
+    results = engine.fit(requests, [stops] * 3, lambda index, result: ended.append(index))
+    assert [(result.engine, result.reason) for result in results] == [("population", "")] * 3
+    for mine, theirs in zip(results, PlainEngine(**engine.arguments()).fit(requests, [stops] * 3), strict=True):
+        assert len(mine.history["loss"]) == len(theirs.history["loss"])
+        for a, b in zip(mine.state, theirs.state, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+    assert sorted(ended) == [0, 1, 2]
+    assert any(len(result.history["loss"]) < 7 for result in results) == (stop["monitor"] != "val_nothing")
+
+
+@pytest.mark.parametrize("stop", [{"restore_best_weights": True}, {"monitor": "val_accuracy"}])
+def test_early_stopping_that_asks_the_model_is_left_to_keras(network, numpy_engine, stop):
+    engine = numpy_engine(network(dense))
+    found = dict(engine.stacked([FitRequest({"lr": 0.1}, 1, 1)], [[keras.callbacks.EarlyStopping(**stop)]]))
+    assert found == {0: "it has callbacks of its own"}
+
+
 def test_rates_by_weight_beside_other_callbacks_are_left_to_keras(network, numpy_engine):
     engine = numpy_engine(network(dense))
     callbacks = [tfopt.callbacks.LearningRateMultipliers({"kernel": 0.3}), keras.callbacks.TerminateOnNaN()]
