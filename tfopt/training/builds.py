@@ -48,6 +48,7 @@ class BuildSnapshot:
         generator: State of the generator of `keras.random` functions without a seed.
         draws: Whether the build drew from TensorFlow's stateful random stream.
         shared: Multiplications of a row that convolutions take beyond one for each weight.
+        weights: Places in `state` of what `get_weights` returns.
     """
 
     signature: str
@@ -57,6 +58,7 @@ class BuildSnapshot:
     generator: np.ndarray
     draws: bool
     shared: int
+    weights: tuple[int, ...]
 
     def same_as(self, other: "BuildSnapshot") -> bool:
         """Return whether nothing tells the two builds apart."""
@@ -116,7 +118,9 @@ def take_snapshot(
     state = [_copy(v) for v in (*model.variables, *model.optimizer.variables)] + (added or [])
     extra = [_copy(walk.variables[path]) for path in sorted(walk.variables)]
     shared = sum(map(_shared_multiplications, layers_of(model)))
-    return BuildSnapshot(walk.signature, walk.numbers, state, extra, generator, draws, shared), model, walk
+    of_weights = set(map(id, model.weights))
+    weights = tuple(place for place, variable in enumerate(model.variables) if id(variable) in of_weights)
+    return BuildSnapshot(walk.signature, walk.numbers, state, extra, generator, draws, shared, weights), model, walk
 
 
 def _shared_multiplications(layer: keras.layers.Layer) -> int:

@@ -1,5 +1,6 @@
 """The population: fits of one model structure trained together, a stacked axis over members in one graph."""
 
+import functools
 import gc
 import logging
 import threading
@@ -7,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import keras
@@ -21,7 +21,7 @@ from tfopt.devices import num_cores
 from tfopt.errors import CannotStack, one_line
 from tfopt.training.builds import BuildRegistry
 from tfopt.training.epoch_graph import log_value
-from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult, Results
+from tfopt.training.fits import Callbacks, Engine, FitRequest, FitResult, Results, State
 from tfopt.training.numpy_stack.model import NumpyStack
 from tfopt.training.shared import SharedGraphEngine
 from tfopt.training.stack import Stack, StackMember, train_epoch
@@ -50,8 +50,7 @@ class PopulationEngine(Engine):
     company: the same initial weights, order of rows and dropout masks, its own normalisation statistics, penalties,
     learning rate, clipping and early stopping. Best for many small models. Optimizers that look at more
     than one weight at a time (Lamb, Adafactor, Muon, loss scaling), a `train_step` of one's own and fits with
-    callbacks (but for `EarlyStopping` without `restore_best_weights`, and `LearningRateMultipliers`, which NumPy knows)
-    go to the other engine.
+    callbacks (but for `EarlyStopping`, and `LearningRateMultipliers`, which NumPy knows) go to the other engine.
 
     Args:
         max_members: Most members of a stack.
@@ -238,36 +237,37 @@ class PopulationEngine(Engine):
             started = time.perf_counter()
             logs = train_epoch(stack, present, epoch, self.shuffle)
             epoch += 1
-            arrays: list[np.ndarray] = []
+            arrays = functools.cache(stack.arrays)  # at the end of this epoch
             finished = []
             for place, member in enumerate(present):
                 if not training[place]:
                     continue
                 own = {name: log_value(value[place]) for name, value in logs.items()}
-                improved, ended = self._follow(member, epoch - 1, own)
+                improved, ended = self._follow(
+                    member, epoch - 1, own, functools.partial(_state_at, stack, arrays, place)
+                )
                 if improved or ended:
-                    arrays = arrays or stack.arrays()
-                    state = stack.state(arrays, place)
+                    state = stack.state(arrays(), place)
                     if improved:
                         member.result.best_state = state[: stack.length]
                     if ended:
-                        member.result.state = stack.finished(state)
+                        member.result.state = member.restored(stack.finished(state))
                         training[place] = False
                         finished.append(member)
             if finished and finished[0].request.predict is not None:
                 self._predict(stack, finished)
                 if any(training):
-                    stack.load([stack.state(arrays, place) for place in range(len(present))], numbers)
+                    stack.load([stack.state(arrays(), place) for place in range(len(present))], numbers)
             share = (time.perf_counter() - started) / (sum(training) + len(finished))
             for member in [m for m, trains in zip(present, training, strict=True) if trains] + finished:
                 member.result.seconds += share
             yield from ((member.index, member.result) for member in finished)
             if 0 < sum(training) < _SPARSE * len(present):
-                arrays = stack.arrays()
+                last = stack.arrays()
                 kept = [place for place, trains in enumerate(training) if trains]
                 present = [present[place] for place in kept]
                 numbers = [member.snapshot.numbers for member in present]
-                stack.load([stack.state(arrays, place) for place in kept], numbers)
+                stack.load([stack.state(last, place) for place in kept], numbers)
                 training = [True] * len(present)
 
     def _predict(self, stack: Stack, members: list[StackMember]) -> None:
@@ -278,12 +278,18 @@ class PopulationEngine(Engine):
         for member, outputs in zip(members, stack.outputs(rows), strict=True):
             member.result.outputs = outputs
 
-    def _follow(self, member: StackMember, epoch: int, logs: dict[str, float]) -> tuple[bool, bool]:
+    def _follow(
+        self, member: StackMember, epoch: int, logs: dict[str, float], state: Callable[[], State]
+    ) -> tuple[bool, bool]:
         try:
-            return member.follow(epoch, logs)
+            return member.follow(epoch, logs, state)
         except KeyError as error:
             member.result.failure = one_line(error)
             return False, True
+
+
+def _state_at(stack: Stack, arrays: Callable[[], list[np.ndarray]], place: int) -> State:
+    return stack.state(arrays(), place)
 
 
 def _known(callbacks: Callbacks) -> _Known | None:
@@ -293,16 +299,13 @@ def _known(callbacks: Callbacks) -> _Known | None:
     for callback in callbacks() if callable(callbacks) else callbacks:
         if type(callback) is LearningRateMultipliers and not multipliers:
             multipliers.append(callback)
-        elif type(callback) is keras.callbacks.EarlyStopping and _goes_by_logs(callback):
+        elif type(callback) is keras.callbacks.EarlyStopping and (
+            callback.mode != "auto" or callback.monitor in ("loss", "val_loss")  # else its model tells what is better
+        ):
             stops.append(callback)
         else:
             return None
     return next(iter(multipliers), None), stops
-
-
-def _goes_by_logs(stop: keras.callbacks.EarlyStopping) -> bool:
-    """Return whether a callback needs no model: neither its weights, nor its metrics to tell what is better."""
-    return not stop.restore_best_weights and (stop.mode != "auto" or stop.monitor in ("loss", "val_loss"))
 
 
 @contextmanager
@@ -318,7 +321,7 @@ def _old_objects_left_alone() -> Iterator[None]:
             gc.unfreeze()
 
 
-@cache
+@functools.cache
 def _frozen_by_others() -> bool:
     """Return whether there were objects set aside before the first of ours: to count a million takes long."""
     return gc.get_freeze_count() > 0

@@ -1,8 +1,7 @@
 """What trains fits of one structure together: a stack, and its members, each with its own weights and numbers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -89,6 +88,22 @@ class Stack(ABC):
         """Return each member's outputs for its rows of the training examples."""
 
 
+class _InPlaceOfModel:
+    """What `EarlyStopping` is given for a model: it asks for weights, and puts them back when the training ends."""
+
+    def __init__(self, places: Sequence[int]):
+        self.stop_training, self.metrics, self._places = False, (), places
+        self.state: Callable[[], State] = list
+        self.back: State = []
+
+    def get_weights(self) -> State:
+        state = self.state()
+        return [state[place].copy() for place in self._places]
+
+    def set_weights(self, weights: State) -> None:
+        self.back = weights
+
+
 class StackMember:
     """A fit, where it begins, and what it has done.
 
@@ -101,7 +116,7 @@ class StackMember:
         multipliers: LearningRateMultipliers | None = None, stops: Sequence[keras.callbacks.EarlyStopping] = (),
     ):  # fmt: skip
         self.index, self.request, self.snapshot, self.multipliers = index, request, snapshot, multipliers
-        self.stops, self._in_place_of_model = stops, SimpleNamespace(stop_training=False, metrics=[])
+        self.stops, self._in_place_of_model = stops, _InPlaceOfModel(snapshot.weights)
         for callback in stops:
             callback.set_model(self._in_place_of_model)
             callback.on_train_begin()
@@ -124,8 +139,9 @@ class StackMember:
         again.result.reason, again.result.seconds = self.result.reason, self.result.seconds
         return again
 
-    def follow(self, epoch: int, logs: dict[str, float]) -> tuple[bool, bool]:
+    def follow(self, epoch: int, logs: dict[str, float], state: Callable[[], State]) -> tuple[bool, bool]:
         """Note an epoch's logs; return whether it is the best so far, and whether the training ends with it."""
+        self._in_place_of_model.state = state
         for callback in self.stops:
             callback.on_epoch_end(epoch, logs)
         improved, ended = self.tracker.epoch(logs)
@@ -133,6 +149,11 @@ class StackMember:
         for callback in self.stops if ended else ():
             callback.on_train_end()
         return improved, ended
+
+    def restored(self, state: State) -> State:
+        """Return the state at the end of the training with the weights that a callback has put back, if one has."""
+        back = dict(zip(self.snapshot.weights, self._in_place_of_model.back, strict=False))
+        return [back.get(place, value) for place, value in enumerate(state)]
 
     @property
     def num_rows(self) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfopt
-from tfopt.training.fits import FitRequest
+from tfopt.training.fits import FitRequest, Monitor
 from tfopt.training.model_walk import ModelWalk
 from tfopt.training.numpy_stack.schedules import ScheduleValues
 from tfopt.training.plain import PlainEngine
@@ -206,13 +206,16 @@ def test_rates_by_weight(optimizer, network, numpy_engine):
         {"monitor": "loss", "patience": 2, "min_delta": 0.02},
         {"monitor": "val_loss", "mode": "max", "patience": 1, "start_from_epoch": 2},
         {"monitor": "val_loss", "baseline": 0.0, "patience": 3, "min_delta": 0.05},
+        {"monitor": "val_loss", "patience": 2, "min_delta": 0.05, "restore_best_weights": True},
+        {"monitor": "loss", "mode": "max", "patience": 9, "restore_best_weights": True},
         {"monitor": "val_nothing", "mode": "min"},  # Keras warns
     ],
 )
 @pytest.mark.filterwarnings("ignore:Early stopping conditioned on metric")
-def test_early_stopping_ends_a_member_where_it_ends_a_fit(network, numpy_engine, stop):
+def test_early_stopping_ends_a_member_where_it_ends_a_fit(network, numpy_engine, assert_same, stop):
     engine = numpy_engine(network(dense))
-    requests = [FitRequest({"lr": lr}, 1, 7) for lr in (*SMALL, 0.3)]
+    monitor = Monitor("val_loss", "min")
+    requests = [FitRequest({"lr": lr}, 1, 7, predict=np.arange(9), monitor=monitor) for lr in (*SMALL, 0.3)]
 
     def stops():
         return [keras.callbacks.EarlyStopping(**stop), tfopt.callbacks.LearningRateMultipliers({"kernel": 0.5})]
@@ -222,16 +225,14 @@ def test_early_stopping_ends_a_member_where_it_ends_a_fit(network, numpy_engine,
     assert [(result.engine, result.reason) for result in results] == [("population", "")] * 3
     for mine, theirs in zip(results, PlainEngine(**engine.arguments()).fit(requests, [stops] * 3), strict=True):
         assert len(mine.history["loss"]) == len(theirs.history["loss"])
-        for a, b in zip(mine.state, theirs.state, strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+        assert_same(mine, theirs, atol=1e-5)
     assert sorted(ended) == [0, 1, 2]
-    assert any(len(result.history["loss"]) < 7 for result in results) == (stop["monitor"] != "val_nothing")
+    assert any(len(result.history["loss"]) < 7 for result in results) == (stop.get("patience") in (1, 2, 3))
 
 
-@pytest.mark.parametrize("stop", [{"restore_best_weights": True}, {"monitor": "val_accuracy"}])
-def test_early_stopping_that_asks_the_model_is_left_to_keras(network, numpy_engine, stop):
-    engine = numpy_engine(network(dense))
-    found = dict(engine.stacked([FitRequest({"lr": 0.1}, 1, 1)], [[keras.callbacks.EarlyStopping(**stop)]]))
+def test_early_stopping_that_asks_the_model_what_is_better_is_left_to_keras(network, numpy_engine):
+    engine, stop = numpy_engine(network(dense)), keras.callbacks.EarlyStopping("val_accuracy")
+    found = dict(engine.stacked([FitRequest({"lr": 0.1}, 1, 1)], [[stop]]))
     assert found == {0: "it has callbacks of its own"}
 
 
