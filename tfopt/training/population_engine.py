@@ -299,9 +299,11 @@ def _known(callbacks: Callbacks) -> _Known | None:
     for callback in callbacks() if callable(callbacks) else callbacks:
         if type(callback) is LearningRateMultipliers and not multipliers:
             multipliers.append(callback)
-        elif type(callback) is keras.callbacks.EarlyStopping and (
-            callback.mode != "auto" or callback.monitor in ("loss", "val_loss")  # else its model tells what is better
-        ):
+        elif type(callback) is keras.callbacks.EarlyStopping:
+            if callback.mode == "auto" and callback.monitor.removeprefix("val_") in ("accuracy", "acc"):
+                callback.mode = "max"  # as the metric says once it is made
+            if callback.mode == "auto" and callback.monitor.removeprefix("val_") != "loss":
+                return None  # only the model's metrics tell what is better
             stops.append(callback)
         else:
             return None

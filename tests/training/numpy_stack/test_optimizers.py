@@ -208,12 +208,13 @@ def test_rates_by_weight(optimizer, network, numpy_engine):
         {"monitor": "val_loss", "baseline": 0.0, "patience": 3, "min_delta": 0.05},
         {"monitor": "val_loss", "patience": 2, "min_delta": 0.05, "restore_best_weights": True},
         {"monitor": "loss", "mode": "max", "patience": 9, "restore_best_weights": True},
+        {"monitor": "val_accuracy", "patience": 2},
         {"monitor": "val_nothing", "mode": "min"},  # Keras warns
     ],
 )
 @pytest.mark.filterwarnings("ignore:Early stopping conditioned on metric")
 def test_early_stopping_ends_a_member_where_it_ends_a_fit(network, numpy_engine, assert_same, stop):
-    engine = numpy_engine(network(dense))
+    engine = numpy_engine(network(dense, metrics=["accuracy"]))
     monitor = Monitor("val_loss", "min")
     requests = [FitRequest({"lr": lr}, 1, 7, predict=np.arange(9), monitor=monitor) for lr in (*SMALL, 0.3)]
 
@@ -231,7 +232,7 @@ def test_early_stopping_ends_a_member_where_it_ends_a_fit(network, numpy_engine,
 
 
 def test_early_stopping_that_asks_the_model_what_is_better_is_left_to_keras(network, numpy_engine):
-    engine, stop = numpy_engine(network(dense)), keras.callbacks.EarlyStopping("val_accuracy")
+    engine, stop = numpy_engine(network(dense)), keras.callbacks.EarlyStopping("val_score")
     found = dict(engine.stacked([FitRequest({"lr": 0.1}, 1, 1)], [[stop]]))
     assert found == {0: "it has callbacks of its own"}
 
