@@ -35,12 +35,11 @@ def dropout(hp):
     return layers.Dropout(hp["rate"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "hidden", "exact"),
     [
-        (SharedGraphEngine, (noise, dense, dropout), True),
-        (PopulationEngine, (noise, dense, dropout), False),  # as one graph
+        pytest.param(SharedGraphEngine, (noise, dense, dropout), True, marks=pytest.mark.slow),
+        pytest.param(PopulationEngine, (noise, dense, dropout), False, marks=pytest.mark.slow),  # as one graph
         (PopulationEngine, (dense, dropout), False),  # in NumPy
     ],
 )

@@ -52,7 +52,8 @@ def test_they_learn_from_the_training_rows_alone(kind, engine):
     np.testing.assert_allclose(result.outputs, scaled @ kernel + bias, rtol=1e-4, atol=1e-4)
 
 
-def test_a_tuner_refuses_what_it_could_not_keep(tmp_path):
+@pytest.mark.parametrize("dtype", [object, str])
+def test_a_tuner_refuses_what_it_could_not_keep(tmp_path, dtype):
     def of_texts(hp):
         words = keras.layers.TextVectorization(max_tokens=9, output_mode="multi_hot", pad_to_max_tokens=True)
         model = keras.Sequential([keras.Input((), dtype="string"), words, keras.layers.Dense(1)])
@@ -62,7 +63,7 @@ def test_a_tuner_refuses_what_it_could_not_keep(tmp_path):
     tuner = tfopt.search.RandomSearch(of_texts, "loss", max_trials=1, directory=tmp_path)
 
     def search():
-        tuner.search(np.array(["a", "b"] * 4), np.zeros(8), verbose=0)
+        tuner.search(np.array(["a", "b"] * 4, dtype), np.zeros(8), verbose=0)
         [trial] = tuner.oracle.trials.values()
         engines = [(member.engine, member.reason, member.failure) for member in trial.members]
         pytest.fail(f"{trial.status} by {engines}: {trial.message}, of what was raised: {tuner.raised}")

@@ -109,11 +109,7 @@ class KeepsModels(TunerMethods, keras_tuner.Tuner):
                 raise keras_tuner.errors.FatalTypeError(
                     f"`build` must return a compiled keras.Model. Received: {type(model).__name__}."
                 )
-            if lost := [layer for layer in layers_to_adapt(model) if not isinstance(layer, keras.layers.Normalization)]:
-                raise keras_tuner.errors.FatalTypeError(
-                    f"layer {lost[0].name!r} ({type(lost[0]).__name__}) has not been adapted, and what it would learn "
-                    "in a trial is not kept with the weights. Adapt it in `build`, to the training rows."
-                )
+            refuse_unadapted(model)
             if self.max_model_size and model.built and model.count_params() > self.max_model_size:
                 raise keras_tuner.errors.FailedTrialError(
                     f"Oversized model: {model.count_params()} weights, more than max_model_size={self.max_model_size}."
@@ -257,3 +253,12 @@ class Builder:
     def errors(self) -> dict[Any, tuple[Exception, str]]:
         """Why models could not be built, by configuration: the exception and its traceback."""
         return self._tuner.raised
+
+
+def refuse_unadapted(model: keras.Model) -> None:
+    """Raise KerasTuner's error where a layer has learned nothing from rows yet; engines adapt a `Normalization`."""
+    if lost := [layer for layer in layers_to_adapt(model) if not isinstance(layer, keras.layers.Normalization)]:
+        raise keras_tuner.errors.FatalTypeError(
+            f"layer {lost[0].name!r} ({type(lost[0]).__name__}) has not been adapted, and what it would learn "
+            "in a trial is not kept with the weights. Adapt it in `build`, to the training rows."
+        )

@@ -24,7 +24,7 @@ from tfopt.search.tuners import space
 from tfopt.search.tuners.completed_oracle import completed, proposes_at_once
 from tfopt.search.tuners.files import KeptStates
 from tfopt.search.tuners.fits import Fits, fits_of
-from tfopt.search.tuners.models import Builder, KeepsModels
+from tfopt.search.tuners.models import Builder, KeepsModels, refuse_unadapted
 from tfopt.search.tuners.oracle import BatchOracle, Member, number_of
 from tfopt.search.tuners.study import TrialLines, TunerStudy, seed_of
 from tfopt.training import ENGINES
@@ -269,6 +269,12 @@ class Tuner(KeepsModels):
         """Keep what a trial that KerasTuner fits may go on from."""
         if self.oracle.may_continue(trial) and epoch + 1 == trial.hyperparameters.values["tuner/epochs"]:
             self.states.write(trial.trial_id, state_of(model), 0)
+
+    def begun(self, model: Any, hp: keras_tuner.HyperParameters) -> Any:
+        """Return a model just built, in the state that its training goes on from."""
+        if self.one_by_one and isinstance(model, keras.Model) and not self._fits_itself():
+            refuse_unadapted(model)
+        return super().begun(model, hp)
 
     def _fits_itself(self) -> bool:
         """Return whether the user, not Keras, fits a trial."""
