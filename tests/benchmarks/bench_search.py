@@ -218,7 +218,7 @@ def scikit_learn_digits(trials, turn):
     held, held_y = data["validation_data"]
     x, y = np.concatenate([data["x"], held]), np.concatenate([data["y"], held_y])
     split = PredefinedSplit(np.r_[np.full(len(data["x"]), -1), np.zeros(len(held))])
-    model = lambda **o: MLPClassifier((64, 64), max_iter=EPOCHS, **o)  # noqa: E731
+    model = lambda **o: MLPClassifier(hidden_layer_sizes=(64, 64), max_iter=EPOCHS, **o)  # noqa: E731
     return scikit_learn(model, trials, turn, (x, y, len(x)), lambda rows: split)
 
 
@@ -227,7 +227,7 @@ def scikit_learn_folds(trials, turn):
     from sklearn.neural_network import MLPRegressor
 
     x, y = diabetes()
-    model = lambda **o: MLPRegressor((64,), max_iter=40, **o)  # noqa: E731
+    model = lambda **o: MLPRegressor(hidden_layer_sizes=(64,), max_iter=40, **o)  # noqa: E731
     return scikit_learn(model, trials, turn, (x, y[:, 0], len(x)), lambda rows: KFold(5))
 
 
