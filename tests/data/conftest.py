@@ -70,3 +70,13 @@ def read(tmp_path):
         return table
 
     return read
+
+
+@pytest.fixture(scope="session")
+def said():
+    """Return what finds the note that holds all of some words."""
+
+    def said(table, *words):
+        return next((note for note in table.notes if all(word in note for word in words)), "")
+
+    return said

@@ -1,7 +1,6 @@
 """Tables as people write them: cells and lines are read as what they are, guesses are said, new rows are read alike."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tfopt.data import load_table, read_rows
@@ -31,11 +30,6 @@ def every(values, step, word):
     return [word if place % step == 0 else value for place, value in enumerate(values)]
 
 
-def said(table, *words):
-    """The note that holds all of the words."""
-    return next((note for note in table.notes if all(word in note for word in words)), "")
-
-
 @pytest.mark.parametrize(
     ("written", "how"),
     [
@@ -63,7 +57,7 @@ def said(table, *words):
     ],
 )
 @pytest.mark.parametrize("separator", [";", ",", "\t"])
-def test_positive_numbers_of_every_country(read, written, how, separator):
+def test_positive_numbers_of_every_country(read, written, how, separator, said):
     amounts = AMOUNTS / 1e6 if "e" in written[0] and "€" not in written[0] and "kg" not in written[0] else AMOUNTS
     table = read({"amount": written, "y": texts(TARGET)}, separator)
     np.testing.assert_allclose(table.features["amount"], amounts, rtol=1e-7)
@@ -85,7 +79,7 @@ def test_positive_numbers_of_every_country(read, written, how, separator):
         (lambda v: f"{v:+.2f}", ""),
     ],
 )
-def test_negative_numbers(read, form, how):
+def test_negative_numbers(read, form, how, said):
     values = VALUES - 50
     table = read({"a": [form(value) for value in values], "y": texts(TARGET)})
     np.testing.assert_allclose(table.features["a"], values, atol=1e-9)
@@ -93,7 +87,7 @@ def test_negative_numbers(read, form, how):
 
 
 @pytest.mark.parametrize("share", ["all", "half", "largest"])
-def test_thousands_commas_in_some_cells_only(read, share):
+def test_thousands_commas_in_some_cells_only(read, share, said):
     numbers = (np.arange(NUM_ROWS) * 37 + {"all": 3000, "half": 100, "largest": 262}[share]) % 5000
     numbers = np.minimum(numbers, 999) if share == "largest" else numbers
     numbers[-1] = 1784
@@ -119,7 +113,7 @@ def test_a_dash_in_place_of_decimals_tells_the_decimal_sign(read, form, value):
     assert table.features["price"].tolist() == [value + 1001 * k for k in range(NUM_ROWS)]
 
 
-def test_whole_thousands_beside_decimal_commas(read):
+def test_whole_thousands_beside_decimal_commas(read, said):
     thousands = np.arange(NUM_ROWS) * 731 + 1234
     table = read({"a": swapped(thousands), "b": comma(VALUES), "y": comma(TARGET)}, ";")
     np.testing.assert_array_equal(table.features["a"], thousands)
@@ -131,7 +125,7 @@ def test_whole_thousands_beside_decimal_commas(read):
     assert told.features["income"].iloc[0] == 1.234
 
 
-def test_each_column_has_its_own_decimal_sign(read):
+def test_each_column_has_its_own_decimal_sign(read, said):
     versions = [f"{place % 3 + 1}.{place % 7}" for place in range(NUM_ROWS)]
     table = read({"a": comma(VALUES), "version": versions, "y": comma(TARGET)}, ";")
     np.testing.assert_allclose(table.features["version"], [float(version) for version in versions])
@@ -146,7 +140,7 @@ def test_the_decision_rests_on_all_rows(read):
     np.testing.assert_array_equal(table.features["a"], [*range(300), *np.arange(300) + 0.5])
 
 
-def test_what_three_digits_mean_where_nothing_else_tells(read):
+def test_what_three_digits_mean_where_nothing_else_tells(read, said):
     three = [f"{place % 9 + 1}.{100 + place * 13 % 900}" for place in range(NUM_ROWS)]
     values = [float(text) for text in three]
     y = ["u", "v"] * (NUM_ROWS // 2)
@@ -167,7 +161,7 @@ def test_what_three_digits_mean_where_nothing_else_tells(read):
     "mark",
     ["-", "--", ".", "None", "#DIV/0!", "n.a.", "N.A.", "missing", "(null)", "<NA>", "unknown", "k.A.", "absent", "*"],
 )
-def test_marks_for_missing_numbers(read, mark):
+def test_marks_for_missing_numbers(read, mark, said):
     written = every(texts(VALUES), 8, mark)
     table = read({"x": written, "z": texts(AMOUNTS), "y": texts(TARGET)})
     np.testing.assert_array_equal(table.features["x"], [np.nan if text == mark else float(text) for text in written])
@@ -176,7 +170,7 @@ def test_marks_for_missing_numbers(read, mark):
         assert said(table, "missing among numbers", "'x' (8 cells", repr(mark), "--column x=category")
 
 
-def test_a_column_may_be_mostly_marks(read):
+def test_a_column_may_be_mostly_marks(read, said):
     written = ["-" if place % 4 else f"{value:.2f}" for place, value in enumerate(VALUES)]
     table = read({"x": written, "z": texts(AMOUNTS), "y": texts(TARGET)})
     assert table.features["x"].notna().sum() == NUM_ROWS // 4
@@ -188,7 +182,7 @@ def test_marks_are_levels_in_a_column_of_words(read):
     assert sorted(table.features["x"].cat.categories) == ["-", "blue", "green", "red"]
 
 
-def test_bounds_are_missing_and_said_apart(read):
+def test_bounds_are_missing_and_said_apart(read, said):
     written = every(every(texts(VALUES), 6, "<0.5"), 7, "-")
     table = read({"x": written, "y": texts(TARGET)})
     assert said(table, "bounds read as missing", "'<0.5'")
@@ -214,7 +208,7 @@ def test_bounds_are_missing_and_said_apart(read):
         ([f"{place % 5}0-" for place in range(NUM_ROWS)], "'10-' in 12"),
     ],
 )
-def test_what_looks_like_numbers_and_is_not_read_so_is_said(read, written, words):
+def test_what_looks_like_numbers_and_is_not_read_so_is_said(read, written, words, said):
     table = read({"x": written, "z": texts(VALUES), "y": texts(TARGET)})
     assert said(table, "not read as numbers", "'x'", words, "--column x=")
 
@@ -238,7 +232,7 @@ def test_what_looks_like_numbers_and_is_not_read_so_is_said(read, written, words
         (["40.5° N", "33.25° S"], [40.5, -33.25]),
     ],
 )
-def test_factors_times_and_durations(read, tmp_path, written, values):
+def test_factors_times_and_durations(read, tmp_path, written, values, said):
     cells = (written * NUM_ROWS)[:NUM_ROWS]
     table = read({"x": cells, "z": texts(VALUES), "y": texts(TARGET)}, ";")
     np.testing.assert_allclose(table.features["x"], (values * NUM_ROWS)[:NUM_ROWS], rtol=1e-12)
@@ -254,7 +248,7 @@ def test_missing_values_of_the_target_are_named(read):
         read({"x": texts(VALUES), "y": [*texts(TARGET)[:10], "-", *texts(TARGET)[11:]]})
 
 
-def test_leading_zeros_are_said_and_can_be_levels(read):
+def test_leading_zeros_are_said_and_can_be_levels(read, said):
     codes = [f"0{1234 + place % 5}" for place in range(NUM_ROWS)]
     table = read({"zip": codes, "y": texts(TARGET)})
     assert said(table, "leading zeros", "'zip'", "--column zip=category")
@@ -270,7 +264,7 @@ def test_a_unit_may_be_plural(read):
 
 
 @pytest.mark.parametrize("unit", ["kg", "USD", "GB", "Stk", "x"])
-def test_letters_behind_numbers_are_a_unit_where_most_have_them_or_all_know_them(read, unit):
+def test_letters_behind_numbers_are_a_unit_where_most_have_them_or_all_know_them(read, unit, said):
     known = unit in ("kg", "USD", "GB")
     written = [f"{place % 7}{unit if place % 3 < (1 if known else 2) else ''}" for place in range(NUM_ROWS)]
     table = read({"x": written, "y": texts(TARGET)})
@@ -282,7 +276,7 @@ def test_letters_behind_numbers_are_a_unit_where_most_have_them_or_all_know_them
 
 
 @pytest.mark.parametrize("ending", ["/100", " out of 5 stars", " l/100 km"])
-def test_numbers_that_all_end_alike(read, tmp_path, ending):
+def test_numbers_that_all_end_alike(read, tmp_path, ending, said):
     table = read({"x": every([f"{v:.1f}{ending}" for v in VALUES], 9, "-"), "y": texts(TARGET)})
     numbers = [np.nan if place % 9 == 0 else float(f"{value:.1f}") for place, value in enumerate(VALUES)]
     np.testing.assert_allclose(table.features["x"], numbers)
@@ -291,7 +285,7 @@ def test_numbers_that_all_end_alike(read, tmp_path, ending):
     assert read_rows(tmp_path / "new.csv", table.columns)["x"].tolist() == [7]
 
 
-def test_codes_with_a_sign_between_are_no_numbers(read):
+def test_codes_with_a_sign_between_are_no_numbers(read, said):
     table = read(
         {"code": [f"{8352 + place}-GBBCA" for place in range(NUM_ROWS)], "z": texts(VALUES), "y": texts(TARGET)}
     )
@@ -312,7 +306,7 @@ def test_nines_far_from_all_other_numbers_are_named(read):
     assert note.startswith("'y' is 9999")
 
 
-def test_a_metric_that_hangs_on_a_few_rows_is_said(read):
+def test_a_metric_that_hangs_on_a_few_rows_is_said(read, said):
     far = read({"x": texts(VALUES), "y": [*texts(np.abs(TARGET))[:-1], "90000"]})
     (note,) = cautions(far, "r2")
     assert note.startswith("r2 hangs on 1 row of 60, where 'y' is as far off as 90000: 98% of all squared")
@@ -320,7 +314,7 @@ def test_a_metric_that_hangs_on_a_few_rows_is_said(read):
     assert cautions(far, "mae") == cautions(read({"x": texts(VALUES), "y": texts(TARGET)}), "r2") == []
 
 
-def test_digits_of_one_width_are_labels_as_written(read):
+def test_digits_of_one_width_are_labels_as_written(read, said):
     codes = [f"{1 + place % 12:02}" for place in range(NUM_ROWS)]
     table = read({"x": texts(VALUES), "month": codes}, target="month")
     assert table.classes == tuple(f"{month:02}" for month in range(1, 13))
@@ -333,111 +327,6 @@ def test_digits_of_one_width_are_labels_as_written(read):
 def test_an_empty_target_is_called_so(read):
     with pytest.raises(UserError, match=r"the target 'z' is empty \(.*\)\. Choose another column"):
         read({"x": texts(VALUES), "z": [""] * NUM_ROWS})
-
-
-def dates(days, form):
-    return [day.strftime(form).replace("q", str(day.quarter)) for day in days]
-
-
-MONTHS = pd.date_range("2015-01-01", periods=NUM_ROWS, freq="MS")
-WEEKS = pd.date_range("2015-01-04", periods=NUM_ROWS, freq="7D")
-MONDAYS = pd.date_range("2014-12-29", periods=NUM_ROWS, freq="7D")
-QUARTERS = pd.date_range("2015-01-01", periods=NUM_ROWS, freq="QS")
-LOW_DAYS = pd.DatetimeIndex([pd.Timestamp(2015, place * 7 % 12 + 1, place * 5 % 12 + 1) for place in range(NUM_ROWS)])
-
-
-@pytest.mark.parametrize(
-    ("days", "form", "how"),
-    [
-        (MONTHS, "%d/%m/%Y", "day first, which makes them a series"),
-        (MONTHS, "%m/%d/%Y", "month first, which makes them a series"),
-        (MONTHS, "%d-%m-%y", "day first, which makes them a series"),
-        (WEEKS, "%d/%m/%Y", "day first"),
-        (WEEKS, "%m/%d/%Y %H:%M", "month first"),
-        (LOW_DAYS.sort_values(), "%d/%m/%Y", "day first, which makes them a series"),
-        (LOW_DAYS, "%m/%d/%Y", "month first, though the day may come first"),
-        (WEEKS, "%d.%m.%Y", "day first"),
-        (WEEKS, "%Y-%m-%d", ""),
-        (WEEKS, "%Y-%m-%d %H:%M:%S UTC", ""),
-        (WEEKS, "%Y-%m-%dT%H:%M:%SZ", ""),
-        (WEEKS, "%Y/%m/%d %H:%M:%S", ""),
-        (MONTHS, "%Y-%m", ""),
-        (MONTHS, "%b %Y", ""),
-        (WEEKS, "%d %B %Y", ""),
-        (MONTHS, "%B-%y", ""),
-        (MONDAYS, "%G-W%V", ""),
-        (QUARTERS, "%Y-Qq", ""),
-        (QUARTERS, "Qq %Y", ""),
-        (WEEKS, "%m/%d/%Y %I:%M %p", "month first"),
-        (WEEKS, "%Y%m%d", "year first"),
-        (WEEKS, "%Y%m%dT%H%M%S", ""),
-        (WEEKS, "%a, %d %b %Y %H:%M:%S GMT", ""),
-        (WEEKS, "%A, %B %d, %Y", ""),
-        (WEEKS, "So., %d.%m.%y", "day first"),
-        (WEEKS, "%a %b %d %H:%M:%S %Y", ""),
-        (WEEKS, "%d/%b/%Y:%H:%M:%S +0000", ""),
-        (WEEKS, "%d/%b/%Y", ""),
-    ],
-)
-def test_dates(read, days, form, how):
-    table = read({"date": dates(days, form), "z": texts(VALUES), "y": texts(TARGET)})
-    assert table.columns[0].kind == "date"
-    np.testing.assert_array_equal(table.features["date"].to_numpy(), days.to_numpy())
-    note = said(table, "read as dates", "'date'")
-    assert how in note
-    if "which" in how or "though" in how:
-        other = "month-first" if "day first, which" in how else "day-first"
-        assert f"--column date={other}" in note
-
-
-def test_whole_numbers_are_dates_where_all_of_them_are(read):
-    days = [*dates(WEEKS[:-1], "%Y%m%d"), ""]
-    for cells, kind in ((days, "date"), ([*days[:-1], "20150230"], "numeric")):
-        table = read({"when": cells, "z": texts(VALUES), "y": texts(TARGET)})
-        assert table.columns[0].kind == kind
-    told = read({"when": days, "z": texts(VALUES), "y": texts(TARGET)}, columns={"when": "number"})
-    assert told.columns[0].kind == "numeric"
-
-
-def test_dates_that_are_missing(read):
-    written = every(every(dates(WEEKS, "%d/%m/%Y"), 7, "00/00/0000"), 11, "n.a.")
-    table = read({"date": written, "y": texts(TARGET)})
-    assert table.features["date"].isna().sum() == sum(text in ("00/00/0000", "n.a.") for text in written)
-    assert said(table, "missing among dates", "'00/00/0000' in")
-    written = every(every(dates(LOW_DAYS.sort_values(), "%d/%m/%Y"), 7, "-"), 11, "n.a.")
-    assert said(read({"date": written, "y": texts(TARGET)}), "day first, which makes them a series")
-
-
-def test_dates_of_the_years_1_and_9999_stand_for_none(read, tmp_path):
-    written = every(every(dates(WEEKS, "%Y-%m-%d"), 2, "9999-12-31"), 11, "0001-01-01")
-    table = read({"end": written, "z": texts(VALUES), "y": texts(TARGET)})
-    assert table.features["end"].isna().tolist() == [text[:2] in ("99", "00") for text in written]
-    assert said(table, "missing among dates", "'9999-12-31' in", "'0001-01-01' in")
-    (tmp_path / "new.csv").write_text("end,z\n9999-01-01,1\n2020-01-01,2\n", encoding="utf-8")
-    assert read_rows(tmp_path / "new.csv", table.columns)["end"].isna().tolist() == [True, False]
-    typed = pd.DataFrame({"end": np.array(written, "datetime64[s]"), "z": VALUES, "y": TARGET})
-    table = load_table(typed, target="y")
-    assert said(table, "missing among dates", "of the years 1 or 9999")
-    assert table.columns[0].has_missing
-
-
-def test_the_order_of_dates_can_be_told_or_told_by_the_file(read):
-    written = dates(LOW_DAYS, "%d/%m/%Y")
-    table = read({"date": written, "y": texts(TARGET)}, columns={"date": "day-first"})
-    np.testing.assert_array_equal(table.features["date"].to_numpy(), LOW_DAYS.to_numpy())
-    table = read({"date": written, "y": comma(TARGET)}, ";")
-    np.testing.assert_array_equal(table.features["date"].to_numpy(), LOW_DAYS.to_numpy())
-    assert said(table, "day first, as elsewhere in the file")
-    table = read({"date": written, "other": dates(WEEKS, "%d/%m/%Y"), "y": texts(TARGET)})
-    np.testing.assert_array_equal(table.features["date"].to_numpy(), LOW_DAYS.to_numpy())
-
-
-def test_a_date_is_no_target(read):
-    columns = {"z": texts(VALUES), "when": dates(LOW_DAYS, "%Y-%m-%d")}
-    with pytest.raises(UserError, match=r"the target 'when' holds dates \(.*2015-01-01\). Name another target"):
-        read(columns)
-    assert read(columns, task="classification").classes[0] == "2015-01-01"
-    assert read(columns, columns={"when": "category"}).task == "classification"
 
 
 COLUMNS = {"a": comma(VALUES), "y": comma(TARGET)}
@@ -494,7 +383,7 @@ def test_a_nameless_column_within_the_table_is_a_feature(read):
         (["b", "40.25", "44.5"], "wvv", False),
     ],
 )
-def test_the_first_line(tmp_path, names, columns, has_header):
+def test_the_first_line(tmp_path, names, columns, has_header, said):
     kinds = {"w": ["a", "b"] * 30, "v": texts(VALUES), "c": ["class", "order"] * 30}
     lines = [names, *zip(*(kinds[kind] for kind in columns), strict=True)]
     path = tmp_path / "t.csv"

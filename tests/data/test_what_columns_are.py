@@ -15,11 +15,6 @@ def texts(values, form="{:.2f}"):
     return [form.format(value) for value in values]
 
 
-def said(table, *words):
-    """The note that holds all of the words."""
-    return next((note for note in table.notes if all(word in note for word in words)), "")
-
-
 @pytest.mark.parametrize(
     "name", ["amount_paid", "bid", "humid", "fluid", "covid", "prepaid", "price_index", "t", "x", "population"]
 )
@@ -59,7 +54,7 @@ def test_time_that_counts_up_is_a_feature(read, name, numbers):
         ("Unnamed: 0", texts(RNG.permutation(NUM_ROWS), "{:.0f}")),
     ],
 )
-def test_identifiers_are_dropped_and_said(read, name, written):
+def test_identifiers_are_dropped_and_said(read, name, written, said):
     table = read({name: written, "z": texts(VALUES), "y": ["a", "b", "c"] * (NUM_ROWS // 3)})
     name = name or "column_1"
     assert [column.name for column in table.columns] == ["z"]
@@ -82,7 +77,7 @@ def test_codes_without_relation_to_anything_are_dropped(read):
     assert [column.name for column in read({**columns, "y": texts(bent)}).columns] == ["policy", "z"]
 
 
-def test_texts_of_several_words_are_kept(read):
+def test_texts_of_several_words_are_kept(read, said):
     written = [f"the {('good', 'bad')[place % 2]} film number {place}" for place in range(NUM_ROWS)]
     table = read({"review": written, "z": texts(VALUES), "y": ["p", "n"] * (NUM_ROWS // 2)})
     assert table.columns[0].kind == "text"
@@ -94,7 +89,7 @@ def test_texts_of_several_words_are_kept(read):
     ("kind", "expected"),
     [("number", "numeric"), ("category", "categorical"), ("text", "text"), ("decimal-point", "numeric")],
 )
-def test_the_kind_of_a_column_can_be_told(read, kind, expected):
+def test_the_kind_of_a_column_can_be_told(read, kind, expected, said):
     written = ["many words" if place % 3 == 0 else str(place % 7) for place in range(NUM_ROWS)]
     table = read({"x": written, "z": texts(VALUES), "y": texts(TARGET)}, columns={"x": kind})
     assert table.columns[0].kind == expected

@@ -82,13 +82,13 @@ def read_columns(raw: RawTable, frame: pd.DataFrame, told: Mapping[str, str], gu
 def _compact_dates(frame: pd.DataFrame, told: Mapping[str, str], guesses: Guesses) -> dict[str, str]:
     """Return the columns of whole numbers all of which are dates, such as 20150131: by chance one in 27 would be."""
     found = {}
-    numbers = frame.select_dtypes(["int64", "float64"])
-    first = numbers.iloc[:100].to_numpy(np.float64)
+    numbers = frame[[name for name, dtype in frame.dtypes.items() if dtype.kind in "iuf"]]
+    first = numbers.iloc[:100].to_numpy(np.float64, na_value=np.nan)
     for name in numbers.columns[(((first > 19e6) & (first < 22e6)) | np.isnan(first)).all(axis=0)]:
         if name in told:
             continue
-        distinct = pd.Series(numbers[name].dropna().unique())
-        if len(distinct) < _LEAST_DATES or not is_whole(distinct.to_numpy(np.float64)):
+        distinct = pd.Series(numbers[name].dropna().unique()).astype("float64")
+        if len(distinct) < _LEAST_DATES or not (distinct.between(19e6, 22e6).all() and is_whole(distinct.to_numpy())):
             continue
         texts = distinct.astype("int64").astype("str")
         dates = parse_dates(texts, COMPACT)
